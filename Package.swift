@@ -1,0 +1,95 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let strict: [SwiftSetting] = [.treatAllWarnings(as: .error)]
+
+let nio: [Target.Dependency] = [
+  .product(name: "NIOCore", package: "swift-nio"),
+  .product(name: "NIOPosix", package: "swift-nio"),
+]
+let log: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+
+let package = Package(
+  name: "iovmesh",
+  products: [
+    .executable(name: "iov", targets: ["iov"]),
+    .executable(name: "iov-agent", targets: ["iov-agent"]),
+    .executable(name: "iov-coordinator", targets: ["iov-coordinator"]),
+    .executable(name: "iov-plugin-ethernet", targets: ["iov-plugin-ethernet"]),
+    .executable(name: "iov-plugin-sata", targets: ["iov-plugin-sata"]),
+    .library(name: "FunctionPluginKit", targets: ["FunctionPluginKit"]),
+    .library(name: "MeshRPC", targets: ["MeshRPC"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.2"),
+    .package(url: "https://github.com/apple/swift-log.git", from: "1.16.2"),
+    .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.2"),
+    .package(url: "https://github.com/groue/GRDB.swift.git", from: "7.10.0"),
+  ],
+  targets: [
+    // C libraries of the system, and the parts of Linux that Glibc's module does not show to Swift.
+    .systemLibrary(name: "CNghttp2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
+    .systemLibrary(name: "CProtobufC", pkgConfig: "libprotobuf-c", providers: [.apt(["libprotobuf-c-dev"])]),
+    .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
+    .target(name: "CLinux"),
+    .target(name: "CMessages", dependencies: ["CProtobufC"], linkerSettings: [.linkedLibrary("protobuf-c")]),
+
+    // Values without input or output.
+    .target(name: "ProtobufRuntime", dependencies: ["CProtobufC"], swiftSettings: strict),
+    .target(name: "Messages", dependencies: ["CMessages", "ProtobufRuntime"], swiftSettings: strict),
+    .target(name: "Configuration", dependencies: ["CYAML"], swiftSettings: strict),
+    .target(name: "HTTP2Session", dependencies: ["CNghttp2"], swiftSettings: strict),
+    .target(name: "Arbitration", dependencies: ["Messages"], swiftSettings: strict),
+    .target(name: "Reconciliation", dependencies: ["Messages"], swiftSettings: strict),
+
+    // The mesh.
+    .target(name: "MeshRPC", dependencies: ["HTTP2Session", "ProtobufRuntime"] + nio, swiftSettings: strict),
+    .target(name: "Services", dependencies: ["Messages", "MeshRPC"], swiftSettings: strict),
+
+    // The edge: the store, the devices, the daemons.
+    .target(
+      name: "ClaimStore",
+      dependencies: ["Messages", .product(name: "GRDB", package: "GRDB.swift")],
+      swiftSettings: strict),
+    .target(name: "LinuxDevices", dependencies: ["CLinux"], swiftSettings: strict),
+    .target(
+      name: "FunctionPluginKit",
+      dependencies: ["Services", "Configuration", "CLinux", log],
+      swiftSettings: strict),
+    .target(
+      name: "Coordinator",
+      dependencies: ["Arbitration", "ClaimStore", "Services", "Configuration", log],
+      swiftSettings: strict),
+    .target(
+      name: "Agent",
+      dependencies: ["Reconciliation", "Services", "Configuration", "LinuxDevices", "CLinux", log],
+      swiftSettings: strict),
+
+    // Executables.
+    .executableTarget(name: "protoc-gen-iov", swiftSettings: strict),
+    .executableTarget(name: "iov", dependencies: ["Services", arguments], swiftSettings: strict),
+    .executableTarget(name: "iov-agent", dependencies: ["Agent", arguments], swiftSettings: strict),
+    .executableTarget(name: "iov-coordinator", dependencies: ["Coordinator", arguments], swiftSettings: strict),
+    .executableTarget(
+      name: "iov-plugin-ethernet", dependencies: ["FunctionPluginKit", "LinuxDevices"],
+      path: "Plugins/Ethernet", swiftSettings: strict),
+    .executableTarget(
+      name: "iov-plugin-sata", dependencies: ["FunctionPluginKit", "LinuxDevices"],
+      path: "Plugins/SATA", swiftSettings: strict),
+
+    .testTarget(name: "ProtobufRuntimeTests", dependencies: ["ProtobufRuntime", "Messages"], swiftSettings: strict),
+    .testTarget(name: "ConfigurationTests", dependencies: ["Configuration"], swiftSettings: strict),
+    .testTarget(name: "HTTP2SessionTests", dependencies: ["HTTP2Session"], swiftSettings: strict),
+    .testTarget(name: "MeshRPCTests", dependencies: ["MeshRPC", "Services"] + nio, swiftSettings: strict),
+    .testTarget(name: "ArbitrationTests", dependencies: ["Arbitration"], swiftSettings: strict),
+    .testTarget(name: "ReconciliationTests", dependencies: ["Reconciliation"], swiftSettings: strict),
+    .testTarget(name: "ClaimStoreTests", dependencies: ["ClaimStore"], swiftSettings: strict),
+    .testTarget(name: "LinuxDevicesTests", dependencies: ["LinuxDevices", "CLinux"], swiftSettings: strict),
+    .testTarget(name: "EthernetTests", dependencies: ["iov-plugin-ethernet"], swiftSettings: strict),
+    .testTarget(name: "SATATests", dependencies: ["iov-plugin-sata"], swiftSettings: strict),
+    .testTarget(name: "CoordinatorTests", dependencies: ["Coordinator"], swiftSettings: strict),
+    .testTarget(name: "AgentTests", dependencies: ["Agent"], swiftSettings: strict),
+  ],
+  swiftLanguageModes: [.v6]
+)
