@@ -2,7 +2,7 @@
 ///
 /// `Codable` is the protobuf JSON mapping: lowerCamelCase names, 64-bit integers as strings, unset fields left out, an
 /// unknown field is an error.
-public protocol Message: Sendable, Hashable, Codable {
+public protocol Message: Sendable, Hashable, Codable, JSONMapped {
   /// The full protobuf name, for example `iov.v1.Claim`.
   static var fullName: String { get }
 
@@ -14,4 +14,13 @@ public protocol Message: Sendable, Hashable, Codable {
 
   /// Hands the message, ready to be packed, to `body`; it is valid only inside.
   func withPackedMessage<Result>(_ body: (PackedMessage) throws -> Result) rethrows -> Result
+}
+
+extension Message {
+  /// A message with the fields that `build` sets: `Claim { $0.name = "x" }`.
+  @inlinable
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    self.init()
+    try build(&self)
+  }
 }
