@@ -2,40 +2,46 @@
 /// of one should not retain every string of what is nested in it. It behaves as a value: a write copies what is shared.
 @propertyWrapper
 public struct HeldByReference<Value: Message>: Sendable, Hashable {
+  /// nil exactly while the field is unset.
   @usableFromInline var box: Box?
 
-  /// Immutable once it is shared: `value` is only written through a unique reference, which is why it may be Sendable.
+  // Sendable although it is mutable: `value` is written only while the reference to the box is unique, so that no other
+  // thread can see it.
   @usableFromInline
   final class Box: @unchecked Sendable {
-    @usableFromInline var value: Value
+    @usableFromInline var value: Value?
 
     @inlinable
-    init(_ value: Value) { self.value = value }
+    init(_ value: Value?) { self.value = value }
   }
 
   @inlinable
   public init() {}
 
   @inlinable
-  public init(wrappedValue: Value?) { box = wrappedValue.map(Box.init) }
+  public init(wrappedValue: Value?) {
+    if let wrappedValue { box = Box(wrappedValue) }
+  }
 
   @inlinable
   public var wrappedValue: Value? {
-    get { box?.value }
-    _modify {
-      var value = takeValue()
-      defer { box = value.map(Box.init) }
-      yield &value
+    _read {
+      if let box { yield box.value } else { yield nil }
     }
-    set { box = newValue.map(Box.init) }
+    _modify {
+      let unique = uniqueBox()
+      defer { if unique.value == nil { box = nil } }
+      yield &unique.value
+    }
+    set { box = newValue.map { Box($0) } }
   }
 
-  /// Takes the value out, so that a change in place finds its strings and arrays unshared.
   @inlinable
-  mutating func takeValue() -> Value? {
-    guard let taken = box else { return nil }
-    box = nil
-    return taken.value
+  mutating func uniqueBox() -> Box {
+    if isKnownUniquelyReferenced(&box), let box { return box }
+    let copy = Box(box?.value)
+    box = copy
+    return copy
   }
 
   public static func == (left: Self, right: Self) -> Bool {

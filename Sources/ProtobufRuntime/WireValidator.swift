@@ -9,8 +9,13 @@ struct WireValidator {
   /// The deepest message of our vocabulary has ten levels.
   static let maximumDepth = 32
 
-  /// What libprotobuf-c needs to remember a field while it unpacks a message, with the slack of its growing slabs.
+  /// libprotobuf-c lists the fields of a message before it unpacks them: so many on its stack, the others in slabs that
+  /// double, where one field takes 32 bytes and the slack as much again.
+  private static let fieldsOnStack = 16
   private static let bytesPerField = 64
+
+  /// What libprotobuf-c keeps of a field that it does not know, apart from the field's own bytes.
+  private static let bytesPerUnknownField = 32
 
   /// How much memory the message may take: in our vocabulary it is at most ten times the size on the wire.
   let limitBytes: Int
@@ -25,8 +30,10 @@ struct WireValidator {
     guard depth <= Self.maximumDepth else { throw message.error("nests deeper than \(Self.maximumDepth) messages") }
     try spend(descriptor.pointee.sizeof_message, message)
     var cursor = WireCursor(bytes)
+    var fieldCount = 0
     while !cursor.isAtEnd {
-      try spend(Self.bytesPerField, message)
+      fieldCount += 1
+      if fieldCount > Self.fieldsOnStack { try spend(Self.bytesPerField, message) }
       guard let tag = cursor.varint(maximumBytes: 5), let number = fieldNumber(tag) else {
         throw message.error("malformed tag at byte \(cursor.offset)")
       }
@@ -34,7 +41,10 @@ struct WireValidator {
       guard let value = cursor.value(wireType) else {
         throw message.error("\(message.name(of: number)) is truncated or malformed (wire type \(wireType))")
       }
-      guard let field = message.field(number) else { continue }
+      guard let field = message.field(number) else {
+        try spend(Self.bytesPerUnknownField + value.count, message)
+        continue
+      }
       try validate(value, wireType, as: field, in: message, depth: depth)
     }
   }
@@ -49,6 +59,7 @@ struct WireValidator {
     in message: MessageContext, depth: Int
   ) throws(MessageDecodingError) {
     let type = field.pointee.type
+    if field.pointee.label == PROTOBUF_C_LABEL_REPEATED { try spend(MemoryLayout<UnsafeRawPointer>.stride, message) }
     if wireType == type.wireType {
       switch type {
       case PROTOBUF_C_TYPE_MESSAGE:
