@@ -1,0 +1,89 @@
+import Messages
+
+/// Decides who gets which function of which end node, on which path, until when.
+///
+/// A deterministic state machine: the same events make the same effects. It has no clock, no dice, no logger and no
+/// socket; see DESIGN for the rules of safety that it keeps. The shell persists before it sends.
+///
+/// Three kinds of wrong are told apart: a caller's or an agent's fault is refused with a message; what comes late or
+/// twice is dropped, with the reason beside the code; what only a bug in this type can cause is a precondition.
+public struct Arbiter: Sendable {
+  public let settings: ArbiterSettings
+  /// Identity, epoch and revision.
+  public internal(set) var cluster: Cluster
+
+  var hosts: [String: HostState] = [:]
+  var endNodes: [String: EndNodeState] = [:]
+  var claims: [String: ClaimState] = [:]
+
+  // Indexes, so that a decision does not look at the whole cluster. All follow from the state above.
+  var hostOfSession: [SessionID: String] = [:]
+  var endNodesOfClass: [String: Set<String>] = [:]
+  var claimOfFunction: [String: String] = [:]
+  var claimOfMAC: [MACAddress: String] = [:]
+  var claimOfInterface: [InterfaceKey: String] = [:]
+  var claimOfVNI: [UInt32: String] = [:]
+  var pendingClaims: Set<String> = []
+
+  /// What the event at hand has changed so far.
+  var changes = Changes()
+
+  /// Restores the state that `records` hold and begins a new epoch: an agent that hears from this arbiter obeys no
+  /// earlier one any more. The effects must be durable before anybody is answered.
+  ///
+  /// - Throws: a refusal, if the records contradict each other.
+  public init(
+    clusterID: String, version: String, records: [Record], settings: ArbiterSettings = ArbiterSettings()
+  ) throws(Refusal) {
+    self.settings = settings
+    var cluster = Cluster()
+    cluster.id = clusterID
+    self.cluster = cluster
+    for record in records { restore(record) }
+    guard self.cluster.id == clusterID else {
+      throw Refusal(.failedPrecondition, "the store is of cluster \(clusterID), its records are of \(self.cluster.id)")
+    }
+    self.cluster.epoch += 1
+    self.cluster.coordinatorVersion = version
+    try restoreIndexes()
+    changes.save(.init(.cluster, ""))
+  }
+
+  /// What a new arbiter must make durable before its first event: its epoch.
+  public mutating func begin() -> [Effect] { takeEffects() }
+
+  /// Takes one event and answers what is to be done about it.
+  public mutating func handle(_ event: Event, at now: Instant) -> [Effect] {
+    switch event {
+    case .claimCreated(let call, let request, let uid):
+      answer(call) { (arbiter) throws(Refusal) in try arbiter.createClaim(request, uid: uid, at: now) }
+    case .claimDeleted(let call, let request):
+      answer(call) { (arbiter) throws(Refusal) in try arbiter.deleteClaim(request) }
+    case .claimRatesUpdated(let call, let request):
+      answer(call) { (arbiter) throws(Refusal) in try arbiter.updateRates(request) }
+    case .hostConnected(let session, let hello): connect(session, hello, at: now)
+    case .hostDisconnected(let session): disconnect(session)
+    case .heartbeatReceived(let session, let heartbeat): renewLease(session, heartbeat, at: now)
+    case .inventoryReported(let session, let report): takeInventory(session, report)
+    case .functionsReported(let session, let report): takeFunctions(session, report)
+    case .timePassed: expireLeases(at: now)
+    }
+    return takeEffects()
+  }
+
+  private mutating func answer(_ call: CallID, _ decide: (inout Arbiter) throws(Refusal) -> Claim) {
+    do throws(Refusal) {
+      changes.replies.append(.answer(call, try decide(&self)))
+    } catch {
+      changes.replies.append(.refuse(call, error))
+    }
+  }
+}
+
+/// Where an interface's name must be unique.
+struct InterfaceKey: Hashable {
+  var host: String
+  /// Empty: the host's own.
+  var networkNamespace: String
+  var name: String
+}

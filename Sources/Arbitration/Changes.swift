@@ -1,0 +1,90 @@
+import Messages
+
+/// What one event has changed: the effects are made from it at the end, so that a record that changed twice is saved
+/// once and a host hears of all its entries in one message.
+struct Changes: Sendable {
+  private(set) var records: Set<RecordKey> = []
+  private(set) var claims: Set<String> = []
+  var gone: [Claim] = []
+  /// By host: the entries that it must hear of.
+  private(set) var entries: [String: [RecordKey: WantedFunction]] = [:]
+  /// To sessions, before any wanted state.
+  var messages: [Effect] = []
+  /// To callers, after all else.
+  var replies: [Effect] = []
+
+  mutating func save(_ key: RecordKey) { records.insert(key) }
+
+  mutating func noteClaim(_ name: String) {
+    claims.insert(name)
+    records.insert(RecordKey(.claim, name))
+  }
+
+  mutating func noteEntry(_ entry: WantedFunction) {
+    let key = RecordKey(.wantedFunction, entry.recordName)
+    records.insert(key)
+    entries[entry.host, default: [:]][key] = entry
+  }
+
+  /// A host that has just been sent everything needs no word of the parts.
+  mutating func dropEntries(for host: String) { entries[host] = nil }
+}
+
+extension Arbiter {
+  /// Raises the cluster's revision: every change that anybody can see has its own.
+  mutating func nextRevision() -> UInt64 {
+    cluster.revision += 1
+    changes.save(RecordKey(.cluster, ""))
+    return cluster.revision
+  }
+
+  /// Stores a claim whose content changed, under a new revision.
+  mutating func put(_ state: ClaimState) {
+    var state = state
+    state.claim.revision = nextRevision()
+    claims[state.claim.name] = state
+    changes.noteClaim(state.claim.name)
+  }
+
+  mutating func takeEffects() -> [Effect] {
+    let changes = self.changes
+    self.changes = Changes()
+    var effects = changes.records.sorted().map { key in record(key).map(Effect.save) ?? .remove(key) }
+    effects += changes.messages
+    for host in changes.entries.keys.sorted() {
+      guard let session = hosts[host]?.session, let entries = changes.entries[host] else { continue }
+      effects.append(.send(session, wanted(Array(entries.values), complete: false)))
+    }
+    let changed = changes.claims.compactMap { claims[$0]?.claim }.map { ($0.revision, Effect.claimChanged($0)) }
+    let gone = changes.gone.map { ($0.revision, Effect.claimGone($0)) }
+    effects += (changed + gone).sorted { $0.0 < $1.0 }.map(\.1)
+    return effects + changes.replies
+  }
+
+  func wanted(_ entries: [WantedFunction], complete: Bool) -> CoordinatorMessage {
+    var wanted = WantedState()
+    wanted.epoch = cluster.epoch
+    wanted.revision = cluster.revision
+    wanted.complete = complete
+    // As they came about; no two have one revision.
+    wanted.functions = entries.sorted { $0.revision < $1.revision }
+    return CoordinatorMessage { $0.kind = .wanted(wanted) }
+  }
+
+  /// A record as the store keeps it; nil if there is none any more.
+  private func record(_ key: RecordKey) -> Record? {
+    switch key.kind {
+    case .cluster: .cluster(cluster)
+    case .host: hosts[key.name].map { .host($0.durable) }
+    case .endNode: endNodes[key.name].map { .endNode($0.record) }
+    case .claim: claims[key.name].map { .claim($0.claim) }
+    case .wantedFunction: entry(recordName: key.name).map { .wantedFunction($0) }
+    }
+  }
+
+  private func entry(recordName: String) -> WantedFunction? {
+    let function = recordName.split(separator: "/", maxSplits: 1).last.map(String.init) ?? ""
+    guard let claim = claimOfFunction[function], let state = claims[claim] else { return nil }
+    return [state.controlling, state.consumer].compactMap { $0 }.first { $0.recordName == recordName }
+  }
+}

@@ -1,0 +1,172 @@
+import Messages
+
+extension Arbiter {
+  mutating func createClaim(
+    _ request: CreateClaimRequest, uid: String, at now: Instant
+  ) throws(Refusal) -> Claim {
+    if let problem = Names.problem(with: request.name, of: "claim") { throw Refusal(.invalidArgument, problem) }
+    guard let asked = request.specification else {
+      throw Refusal(.invalidArgument, "claim '\(request.name)' has no specification")
+    }
+    let specification = asked.normalized
+    if let existing = claims[request.name] { return try answer(existing, askedAgainWith: specification) }
+    try validate(specification)
+
+    var claim = Claim()
+    claim.name = request.name
+    claim.uid = uid
+    claim.specification = specification
+    claim.created = now.timestamp
+    var state = ClaimState(claim: claim)
+    state.withStatus { $0.phase = .pending }
+    reserveNames(of: state)
+    pendingClaims.insert(request.name)
+    put(state)
+    place(request.name)
+    return claims[request.name]?.claim ?? claim
+  }
+
+  private func answer(
+    _ existing: ClaimState, askedAgainWith specification: ClaimSpecification
+  ) throws(Refusal) -> Claim {
+    let name = existing.claim.name
+    guard existing.phase != .releasing else {
+      throw Refusal(.aborted, "claim '\(name)' is being released; ask again once it is gone")
+    }
+    guard existing.specification == specification else {
+      throw Refusal(
+        .alreadyExists, "claim '\(name)' exists with another specification; delete it or choose another name")
+    }
+    return existing.claim
+  }
+
+  mutating func deleteClaim(_ request: DeleteClaimRequest) throws(Refusal) -> Claim {
+    guard var state = claims[request.name] else { throw unknownClaim(request.name) }
+    guard state.phase != .releasing else { return state.claim }
+    state.withStatus {
+      $0.phase = .releasing
+      $0.pending = []
+      $0.error = nil
+    }
+    pendingClaims.remove(request.name)
+    if var entry = state.controlling {
+      entry.released = true
+      note(&entry)
+      state.controlling = entry
+    }
+    put(state)
+    settle(request.name)
+    // A claim that held nothing is gone by now; it is answered as it was last.
+    return claims[request.name]?.claim ?? changes.gone.last { $0.name == request.name } ?? state.claim
+  }
+
+  mutating func updateRates(_ request: UpdateClaimRatesRequest) throws(Refusal) -> Claim {
+    guard var state = claims[request.name] else { throw unknownClaim(request.name) }
+    guard state.phase != .releasing else {
+      throw Refusal(.failedPrecondition, "claim '\(request.name)' is being released")
+    }
+    guard request.maxTransmitBitsPerSecond != nil || request.maxReceiveBitsPerSecond != nil else {
+      throw Refusal(.invalidArgument, "no rate is given for claim '\(request.name)'")
+    }
+    var specification = state.specification
+    var attributes = specification.attributes ?? Attributes()
+    attributes.setRates(request)
+    specification.attributes = attributes
+    let normalized = specification.normalized
+    guard normalized != state.specification else { return state.claim }
+    try validateRates(normalized, of: state)
+
+    state.claim.specification = normalized
+    if var assignment = state.assignment {
+      var granted = assignment.attributes ?? Attributes()
+      granted.setRates(request)
+      assignment.attributes = granted.withoutEmptyParts
+      state.withStatus { $0.assignment = assignment }
+      state.controlling = withAttributes(assignment.attributes, state.controlling)
+      state.consumer = withAttributes(assignment.attributes, state.consumer)
+    }
+    put(state)
+    if state.assignment == nil { place(request.name) }
+    return claims[request.name]?.claim ?? state.claim
+  }
+
+  private mutating func withAttributes(_ attributes: Attributes?, _ entry: WantedFunction?) -> WantedFunction? {
+    guard var entry else { return nil }
+    entry.assignment?.attributes = attributes
+    note(&entry)
+    return entry
+  }
+
+  /// Stamps a changed entry with a new revision and has it saved and sent.
+  mutating func note(_ entry: inout WantedFunction) {
+    entry.revision = nextRevision()
+    changes.noteEntry(entry)
+  }
+
+  private func unknownClaim(_ name: String) -> Refusal {
+    Refusal(
+      .notFound,
+      "there is no claim '\(Names.shown(name))'"
+        + Names.suggestion(for: name, among: Array(claims.keys), of: "claims"))
+  }
+}
+
+extension ClaimSpecification {
+  /// The same request in one spelling, so that asking again in another one is not another request: addresses in lower
+  /// case, a rate of zero (no limit) left out, the host itself where no consumer is named.
+  var normalized: ClaimSpecification {
+    var result = self
+    if let mac = attributes?.ethernet?.macAddress.flatMap(MACAddress.init) {
+      result.attributes?.ethernet?.macAddress = mac.description
+    }
+    result.attributes = result.attributes?.withoutEmptyParts
+    var consumer = result.consumer ?? Consumer()
+    if consumer.kind == nil { consumer.kind = .host(HostConsumer()) }
+    result.consumer = consumer
+    if result.endNode == EndNodeSelector() { result.endNode = nil }
+    return result
+  }
+
+  /// The paths that may be used, the preferred one first.
+  var paths: [Path] {
+    guard !allowedPaths.isEmpty else { return [.direct, .directSoftware, .fabric, .mediated] }
+    var seen: Set<Path> = []
+    return allowedPaths.filter { seen.insert($0).inserted }
+  }
+}
+
+extension Attributes {
+  /// Takes the rates that a request names; zero removes a limit.
+  mutating func setRates(_ request: UpdateClaimRatesRequest) {
+    var ethernet = self.ethernet ?? EthernetAttributes()
+    if let rate = request.maxTransmitBitsPerSecond { ethernet.maxTransmitBitsPerSecond = rate }
+    if let rate = request.maxReceiveBitsPerSecond { ethernet.maxReceiveBitsPerSecond = rate }
+    self.ethernet = ethernet
+  }
+
+  /// Rates of zero say "no limit", which is what a rate that is not set says; nil if nothing is left.
+  var withoutEmptyParts: Attributes? {
+    var result = self
+    if result.ethernet?.maxTransmitBitsPerSecond == 0 { result.ethernet?.maxTransmitBitsPerSecond = nil }
+    if result.ethernet?.maxReceiveBitsPerSecond == 0 { result.ethernet?.maxReceiveBitsPerSecond = nil }
+    if result.ethernet == EthernetAttributes() { result.ethernet = nil }
+    if result.block == BlockAttributes() { result.block = nil }
+    return result == Attributes() ? nil : result
+  }
+
+  /// The field paths of the settings that are set, as `Capabilities.attributes` spells them.
+  var fieldPaths: [String] {
+    [
+      (ethernet?.macAddress != nil, Self.macAddress),
+      (ethernet?.mtu != nil, Self.mtu),
+      (ethernet?.maxTransmitBitsPerSecond != nil, "ethernet.max_transmit_bits_per_second"),
+      (ethernet?.maxReceiveBitsPerSecond != nil, "ethernet.max_receive_bits_per_second"),
+      (block?.sizeBytes != nil, Self.sizeBytes),
+      (block?.readOnly != nil, "block.read_only"),
+    ].filter(\.0).map(\.1)
+  }
+
+  static let macAddress = "ethernet.mac_address"
+  static let mtu = "ethernet.mtu"
+  static let sizeBytes = "block.size_bytes"
+}

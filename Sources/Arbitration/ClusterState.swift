@@ -1,0 +1,124 @@
+import Messages
+
+/// A host and what is known of it since this arbiter began.
+struct HostState {
+  /// As the inventory shows it, with its state and lease.
+  var record: Host
+  var session: SessionID?
+  /// On the arbiter's monotonic clock.
+  var leaseEndsAtMilliseconds: UInt64 = 0
+  /// Whether this session's inventory has come: before it, nobody knows what the host's plugins can do.
+  var hasReportedInventory = false
+  /// Whether a complete list of this host's functions has come since its last boot.
+  var hasReportedFunctions = false
+  /// Whether it has come in this session. Until then a higher token than ours may be out there.
+  var hasReportedFunctionsInSession = false
+  /// What the host last said of each function that it has an entry for.
+  var reports: [String: FunctionStatus] = [:]
+  /// The claims that this host has an entry for.
+  var claims: Set<String> = []
+  /// Whether a session was welcomed under an epoch of this arbiter's run.
+  var hasObeyedThisRun = false
+
+  var isConnected: Bool { session != nil && record.state == .connected }
+
+  /// As the store keeps it: what does not outlive a session is left out.
+  var durable: Host {
+    var host = record
+    host.state = .disconnected
+    host.lease = nil
+    return host
+  }
+
+  /// The serving plugin of a class, if there is one.
+  func servingPlugin(of deviceClass: String) -> Plugin? {
+    record.plugins.first { $0.deviceClass == deviceClass && $0.state == .serving }
+  }
+}
+
+/// An end node and what is in use of it.
+struct EndNodeState {
+  /// Without `used`, and with the health that its controlling host reported.
+  var record: EndNode
+  /// The claims that hold a function of it.
+  var claims: Set<String> = []
+  var usedSizeBytes: UInt64 = 0
+  /// Other hosts that say they have this end node: identities get cloned, and nobody can tell which one is meant.
+  var conflictingHosts: Set<String> = []
+
+  var controllingHost: String { record.physicalFunction?.controllingHost ?? "" }
+
+  /// As the inventory shows it.
+  var shown: EndNode {
+    var node = record
+    node.health = health
+    var used = Capacity()
+    used.functions = UInt32(claims.count)
+    used.sizeBytes = usedSizeBytes
+    // A maximum rate reserves no bandwidth, so none is shown as used.
+    node.used = used
+    return node
+  }
+
+  var health: Health {
+    guard let other = conflictingHosts.min() else { return record.health ?? Health() }
+    var health = Health()
+    health.state = .unhealthy
+    health.message =
+      "\(other) reports the same identity as \(controllingHost): one of the two devices is a clone or has moved"
+    return health
+  }
+
+  mutating func free(sizeBytes: UInt64) { usedSizeBytes -= min(usedSizeBytes, sizeBytes) }
+
+  /// Draws the next token of this end node.
+  mutating func drawToken() -> FencingToken {
+    var token = record.highestToken ?? FencingToken()
+    token.value += 1
+    record.highestToken = token
+    return token
+  }
+
+  /// No token up to `value` will be drawn again. Answers whether that is news.
+  mutating func rememberToken(_ value: UInt64) -> Bool {
+    // The highest number is kept free, so that a peer's nonsense cannot make the counter overflow.
+    guard value > record.highestToken?.value ?? 0, value < UInt64.max / 2 else { return false }
+    var token = FencingToken()
+    token.value = value
+    record.highestToken = token
+    return true
+  }
+}
+
+/// A claim and the entries of wanted state that stand for it.
+struct ClaimState {
+  var claim: Claim
+  /// For the host that has the function itself, by the role DIRECT or SERVER.
+  var controlling: WantedFunction?
+  /// For the consumer's host, once the server has answered; mediated path only.
+  var consumer: WantedFunction?
+
+  var specification: ClaimSpecification { claim.specification ?? ClaimSpecification() }
+  var phase: ClaimPhase { claim.status?.phase ?? .unspecified }
+  var assignment: Assignment? { claim.status?.assignment }
+
+  /// Oldest first; the uid decides between claims of one millisecond.
+  func isOlder(than other: ClaimState) -> Bool {
+    age < other.age
+  }
+
+  private var age: (Int64, Int32, String) {
+    (claim.created?.seconds ?? 0, claim.created?.nanoseconds ?? 0, claim.uid)
+  }
+
+  /// Changes the status in place.
+  mutating func withStatus(_ change: (inout ClaimStatus) -> Void) {
+    var status = claim.status ?? ClaimStatus()
+    change(&status)
+    claim.status = status
+  }
+}
+
+extension EndNode {
+  func isRoot(_ host: String) -> Bool { roots.contains { $0.host == host } }
+}

@@ -1,0 +1,47 @@
+import Messages
+
+/// What the arbiter wants done. The shell makes every `save` and `remove` of one event durable in one transaction, then
+/// performs the other effects in their order, and keeps the order of events too.
+public enum Effect: Sendable, Hashable {
+  case save(Record)
+  case remove(RecordKey)
+
+  case send(SessionID, CoordinatorMessage)
+  /// The agent is told the refusal and its stream ends.
+  case endSession(SessionID, Refusal)
+
+  case answer(CallID, Claim)
+  case refuse(CallID, Refusal)
+
+  /// For those who watch; the claim carries its revision.
+  case claimChanged(Claim)
+  case claimGone(Claim)
+
+  /// Whether this effect goes to the store.
+  public var isDurable: Bool {
+    switch self {
+    case .save, .remove: true
+    default: false
+    }
+  }
+}
+
+/// Why a request is not carried out, in words for the one who must act.
+public struct Refusal: Error, Sendable, Hashable {
+  /// The codes of gRPC that the arbiter uses, with gRPC's numbers.
+  public enum Code: Int, Sendable, Hashable {
+    case invalidArgument = 3
+    case notFound = 5
+    case alreadyExists = 6
+    case failedPrecondition = 9
+    case aborted = 10
+  }
+
+  public var code: Code
+  public var message: String
+
+  public init(_ code: Code, _ message: String) {
+    self.code = code
+    self.message = message
+  }
+}

@@ -1,0 +1,31 @@
+import Messages
+
+/// One stream of an agent, from its hello to its end; drawn by the shell, never used twice.
+public struct SessionID: Sendable, Hashable {
+  public var value: UInt64
+  public init(_ value: UInt64) { self.value = value }
+}
+
+/// One call that waits for an answer; drawn by the shell.
+public struct CallID: Sendable, Hashable {
+  public var value: UInt64
+  public init(_ value: UInt64) { self.value = value }
+}
+
+/// What the arbiter is told. Everything random is drawn before and stands in the event.
+public enum Event: Sendable, Hashable {
+  /// `uid` is given to the claim if it is a new one.
+  case claimCreated(CallID, CreateClaimRequest, uid: String)
+  case claimDeleted(CallID, DeleteClaimRequest)
+  case claimRatesUpdated(CallID, UpdateClaimRatesRequest)
+
+  /// The first message of a session.
+  case hostConnected(SessionID, AgentHello)
+  case hostDisconnected(SessionID)
+  case heartbeatReceived(SessionID, Heartbeat)
+  case inventoryReported(SessionID, InventoryReport)
+  case functionsReported(SessionID, FunctionReport)
+
+  /// Comes a few times in a second, so that leases run out.
+  case timePassed
+}

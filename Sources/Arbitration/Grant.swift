@@ -1,0 +1,87 @@
+import Messages
+
+extension Arbiter {
+  /// Gives a function of the candidate's end node to the claim: draws its token, allocates what joins the hosts, and
+  /// tells the host that has the end node.
+  mutating func grant(_ candidate: Candidate, to state: inout ClaimState) {
+    let id = candidate.node.record.id
+    guard let token = endNodes[id]?.drawToken() else { return }
+    changes.save(RecordKey(.endNode, id))
+
+    var assignment = Assignment()
+    // The id holds the token: an extent that is cut again in the same place is another function.
+    assignment.function = "\(id)/\(token.value)"
+    assignment.claim = state.claim.name
+    assignment.claimUid = state.claim.uid
+    assignment.endNode = id
+    assignment.deviceClass = candidate.node.record.deviceClass
+    assignment.host = state.specification.host
+    assignment.controllingHost =
+      candidate.route.path == .mediated ? candidate.node.controllingHost : state.specification.host
+    assignment.path = candidate.route.path
+    assignment.token = token
+    assignment.fenceDomain = assignment.function
+    assignment.consumer = state.specification.consumer
+    assignment.attributes = grantedAttributes(candidate, for: state)
+    assignment.mediation = mediation(candidate, token: token, for: state)
+    reserve(assignment, for: state.claim.name)
+
+    var entry = WantedFunction()
+    entry.assignment = assignment
+    entry.role = assignment.path == .mediated ? .server : .direct
+    note(&entry)
+    hosts[entry.host]?.claims.insert(state.claim.name)
+    state.controlling = entry
+    state.withStatus {
+      $0.phase = .preparing
+      $0.pending = []
+      $0.assignment = assignment
+    }
+  }
+
+  /// What the claim asked for, with the defaults that only the coordinator can choose.
+  private func grantedAttributes(_ candidate: Candidate, for state: ClaimState) -> Attributes? {
+    var attributes = state.specification.attributes ?? Attributes()
+    let honoured = candidate.node.record.capabilities?.attributes ?? []
+    var ethernet = attributes.ethernet ?? EthernetAttributes()
+    if honoured.contains(Attributes.macAddress), ethernet.macAddress == nil {
+      ethernet.macAddress = freeMAC(for: state.claim.uid).description
+    }
+    if honoured.contains(Attributes.mtu), ethernet.mtu == nil {
+      ethernet.mtu = candidate.route.mtuLimit?.bytes
+    }
+    attributes.ethernet = ethernet
+    return attributes.withoutEmptyParts
+  }
+
+  /// The first derived address that nobody has.
+  private func freeMAC(for uid: String) -> MACAddress {
+    var attempt = 0
+    while true {
+      let mac = MACAddress(derivedFrom: uid, attempt: attempt)
+      if mac.value != 0, claimOfMAC[mac] == nil { return mac }
+      attempt += 1
+    }
+  }
+
+  private func mediation(_ candidate: Candidate, token: FencingToken, for state: ClaimState) -> Mediation? {
+    guard let mediator = candidate.route.mediator else { return nil }
+    var mediation = Mediation()
+    mediation.mediator = mediator
+    mediation.serverAddress = hosts[candidate.node.controllingHost]?.record.mediationAddress ?? ""
+    mediation.consumerAddress = hosts[state.specification.host]?.record.mediationAddress ?? ""
+    switch mediator {
+    case "vxlan": mediation.vni = freeVNI()
+    default: mediation.exportName = "iov-\(token.value)-\(state.claim.uid.prefix(8))"
+    }
+    return mediation
+  }
+
+  /// The lowest identifier that is not in use. The small numbers are left to the operator's own networks.
+  private func freeVNI() -> UInt32 {
+    var vni: UInt32 = 4096
+    while claimOfVNI[vni] != nil { vni += 1 }
+    precondition(vni < 1 << 24, "more mediated functions than there are VXLAN identifiers")
+    return vni
+  }
+}

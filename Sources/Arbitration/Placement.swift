@@ -1,0 +1,149 @@
+import Messages
+
+/// Where a claim could go, before it is granted.
+struct Candidate {
+  var node: EndNodeState
+  var route: Route
+  /// The place of the route's path in the claim's order of preference.
+  var preference: Int
+
+  /// The better candidate is lower: the preferred path, then the least used end node; the id decides the rest.
+  static func isBetter(_ one: Candidate, _ other: Candidate) -> Bool {
+    one.score < other.score
+  }
+
+  private var score: (Int, Int, UInt64, String) {
+    (preference, node.claims.count, node.usedSizeBytes, node.record.id)
+  }
+}
+
+extension Arbiter {
+  /// Grants what fits to the claims that wait, the oldest first.
+  mutating func placePending() {
+    let waiting = pendingClaims.compactMap { claims[$0] }.sorted { $0.isOlder(than: $1) }
+    for state in waiting { place(state.claim.name) }
+  }
+
+  /// Grants a function to a pending claim, or says what is in the way.
+  mutating func place(_ name: String) {
+    guard var state = claims[name], pendingClaims.contains(name) else { return }
+    let (best, drops) = search(state.specification)
+    if let best {
+      pendingClaims.remove(name)
+      grant(best, to: &state)
+      put(state)
+      // Its waiting reason names the host that has to act first.
+      settle(name)
+      return
+    }
+    let reasons = pendingReasons(drops, for: state.specification)
+    guard state.claim.status?.pending != reasons else { return }
+    state.withStatus { $0.pending = reasons }
+    put(state)
+  }
+
+  /// The best candidate, and what was in the way of the others.
+  private func search(_ specification: ClaimSpecification) -> (Candidate?, [Drop]) {
+    var best: Candidate?
+    var drops: [Drop] = []
+    for node in endNodes(ofClass: specification.deviceClass) {
+      do throws(Drop) {
+        let candidate = try candidate(node, for: specification)
+        if best.map({ Candidate.isBetter(candidate, $0) }) ?? true { best = candidate }
+      } catch {
+        drops.append(error)
+      }
+    }
+    return (best, drops)
+  }
+
+  private func candidate(_ node: EndNodeState, for specification: ClaimSpecification) throws(Drop) -> Candidate {
+    let record = node.record
+    guard isSelected(node, by: specification.endNode) else {
+      throw Drop(.selector, "\(record.name) is not what the claim selects")
+    }
+    try checkFitness(of: node, for: specification)
+    guard node.health.state != .unhealthy else {
+      throw Drop(.health, "\(record.name) is unhealthy: \(node.health.message)")
+    }
+    guard let host = hosts[specification.host], host.isConnected else {
+      throw Drop(.host, "\(specification.host) is disconnected")
+    }
+    try checkControl(of: node)
+    let (route, preference) = try bestRoute(from: node, to: host, for: specification)
+    try checkRoom(in: node, for: specification)
+    return Candidate(node: node, route: route, preference: preference)
+  }
+
+  private func checkControl(of node: EndNodeState) throws(Drop) {
+    let name = node.controllingHost
+    guard let controller = hosts[name], controller.isConnected else {
+      throw Drop(.controllingHost, "\(name), which controls \(node.record.name), is disconnected")
+    }
+    // Before all that is on that host is known, a token could be drawn that is in use there already: a store that was
+    // restored from a backup does not know of it.
+    guard controller.hasReportedInventory, controller.hasReportedFunctionsInSession else {
+      throw Drop(.controllingHost, "\(name), which controls \(node.record.name), has not yet reported all that it has")
+    }
+    guard controller.servingPlugin(of: node.record.deviceClass) != nil else {
+      throw Drop(.plugin, "no plugin of class \(node.record.deviceClass) serves on \(name)")
+    }
+  }
+
+  /// The first way in the claim's order of preference that is open and wide enough.
+  private func bestRoute(
+    from node: EndNodeState, to host: HostState, for specification: ClaimSpecification
+  ) throws(Drop) -> (Route, Int) {
+    var closed: [Drop] = []
+    for (preference, path) in specification.paths.enumerated() {
+      do throws(Drop) {
+        let route = try route(by: path, from: node, to: host)
+        if let mtu = specification.attributes?.ethernet?.mtu, let limit = route.mtuLimit, mtu > limit.bytes {
+          throw Drop(.mtu, "an MTU of \(mtu) is above \(limit.bytes) on the path \(path.word): \(limit.reason)")
+        }
+        return (route, preference)
+      } catch {
+        closed.append(error)
+      }
+    }
+    throw Drop(closed.last?.filter ?? .path, closed.map(\.message).joined(separator: ", "))
+  }
+
+  private func checkRoom(in node: EndNodeState, for specification: ClaimSpecification) throws(Drop) {
+    let capacity = node.record.capacity ?? Capacity()
+    guard capacity.functions == 0 || node.claims.count < Int(capacity.functions) else {
+      throw Drop(.functions, "all \(capacity.functions) functions of \(node.record.name) are in use")
+    }
+    guard node.isBlockDevice, let size = specification.attributes?.block?.sizeBytes else { return }
+    let free = capacity.sizeBytes - min(capacity.sizeBytes, node.usedSizeBytes)
+    guard size <= free else {
+      throw Drop(.size, "\(size) bytes are asked for, \(free) of \(capacity.sizeBytes) are free on \(node.record.name)")
+    }
+  }
+
+  /// What each filter dropped, with the words of the first three.
+  private func pendingReasons(_ drops: [Drop], for specification: ClaimSpecification) -> [PendingReason] {
+    guard !drops.isEmpty else {
+      return [
+        Self.reason(.deviceClass, dropped: endNodes.count, "no end node is of class \(specification.deviceClass)")
+      ]
+    }
+    return Filter.allCases.compactMap { filter in
+      let dropped = drops.filter { $0.filter == filter }
+      guard !dropped.isEmpty else { return nil }
+      // Where one host is away, every end node is dropped with the same words.
+      var seen: Set<String> = []
+      let messages = dropped.map(\.message).filter { seen.insert($0).inserted }
+      let more = messages.count > 3 ? "; and \(messages.count - 3) more" : ""
+      return Self.reason(filter, dropped: dropped.count, messages.prefix(3).joined(separator: "; ") + more)
+    }
+  }
+
+  private static func reason(_ filter: Filter, dropped: Int, _ message: String) -> PendingReason {
+    var reason = PendingReason()
+    reason.filter = filter.name
+    reason.dropped = UInt32(clamping: dropped)
+    reason.message = message
+    return reason
+  }
+}

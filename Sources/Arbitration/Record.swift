@@ -1,0 +1,60 @@
+import Messages
+
+/// One thing that outlives the coordinator's process.
+public enum Record: Sendable, Hashable {
+  /// Identity, epoch and revision.
+  case cluster(Cluster)
+  /// Without its state and lease: after a start nobody is connected.
+  case host(Host)
+  /// With the token counter and the control token, without what is in use.
+  case endNode(EndNode)
+  case claim(Claim)
+  /// What one host was told of a claim's function, until that host has proven it absent.
+  case wantedFunction(WantedFunction)
+
+  public var key: RecordKey {
+    switch self {
+    case .cluster: RecordKey(.cluster, "")
+    case .host(let host): RecordKey(.host, host.name)
+    case .endNode(let node): RecordKey(.endNode, node.id)
+    case .claim(let claim): RecordKey(.claim, claim.name)
+    case .wantedFunction(let entry): RecordKey(.wantedFunction, entry.recordName)
+    }
+  }
+}
+
+public struct RecordKey: Sendable, Hashable, Comparable {
+  /// The raw value stands in the store.
+  public enum Kind: String, Sendable, Hashable, CaseIterable {
+    case cluster
+    case host
+    case endNode = "end-node"
+    case claim
+    case wantedFunction = "wanted-function"
+  }
+
+  public var kind: Kind
+  public var name: String
+
+  public init(_ kind: Kind, _ name: String) {
+    self.kind = kind
+    self.name = name
+  }
+
+  public static func < (one: RecordKey, other: RecordKey) -> Bool {
+    (one.kind.rawValue, one.name) < (other.kind.rawValue, other.name)
+  }
+}
+
+extension WantedFunction {
+  var recordName: String { "\(role.rawValue)/\(functionID)" }
+  var functionID: String { assignment?.function ?? "" }
+
+  /// The host that this entry is for.
+  var host: String {
+    switch role {
+    case .server: assignment?.controllingHost ?? ""
+    default: assignment?.host ?? ""
+    }
+  }
+}

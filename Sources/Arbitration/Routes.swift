@@ -1,0 +1,152 @@
+import Messages
+
+/// How a function of an end node can reach a host.
+struct Route: Hashable {
+  var path: Path
+  /// Mediated path only.
+  var mediator: String?
+  /// What this route can carry at most, in bytes of payload; nil: no limit is known.
+  var mtuLimit: MTULimit?
+}
+
+struct MTULimit: Hashable {
+  var bytes: UInt32
+  var reason: String
+}
+
+/// The filters of placement, in the order in which they are tried.
+enum Filter: Int, CaseIterable, Comparable, Sendable {
+  case deviceClass, selector, attributes, consumer, capacity, mtu
+  case health, host, controllingHost, plugin, path, functions, size
+
+  /// As `PendingReason.filter` carries it.
+  var name: String {
+    switch self {
+    case .deviceClass: "class"
+    case .controllingHost: "controlling-host"
+    default: "\(self)"
+    }
+  }
+
+  static func < (one: Filter, other: Filter) -> Bool { one.rawValue < other.rawValue }
+}
+
+/// Why an end node, or one way to it, is not possible just now.
+struct Drop: Error {
+  var filter: Filter
+  var message: String
+
+  init(_ filter: Filter, _ message: String) {
+    self.filter = filter
+    self.message = message
+  }
+}
+
+/// The bytes that VXLAN puts round a frame's payload: inner Ethernet 14, VXLAN 8, UDP 8, and IPv4 20 or IPv6 40
+/// (RFC 7348, section 5).
+private func vxlanOverhead(isIPv6: Bool) -> UInt32 { isIPv6 ? 70 : 50 }
+
+extension Arbiter {
+  /// The way by `path` from an end node to a host, or why there is none.
+  func route(by path: Path, from node: EndNodeState, to host: HostState) throws(Drop) -> Route {
+    switch path {
+    case .direct, .directSoftware: return try directRoute(by: path, from: node, to: host)
+    case .mediated: return try mediatedRoute(from: node, to: host)
+    case .fabric: throw Drop(.path, "no fabric manager can bind a function of \(node.record.name) into another host")
+    case .unspecified, .unrecognized: throw Drop(.path, "the path is not known")
+    }
+  }
+
+  private func directRoute(by path: Path, from node: EndNodeState, to host: HostState) throws(Drop) -> Route {
+    guard node.record.isRoot(host.record.name) else {
+      throw Drop(.path, "\(host.record.name) has no direct path to \(node.record.name)")
+    }
+    guard node.record.capabilities?.paths.contains(path) ?? false else {
+      throw Drop(.path, "\(node.record.name) has no functions for the path \(path.word)")
+    }
+    return Route(path: path, mediator: nil, mtuLimit: deviceLimit(of: node))
+  }
+
+  private func mediatedRoute(from node: EndNodeState, to consumer: HostState) throws(Drop) -> Route {
+    let name = node.record.name
+    guard node.controllingHost != consumer.record.name else {
+      throw Drop(.path, "\(consumer.record.name) controls \(name) itself, so there is nothing to mediate")
+    }
+    guard let server = hosts[node.controllingHost] else {
+      throw Drop(.controllingHost, "the controlling host of \(name), \(node.controllingHost), is not known")
+    }
+    for host in [server, consumer] where host.record.mediationAddress.isEmpty {
+      throw Drop(.path, "\(host.record.name) has no mediation address")
+    }
+    guard server.isIPv6 == consumer.isIPv6 else {
+      throw Drop(
+        .path,
+        "the mediation addresses \(server.record.mediationAddress) of \(server.record.name) and "
+          + "\(consumer.record.mediationAddress) of \(consumer.record.name) are of different families")
+    }
+    let mediator = try mediator(from: server, of: node, to: consumer)
+    guard mediator == "vxlan" else {
+      return Route(path: .mediated, mediator: mediator, mtuLimit: deviceLimit(of: node))
+    }
+    let limits = [deviceLimit(of: node), underlayLimit(of: server), underlayLimit(of: consumer)].compactMap { $0 }
+    return Route(path: .mediated, mediator: mediator, mtuLimit: limits.min { $0.bytes < $1.bytes })
+  }
+
+  /// The first mediator, in the server's order, that both sides have.
+  private func mediator(
+    from server: HostState, of node: EndNodeState, to consumer: HostState
+  ) throws(Drop) -> String {
+    let deviceClass = node.record.deviceClass
+    guard let offering = server.servingPlugin(of: deviceClass) else {
+      throw Drop(.plugin, "no plugin of class \(deviceClass) serves on \(server.record.name)")
+    }
+    guard let accepting = consumer.servingPlugin(of: deviceClass) else {
+      throw Drop(.plugin, "no plugin of class \(deviceClass) serves on \(consumer.record.name)")
+    }
+    let allowed = node.record.capabilities?.mediators ?? []
+    let offered = offering.mediatorsOffered.filter { allowed.isEmpty || allowed.contains($0) }
+    guard let mediator = offered.first(where: accepting.mediatorsAccepted.contains) else {
+      throw Drop(
+        .path,
+        "\(server.record.name) offers \(words(offered)) for \(node.record.name), \(consumer.record.name) accepts "
+          + words(accepting.mediatorsAccepted))
+    }
+    return mediator
+  }
+
+  private func words(_ mediators: [String]) -> String {
+    mediators.isEmpty ? "no mediator" : mediators.joined(separator: ", ")
+  }
+
+  private func deviceLimit(of node: EndNodeState) -> MTULimit? {
+    guard let maximum = node.record.capabilities?.maximumMtu, maximum > 0 else { return nil }
+    return MTULimit(bytes: maximum, reason: "the most that \(node.record.name) can do")
+  }
+
+  private func underlayLimit(of host: HostState) -> MTULimit? {
+    let underlay = host.record.mediationMtu
+    let overhead = vxlanOverhead(isIPv6: host.isIPv6)
+    guard underlay > overhead else { return nil }
+    return MTULimit(
+      bytes: underlay - overhead,
+      reason: "the mediation network of \(host.record.name) carries \(underlay), less \(overhead) for VXLAN")
+  }
+}
+
+extension HostState {
+  var isIPv6: Bool { record.mediationAddress.contains(":") }
+}
+
+extension Path {
+  /// As people write it.
+  var word: String {
+    switch self {
+    case .unspecified: "unspecified"
+    case .direct: "direct"
+    case .directSoftware: "direct-software"
+    case .fabric: "fabric"
+    case .mediated: "mediated"
+    case .unrecognized(let number): "number \(number)"
+    }
+  }
+}

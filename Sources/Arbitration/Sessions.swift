@@ -1,0 +1,152 @@
+import Messages
+
+extension Arbiter {
+  mutating func connect(_ session: SessionID, _ hello: AgentHello, at now: Instant) {
+    do throws(Refusal) {
+      try admit(session, hello, at: now)
+    } catch {
+      changes.messages.append(.endSession(session, error))
+    }
+  }
+
+  private mutating func admit(_ session: SessionID, _ hello: AgentHello, at now: Instant) throws(Refusal) {
+    let said = hello.host ?? Host()
+    try checkIdentity(of: said, hello)
+    let known = hosts[said.name]
+    // Under our own epoch an agent can only have obeyed us, or a coordinator whose store ours is an older copy of.
+    let isOurs = known?.hasObeyedThisRun ?? false
+    if hello.highestEpoch > cluster.epoch || (hello.highestEpoch == cluster.epoch && !isOurs) {
+      raiseEpoch(above: hello.highestEpoch)
+    }
+    if let former = known?.session, former != session {
+      hostOfSession[former] = nil
+      changes.messages.append(
+        .endSession(former, Refusal(.aborted, "host '\(said.name)' has begun another session")))
+    }
+    var state = known ?? HostState(record: Host())
+    let before = known?.durable
+    if state.record.bootId != said.bootId {
+      // What was observed before the host restarted says nothing of what is there now.
+      state.reports = [:]
+      state.hasReportedFunctions = false
+    }
+    state.take(said)
+    state.session = session
+    state.hasObeyedThisRun = true
+    state.hasReportedInventory = false
+    state.hasReportedFunctionsInSession = false
+    state.renewLease(at: now, termMilliseconds: settings.leaseTermMilliseconds)
+    hosts[said.name] = state
+    hostOfSession[session] = said.name
+    if state.durable != before { changes.save(RecordKey(.host, said.name)) }
+
+    settle(state.claims)
+    welcome(session, host: said.name)
+    placePending()
+  }
+
+  private func checkIdentity(of host: Host, _ hello: AgentHello) throws(Refusal) {
+    if let problem = Names.problem(with: host.name, of: "host") { throw Refusal(.invalidArgument, problem) }
+    guard !host.instanceId.isEmpty else {
+      throw Refusal(.invalidArgument, "host '\(host.name)' says no instance id")
+    }
+    guard hello.clusterId.isEmpty || hello.clusterId == cluster.id else {
+      throw Refusal(
+        .failedPrecondition,
+        "host '\(host.name)' has joined cluster \(hello.clusterId); this is cluster \(cluster.id)")
+    }
+    guard let known = hosts[host.name]?.record, known.instanceId != host.instanceId else { return }
+    throw Refusal(
+      .failedPrecondition,
+      "the name '\(host.name)' belongs to instance \(known.instanceId), and this agent is instance "
+        + "\(host.instanceId): either another machine has that name, or this agent has lost its state directory")
+  }
+
+  private mutating func welcome(_ session: SessionID, host: String) {
+    var welcome = Welcome()
+    welcome.clusterId = cluster.id
+    welcome.epoch = cluster.epoch
+    welcome.leaseTermMilliseconds = settings.leaseTermMilliseconds
+    welcome.heartbeatIntervalMilliseconds = settings.heartbeatIntervalMilliseconds
+    changes.messages.append(.send(session, CoordinatorMessage { $0.kind = .welcome(welcome) }))
+    changes.messages.append(.send(session, wanted(entries(for: host), complete: true)))
+    changes.dropEntries(for: host)
+  }
+
+  /// All that concerns a host.
+  func entries(for host: String) -> [WantedFunction] {
+    (hosts[host]?.claims ?? []).compactMap { claims[$0] }
+      .flatMap { [$0.controlling, $0.consumer].compactMap { $0 } }
+      .filter { $0.host == host }
+  }
+
+  mutating func disconnect(_ session: SessionID) {
+    // A session that another one has replaced ends later than it was replaced; the host is connected all the same.
+    guard let name = hostOfSession.removeValue(forKey: session), var state = hosts[name] else { return }
+    state.session = nil
+    state.record.state = .disconnected
+    state.record.lease = nil
+    hosts[name] = state
+    settle(state.claims)
+    placePending()
+  }
+
+  mutating func renewLease(_ session: SessionID, _ heartbeat: Heartbeat, at now: Instant) {
+    guard let name = hostOfSession[session], var state = hosts[name] else { return }
+    let wasConnected = state.isConnected
+    state.renewLease(at: now, termMilliseconds: settings.leaseTermMilliseconds)
+    hosts[name] = state
+    var acknowledgement = HeartbeatAcknowledgement()
+    acknowledgement.sequence = heartbeat.sequence
+    acknowledgement.epoch = cluster.epoch
+    changes.messages.append(.send(session, CoordinatorMessage { $0.kind = .heartbeat(acknowledgement) }))
+    if !wasConnected {
+      settle(state.claims)
+      placePending()
+    }
+  }
+
+  /// An expired lease says that a host is not heard of, and no more: what it holds, it keeps.
+  mutating func expireLeases(at now: Instant) {
+    let expired = hosts.filter { $0.value.isConnected && $0.value.leaseEndsAtMilliseconds <= now.monotonicMilliseconds }
+    guard !expired.isEmpty else { return }
+    for name in expired.keys.sorted() {
+      hosts[name]?.record.state = .disconnected
+      settle(hosts[name]?.claims ?? [])
+    }
+    placePending()
+  }
+
+  mutating func raiseEpoch(above epoch: UInt64) {
+    // The highest number is kept free, so that a peer's nonsense cannot make the counter overflow.
+    guard epoch >= cluster.epoch, epoch < UInt64.max / 2 else { return }
+    cluster.epoch = epoch + 1
+    changes.save(RecordKey(.cluster, ""))
+  }
+}
+
+extension HostState {
+  /// Takes what a hello says.
+  fileprivate mutating func take(_ said: Host) {
+    var plugins = said.plugins
+    if plugins.isEmpty {
+      // The agent has not started its plugins yet. That their classes exist is still known.
+      plugins = record.plugins.map { known in
+        var plugin = known
+        plugin.state = .starting
+        return plugin
+      }
+    }
+    record = said
+    record.plugins = plugins
+  }
+
+  fileprivate mutating func renewLease(at now: Instant, termMilliseconds: UInt32) {
+    leaseEndsAtMilliseconds = now.monotonicMilliseconds + UInt64(termMilliseconds)
+    var lease = Lease()
+    lease.termMilliseconds = termMilliseconds
+    lease.expires = now.timestamp(afterMilliseconds: termMilliseconds)
+    record.lease = lease
+    record.state = .connected
+  }
+}

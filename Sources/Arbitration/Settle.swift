@@ -1,0 +1,221 @@
+import Messages
+
+/// What a host's reports say of one entry.
+private enum Use {
+  case inUse(FunctionStatus)
+  case notInUse(FunctionStatus?)
+  /// The host has not said what it has since this arbiter, or the host, began.
+  case unknown
+}
+
+/// Takes a claim from where its entries and reports are to where they lead. Level-triggered: it may be called at any
+/// time and looks at what is, not at what came last.
+extension Arbiter {
+  mutating func settle(_ name: String) {
+    guard let state = claims[name] else { return }
+    switch state.phase {
+    case .releasing: settleRelease(state)
+    case .preparing, .ready: settleGrant(state)
+    case .pending, .unspecified, .unrecognized: return
+    }
+  }
+
+  mutating func settle(_ names: Set<String>) {
+    for name in names.sorted() { settle(name) }
+  }
+
+  // MARK: Setting up: the server, then the consumer
+
+  private mutating func settleGrant(_ before: ClaimState) {
+    guard let controlling = before.controlling, var assignment = before.assignment else { return }
+    var state = before
+    let controllingUse = use(of: controlling)
+    if case .inUse(let status) = controllingUse, assignment.path == .mediated {
+      takeServer(status, of: &assignment, in: &state)
+    }
+    let consumerUse = state.consumer.map { use(of: $0) }
+    let uses = assignment.path == .mediated ? [controllingUse, consumerUse ?? .notInUse(nil)] : [controllingUse]
+
+    if let arrival = arrival(controllingUse, consumerUse, assignment.path) { assignment.arrival = arrival }
+    let phase = phase(of: uses, before: before.phase)
+    let error = lastError(of: state)
+    let waiting = phase == .ready ? [] : waitingReasons(of: state, for: "set up")
+    state.withStatus {
+      $0.phase = phase
+      $0.assignment = assignment
+      $0.error = error
+      $0.pending = waiting
+    }
+    if state.claim != before.claim || state.consumer != before.consumer { put(state) }
+  }
+
+  /// The server is there: its port is known, and the consumer may connect.
+  private mutating func takeServer(
+    _ status: FunctionStatus, of assignment: inout Assignment, in state: inout ClaimState
+  ) {
+    let needsPort = assignment.mediation?.mediator == "nbd"
+    guard !needsPort || status.serverPort != 0 else { return }
+    let isNews = assignment.mediation?.serverPort != status.serverPort
+    assignment.mediation?.serverPort = status.serverPort
+    guard state.consumer == nil || isNews else { return }
+    var entry = state.consumer ?? WantedFunction()
+    var told = assignment
+    told.arrival = nil
+    entry.assignment = told
+    entry.role = .consumer
+    note(&entry)
+    hosts[entry.host]?.claims.insert(state.claim.name)
+    state.consumer = entry
+  }
+
+  /// A claim that was ready stays so until a host says otherwise: a coordinator that was away changes nothing.
+  private func phase(of uses: [Use], before: ClaimPhase) -> ClaimPhase {
+    var isComplete = true
+    for use in uses {
+      switch use {
+      case .inUse: continue
+      case .notInUse: return .preparing
+      case .unknown: isComplete = false
+      }
+    }
+    return isComplete ? .ready : before
+  }
+
+  /// What the holder got, in the words of the host that it is on; limits that the other side enforces come from there.
+  private func arrival(_ controlling: Use, _ consumer: Use?, _ path: Path) -> Arrival? {
+    guard case .inUse(let holder) = consumer ?? controlling, path != .mediated || consumer != nil else { return nil }
+    var arrival = holder.arrival ?? Arrival()
+    var enforced = arrival.enforced ?? holder.function?.enforced ?? Attributes()
+    if case .inUse(let server) = controlling, let limits = server.function?.enforced {
+      enforced.fill(from: limits)
+    }
+    arrival.enforced = enforced.withoutEmptyParts
+    return arrival
+  }
+
+  // MARK: Tearing down: cut at the server, proof, then the consumer
+
+  private mutating func settleRelease(_ before: ClaimState) {
+    var state = before
+    if let entry = state.controlling, isAbsent(entry) {
+      drop(entry, of: state)
+      state.controlling = nil
+    }
+    let isCut = state.controlling.map { isCutOff($0) } ?? true
+    if isCut, var entry = state.consumer {
+      if !entry.released {
+        entry.released = true
+        note(&entry)
+        state.consumer = entry
+      } else if isAbsent(entry) {
+        drop(entry, of: state)
+        state.consumer = nil
+      }
+    }
+    guard state.controlling != nil || state.consumer != nil else { return forget(state) }
+    let error = lastError(of: state)
+    let waiting = waitingReasons(of: state, for: "let go of")
+    state.withStatus {
+      $0.error = error
+      $0.pending = waiting
+    }
+    // The entries are read again when the effects are made, so they are stored even if the claim reads as before.
+    claims[state.claim.name] = state
+    if state.claim != before.claim { put(state) }
+  }
+
+  /// Proof: the host answered the release, under its token, that the function is not there.
+  private func isAbsent(_ entry: WantedFunction) -> Bool { isProven(entry) { $0 == .absent } }
+
+  /// Proof that nobody can reach the function any more, though it may still be being cleaned.
+  private func isCutOff(_ entry: WantedFunction) -> Bool { isProven(entry) { $0 == .absent || $0 == .scrubbing } }
+
+  private func isProven(_ entry: WantedFunction, by accepts: (FunctionPhase) -> Bool) -> Bool {
+    guard entry.released, let status = report(of: entry) else { return false }
+    // An answer to an earlier revision was given by an agent that had not yet heard of the release: it may say "absent"
+    // and set the function up a moment later.
+    return status.revision >= entry.revision && accepts(status.phase)
+  }
+
+  private mutating func drop(_ entry: WantedFunction, of state: ClaimState) {
+    changes.save(RecordKey(.wantedFunction, entry.recordName))
+    hosts[entry.host]?.claims.remove(state.claim.name)
+    hosts[entry.host]?.reports[entry.functionID] = nil
+  }
+
+  /// The claim holds nothing any more: what it used is free.
+  private mutating func forget(_ state: ClaimState) {
+    let name = state.claim.name
+    var last = state.claim
+    last.revision = nextRevision()
+    last.status?.pending = []
+    last.status?.error = nil
+    freeNames(of: state)
+    if let assignment = state.assignment { free(assignment) }
+    claims[name] = nil
+    changes.save(RecordKey(.claim, name))
+    changes.gone.append(last)
+    placePending()
+  }
+
+  // MARK: What the hosts say
+
+  private func report(of entry: WantedFunction) -> FunctionStatus? {
+    guard let status = hosts[entry.host]?.reports[entry.functionID] else { return nil }
+    // A report of the other role or of another token is of something else.
+    guard status.role == entry.role else { return nil }
+    if let token = status.function?.token, token != entry.assignment?.token { return nil }
+    return status
+  }
+
+  private func use(of entry: WantedFunction) -> Use {
+    guard let status = report(of: entry) else {
+      return hosts[entry.host]?.hasReportedFunctions ?? false ? .notInUse(nil) : .unknown
+    }
+    return status.phase == .inUse ? .inUse(status) : .notInUse(status)
+  }
+
+  private func lastError(of state: ClaimState) -> FunctionError? {
+    for entry in [state.controlling, state.consumer].compactMap({ $0 }) {
+      guard var error = report(of: entry)?.error else { continue }
+      error.host = entry.host
+      return error
+    }
+    return nil
+  }
+
+  /// Which host has to act next.
+  private func waitingReasons(of state: ClaimState, for task: String) -> [PendingReason] {
+    let entries = [state.controlling, state.consumer].compactMap { $0 }
+    let next =
+      state.phase == .releasing
+      ? entries.first { $0.released && !isAbsent($0) }
+      : entries.first { if case .inUse = use(of: $0) { false } else { true } }
+    guard let next else { return [] }
+    let isAway = !(hosts[next.host]?.isConnected ?? false)
+    var reason = PendingReason()
+    reason.filter = "waiting"
+    reason.message = "\(next.host) has yet to \(task) \(next.functionID)" + (isAway ? "; it is disconnected" : "")
+    return [reason]
+  }
+}
+
+extension Attributes {
+  /// Takes from `other` what is not set here.
+  fileprivate mutating func fill(from other: Attributes) {
+    if let theirs = other.ethernet {
+      var mine = ethernet ?? EthernetAttributes()
+      mine.macAddress = mine.macAddress ?? theirs.macAddress
+      mine.mtu = mine.mtu ?? theirs.mtu
+      mine.maxTransmitBitsPerSecond = mine.maxTransmitBitsPerSecond ?? theirs.maxTransmitBitsPerSecond
+      mine.maxReceiveBitsPerSecond = mine.maxReceiveBitsPerSecond ?? theirs.maxReceiveBitsPerSecond
+      ethernet = mine
+    }
+    if let theirs = other.block {
+      var mine = block ?? BlockAttributes()
+      mine.sizeBytes = mine.sizeBytes ?? theirs.sizeBytes
+      mine.readOnly = mine.readOnly ?? theirs.readOnly
+      block = mine
+    }
+  }
+}

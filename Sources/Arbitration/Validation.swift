@@ -1,0 +1,134 @@
+import Messages
+
+/// What is wrong with a request whatever happens later is refused when it is made; what is only busy or away now is
+/// left to placement, and the claim waits.
+extension Arbiter {
+  func validate(_ specification: ClaimSpecification) throws(Refusal) {
+    try validateClass(specification.deviceClass)
+    try validateHost(specification.host)
+    try validatePaths(specification.allowedPaths)
+    try validateConsumer(specification)
+    try validateMAC(specification)
+    try validateSelector(specification)
+    let candidates = endNodes(ofClass: specification.deviceClass).filter { isSelected($0, by: specification.endNode) }
+    try require(candidates) { (node) throws(Drop) in try checkFitness(of: node, for: specification) }
+  }
+
+  /// Refuses if there are candidates and each of them fails for good. The one that came furthest says why.
+  private func require(
+    _ candidates: [EndNodeState], _ check: (EndNodeState) throws(Drop) -> Void
+  ) throws(Refusal) {
+    var furthest: Drop?
+    for node in candidates {
+      do throws(Drop) {
+        try check(node)
+        return
+      } catch {
+        if furthest.map({ $0.filter < error.filter }) ?? true { furthest = error }
+      }
+    }
+    if let furthest { throw Refusal(.invalidArgument, furthest.message) }
+  }
+
+  /// New rates of a claim: by what it holds, or by what it may get.
+  func validateRates(_ specification: ClaimSpecification, of state: ClaimState) throws(Refusal) {
+    let held = state.assignment.flatMap { endNodes[$0.endNode] }.map { [$0] }
+    let selected = endNodes(ofClass: specification.deviceClass).filter { isSelected($0, by: specification.endNode) }
+    try require(held ?? selected) { (node) throws(Drop) in
+      try checkAttributes(of: node, for: specification)
+      try checkCapacity(of: node, for: specification)
+    }
+  }
+
+  private func validateClass(_ deviceClass: String) throws(Refusal) {
+    guard !deviceClass.isEmpty else { throw Refusal(.invalidArgument, "the claim names no device class") }
+    let known = Set(hosts.values.flatMap { $0.record.plugins.map(\.deviceClass) }).union(endNodesOfClass.keys)
+    guard !known.contains(deviceClass) else { return }
+    throw Refusal(
+      .notFound,
+      "no host has a plugin for the device class '\(Names.shown(deviceClass))'; "
+        + (known.isEmpty ? "no plugin has been reported yet" : "known classes: \(Names.list(known))"))
+  }
+
+  private func validateHost(_ host: String) throws(Refusal) {
+    guard !host.isEmpty else { throw Refusal(.invalidArgument, "the claim names no host to use the function on") }
+    try requireHost(host)
+  }
+
+  private func requireHost(_ host: String) throws(Refusal) {
+    guard hosts[host] == nil else { return }
+    throw Refusal(
+      .notFound,
+      "there is no host '\(Names.shown(host))'"
+        + Names.suggestion(for: host, among: Array(hosts.keys), of: "hosts"))
+  }
+
+  private func validatePaths(_ paths: [Path]) throws(Refusal) {
+    for path in paths {
+      switch path {
+      case .direct, .directSoftware, .fabric, .mediated: continue
+      case .unspecified, .unrecognized:
+        throw Refusal(
+          .invalidArgument,
+          "the path '\(path.word)' is not known; known paths: direct, direct-software, fabric, mediated")
+      }
+    }
+  }
+
+  private func validateConsumer(_ specification: ClaimSpecification) throws(Refusal) {
+    let consumer = specification.consumer ?? Consumer()
+    if case .networkNamespace(let namespace) = consumer.kind,
+      let problem = Names.problem(withNamespaceName: namespace.name)
+    {
+      throw Refusal(.invalidArgument, problem)
+    }
+    guard let key = specification.interfaceKey else { return }
+    if let problem = Names.problem(withInterfaceName: key.name) { throw Refusal(.invalidArgument, problem) }
+    if let other = claimOfInterface[key] {
+      let place = key.networkNamespace.isEmpty ? "" : " in the network namespace '\(key.networkNamespace)'"
+      throw Refusal(.invalidArgument, "claim '\(other)' already has the interface '\(key.name)'\(place) on \(key.host)")
+    }
+  }
+
+  private func validateMAC(_ specification: ClaimSpecification) throws(Refusal) {
+    guard let text = specification.attributes?.ethernet?.macAddress else { return }
+    guard let mac = MACAddress(text) else {
+      throw Refusal(
+        .invalidArgument,
+        "'\(Names.shown(text))' is no MAC address; one is six pairs of hexadecimal digits, such as 02:00:00:00:00:01")
+    }
+    guard mac.value != 0 else { throw Refusal(.invalidArgument, "the MAC address 00:00:00:00:00:00 is nobody's") }
+    guard !mac.isMulticast else {
+      throw Refusal(
+        .invalidArgument,
+        "\(mac) is a multicast MAC address (its first byte is odd); an interface needs a unicast one")
+    }
+    if let other = claimOfMAC[mac] {
+      throw Refusal(.invalidArgument, "the MAC address \(mac) is in use by claim '\(other)'")
+    }
+    if let node = endNodes["\(specification.deviceClass)/\(mac)"] {
+      throw Refusal(.invalidArgument, "the MAC address \(mac) is that of the end node \(node.record.name)")
+    }
+  }
+
+  private func validateSelector(_ specification: ClaimSpecification) throws(Refusal) {
+    guard let selector = specification.endNode else { return }
+    if !selector.host.isEmpty { try requireHost(selector.host) }
+    guard !selector.name.isEmpty else { return }
+    let all = endNodes.values.map(\.record)
+    let named = all.filter { $0.name == selector.name || $0.id == selector.name }
+    guard !named.isEmpty else {
+      let known = all.filter { $0.deviceClass == specification.deviceClass }.map(\.name)
+      throw Refusal(
+        .notFound,
+        "there is no end node '\(Names.shown(selector.name))'"
+          + Names.suggestion(for: selector.name, among: known, of: "end nodes of class \(specification.deviceClass)"))
+    }
+    guard let other = named.map(\.deviceClass).min(),
+      !named.contains(where: { $0.deviceClass == specification.deviceClass })
+    else { return }
+    throw Refusal(
+      .invalidArgument,
+      "end node '\(selector.name)' is of class \(other), the claim asks for class \(specification.deviceClass)")
+  }
+}

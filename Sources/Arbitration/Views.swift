@@ -1,0 +1,37 @@
+import Messages
+
+/// What can be read of the state, in an order that does not depend on hashing.
+extension Arbiter {
+  public func claim(named name: String) -> Claim? { claims[name]?.claim }
+
+  /// By name.
+  public var listedClaims: [Claim] { claims.values.map(\.claim).sorted { $0.name < $1.name } }
+
+  /// By name.
+  public var listedHosts: [Host] { hosts.values.map(\.record).sorted { $0.name < $1.name } }
+
+  /// By name, then by id: a name follows a device's local name, which two devices may have had in turn.
+  public var listedEndNodes: [EndNode] {
+    endNodes.values.map(\.shown).sorted { ($0.name, $0.id) < ($1.name, $1.id) }
+  }
+
+  /// By id, with what each host last reported.
+  public var listedFunctions: [AssignedFunction] {
+    claims.values.compactMap(function(of:)).sorted { ($0.assignment?.function ?? "") < ($1.assignment?.function ?? "") }
+  }
+
+  private func function(of state: ClaimState) -> AssignedFunction? {
+    guard let assignment = state.assignment else { return nil }
+    var function = AssignedFunction()
+    function.assignment = assignment
+    function.releasing = state.phase == .releasing
+    function.reports = [state.controlling, state.consumer].compactMap { $0 }.compactMap { entry in
+      guard let status = hosts[entry.host]?.reports[entry.functionID] else { return nil }
+      var report = HostFunctionStatus()
+      report.host = entry.host
+      report.status = status
+      return report
+    }
+    return function
+  }
+}

@@ -1,0 +1,222 @@
+import Messages
+
+@testable import Arbitration
+
+/// A function as it is on a host.
+struct FakeFunction: Hashable {
+  var claimUid: String
+  var endNode: String
+  var token: FencingToken
+  var role: Role
+  var attributes: Attributes?
+  var vni: UInt32
+  var isCut = false
+
+  var sizeBytes: UInt64 { attributes?.block?.sizeBytes ?? 0 }
+  var macAddress: String? { attributes?.ethernet?.macAddress }
+}
+
+/// A host with an agent that obeys: level-triggered, by tokens, tearing down nothing without a release.
+struct FakeHost {
+  var name: String
+  var instanceId: String
+  var bootId = "boot-1"
+  var mediationAddress: String
+  var mediationMtu: UInt32 = 1500
+  var plugins: [Plugin] = []
+  var endNodes: [EndNode] = []
+  var clusterId = ""
+
+  var session: SessionID?
+  var wanted: [String: WantedFunction] = [:]
+  var epoch: UInt64 = 0
+  var revision: UInt64 = 0
+  var functions: [String: FakeFunction] = [:]
+  var answered: [String: FunctionStatus] = [:]
+  /// It hears, and does nothing.
+  var isStuck = false
+  /// It cuts a released function off and goes no further.
+  var isScrubbingForever = false
+  var failure: FunctionError?
+
+  init(_ name: String, address: String = "10.0.0.1") {
+    self.name = name
+    instanceId = "instance-of-\(name)"
+    mediationAddress = address
+  }
+
+  var hello: AgentHello {
+    var host = Host()
+    host.name = name
+    host.instanceId = instanceId
+    host.bootId = bootId
+    host.mediationAddress = mediationAddress
+    host.mediationMtu = mediationMtu
+    return AgentHello {
+      $0.host = host
+      $0.highestEpoch = epoch
+      $0.clusterId = clusterId
+    }
+  }
+
+  var inventory: InventoryReport {
+    InventoryReport {
+      $0.endNodes = endNodes
+      $0.plugins = plugins
+    }
+  }
+
+  func report(complete: Bool) -> FunctionReport {
+    FunctionReport {
+      $0.epoch = epoch
+      $0.revision = revision
+      $0.bootId = bootId
+      $0.complete = complete
+      $0.functions = answered.keys.sorted().compactMap { answered[$0] }
+    }
+  }
+
+  mutating func take(_ state: WantedState) {
+    guard state.epoch >= epoch else { return }
+    epoch = state.epoch
+    revision = state.revision
+    if state.complete { wanted = [:] }
+    for entry in state.functions { wanted[entry.functionID] = entry }
+  }
+
+  /// Does all that is wanted. Answers whether anything is different now.
+  mutating func work() -> Bool {
+    let before = answered
+    for (id, entry) in wanted { entry.released ? release(id, entry) : setUp(id, entry) }
+    return answered != before
+  }
+
+  private mutating func setUp(_ id: String, _ entry: WantedFunction) {
+    guard let assignment = entry.assignment, let token = assignment.token else { return }
+    if let failure {
+      answered[id] = status(id, entry, .absent) { $0.error = failure }
+      return
+    }
+    functions[id] = FakeFunction(
+      claimUid: assignment.claimUid, endNode: assignment.endNode, token: token, role: entry.role,
+      attributes: assignment.attributes, vni: assignment.mediation?.vni ?? 0)
+    answered[id] = status(id, entry, .inUse) { status in
+      switch entry.role {
+      case .server where assignment.mediation?.mediator == "nbd": status.serverPort = 10_809
+      case .server, .unspecified, .unrecognized: break
+      case .direct, .consumer: status.arrival = Arrival { $0.interfaceName = "iov0" }
+      }
+    }
+  }
+
+  private mutating func release(_ id: String, _ entry: WantedFunction) {
+    if isScrubbingForever, entry.role != .consumer, functions[id] != nil {
+      functions[id]?.isCut = true
+      answered[id] = status(id, entry, .scrubbing)
+      return
+    }
+    functions[id] = nil
+    answered[id] = status(id, entry, .absent)
+  }
+
+  private func status(
+    _ id: String, _ entry: WantedFunction, _ phase: FunctionPhase, _ change: (inout FunctionStatus) -> Void = { _ in }
+  ) -> FunctionStatus {
+    var status = FunctionStatus()
+    status.function = VirtualFunction {
+      $0.id = id
+      $0.endNode = entry.assignment?.endNode ?? ""
+      $0.token = entry.assignment?.token
+      $0.enforced = entry.assignment?.attributes
+    }
+    status.role = entry.role
+    status.phase = phase
+    status.revision = entry.revision
+    change(&status)
+    return status
+  }
+}
+
+// MARK: Devices
+
+func ethernetPlugin() -> Plugin {
+  Plugin {
+    $0.name = "ethernet"
+    $0.deviceClass = "ethernet"
+    $0.state = .serving
+    $0.mediatorsOffered = ["vxlan"]
+    $0.mediatorsAccepted = ["vxlan"]
+  }
+}
+
+func sataPlugin() -> Plugin {
+  Plugin {
+    $0.name = "sata"
+    $0.deviceClass = "sata"
+    $0.state = .serving
+    $0.mediatorsOffered = ["nbd"]
+    $0.mediatorsAccepted = ["nbd"]
+  }
+}
+
+func card(_ id: String, on localName: String = "eth1", functions: UInt32 = 4) -> EndNode {
+  EndNode {
+    $0.id = id
+    $0.deviceClass = "ethernet"
+    $0.roots = [Root { $0.localName = localName }]
+    $0.health = Health { $0.state = .healthy }
+    $0.capacity = Capacity {
+      $0.functions = functions
+      $0.bitsPerSecond = 10_000_000_000
+    }
+    $0.capabilities = Capabilities {
+      $0.paths = [.directSoftware, .mediated]
+      $0.mediators = ["vxlan"]
+      $0.consumers = ["host", "network_namespace"]
+      $0.attributes = [
+        "ethernet.mac_address", "ethernet.mtu", "ethernet.max_transmit_bits_per_second",
+        "ethernet.max_receive_bits_per_second",
+      ]
+      $0.minimumMtu = 68
+      $0.maximumMtu = 9000
+    }
+  }
+}
+
+func disk(_ id: String, on localName: String = "sda", sizeBytes: UInt64 = 1 << 30) -> EndNode {
+  EndNode {
+    $0.id = id
+    $0.deviceClass = "sata"
+    $0.roots = [Root { $0.localName = localName }]
+    $0.health = Health { $0.state = .healthy }
+    $0.capacity = Capacity { $0.sizeBytes = sizeBytes }
+    $0.capabilities = Capabilities {
+      $0.paths = [.directSoftware, .mediated]
+      $0.mediators = ["nbd"]
+      $0.consumers = ["host"]
+      $0.attributes = ["block.size_bytes", "block.read_only"]
+      $0.blockSizeBytes = 4096
+    }
+  }
+}
+
+extension World {
+  /// Host a has a card, host c a disk, host b nothing.
+  static func rack() -> World {
+    var world = World()
+    var a = FakeHost("a", address: "10.0.0.1")
+    a.plugins = [ethernetPlugin(), sataPlugin()]
+    a.endNodes = [card("ethernet/52:54:00:00:00:01")]
+    var b = FakeHost("b", address: "10.0.0.2")
+    b.plugins = [ethernetPlugin(), sataPlugin()]
+    var c = FakeHost("c", address: "10.0.0.3")
+    c.plugins = [ethernetPlugin(), sataPlugin()]
+    c.endNodes = [disk("sata/S3R1AL")]
+    for host in [a, b, c] { world.add(host) }
+    return world
+  }
+}
+
+extension Result where Failure == Refusal {
+  var refusal: Refusal? { if case .failure(let refusal) = self { refusal } else { nil } }
+}

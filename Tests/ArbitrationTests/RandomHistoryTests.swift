@@ -1,0 +1,81 @@
+import Messages
+import Testing
+
+@testable import Arbitration
+
+/// SplitMix64: small, and the same everywhere.
+private struct Dice: RandomNumberGenerator {
+  var state: UInt64
+
+  mutating func next() -> UInt64 {
+    state &+= 0x9e37_79b9_7f4a_7c15
+    var z = state
+    z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
+    z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
+    return z ^ (z >> 31)
+  }
+}
+
+@Suite struct RandomHistoryTests {
+  /// The world itself checks that no function changes hands, no device gives more than it has, tokens only rise, nothing
+  /// is sent before it is saved and no consumer is told to let go before its server was cut.
+  @Test(arguments: UInt64(1)...60)
+  func whateverHappensEverythingIsReleasedInTheEnd(seed: UInt64) {
+    var dice = Dice(state: seed)
+    var world = World.rack()
+    world.hosts["a"]?.endNodes = [card("ethernet/52:54:00:00:00:01", functions: 3)]
+    world.reportInventory("a")
+    for _ in 0..<150 { act(&world, &dice) }
+
+    for name in world.hosts.keys.sorted() {
+      world.hosts[name]?.isStuck = false
+      world.hosts[name]?.isScrubbingForever = false
+      world.connect(name)
+    }
+    world.settle()
+    for claim in world.arbiter.listedClaims where claim.status?.phase == .preparing {
+      Issue.record("seed \(seed): \(claim.name) never became ready")
+    }
+    for claim in world.arbiter.listedClaims { world.delete(claim.name) }
+    world.settle()
+    #expect(world.arbiter.listedClaims.isEmpty, "seed \(seed)")
+    #expect(world.hosts.values.allSatisfy { $0.functions.isEmpty }, "seed \(seed)")
+    #expect(world.arbiter.listedEndNodes.allSatisfy { $0.used == Capacity() }, "seed \(seed)")
+    #expect(
+      world.arbiter.claimOfMAC.isEmpty && world.arbiter.claimOfVNI.isEmpty && world.arbiter.claimOfFunction.isEmpty)
+    #expect(!world.store.keys.contains { $0.kind == .claim || $0.kind == .wantedFunction })
+  }
+
+  private func act(_ world: inout World, _ dice: inout Dice) {
+    let host = ["a", "b", "c"].randomElement(using: &dice) ?? "a"
+    let name = "claim-\(Int.random(in: 0..<8, using: &dice))"
+    switch Int.random(in: 0..<14, using: &dice) {
+    case 0, 1: world.create(name, host: host)
+    case 2, 3:
+      let size = UInt64.random(in: 1...3, using: &dice) << 28
+      world.create(name, host: host, deviceClass: "sata") {
+        $0.attributes = Attributes { $0.block = BlockAttributes { $0.sizeBytes = size } }
+      }
+    case 4, 5: world.delete(name)
+    case 6: world.update(name, transmit: UInt64.random(in: 0...5, using: &dice) * 1_000_000)
+    case 7: world.disconnect(host)
+    case 8: world.connect(host)
+    case 9: world.hosts[host]?.isStuck.toggle()
+    case 10: world.hosts[host]?.isScrubbingForever.toggle()
+    case 11: reboot(host, in: &world)
+    case 12: world.restart()
+    default:
+      world.wait(milliseconds: UInt64.random(in: 0...15_000, using: &dice))
+      world.settle()
+    }
+  }
+
+  /// Kernel objects are gone with the boot; the agent comes back and finds nothing.
+  private func reboot(_ host: String, in world: inout World) {
+    world.disconnect(host)
+    world.hosts[host]?.functions = [:]
+    world.hosts[host]?.answered = [:]
+    world.hosts[host]?.bootId += "'"
+    world.connect(host)
+  }
+}

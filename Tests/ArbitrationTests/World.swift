@@ -1,0 +1,225 @@
+import Messages
+import Testing
+
+@testable import Arbitration
+
+/// A cluster round an arbiter: hosts that do what they are told, a store, and callers. It refuses what must never
+/// happen, whatever the arbiter says.
+struct World {
+  var arbiter: Arbiter
+  var hosts: [String: FakeHost] = [:]
+  var store: [RecordKey: Record] = [:]
+  var answers: [CallID: Result<Claim, Refusal>] = [:]
+  var ended: [SessionID: Refusal] = [:]
+  var watched: [Effect] = []
+  /// Everything the arbiter ever answered, in order.
+  var effects: [Effect] = []
+  var milliseconds: UInt64 = 1_000_000
+  private var lastID: UInt64 = 0
+  /// By function: the claim that it was granted to, for ever.
+  private var holders: [String: String] = [:]
+
+  static let clusterID = "5f0c0e0a-0000-4000-8000-000000000001"
+
+  init() {
+    arbiter = try! Arbiter(clusterID: Self.clusterID, version: "test", records: [])
+    perform(arbiter.begin())
+  }
+
+  var now: Instant {
+    Instant(monotonicMilliseconds: milliseconds, wallMilliseconds: 1_700_000_000_000 + Int64(milliseconds))
+  }
+
+  // MARK: Callers
+
+  @discardableResult
+  mutating func create(
+    _ name: String, host: String = "b", deviceClass: String = "ethernet",
+    _ change: (inout ClaimSpecification) -> Void = { _ in }
+  ) -> Result<Claim, Refusal> {
+    var specification = ClaimSpecification()
+    specification.deviceClass = deviceClass
+    specification.host = host
+    change(&specification)
+    return create(name, specification)
+  }
+
+  mutating func create(_ name: String, _ specification: ClaimSpecification) -> Result<Claim, Refusal> {
+    var request = CreateClaimRequest()
+    request.name = name
+    request.specification = specification
+    let uid = "uid-\(nextID())-\(name)"
+    return ask { .claimCreated($0, request, uid: uid) }
+  }
+
+  @discardableResult
+  mutating func delete(_ name: String) -> Result<Claim, Refusal> {
+    ask { .claimDeleted($0, DeleteClaimRequest { $0.name = name }) }
+  }
+
+  @discardableResult
+  mutating func update(_ name: String, transmit: UInt64? = nil, receive: UInt64? = nil) -> Result<Claim, Refusal> {
+    var request = UpdateClaimRatesRequest()
+    request.name = name
+    request.maxTransmitBitsPerSecond = transmit
+    request.maxReceiveBitsPerSecond = receive
+    return ask { .claimRatesUpdated($0, request) }
+  }
+
+  private mutating func ask(_ event: (CallID) -> Event) -> Result<Claim, Refusal> {
+    let call = CallID(nextID())
+    send(event(call))
+    guard let answer = answers[call] else {
+      Issue.record("call \(call) was not answered")
+      return .failure(Refusal(.notFound, "not answered"))
+    }
+    return answer
+  }
+
+  func claim(_ name: String) -> Claim? { arbiter.claim(named: name) }
+  func phase(_ name: String) -> ClaimPhase? { claim(name)?.status?.phase }
+
+  // MARK: Hosts
+
+  mutating func add(_ host: FakeHost) {
+    hosts[host.name] = host
+    connect(host.name)
+  }
+
+  /// A session from its hello to its first reports, with all that the host can do at once.
+  mutating func connect(_ name: String) {
+    guard let host = hosts[name] else { return }
+    let session = SessionID(nextID())
+    hosts[name]?.session = session
+    hosts[name]?.wanted = [:]
+    send(.hostConnected(session, host.hello))
+    send(.inventoryReported(session, host.inventory))
+    report(name, complete: true)
+  }
+
+  mutating func disconnect(_ name: String) {
+    guard let session = hosts[name]?.session else { return }
+    hosts[name]?.session = nil
+    send(.hostDisconnected(session))
+  }
+
+  mutating func reportInventory(_ name: String) {
+    guard let host = hosts[name], let session = host.session else { return }
+    send(.inventoryReported(session, host.inventory))
+  }
+
+  /// What a host observes now.
+  mutating func report(_ name: String, complete: Bool = false) {
+    guard let host = hosts[name], let session = host.session else { return }
+    send(.functionsReported(session, host.report(complete: complete)))
+  }
+
+  /// Hosts work and report until nothing changes any more.
+  mutating func settle() {
+    for _ in 0..<20 {
+      var hasWorked = false
+      for name in hosts.keys.sorted() where hosts[name]?.session != nil && hosts[name]?.isStuck == false {
+        guard hosts[name]?.work() ?? false else { continue }
+        checkDevices()
+        hasWorked = true
+        report(name)
+      }
+      if !hasWorked { return }
+    }
+    Issue.record("the hosts and the arbiter do not come to rest")
+  }
+
+  // MARK: The shell
+
+  mutating func send(_ event: Event) {
+    milliseconds += 1
+    perform(arbiter.handle(event, at: now))
+  }
+
+  /// Time passes without any heartbeat.
+  mutating func wait(milliseconds: UInt64) {
+    self.milliseconds += milliseconds
+    send(.timePassed)
+  }
+
+  /// The coordinator's process ends and another one begins on the same store; every session is lost.
+  mutating func restart() {
+    for name in hosts.keys { hosts[name]?.session = nil }
+    arbiter = try! Arbiter(clusterID: Self.clusterID, version: "test", records: Array(store.values))
+    perform(arbiter.begin())
+  }
+
+  private mutating func perform(_ effects: [Effect]) {
+    self.effects += effects
+    for effect in effects {
+      switch effect {
+      case .save(let record):
+        checkTokens(of: record)
+        store[record.key] = record
+      case .remove(let key): store[key] = nil
+      case .send(let session, let message): deliver(message, to: session)
+      case .endSession(let session, let refusal): ended[session] = refusal
+      case .answer(let call, let claim): answers[call] = .success(claim)
+      case .refuse(let call, let refusal): answers[call] = .failure(refusal)
+      case .claimChanged, .claimGone: watched.append(effect)
+      }
+    }
+  }
+
+  private mutating func deliver(_ message: CoordinatorMessage, to session: SessionID) {
+    guard let name = hosts.values.first(where: { $0.session == session })?.name else { return }
+    guard case .wanted(let wanted) = message.kind else { return }
+    for entry in wanted.functions { checkEntry(entry) }
+    hosts[name]?.take(wanted)
+  }
+
+  private mutating func nextID() -> UInt64 {
+    lastID += 1
+    return lastID
+  }
+
+  // MARK: What must never happen
+
+  private mutating func checkEntry(_ entry: WantedFunction) {
+    guard let assignment = entry.assignment, let token = assignment.token?.value else {
+      Issue.record("an entry without an assignment or token: \(entry)")
+      return
+    }
+    #expect(assignment.function == "\(assignment.endNode)/\(token)")
+    #expect(store[RecordKey(.wantedFunction, entry.recordName)] == .wantedFunction(entry), "sent before it was saved")
+    let presence = hosts.values.compactMap { $0.functions[assignment.function] }
+    for function in presence {
+      #expect(function.claimUid == assignment.claimUid, "\(assignment.function) has a second holder")
+    }
+    #expect(holders[assignment.function] ?? assignment.claimUid == assignment.claimUid, "a function changed hands")
+    holders[assignment.function] = assignment.claimUid
+    if entry.role == .consumer {
+      let server = hosts[assignment.controllingHost]?.functions[assignment.function]
+      if entry.released {
+        #expect(server == nil || server?.isCut == true, "the consumer is told to let go before the server was cut")
+      }
+    }
+  }
+
+  /// A token that was drawn is never drawn again.
+  private func checkTokens(of record: Record) {
+    guard case .endNode(let node) = record, case .endNode(let before)? = store[record.key] else { return }
+    #expect((node.highestToken?.value ?? 0) >= (before.highestToken?.value ?? 0), "tokens only rise")
+  }
+
+  /// No device may ever hold more than it has, nor two functions with one address or one network.
+  private func checkDevices() {
+    let present = hosts.values.flatMap { host in host.functions.values.filter { $0.role != .consumer } }
+    for node in hosts.values.flatMap(\.endNodes) {
+      let functions = present.filter { $0.endNode == node.id }
+      if let limit = node.capacity?.functions, limit > 0 { #expect(functions.count <= Int(limit)) }
+      if let limit = node.capacity?.sizeBytes, limit > 0 {
+        #expect(functions.reduce(0) { $0 + $1.sizeBytes } <= limit)
+      }
+    }
+    let addresses = present.compactMap(\.macAddress)
+    #expect(Set(addresses).count == addresses.count, "two functions have one MAC address")
+    let networks = present.map(\.vni).filter { $0 != 0 }
+    #expect(Set(networks).count == networks.count, "two functions have one VNI")
+  }
+}
