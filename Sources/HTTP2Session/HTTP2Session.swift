@@ -1,0 +1,175 @@
+import CNghttp2
+
+/// One HTTP/2 connection as a value between byte streams: `receive` bytes, act on the events, send `outgoingBytes`.
+///
+/// No sockets, no clock, no threads. It is a class because libnghttp2 keeps its address; it belongs to one owner at a
+/// time. libnghttp2's callbacks only append events and hand over bytes (Callbacks.swift): nothing calls out
+/// while libnghttp2 is on the stack.
+public final class HTTP2Session {
+  public enum Role: Sendable {
+    case client, server
+  }
+
+  let role: Role
+  let settings: SessionSettings
+  private var session: OpaquePointer?
+  var events: [SessionEvent] = []
+  var incoming: [StreamID: IncomingHeaders] = [:]
+  var outgoing: [StreamID: OutgoingBody] = [:]
+
+  /// Fails only when memory is short.
+  public init(_ role: Role, settings: SessionSettings = SessionSettings()) throws(HTTP2Error) {
+    self.role = role
+    self.settings = settings
+    session = try makeSession(role, owner: Unmanaged.passUnretained(self).toOpaque())
+    try submitSettings()
+  }
+
+  deinit {
+    nghttp2_session_del(session)
+  }
+
+  private func submitSettings() throws(HTTP2Error) {
+    var entries = [
+      nghttp2_settings_entry(
+        settings_id: Int32(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE.rawValue), value: UInt32(settings.streamWindowByteCount)),
+      nghttp2_settings_entry(
+        settings_id: Int32(NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE.rawValue),
+        value: UInt32(settings.maximumHeaderListByteCount)),
+    ]
+    switch role {
+    case .server:
+      entries.append(
+        nghttp2_settings_entry(
+          settings_id: Int32(NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS.rawValue), value: settings.maximumConcurrentStreams))
+    case .client:
+      entries.append(nghttp2_settings_entry(settings_id: Int32(NGHTTP2_SETTINGS_ENABLE_PUSH.rawValue), value: 0))
+    }
+    try check(nghttp2_submit_settings(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), entries, entries.count))
+    try check(
+      nghttp2_session_set_local_window_size(
+        session, UInt8(NGHTTP2_FLAG_NONE.rawValue), 0, settings.connectionWindowByteCount))
+  }
+
+  // MARK: Receiving
+
+  /// Takes what the peer sent and answers what it means, in order. After an error the connection must be closed;
+  /// `outgoingBytes` may still hold a GOAWAY that says why.
+  public func receive(_ bytes: UnsafeRawBufferPointer) throws(HTTP2Error) -> [SessionEvent] {
+    let count = nghttp2_session_mem_recv(
+      session, bytes.baseAddress?.assumingMemoryBound(to: UInt8.self), bytes.count)
+    if count < 0 { throw Self.error(Int32(truncatingIfNeeded: count)) }
+    return takeEvents()
+  }
+
+  /// Events that sending brought about: ends that left, streams that are over.
+  public func takeEvents() -> [SessionEvent] {
+    guard !events.isEmpty else { return [] }
+    let taken = events
+    events.removeAll(keepingCapacity: true)
+    return taken
+  }
+
+  /// Lets the peer send `byteCount` more on the connection. Called as bytes arrive: one slow stream must not stop the others.
+  public func creditConnection(_ byteCount: Int) {
+    nghttp2_session_consume_connection(session, byteCount)
+  }
+
+  /// Lets the peer send `byteCount` more on this stream: its reader has taken them.
+  public func creditStream(_ stream: StreamID, _ byteCount: Int) {
+    // A stream that is gone needs no credit.
+    nghttp2_session_consume_stream(session, stream, byteCount)
+  }
+
+  /// False when both sides are done: the connection can be closed.
+  public var isAlive: Bool {
+    nghttp2_session_want_read(session) != 0 || nghttp2_session_want_write(session) != 0
+  }
+
+  // MARK: Sending
+
+  /// Opens a stream. The body follows with `send` and ends with `finish`.
+  public func submitRequest(_ fields: [HeaderField]) throws(HTTP2Error) -> StreamID {
+    var provider = outgoingBodyProvider
+    let stream = withNameValues(fields) { nghttp2_submit_request(session, nil, $0.baseAddress, $0.count, &provider, nil) }
+    if stream < 0 { throw Self.error(stream) }
+    outgoing[stream] = OutgoingBody()
+    return stream
+  }
+
+  /// Answers a stream. The body follows with `send` and ends with `finish`.
+  public func submitResponse(_ stream: StreamID, _ fields: [HeaderField]) throws(HTTP2Error) {
+    var provider = outgoingBodyProvider
+    outgoing[stream] = OutgoingBody()
+    try check(withNameValues(fields) { nghttp2_submit_response(session, stream, $0.baseAddress, $0.count, &provider) })
+  }
+
+  /// Answers a stream with headers alone.
+  public func submitWholeResponse(_ stream: StreamID, _ fields: [HeaderField]) throws(HTTP2Error) {
+    try check(withNameValues(fields) { nghttp2_submit_response(session, stream, $0.baseAddress, $0.count, nil) })
+  }
+
+  /// Adds `byteCount` bytes to a stream's body, written by `write` straight into the stream's buffer. A stream that is
+  /// over drops them: its end was or will be reported as an event.
+  public func send(on stream: StreamID, byteCount: Int, _ write: (UnsafeMutableRawBufferPointer) -> Void) {
+    guard let body = outgoing[stream], body.end == nil else { return }
+    body.append(byteCount, write)
+    resume(stream, body)
+  }
+
+  /// Ends a stream's body, with trailers or without.
+  public func finish(_ stream: StreamID, trailers: [HeaderField] = []) {
+    guard let body = outgoing[stream], body.end == nil else { return }
+    body.end = trailers
+    resume(stream, body)
+  }
+
+  /// Bytes of the body that have not left yet: what a writer waits for to shrink.
+  public func unsentByteCount(_ stream: StreamID) -> Int { outgoing[stream]?.count ?? 0 }
+
+  /// Ends a stream at once, both ways.
+  public func reset(_ stream: StreamID, _ errorCode: UInt32) {
+    nghttp2_submit_rst_stream(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream, errorCode)
+  }
+
+  /// Says goodbye: streams in flight may finish, no new one is taken.
+  public func goAway(_ errorCode: UInt32) {
+    let last = nghttp2_session_get_last_proc_stream_id(session)
+    nghttp2_submit_goaway(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), last, errorCode, nil, 0)
+  }
+
+  /// Hands over what is to be sent now, piece by piece, and stops after `byteCount` bytes: more may be left.
+  public func outgoingBytes(
+    atLeast byteCount: Int = .max, _ take: (UnsafeRawBufferPointer) -> Void
+  ) throws(HTTP2Error) {
+    var left = byteCount
+    while left > 0 {
+      var bytes: UnsafePointer<UInt8>?
+      let count = nghttp2_session_mem_send(session, &bytes)
+      if count < 0 { throw Self.error(Int32(truncatingIfNeeded: count)) }
+      if count == 0 { return }
+      take(UnsafeRawBufferPointer(start: bytes, count: count))
+      left -= count
+    }
+  }
+
+  private func resume(_ stream: StreamID, _ body: OutgoingBody) {
+    guard body.isDeferred else { return }
+    body.isDeferred = false
+    // The only failure is a stream that is gone; its end is reported as an event.
+    nghttp2_session_resume_data(session, stream)
+  }
+
+  /// Called while sending, when a body's last byte was taken and trailers follow it.
+  func submitTrailers(_ stream: StreamID, _ fields: [HeaderField]) -> Bool {
+    withNameValues(fields) { nghttp2_submit_trailer(session, stream, $0.baseAddress, $0.count) } == 0
+  }
+
+  private func check(_ code: Int32) throws(HTTP2Error) {
+    if code != 0 { throw Self.error(code) }
+  }
+
+  static func error(_ code: Int32) -> HTTP2Error {
+    HTTP2Error(code: code, description: String(cString: nghttp2_strerror(code)))
+  }
+}

@@ -1,0 +1,59 @@
+/// A stream's number on its connection.
+public typealias StreamID = Int32
+
+/// One header or trailer: the name in lower case, pseudo-headers with their colon.
+public struct HeaderField: Sendable, Hashable {
+  public var name: String
+  public var value: String
+
+  public init(_ name: String, _ value: String) {
+    self.name = name
+    self.value = value
+  }
+}
+
+/// What the peer did.
+public enum SessionEvent: Sendable, Hashable {
+  /// A whole list of headers: a request's, a response's, or trailers.
+  case headers(stream: StreamID, fields: [HeaderField], endsStream: Bool)
+  /// Bytes of a body. They count against the stream's window until `creditStream` gives them back.
+  case data(stream: StreamID, bytes: [UInt8])
+  /// The peer has sent all of its body.
+  case bodyEnded(stream: StreamID)
+  /// Our own side's end has left.
+  case endSent(stream: StreamID)
+  /// The stream is over, with an HTTP/2 error code (RFC 9113 §7; 0 is none). Nothing more is said of it.
+  case closed(stream: StreamID, errorCode: UInt32)
+  /// The peer takes no stream above `lastStream`.
+  case goAway(lastStream: StreamID, errorCode: UInt32)
+}
+
+/// The connection cannot go on; what was received is no HTTP/2, or memory is short.
+public struct HTTP2Error: Error, Hashable, CustomStringConvertible {
+  public let code: Int32
+  public let description: String
+}
+
+/// HTTP/2 error codes that the layers above name (RFC 9113 §7).
+public enum ErrorCode {
+  public static let none: UInt32 = 0x0
+  public static let protocolError: UInt32 = 0x1
+  public static let internalError: UInt32 = 0x2
+  public static let refusedStream: UInt32 = 0x7
+  public static let cancel: UInt32 = 0x8
+  public static let enhanceYourCalm: UInt32 = 0xb
+}
+
+/// What this side allows the peer.
+public struct SessionSettings: Sendable, Hashable {
+  /// Streams that the peer may have open at a time.
+  public var maximumConcurrentStreams: UInt32 = 1024
+  /// Bytes of a stream's body that may be on the way or unread.
+  public var streamWindowByteCount: Int32 = 256 << 10
+  /// The same for all streams of the connection together.
+  public var connectionWindowByteCount: Int32 = 4 << 20
+  /// Bytes of one header list, names and values, with 32 for each field.
+  public var maximumHeaderListByteCount: Int = 16 << 10
+
+  public init() {}
+}

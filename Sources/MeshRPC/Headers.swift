@@ -1,0 +1,157 @@
+import HTTP2Session
+
+// gRPC over HTTP/2: what stands in header lists. Source: the gRPC project's PROTOCOL-HTTP2 document.
+
+extension [HeaderField] {
+  func first(_ name: String) -> String? { first { $0.name == name }?.value }
+
+  /// What is neither HTTP/2's nor gRPC's own.
+  func metadata() -> Metadata {
+    var metadata = Metadata()
+    for field in self where !field.isReserved {
+      guard field.name.hasSuffix("-bin") else {
+        metadata.add(field.name, .text(field.value))
+        continue
+      }
+      // Several values may have been joined by commas on the way.
+      for part in field.value.split(separator: ",") {
+        // What is no base64 is left out: a handler that needs it finds it missing.
+        if let bytes = Base64.decode(part) { metadata.add(field.name, .bytes(bytes)) }
+      }
+    }
+    return metadata
+  }
+
+  mutating func append(_ metadata: Metadata) {
+    for (name, value) in metadata.entries {
+      switch value {
+      case .text(let text): append(HeaderField(name, text))
+      case .bytes(let bytes): append(HeaderField(name, Base64.encode(bytes)))
+      }
+    }
+  }
+
+  /// Trailers that end a call.
+  static func status(_ code: StatusCode, _ message: String, _ metadata: Metadata) -> [HeaderField] {
+    var fields = [HeaderField("grpc-status", String(code.rawValue))]
+    if !message.isEmpty { fields.append(HeaderField("grpc-message", PercentEncoding.encode(message))) }
+    fields.append(metadata)
+    return fields
+  }
+
+  /// The status that trailers carry, or nil if they carry none.
+  func statusError() -> Result<Void, RPCError>? {
+    guard let text = first("grpc-status") else { return nil }
+    let code = Int(text).flatMap(StatusCode.init(rawValue:)) ?? .unknown
+    if code == .ok { return .success(()) }
+    let message = first("grpc-message").map(PercentEncoding.decode) ?? ""
+    return .failure(RPCError(code, message, metadata: metadata()))
+  }
+}
+
+extension HeaderField {
+  fileprivate var isReserved: Bool {
+    name.hasPrefix(":") || name.hasPrefix("grpc-") || name == "content-type" || name == "te" || name == "user-agent"
+  }
+}
+
+/// `grpc-message` escapes everything but printable ASCII.
+enum PercentEncoding {
+  static func encode(_ text: String) -> String {
+    if text.utf8.allSatisfy(isPlain) { return text }
+    let digits = Array("0123456789ABCDEF".utf8)
+    var bytes: [UInt8] = []
+    for byte in text.utf8 {
+      if isPlain(byte) {
+        bytes.append(byte)
+      } else {
+        bytes += [UInt8(ascii: "%"), digits[Int(byte >> 4)], digits[Int(byte & 15)]]
+      }
+    }
+    return String(decoding: bytes, as: UTF8.self)
+  }
+
+  /// What is no escape stands for itself.
+  static func decode(_ text: String) -> String {
+    guard text.utf8.contains(UInt8(ascii: "%")) else { return text }
+    var bytes: [UInt8] = []
+    var rest = Substring(text).utf8
+    while let byte = rest.popFirst() {
+      if byte == UInt8(ascii: "%"), rest.count >= 2, let value = UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16) {
+        rest = rest.dropFirst(2)
+        bytes.append(value)
+      } else {
+        bytes.append(byte)
+      }
+    }
+    return String(decoding: bytes, as: UTF8.self)
+  }
+
+  private static func isPlain(_ byte: UInt8) -> Bool { byte >= 0x20 && byte <= 0x7e && byte != UInt8(ascii: "%") }
+}
+
+/// `grpc-timeout`: at most eight digits and a unit.
+enum TimeoutHeader {
+  static func encode(_ timeout: Duration) -> String {
+    let (seconds, attoseconds) = timeout.components
+    let units: [(letter: String, perSecond: Int64)] = [("n", 1_000_000_000), ("u", 1_000_000), ("m", 1000), ("S", 1)]
+    for unit in units {
+      // Rounded up: a caller's deadline must not pass earlier on the other side.
+      let fraction = (attoseconds + 1_000_000_000_000_000_000 / unit.perSecond - 1) / (1_000_000_000_000_000_000 / unit.perSecond)
+      let (whole, overflow) = seconds.multipliedReportingOverflow(by: unit.perSecond)
+      if !overflow, whole + fraction <= 99_999_999 { return "\(max(0, whole + fraction))\(unit.letter)" }
+    }
+    return "99999999H"
+  }
+
+  /// nil if it is no timeout.
+  static func decode(_ text: String) -> Duration? {
+    guard let unit = text.last, let value = Int64(text.dropLast()), value >= 0, text.count <= 9 else { return nil }
+    switch unit {
+    case "n": return .nanoseconds(value)
+    case "u": return .microseconds(value)
+    case "m": return .milliseconds(value)
+    case "S": return .seconds(value)
+    case "M": return .seconds(value * 60)
+    case "H": return .seconds(value * 3600)
+    default: return nil
+    }
+  }
+}
+
+/// Base64 for `-bin` metadata: written without padding, read with or without.
+enum Base64 {
+  private static let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
+
+  static func encode(_ bytes: [UInt8]) -> String {
+    var output: [UInt8] = []
+    var buffer: UInt32 = 0
+    var bits: UInt32 = 0
+    for byte in bytes {
+      buffer = buffer << 8 | UInt32(byte)
+      bits += 8
+      while bits >= 6 {
+        bits -= 6
+        output.append(alphabet[Int(buffer >> bits & 63)])
+      }
+    }
+    if bits > 0 { output.append(alphabet[Int(buffer << (6 - bits) & 63)]) }
+    return String(decoding: output, as: UTF8.self)
+  }
+
+  static func decode(_ text: Substring) -> [UInt8]? {
+    var output: [UInt8] = []
+    var buffer: UInt32 = 0
+    var bits: UInt32 = 0
+    for byte in text.utf8 where byte != UInt8(ascii: "=") {
+      guard let value = alphabet.firstIndex(of: byte) else { return nil }
+      buffer = buffer << 6 | UInt32(value)
+      bits += 6
+      if bits >= 8 {
+        bits -= 8
+        output.append(UInt8(truncatingIfNeeded: buffer >> bits))
+      }
+    }
+    return output
+  }
+}

@@ -1,0 +1,31 @@
+import HTTP2Session
+
+/// What a server grants its peers.
+public struct ServerLimits: Sendable {
+  /// Bytes of one message; above, the call fails with RESOURCE_EXHAUSTED.
+  public var maximumMessageByteCount = 4 << 20
+  /// Calls in flight on one connection; further ones are refused.
+  public var maximumConcurrentCalls: UInt32 = 1024
+  /// Bytes of a call's headers.
+  public var maximumHeaderListByteCount = 16 << 10
+  /// Connections at a time; further ones are closed.
+  public var maximumConnections = 65_536
+  /// How long a new connection may take to send its first call's or its preface's bytes.
+  public var handshakeTimeout: Duration = .seconds(10)
+  /// Bytes that a response stream holds before its writer waits.
+  public var sendBufferByteCount = 64 << 10
+
+  public init() {}
+}
+
+/// What a client grants its server.
+public struct ChannelLimits: Sendable {
+  /// Bytes of one message; above, the call fails with RESOURCE_EXHAUSTED.
+  public var maximumMessageByteCount = 4 << 20
+  /// How long making a connection may take.
+  public var connectTimeout: Duration = .seconds(5)
+  /// Bytes that a request stream holds before its writer waits.
+  public var sendBufferByteCount = 64 << 10
+
+  public init() {}
+}
