@@ -32,7 +32,8 @@ public final class HTTP2Session {
   private func submitSettings() throws(HTTP2Error) {
     var entries = [
       nghttp2_settings_entry(
-        settings_id: Int32(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE.rawValue), value: UInt32(settings.streamWindowByteCount)),
+        settings_id: Int32(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE.rawValue), value: UInt32(settings.streamWindowByteCount)
+      ),
       nghttp2_settings_entry(
         settings_id: Int32(NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE.rawValue),
         value: UInt32(settings.maximumHeaderListByteCount)),
@@ -41,7 +42,8 @@ public final class HTTP2Session {
     case .server:
       entries.append(
         nghttp2_settings_entry(
-          settings_id: Int32(NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS.rawValue), value: settings.maximumConcurrentStreams))
+          settings_id: Int32(NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS.rawValue), value: settings.maximumConcurrentStreams
+        ))
     case .client:
       entries.append(nghttp2_settings_entry(settings_id: Int32(NGHTTP2_SETTINGS_ENABLE_PUSH.rawValue), value: 0))
     }
@@ -91,7 +93,9 @@ public final class HTTP2Session {
   /// Opens a stream. The body follows with `send` and ends with `finish`.
   public func submitRequest(_ fields: [HeaderField]) throws(HTTP2Error) -> StreamID {
     var provider = outgoingBodyProvider
-    let stream = withNameValues(fields) { nghttp2_submit_request(session, nil, $0.baseAddress, $0.count, &provider, nil) }
+    let stream = withNameValues(fields) {
+      nghttp2_submit_request(session, nil, $0.baseAddress, $0.count, &provider, nil)
+    }
     if stream < 0 { throw Self.error(stream) }
     outgoing[stream] = OutgoingBody()
     return stream

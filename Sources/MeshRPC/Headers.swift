@@ -77,7 +77,9 @@ enum PercentEncoding {
     var bytes: [UInt8] = []
     var rest = Substring(text).utf8
     while let byte = rest.popFirst() {
-      if byte == UInt8(ascii: "%"), rest.count >= 2, let value = UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16) {
+      if byte == UInt8(ascii: "%"), rest.count >= 2,
+        let value = UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16)
+      {
         rest = rest.dropFirst(2)
         bytes.append(value)
       } else {
@@ -97,7 +99,8 @@ enum TimeoutHeader {
     let units: [(letter: String, perSecond: Int64)] = [("n", 1_000_000_000), ("u", 1_000_000), ("m", 1000), ("S", 1)]
     for unit in units {
       // Rounded up: a caller's deadline must not pass earlier on the other side.
-      let fraction = (attoseconds + 1_000_000_000_000_000_000 / unit.perSecond - 1) / (1_000_000_000_000_000_000 / unit.perSecond)
+      let fraction =
+        (attoseconds + 1_000_000_000_000_000_000 / unit.perSecond - 1) / (1_000_000_000_000_000_000 / unit.perSecond)
       let (whole, overflow) = seconds.multipliedReportingOverflow(by: unit.perSecond)
       if !overflow, whole + fraction <= 99_999_999 { return "\(max(0, whole + fraction))\(unit.letter)" }
     }
