@@ -1,0 +1,128 @@
+import ArgumentParser
+import Services
+
+extension ClaimCommand {
+  struct Create: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Ask for a function on a host.",
+      discussion: """
+        Asking twice with the same name and the same settings is one claim. A claim that nothing fits stays pending, and \
+        `iov claim get` says why.
+
+        Examples:
+          iov claim create web --class ethernet --host host-b --netns web --interface eth0 --max-transmit 1gbit --wait
+          iov claim create data --class sata --host host-a --size 64MiB --path mediated --wait
+        """)
+
+    @Argument(help: "The claim's name, unique in the cluster.") var name: String
+    @Option(name: .customLong("class"), help: ArgumentHelp("Device class: ethernet, sata.", valueName: "class"))
+    var deviceClass: String
+    @Option(help: "The host that is to use the function.") var host: String
+
+    @Option(
+      help: ArgumentHelp(
+        "Put the interface into this network namespace of the host; default: the host itself.", valueName: "name"))
+    var netns: String?
+    @Option(help: ArgumentHelp("The interface's name there; default: derived from the function.", valueName: "name"))
+    var interface: String?
+
+    @Option(help: ArgumentHelp("Only this end node, by name or id.", valueName: "name"))
+    var endNode: String?
+    @Option(help: ArgumentHelp("Only end nodes of this host.", valueName: "host"))
+    var endNodeHost: String?
+    @Option(
+      name: .customLong("end-node-label"),
+      help: ArgumentHelp("Only end nodes with this label; repeatable.", valueName: "key=value"))
+    var endNodeLabels: [Label] = []
+    @Option(
+      name: .customLong("path"), help: "An allowed path; repeat it in order of preference. Default: any, fastest first."
+    )
+    var paths: [Path] = []
+
+    @Option(help: ArgumentHelp("MAC address; default: derived from the claim.", valueName: "address"))
+    var mac: String?
+    @Option(help: ArgumentHelp("MTU in bytes; default: the largest that the path carries.", valueName: "bytes"))
+    var mtu: UInt32?
+    @OptionGroup var rates: RateOptions
+
+    @Option(help: ArgumentHelp("Size of a disk function, such as 64MiB or 10GB.", valueName: "size"))
+    var size: ByteCount?
+    @Flag(help: "Make a disk function read-only.") var readOnly = false
+
+    @OptionGroup var waiting: WaitOptions
+    @OptionGroup var common: CommonOptions
+
+    func run() async throws {
+      try await withCoordinator(common) { channel in
+        let client = ClaimsClient(channel)
+        let request = CreateClaimRequest {
+          $0.name = name
+          $0.specification = specification
+        }
+        var claim = try await client.createClaim(request, options: .command)
+        if waiting.wait, claim.status?.phase != .ready {
+          claim = try await waiting.claim(named: name, uid: claim.uid, from: client, until: .ready) ?? claim
+        }
+        show(claim, common)
+      }
+    }
+
+    var specification: ClaimSpecification {
+      ClaimSpecification {
+        $0.deviceClass = deviceClass
+        $0.host = host
+        $0.consumer = consumer
+        $0.endNode = selector
+        $0.allowedPaths = paths
+        $0.attributes = attributes
+      }
+    }
+
+    private var consumer: Consumer {
+      Consumer { consumer in
+        consumer.kind =
+          netns.map { name in .networkNamespace(NetworkNamespaceConsumer { $0.name = name }) } ?? .host(HostConsumer())
+        consumer.interfaceName = interface ?? ""
+      }
+    }
+
+    private var selector: EndNodeSelector? {
+      guard endNode != nil || endNodeHost != nil || !endNodeLabels.isEmpty else { return nil }
+      return EndNodeSelector {
+        $0.name = endNode ?? ""
+        $0.host = endNodeHost ?? ""
+        for label in endNodeLabels { $0.labels[label.key] = label.value }
+      }
+    }
+
+    /// Only what was asked for: an empty group would ask a disk for Ethernet settings.
+    private var attributes: Attributes? {
+      let ethernet = EthernetAttributes {
+        $0.macAddress = mac
+        $0.mtu = mtu
+        $0.maxTransmitBitsPerSecond = rates.maxTransmit?.bitsPerSecond
+        $0.maxReceiveBitsPerSecond = rates.maxReceive?.bitsPerSecond
+      }
+      let block = BlockAttributes {
+        $0.sizeBytes = size?.bytes
+        $0.readOnly = readOnly ? true : nil
+      }
+      guard ethernet != EthernetAttributes() || block != BlockAttributes() else { return nil }
+      return Attributes {
+        $0.ethernet = ethernet == EthernetAttributes() ? nil : ethernet
+        $0.block = block == BlockAttributes() ? nil : block
+      }
+    }
+  }
+}
+
+extension Path: ExpressibleByArgument {
+  public init?(argument: String) {
+    guard let path = Path.offered.first(where: { $0.word == argument }) else { return nil }
+    self = path
+  }
+
+  private static let offered: [Path] = [.direct, .directSoftware, .mediated]
+
+  public static var allValueStrings: [String] { offered.map(\.word) }
+}

@@ -1,0 +1,141 @@
+import ArgumentParser
+import Services
+
+struct HostCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "host", abstract: "The machines of the rack.", subcommands: [List.self])
+
+  struct List: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "List the hosts that have joined, and their plugins.")
+
+    @OptionGroup var common: CommonOptions
+
+    func run() async throws {
+      try await withCoordinator(common) { channel in
+        let answer = try await InventoryClient(channel).listHosts(ListHostsRequest(), options: .command)
+        guard common.output == .table else { return printJSON(answer) }
+        printTable(
+          [["NAME", "STATE", "MEDIATION ADDRESS", "PLUGINS", "AGENT"]]
+            + answer.hosts.map { host in
+              [
+                host.name, host.state.word, orDash(host.mediationAddress),
+                orDash(host.plugins.map(\.summary).joined(separator: ", ")), host.agentVersion,
+              ]
+            })
+      }
+    }
+  }
+}
+
+struct EndNodeCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "endnode", abstract: "The devices that can be shared.", subcommands: [List.self])
+
+  struct List: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "List the end nodes: where they are and what is in use.")
+
+    @OptionGroup var common: CommonOptions
+
+    func run() async throws {
+      try await withCoordinator(common) { channel in
+        let answer = try await InventoryClient(channel).listEndNodes(ListEndNodesRequest(), options: .command)
+        guard common.output == .table else { return printJSON(answer) }
+        printTable(
+          [["NAME", "CLASS", "HEALTH", "FUNCTIONS", "SIZE", "LABELS", "ID"]]
+            + answer.endNodes.map { node in
+              [
+                node.name, node.deviceClass, node.health?.word ?? "-", node.functionsInUse, node.sizeInUse,
+                orDash(node.labels.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }.joined(separator: ",")),
+                node.id,
+              ]
+            })
+      }
+    }
+  }
+}
+
+struct FunctionCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "function", abstract: "The virtual functions that are granted.", subcommands: [List.self])
+
+  struct List: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "List the functions in use: who holds each, where, by which path, under which token.")
+
+    @OptionGroup var common: CommonOptions
+
+    func run() async throws {
+      try await withCoordinator(common) { channel in
+        let answer = try await InventoryClient(channel).listFunctions(ListFunctionsRequest(), options: .command)
+        guard common.output == .table else { return printJSON(answer) }
+        printTable(
+          [["FUNCTION", "CLAIM", "HOST", "PATH", "CONTROLLED BY", "TOKEN", "REPORTED"]]
+            + answer.functions.map { function in
+              let assignment = function.assignment ?? Assignment()
+              let reports = function.reports.map { "\($0.host): \($0.status?.phase.word ?? "-")" }
+              return [
+                assignment.function, assignment.claim, assignment.host, assignment.path.word,
+                assignment.controllingHost, String(assignment.token?.value ?? 0),
+                orDash(reports.joined(separator: ", ")),
+              ]
+            })
+      }
+    }
+  }
+}
+
+extension HostState {
+  var word: String {
+    switch self {
+    case .connected: "connected"
+    case .disconnected: "disconnected"
+    case .unspecified, .unrecognized: "-"
+    }
+  }
+}
+
+extension Plugin {
+  /// `ethernet`, or `ethernet (failed: why)`.
+  var summary: String {
+    switch state {
+    case .serving: name
+    case .starting: "\(name) (starting)"
+    case .failed: "\(name) (failed: \(message))"
+    case .unspecified, .unrecognized: "\(name) (state unknown)"
+    }
+  }
+}
+
+extension Health {
+  var word: String {
+    switch state {
+    case .healthy: "healthy"
+    case .unhealthy: message.isEmpty ? "unhealthy" : "unhealthy: \(message)"
+    case .unknown, .unspecified, .unrecognized: "unknown"
+    }
+  }
+}
+
+extension EndNode {
+  var functionsInUse: String {
+    let total = capacity?.functions ?? 0
+    return total == 0 ? "\(used?.functions ?? 0)" : "\(used?.functions ?? 0)/\(total)"
+  }
+
+  var sizeInUse: String {
+    guard let total = capacity?.sizeBytes, total > 0 else { return "-" }
+    return "\(formatByteCount(used?.sizeBytes ?? 0))/\(formatByteCount(total))"
+  }
+}
+
+extension FunctionPhase {
+  var word: String {
+    switch self {
+    case .absent: "absent"
+    case .created: "created"
+    case .inUse: "in use"
+    case .scrubbing: "scrubbing"
+    case .unspecified, .unrecognized: "-"
+    }
+  }
+}

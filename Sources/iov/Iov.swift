@@ -1,0 +1,64 @@
+import ArgumentParser
+import Services
+
+@main
+struct Iov: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "iov",
+    abstract: "Virtual functions of the rack's devices: claim them, see them, release them.",
+    discussion: """
+      A claim asks for one function of a shared device (an end node) on a host of the rack. The coordinator grants it by \
+      the fastest path that the claim allows: direct where the host holds the device, mediated over the network where \
+      another host does. 
+
+      Start here:
+        iov endnode list
+        iov claim create web --class ethernet --host host-b --wait
+        iov claim create data --class sata --host host-a --size 64MiB --wait
+        iov claim list
+        iov claim delete web --wait
+
+      Exit codes: 0 done; 1 refused, the message says why; 2 not found; 3 the coordinator cannot be reached; 4 the wait \
+      timed out; 64 the command line is wrong.
+      """,
+    version: iovmeshVersion,
+    subcommands: [ClaimCommand.self, HostCommand.self, EndNodeCommand.self, FunctionCommand.self, VersionCommand.self])
+}
+
+/// Options that every command takes.
+struct CommonOptions: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "Where the coordinator listens: HOST:PORT, [IPv6]:PORT or unix:PATH. Default: $IOV_COORDINATOR, else 127.0.0.1:7100.",
+      valueName: "endpoint"))
+  var coordinator: String?
+
+  @Option(name: [.customShort("o"), .long], help: "How to print: table for people, json for programs.")
+  var output: OutputFormat = .table
+}
+
+enum OutputFormat: String, ExpressibleByArgument, CaseIterable {
+  case table, json
+}
+
+struct VersionCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "version", abstract: "The version of this program and of the coordinator.")
+
+  @OptionGroup var common: CommonOptions
+
+  func run() async throws {
+    try await withCoordinator(common) { channel in
+      let cluster = try await InventoryClient(channel).getCluster(GetClusterRequest(), options: .command)
+      switch common.output {
+      case .json: printJSON(cluster)
+      case .table:
+        printTable([
+          ["WHAT", "VERSION", "CLUSTER", "EPOCH"],
+          ["iov", iovmeshVersion, "", ""],
+          ["coordinator", cluster.coordinatorVersion, cluster.id, String(cluster.epoch)],
+        ])
+      }
+    }
+  }
+}

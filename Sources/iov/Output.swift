@@ -1,0 +1,126 @@
+import Services
+
+#if canImport(FoundationEssentials)
+  import FoundationEssentials
+#else
+  import Foundation
+#endif
+
+/// Prints a message in the protobuf JSON mapping.
+func printJSON(_ message: some Message, onOneLine: Bool = false) {
+  let encoder = JSONEncoder()
+  encoder.outputFormatting =
+    onOneLine ? [.sortedKeys, .withoutEscapingSlashes] : [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+  do {
+    print(String(decoding: try encoder.encode(message), as: UTF8.self))
+  } catch {
+    printToStandardError("iov: cannot print the answer as JSON: \(error)")
+  }
+}
+
+/// Prints rows in columns; the first row is the heading.
+func printTable(_ rows: [[String]]) {
+  print(table(rows).joined(separator: "\n"))
+}
+
+func table(_ rows: [[String]]) -> [String] {
+  let columns = rows.map(\.count).max() ?? 0
+  let widths = (0..<columns).map { column in rows.map { column < $0.count ? $0[column].count : 0 }.max() ?? 0 }
+  return rows.map { row in
+    var line = ""
+    for (column, cell) in row.enumerated() {
+      line += cell
+      if column < row.count - 1 { line += String(repeating: " ", count: widths[column] - cell.count + 2) }
+    }
+    while line.last == " " { line.removeLast() }
+    return line
+  }
+}
+
+/// A dash where a table has nothing to show.
+func orDash(_ text: String?) -> String {
+  guard let text, !text.isEmpty else { return "-" }
+  return text
+}
+
+extension Path {
+  /// The word of the command line and of tables.
+  var word: String {
+    switch self {
+    case .direct: "direct"
+    case .directSoftware: "direct-software"
+    case .fabric: "fabric"
+    case .mediated: "mediated"
+    case .unspecified, .unrecognized: "-"
+    }
+  }
+}
+
+extension ClaimPhase {
+  var word: String {
+    switch self {
+    case .pending: "pending"
+    case .preparing: "preparing"
+    case .ready: "ready"
+    case .releasing: "releasing"
+    case .unspecified, .unrecognized: "-"
+    }
+  }
+}
+
+extension Claim {
+  static let tableHeading = ["NAME", "CLASS", "HOST", "PHASE", "PATH", "END NODE", "ARRIVED AS"]
+
+  var tableRow: [String] {
+    [
+      name, specification?.deviceClass ?? "", specification?.host ?? "", status?.phase.word ?? "-",
+      status?.assignment?.path.word ?? "-", orDash(status?.assignment?.endNode), orDash(arrivedAs),
+    ]
+  }
+
+  /// The interface or device the holder uses.
+  var arrivedAs: String? {
+    guard let arrival = status?.assignment?.arrival else { return nil }
+    if !arrival.devicePath.isEmpty { return arrival.devicePath }
+    if arrival.networkNamespace.isEmpty { return arrival.interfaceName }
+    return "\(arrival.interfaceName) in \(arrival.networkNamespace)"
+  }
+
+  /// Line by line what a person wants to know of one claim.
+  var details: [[String]] {
+    var lines = [
+      ["Name", name], ["Class", specification?.deviceClass ?? ""], ["Host", specification?.host ?? ""],
+      ["Phase", status?.phase.word ?? "-"],
+    ]
+    for reason in status?.pending ?? [] { lines.append(["Waits for", reason.message]) }
+    if let error = status?.error { lines.append(["Error", error.summary]) }
+    if let assignment = status?.assignment {
+      lines += [
+        ["Path", assignment.path.word], ["End node", assignment.endNode],
+        ["Controlled by", assignment.controllingHost], ["Function", assignment.function],
+        ["Token", String(assignment.token?.value ?? 0)],
+      ]
+      if let arrived = arrivedAs { lines.append(["Arrived as", arrived]) }
+      lines += (assignment.arrival?.enforced ?? assignment.attributes)?.details ?? []
+      if let uri = assignment.arrival?.uri, !uri.isEmpty { lines.append(["URI", uri]) }
+    }
+    return lines
+  }
+}
+
+extension FunctionError {
+  var summary: String { "\(step) on \(host): \(message)" }
+}
+
+extension Attributes {
+  var details: [[String]] {
+    var lines: [[String]] = []
+    if let mac = ethernet?.macAddress { lines.append(["MAC", mac]) }
+    if let mtu = ethernet?.mtu { lines.append(["MTU", String(mtu)]) }
+    if let rate = ethernet?.maxTransmitBitsPerSecond, rate > 0 { lines.append(["Max transmit", formatBitRate(rate)]) }
+    if let rate = ethernet?.maxReceiveBitsPerSecond, rate > 0 { lines.append(["Max receive", formatBitRate(rate)]) }
+    if let size = block?.sizeBytes { lines.append(["Size", formatByteCount(size)]) }
+    if let readOnly = block?.readOnly { lines.append(["Read-only", readOnly ? "yes" : "no"]) }
+    return lines
+  }
+}
