@@ -1,0 +1,129 @@
+import CLinux
+
+/// A network interface as rtnetlink describes it.
+public struct Link: Sendable, Hashable {
+  public var index: Int32
+  public var name: String
+  public var kind: String?
+  public var flags: UInt32
+  public var macAddress: MACAddress?
+  /// Burnt into the card; absent on virtual interfaces.
+  public var permanentMACAddress: MACAddress?
+  /// Bytes of payload. A maximum of zero: the driver gives none.
+  public var mtu: UInt32
+  public var minimumMTU: UInt32
+  public var maximumMTU: UInt32
+  public var alias: String?
+  public var alternativeNames: [String]
+  /// The interface below (macvlan) and the namespace it is in, as an id of the asking namespace; no id: the same one.
+  public var lowerLink: Int32?
+  public var lowerLinkNamespaceID: Int32?
+  public var hasCarrier: Bool
+  public var operationalState: OperationalState
+  public var statistics: LinkStatistics
+  public var vxlan: VXLANParameters?
+
+  public var isUp: Bool { flags & UInt32(truncatingIfNeeded: 1) != 0 }
+  public var isLoopback: Bool { flags & 0x8 != 0 }
+
+  /// RFC 2863, as in linux/if.h.
+  public enum OperationalState: UInt8, Sendable {
+    case unknown, notPresent, down, lowerLayerDown, testing, dormant, up
+  }
+}
+
+public struct LinkStatistics: Sendable, Hashable {
+  public var receivedPackets: UInt64 = 0
+  public var transmittedPackets: UInt64 = 0
+  public var receivedBytes: UInt64 = 0
+  public var transmittedBytes: UInt64 = 0
+  public var receiveErrors: UInt64 = 0
+  public var transmitErrors: UInt64 = 0
+
+  public init() {}
+}
+
+/// What makes a VXLAN tunnel between two hosts.
+public struct VXLANParameters: Sendable, Hashable {
+  /// 24 bits.
+  public var networkIdentifier: UInt32
+  public var local: IPAddress?
+  public var remote: IPAddress?
+  public var port: UInt16
+
+  public init(networkIdentifier: UInt32, local: IPAddress?, remote: IPAddress?, port: UInt16) {
+    self.networkIdentifier = networkIdentifier
+    self.local = local
+    self.remote = remote
+    self.port = port
+  }
+}
+
+extension Link {
+  /// Reads an RTM_NEWLINK; nil for anything else.
+  init?(_ reply: NetlinkReply) {
+    let headerSize = MemoryLayout<ifinfomsg>.size
+    guard reply.type == UInt16(RTM_NEWLINK), reply.payload.count >= headerSize,
+      let index = reply.payload.integer(at: 4, as: Int32.self),
+      let flags = reply.payload.integer(at: 8, as: UInt32.self)
+    else { return nil }
+    let attributes = NetlinkAttributes(reply.payload.dropFirst(headerSize))
+    guard let name = attributes.string(Int(IFLA_IFNAME)) else { return nil }
+    self.index = index
+    self.flags = flags
+    self.name = name
+    let information = attributes.nested(Int(IFLA_LINKINFO))
+    kind = information?.string(Int(IFLA_INFO_KIND))
+    macAddress = attributes[Int(IFLA_ADDRESS)].flatMap { MACAddress(octets: $0) }
+    permanentMACAddress = attributes[Int(IFLA_PERM_ADDRESS)].flatMap { MACAddress(octets: $0) }
+    mtu = attributes.integer(Int(IFLA_MTU)) ?? 0
+    minimumMTU = attributes.integer(Int(IFLA_MIN_MTU)) ?? 0
+    maximumMTU = attributes.integer(Int(IFLA_MAX_MTU)) ?? 0
+    alias = attributes.string(Int(IFLA_IFALIAS))
+    let names = attributes.nested(Int(IFLA_PROP_LIST))?.inOrder ?? []
+    alternativeNames = names.filter { $0.type == Int(IFLA_ALT_IFNAME) }
+      .map { String(decoding: $0.value.prefix { $0 != 0 }, as: UTF8.self) }
+    lowerLink = attributes.integer(Int(IFLA_LINK))
+    lowerLinkNamespaceID = attributes.integer(Int(IFLA_LINK_NETNSID))
+    hasCarrier = (attributes.integer(Int(IFLA_CARRIER), as: UInt8.self) ?? 0) != 0
+    operationalState =
+      attributes.integer(Int(IFLA_OPERSTATE), as: UInt8.self).flatMap(OperationalState.init(rawValue:)) ?? .unknown
+    statistics = LinkStatistics(attributes[Int(IFLA_STATS64)])
+    vxlan = kind == "vxlan" ? information?.nested(Int(IFLA_INFO_DATA)).flatMap(VXLANParameters.init) : nil
+  }
+}
+
+extension LinkStatistics {
+  /// The first fields of `struct rtnl_link_stats64`.
+  init(_ bytes: ArraySlice<UInt8>?) {
+    func field(_ index: Int) -> UInt64 { bytes?.integer(at: index * 8) ?? 0 }
+    receivedPackets = field(0)
+    transmittedPackets = field(1)
+    receivedBytes = field(2)
+    transmittedBytes = field(3)
+    receiveErrors = field(4)
+    transmitErrors = field(5)
+  }
+}
+
+extension VXLANParameters {
+  init?(_ attributes: NetlinkAttributes) {
+    guard let identifier = attributes.integer(Int(IFLA_VXLAN_ID), as: UInt32.self) else { return nil }
+    networkIdentifier = identifier
+    port = attributes.bigEndian(Int(IFLA_VXLAN_PORT)) ?? 0
+    func address(_ types: Int...) -> IPAddress? {
+      types.compactMap { attributes[$0] }.first.flatMap { IPAddress(octets: $0) }
+    }
+    local = address(Int(IFLA_VXLAN_LOCAL), Int(IFLA_VXLAN_LOCAL6))
+    remote = address(Int(IFLA_VXLAN_GROUP), Int(IFLA_VXLAN_GROUP6))
+  }
+
+  func write(to payload: inout NetlinkPayload) {
+    payload.attribute(Int(IFLA_VXLAN_ID), networkIdentifier)
+    if let local { payload.attribute(Int(local.isIPv4 ? IFLA_VXLAN_LOCAL : IFLA_VXLAN_LOCAL6), local.octets) }
+    if let remote { payload.attribute(Int(remote.isIPv4 ? IFLA_VXLAN_GROUP : IFLA_VXLAN_GROUP6), remote.octets) }
+    payload.attribute(Int(IFLA_VXLAN_PORT), bigEndian: port)
+    // Each tunnel has one peer: there is nothing to learn, and learning would let the other side poison the table.
+    payload.attribute(Int(IFLA_VXLAN_LEARNING), UInt8(0))
+  }
+}

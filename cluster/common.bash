@@ -1,0 +1,116 @@
+# Shared by the scripts beside it: where things are, how they are built, how the rack's processes are found again.
+# Source it; it changes nothing by itself.
+set -euo pipefail
+shopt -s inherit_errexit nullglob
+
+readonly cluster_directory=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+readonly checkout=$(dirname "$cluster_directory")
+
+# One rack per machine. Everything it makes lies in these places, so that `cluster/down` can remove every trace.
+readonly rack=/run/iov-rack           # sockets, logs, process ids
+readonly rack_state=/var/lib/iov-rack # store, state of agents and plugins, the disk's image
+readonly rack_hosts=(host-a host-b host-c)
+readonly rack_namespace=iov-rack
+readonly coordinator_socket=$rack/coordinator.sock
+readonly release=$checkout/.build/release
+
+say() { printf '%s\n' "$*" >&2; }
+fail() { say "error: $*"; exit 1; }
+
+need_root() {
+  [[ $EUID -eq 0 ]] || fail "network namespaces and loop devices need root: run 'sudo $0 $*'"
+}
+
+need_swift() {
+  command -v swift >/dev/null || fail "no Swift toolchain found. Install Swift 6.2 or later (https://www.swift.org/install/linux), put its usr/bin into PATH, and run this again."
+  local version
+  version=$(swift --version 2>/dev/null | sed -n 's/.*Swift version \([0-9]*\)\.\([0-9]*\).*/\1 \2/p' | head -1)
+  local major=${version% *} minor=${version#* }
+  ((major > 6 || (major == 6 && minor >= 2))) || fail "Swift $major.$minor is too old: iovmesh needs 6.2 or later."
+}
+
+# What the product links to and calls at run time.
+readonly product_packages=(
+  libnghttp2-dev libprotobuf-c-dev libyaml-dev libsqlite3-dev pkg-config
+  iproute2 nbdfuse fuse3 procps iputils-ping util-linux
+)
+# What the tests and benchmarks use beside it.
+readonly test_packages=(
+  protobuf-compiler libprotobuf-dev protobuf-c-compiler python3-venv python3-pip iperf3 fio nghttp2-client jq
+)
+
+# Installs those of the named Debian packages that are missing.
+install_packages() {
+  local missing=() package
+  for package; do
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+  done
+  # The storage daemon changed its package between Debian releases.
+  if ! command -v qemu-storage-daemon >/dev/null; then
+    missing+=(qemu-utils)
+    [[ $(. /etc/os-release && echo "${VERSION_ID:-99}") -gt 12 ]] || missing+=(qemu-system-common)
+  fi
+  ((${#missing[@]} == 0)) && return
+  say "installing: ${missing[*]}"
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null ||
+    fail "apt-get could not install: ${missing[*]}"
+  command -v qemu-storage-daemon >/dev/null || fail "no package brought qemu-storage-daemon"
+}
+
+build_release() {
+  say "building (release; some minutes the first time)"
+  local products=(iov iov-agent iov-coordinator iov-plugin-ethernet iov-plugin-sata iov-bench) product
+  for product in "${products[@]}"; do
+    (cd "$checkout" && swift build -c release --static-swift-stdlib --product "$product" >"$rack_build_log" 2>&1) || {
+      tail -n 40 "$rack_build_log" >&2
+      fail "the build of $product failed; all of its output: $rack_build_log"
+    }
+  done
+}
+readonly rack_build_log=${TMPDIR:-/tmp}/iovmesh-build.log
+
+in_host() { ip netns exec "iov-$1" "${@:2}"; }
+iov() { "$release/iov" "$@"; }
+export IOV_COORDINATOR=unix:$coordinator_socket
+
+# Starts a daemon of the rack in a namespace, detached from this terminal: start NAME NAMESPACE COMMAND...
+start() {
+  local name=$1 namespace=$2
+  shift 2
+  setsid ip netns exec "$namespace" "$@" </dev/null >>"$rack/$name.log" 2>&1 &
+  echo $! >"$rack/$name.pid"
+}
+
+# Ends a daemon that `start` began, if the process is still that one: stop NAME [SIGNAL]
+stop() {
+  local name=$1 signal=${2:-TERM} pid
+  [[ -f $rack/$name.pid ]] || return 0
+  pid=$(<"$rack/$name.pid")
+  if [[ -r /proc/$pid/cmdline ]] && tr '\0' ' ' </proc/"$pid"/cmdline | grep -q "iov-rack"; then
+    kill -"$signal" "$pid" 2>/dev/null || true
+    wait_until 100 "! kill -0 $pid 2>/dev/null" || kill -KILL "$pid" 2>/dev/null || true
+  fi
+  rm -f "$rack/$name.pid"
+}
+
+start_coordinator() {
+  start coordinator "$rack_namespace" "$release/iov-coordinator" --config "$rack/coordinator.yaml"
+  wait_until 100 "[[ -S $coordinator_socket ]] && '$release/iov' version >/dev/null 2>&1" || {
+    tail -n 20 "$rack/coordinator.log" >&2
+    fail "the coordinator did not start; its log: $rack/coordinator.log"
+  }
+}
+
+start_agent() {
+  start "$1" "iov-$1" "$release/iov-agent" --config "$rack/$1/agent.yaml"
+}
+
+# wait_until TENTHS-OF-SECONDS CONDITION
+wait_until() {
+  local left=$1
+  while ! eval "$2"; do
+    ((left-- > 0)) || return 1
+    sleep 0.1
+  done
+}
