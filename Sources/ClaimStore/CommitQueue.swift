@@ -18,6 +18,7 @@ public final class CommitQueue: @unchecked Sendable {
   private var batches: [Batch] = []
   private var isStopping = false
   private var hasStopped = false
+  private var waitingForStop: [CheckedContinuation<Void, Never>] = []
   /// Once a commit has failed, the state in memory is ahead of the disk: nothing later may succeed.
   private var failure: StoreError?
 
@@ -42,13 +43,22 @@ public final class CommitQueue: @unchecked Sendable {
     if isLate { completion(.failure(StoreError(.closed, "the coordinator is stopping"))) }
   }
 
-  /// Commits what is queued, then ends the thread. Blocks until it has ended.
-  public func stop() {
+  /// Commits what is queued, then ends the thread; returns when it has ended.
+  public func stop() async {
+    await withCheckedContinuation { continuation in
+      if !waitForStop(continuation) { continuation.resume() }
+    }
+  }
+
+  /// False if the thread has ended already.
+  private func waitForStop(_ continuation: CheckedContinuation<Void, Never>) -> Bool {
     condition.lock()
+    defer { condition.unlock() }
     isStopping = true
     condition.broadcast()
-    while !hasStopped { condition.wait() }
-    condition.unlock()
+    guard !hasStopped else { return false }
+    waitingForStop.append(continuation)
+    return true
   }
 
   private func run() {
@@ -58,8 +68,10 @@ public final class CommitQueue: @unchecked Sendable {
     }
     condition.lock()
     hasStopped = true
-    condition.broadcast()
+    let waiting = waitingForStop
+    waitingForStop = []
     condition.unlock()
+    for continuation in waiting { continuation.resume() }
   }
 
   /// All that is queued; nil when the queue is to stop and is empty.

@@ -1,5 +1,4 @@
 import ClaimStore
-import Foundation
 import Messages
 import Testing
 
@@ -104,7 +103,7 @@ struct StoreUnderTest: Sendable, CustomTestStringConvertible {
     }
     #expect(completed == Array(0..<count))
     #expect(try store.load().count == (0..<count).filter { $0 % 3 != 0 }.count)
-    await stop(queue)
+    await queue.stop()
     store.close()
   }
 
@@ -118,7 +117,7 @@ struct StoreUnderTest: Sendable, CustomTestStringConvertible {
     #expect(first?.reason == .closed)
     let second = await commit([], on: queue)
     #expect(second?.reason == .closed)
-    await stop(queue)
+    await queue.stop()
   }
 
   private func commit(_ changes: [StoreChange], on queue: CommitQueue) async -> StoreError? {
@@ -129,16 +128,6 @@ struct StoreUnderTest: Sendable, CustomTestStringConvertible {
         } else {
           continuation.resume(returning: nil)
         }
-      }
-    }
-  }
-
-  /// `stop` blocks, so it gets a thread of its own.
-  private func stop(_ queue: CommitQueue) async {
-    await withCheckedContinuation { continuation in
-      Thread.detachNewThread {
-        queue.stop()
-        continuation.resume()
       }
     }
   }

@@ -1,0 +1,52 @@
+import Arbitration
+import Logging
+import Messages
+import Services
+
+/// `iov.v1.AgentSessions`: one stream for each host.
+struct AgentSessionsFrontend: AgentSessionsService {
+  let arbiter: DurableArbiter
+  let logger: Logger
+
+  func connect(
+    _ requests: RequestStream<AgentMessage>, responses: ResponseWriter<CoordinatorMessage>, call: ServerCall
+  ) async throws {
+    let (session, messages) = arbiter.openSession()
+    defer { arbiter.closeSession(session) }
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      // Whichever ends first ends the session: the agent hangs up, or the coordinator does.
+      group.addTask { try await read(requests, session) }
+      group.addTask { for try await message in messages { try await responses.write(message) } }
+      defer { group.cancelAll() }
+      try await group.next()
+    }
+  }
+
+  private func read(_ requests: RequestStream<AgentMessage>, _ session: SessionID) async throws {
+    var host: String?
+    defer { if let host { logger.info("host disconnected", metadata: ["host": "\(host)"]) } }
+    for try await message in requests {
+      switch message.kind {
+      case .hello(let hello) where host == nil:
+        let name = hello.host?.name ?? ""
+        host = name
+        logger.info("host connected", metadata: ["host": "\(name)"])
+        arbiter.submit(.hostConnected(session, hello))
+      case .hello: throw RPCError(.invalidArgument, "a session has one hello")
+      case .heartbeat, .inventory, .functions, nil:
+        guard host != nil else { throw RPCError(.invalidArgument, "the first message of a session is a hello") }
+        submit(message, session)
+      }
+    }
+  }
+
+  private func submit(_ message: AgentMessage, _ session: SessionID) {
+    switch message.kind {
+    case .heartbeat(let heartbeat): arbiter.heartbeat(session, heartbeat)
+    case .inventory(let report): arbiter.submit(.inventoryReported(session, report))
+    case .functions(let report): arbiter.submit(.functionsReported(session, report))
+    // A kind that this version does not know says nothing to it (rules of evolution, model.proto).
+    case .hello, nil: return
+    }
+  }
+}

@@ -1,0 +1,209 @@
+import Arbitration
+import ClaimStore
+import Logging
+import Messages
+import Services
+import Synchronization
+
+/// The arbiter with its store, its callers and its sessions round it: decides under a lock, makes durable on the store's
+/// thread, then acts.
+///
+/// Effects are performed in the order of the events: batches go through one queue, also those that have nothing to
+/// store, so that no answer overtakes a commit that it rests on.
+final class DurableArbiter: Sendable {
+  private let arbiter: Mutex<Arbiter>
+  private let edge = Mutex(Edge())
+  let board: ClaimBoard
+  private let commits: CommitQueue
+  private let now: @Sendable () -> Instant
+  private let logger: Logger
+
+  /// Those who wait for something.
+  private struct Edge {
+    var calls: [CallID: CheckedContinuation<Claim, any Error>] = [:]
+    var sessions: [SessionID: SessionOutbox] = [:]
+    var lastID: UInt64 = 0
+    var failure: StoreError?
+    var failureWaiter: CheckedContinuation<StoreError, any Error>?
+  }
+
+  /// Restores the state that the store holds. Blocks on the store; nothing is served yet.
+  init(
+    store: any ClaimStore, settings: ArbiterSettings, now: @escaping @Sendable () -> Instant, logger: Logger
+  ) throws {
+    var records: [Record] = []
+    for stored in try store.load() { records.append(try Record(stored)) }
+    var arbiter = try Arbiter(
+      clusterID: store.clusterID, version: iovmeshVersion, records: records, settings: settings)
+    // The new epoch is on the disk before the first agent can hear of it.
+    try store.commit(arbiter.begin().compactMap(StoreChange.init))
+    board = ClaimBoard(claims: arbiter.listedClaims, revision: arbiter.cluster.revision)
+    commits = CommitQueue(store: store)
+    self.arbiter = Mutex(arbiter)
+    self.now = now
+    self.logger = logger
+  }
+
+  /// What can be read at any time, decided though perhaps not yet stored.
+  func read<Result: Sendable>(_ body: (borrowing Arbiter) -> Result) -> Result { arbiter.withLock { body($0) } }
+
+  // MARK: Events
+
+  /// Hands one event to the arbiter; what follows from it is done later, in order.
+  func submit(_ event: Event) {
+    arbiter.withLock { arbiter in
+      let effects = arbiter.handle(event, at: now())
+      guard !effects.isEmpty else { return }
+      // Queued under the lock: the order of the queue is the order of the decisions.
+      commits.enqueue(effects.compactMap(StoreChange.init)) { [self] result in
+        switch result {
+        case .success: for effect in effects { perform(effect) }
+        case .failure(let error): fail(error)
+        }
+      }
+    }
+  }
+
+  /// A heartbeat decides nothing that is stored, so that its answer waits for no disk.
+  func heartbeat(_ session: SessionID, _ heartbeat: Heartbeat) {
+    let effects = arbiter.withLock { arbiter -> [Effect] in
+      let effects = arbiter.handle(.heartbeatReceived(session, heartbeat), at: now())
+      // The first one after an expired lease may grant something: that goes the long way.
+      guard effects.contains(where: \.isDurable) else { return effects }
+      commits.enqueue(effects.compactMap(StoreChange.init)) { [self] result in
+        switch result {
+        case .success: for effect in effects { perform(effect) }
+        case .failure(let error): fail(error)
+        }
+      }
+      return []
+    }
+    for effect in effects { perform(effect) }
+  }
+
+  /// Asks for a claim or a change of one, and waits until the answer is durable. A caller that goes away changes nothing:
+  /// what was decided stays.
+  func ask(_ event: (CallID) -> Event) async throws -> Claim {
+    try await withCheckedThrowingContinuation { continuation in
+      let call = edge.withLock { edge in
+        edge.lastID += 1
+        let call = CallID(edge.lastID)
+        edge.calls[call] = continuation
+        return call
+      }
+      submit(event(call))
+    }
+  }
+
+  // MARK: Sessions
+
+  func openSession() -> (id: SessionID, messages: AsyncThrowingStream<CoordinatorMessage, any Error>) {
+    let (outbox, messages) = SessionOutbox.make()
+    let id = edge.withLock { edge in
+      edge.lastID += 1
+      let id = SessionID(edge.lastID)
+      edge.sessions[id] = outbox
+      return id
+    }
+    return (id, messages)
+  }
+
+  func closeSession(_ session: SessionID) {
+    let outbox = edge.withLock { $0.sessions.removeValue(forKey: session) }
+    outbox?.end(nil)
+    submit(.hostDisconnected(session))
+  }
+
+  // MARK: Effects
+
+  private func perform(_ effect: Effect) {
+    switch effect {
+    case .save, .remove: return
+    case .send(let session, let message):
+      // A session that has ended meanwhile misses nothing: its next one begins with all that is wanted.
+      let outbox = edge.withLock { $0.sessions[session] }
+      if outbox?.send(message) == false {
+        outbox?.end(RPCError(.resourceExhausted, "the agent does not read what it is sent"))
+      }
+    case .endSession(let session, let refusal):
+      logger.warning("session ended by the coordinator", metadata: ["reason": "\(refusal.message)"])
+      edge.withLock { $0.sessions[session] }?.end(RPCError(refusal))
+    case .answer(let call, let claim): take(call)?.resume(returning: claim)
+    case .refuse(let call, let refusal): take(call)?.resume(throwing: RPCError(refusal))
+    case .claimChanged(let claim):
+      let before = board.change(claim)
+      if before?.status?.phase != claim.status?.phase { logger.info("claim changed", metadata: metadata(claim)) }
+    case .claimGone(let claim):
+      board.remove(claim)
+      logger.info("claim gone", metadata: metadata(claim))
+    }
+  }
+
+  private func take(_ call: CallID) -> CheckedContinuation<Claim, any Error>? {
+    edge.withLock { $0.calls.removeValue(forKey: call) }
+  }
+
+  private func metadata(_ claim: Claim) -> Logger.Metadata {
+    var metadata: Logger.Metadata = ["claim": "\(claim.name)", "phase": "\(claim.status?.phase ?? .unspecified)"]
+    if let assignment = claim.status?.assignment {
+      metadata["function"] = "\(assignment.function)"
+      metadata["host"] = "\(assignment.host)"
+      metadata["token"] = "\(assignment.token?.value ?? 0)"
+    }
+    return metadata
+  }
+
+  // MARK: The end
+
+  /// The memory is ahead of the disk now, so nothing may be answered out of it any more: everybody is told, and the
+  /// process ends.
+  private func fail(_ error: StoreError) {
+    let (calls, outboxes, waiter) = edge.withLock { edge in
+      edge.failure = edge.failure ?? error
+      defer {
+        edge.calls = [:]
+        edge.failureWaiter = nil
+      }
+      return (Array(edge.calls.values), Array(edge.sessions.values), edge.failureWaiter)
+    }
+    let refusal = RPCError(.unavailable, "\(error)")
+    for call in calls { call.resume(throwing: refusal) }
+    for outbox in outboxes { outbox.end(refusal) }
+    board.end(refusal)
+    waiter?.resume(returning: error)
+  }
+
+  /// Returns when the store has failed; throws when the task is cancelled.
+  func storeFailure() async throws -> StoreError {
+    try await withTaskCancellationHandler {
+      try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<StoreError, any Error>) in
+        let failure = edge.withLock { edge -> StoreError? in
+          if edge.failure == nil { edge.failureWaiter = continuation }
+          return edge.failure
+        }
+        if let failure { continuation.resume(returning: failure) }
+        if Task.isCancelled { cancelFailureWaiter() }
+      }
+    } onCancel: {
+      cancelFailureWaiter()
+    }
+  }
+
+  private func cancelFailureWaiter() {
+    let waiter = edge.withLock { edge in
+      defer { edge.failureWaiter = nil }
+      return edge.failureWaiter
+    }
+    waiter?.resume(throwing: CancellationError())
+  }
+
+  /// Ends watches and makes everything durable that was decided.
+  func stop() async {
+    board.end(RPCError(.unavailable, "the coordinator is stopping"))
+    await commits.stop()
+  }
+}
+
+extension RPCError {
+  init(_ refusal: Refusal) { self.init(StatusCode(rawValue: refusal.code.rawValue) ?? .unknown, refusal.message) }
+}

@@ -1,0 +1,20 @@
+import Arbitration
+import Glibc
+
+/// The clocks of this machine, as the arbiter wants them.
+enum SystemClock {
+  /// CLOCK_BOOTTIME runs on while the machine is suspended (clock_gettime(2)): a lease is as long for a coordinator that
+  /// slept as for its agents that did not.
+  @Sendable static func now() -> Instant {
+    Instant(
+      monotonicMilliseconds: UInt64(clamping: milliseconds(of: CLOCK_BOOTTIME)),
+      wallMilliseconds: milliseconds(of: CLOCK_REALTIME))
+  }
+
+  private static func milliseconds(of clock: clockid_t) -> Int64 {
+    var time = timespec()
+    // Fails for a clock that the kernel does not have alone; both are older than what this program needs.
+    clock_gettime(clock, &time)
+    return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000
+  }
+}

@@ -1,0 +1,95 @@
+import ArgumentParser
+import ClaimStore
+import Configuration
+import Coordinator
+import Dispatch
+import Glibc
+import Logging
+import Services
+
+@main
+struct CoordinatorCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "iov-coordinator",
+    abstract: "Decides who gets which function of which end node.",
+    discussion: """
+      Agents and the iov command reach it at the endpoints that its configuration names; what it decides is in its store \
+      before anybody is answered. SIGTERM and SIGINT stop it.
+
+      A configuration:
+
+        listen: ["127.0.0.1:7100"]
+        store:
+          path: /var/lib/iov/coordinator.sqlite
+        logLevel: info
+      """,
+    version: iovmeshVersion)
+
+  @Option(help: ArgumentHelp("The configuration file (YAML).", valueName: "file"))
+  var config: String
+
+  @Flag(help: "Check the configuration file and do nothing else.")
+  var check = false
+
+  func run() async throws {
+    do {
+      let configuration = try Configuration.load(CoordinatorConfiguration.self, from: config)
+      guard !check else {
+        print("\(config): ok")
+        return
+      }
+      try await serve(configuration)
+    } catch {
+      write("iov-coordinator: \(error)")
+      throw ExitCode(1)
+    }
+  }
+
+  private func serve(_ configuration: CoordinatorConfiguration) async throws {
+    LoggingSystem.bootstrap(StreamLogHandler.standardError)
+    var logger = Logger(label: "iov-coordinator")
+    logger.logLevel = configuration.logLevel
+    let stop = StopSignals()
+
+    let store = try SQLiteStore(path: configuration.store.path)
+    logger.info("store opened", metadata: ["path": "\(store.path)", "cluster": "\(store.clusterID)"])
+    let daemon = try CoordinatorDaemon(configuration: configuration, store: store, logger: logger)
+    _ = try await daemon.bind()
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      group.addTask { try await daemon.run() }
+      group.addTask { await stop.wait() }
+      defer { group.cancelAll() }
+      try await group.next()
+    }
+  }
+
+  private func write(_ line: String) {
+    _ = (line + "\n").utf8.withContiguousStorageIfAvailable { Glibc.write(STDERR_FILENO, $0.baseAddress, $0.count) }
+  }
+}
+
+/// SIGTERM and SIGINT, as something to wait for.
+struct StopSignals: Sendable {
+  private let signals: AsyncStream<CInt>
+
+  init() {
+    // A client that hangs up is an error of a write, not a reason to end.
+    signal(SIGPIPE, SIG_IGN)
+    let (stream, continuation) = AsyncStream.makeStream(of: CInt.self)
+    signals = stream
+    // Not marked Sendable, though every method of a dispatch source may be called from any thread.
+    nonisolated(unsafe) let sources = [SIGTERM, SIGINT].map { number in
+      signal(number, SIG_IGN)
+      let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
+      source.setEventHandler { continuation.yield(number) }
+      source.resume()
+      return source
+    }
+    // The sources live as long as the stream is waited for.
+    continuation.onTermination = { _ in for source in sources { source.cancel() } }
+  }
+
+  func wait() async {
+    for await _ in signals { return }
+  }
+}
