@@ -7,7 +7,7 @@ struct YAMLParser: ~Copyable {
 
   private let parser: UnsafeMutablePointer<yaml_parser_t>
   private let file: String
-  private var event = yaml_event_t()
+  private let eventStorage: UnsafeMutablePointer<yaml_event_t>
 
   static func parse(_ bytes: [UInt8], named file: String) throws(ConfigurationError) -> YAMLNode {
     let result = bytes.withUnsafeBufferPointer { buffer in
@@ -24,6 +24,8 @@ struct YAMLParser: ~Copyable {
     self.file = file
     parser = .allocate(capacity: 1)
     parser.initialize(to: yaml_parser_t())
+    eventStorage = .allocate(capacity: 1)
+    eventStorage.initialize(to: yaml_event_t())
     guard yaml_parser_initialize(parser) == 1 else {
       throw ConfigurationError("\(file): no memory for a YAML parser")
     }
@@ -31,6 +33,8 @@ struct YAMLParser: ~Copyable {
   }
 
   deinit {
+    yaml_event_delete(eventStorage)
+    eventStorage.deallocate()
     yaml_parser_delete(parser)
     parser.deallocate()
   }
@@ -108,12 +112,14 @@ struct YAMLParser: ~Copyable {
   }
 
   private mutating func advance() throws(ConfigurationError) {
-    yaml_event_delete(&event)
-    guard yaml_parser_parse(parser, &event) == 1 else {
+    yaml_event_delete(eventStorage)
+    guard yaml_parser_parse(parser, eventStorage) == 1 else {
       let problem = parser.pointee.problem.map { String(cString: $0) } ?? "not YAML"
       throw error(Int(parser.pointee.problem_mark.line) + 1, problem)
     }
   }
+
+  private var event: yaml_event_t { eventStorage.pointee }
 
   private var line: Int { Int(event.start_mark.line) + 1 }
 
