@@ -45,8 +45,8 @@ extension Arbiter {
     let known = Set(hosts.values.flatMap { $0.record.plugins.map(\.deviceClass) }).union(endNodesOfClass.keys)
     guard !known.contains(deviceClass) else { return }
     throw Refusal(
-      .notFound,
-      "no host has a plugin for the device class '\(Names.shown(deviceClass))'; "
+      .invalidArgument,
+      "no host has a plugin for the class '\(Names.shown(deviceClass))'; "
         + (known.isEmpty ? "no plugin has been reported yet" : "known classes: \(Names.list(known))"))
   }
 
@@ -58,7 +58,7 @@ extension Arbiter {
   private func requireHost(_ host: String) throws(Refusal) {
     guard hosts[host] == nil else { return }
     throw Refusal(
-      .notFound,
+      .invalidArgument,
       "there is no host '\(Names.shown(host))'"
         + Names.suggestion(for: host, among: Array(hosts.keys), of: "hosts"))
   }
@@ -120,7 +120,7 @@ extension Arbiter {
     guard !named.isEmpty else {
       let known = all.filter { $0.deviceClass == specification.deviceClass }.map(\.name)
       throw Refusal(
-        .notFound,
+        .invalidArgument,
         "there is no end node '\(Names.shown(selector.name))'"
           + Names.suggestion(for: selector.name, among: known, of: "end nodes of class \(specification.deviceClass)"))
     }

@@ -21,6 +21,16 @@ public struct CoordinatorConfiguration: Sendable, Decodable {
     public var path: String
   }
 
+  /// Every default, with a store at `path`.
+  public init(storePath path: String) {
+    listen = [Self.defaultEndpoint]
+    insecureListenBeyondLoopback = false
+    store = StoreConfiguration(path: path)
+    leaseTermMilliseconds = 10_000
+    heartbeatIntervalMilliseconds = 3_000
+    logLevel = .info
+  }
+
   public static let defaultEndpoint = SocketEndpoint.tcp(host: "127.0.0.1", port: 7100)
 
   private enum CodingKeys: String, CodingKey {
@@ -31,14 +41,15 @@ public struct CoordinatorConfiguration: Sendable, Decodable {
     let values = try decoder.container(keyedBy: CodingKeys.self)
     let endpoints = try values.decodeIfPresent([String].self, forKey: .listen)
     let isInsecure = try values.decodeIfPresent(Bool.self, forKey: .insecureListenBeyondLoopback)
-    store = try values.decode(StoreConfiguration.self, forKey: .store)
+    // Not `decode`: a misspelt key is to be named as such, before the right one is missed.
+    let store = try values.decodeIfPresent(StoreConfiguration.self, forKey: .store)
     let term = try values.decodeIfPresent(UInt32.self, forKey: .leaseTermMilliseconds)
     let interval = try values.decodeIfPresent(UInt32.self, forKey: .heartbeatIntervalMilliseconds)
     let level = try values.decodeIfPresent(String.self, forKey: .logLevel)
 
     insecureListenBeyondLoopback = isInsecure ?? false
     listen = try Self.endpoints(endpoints, allowsBeyondLoopback: insecureListenBeyondLoopback)
-    guard !store.path.isEmpty else { throw InvalidValue("store.path is empty") }
+    self.store = store ?? StoreConfiguration(path: "")
     leaseTermMilliseconds = term ?? 10_000
     heartbeatIntervalMilliseconds = interval ?? max(1, min(3_000, leaseTermMilliseconds / 3))
     try Self.checkLease(term: leaseTermMilliseconds, interval: heartbeatIntervalMilliseconds)
@@ -48,6 +59,20 @@ public struct CoordinatorConfiguration: Sendable, Decodable {
   public var arbiterSettings: ArbiterSettings {
     ArbiterSettings(
       leaseTermMilliseconds: leaseTermMilliseconds, heartbeatIntervalMilliseconds: heartbeatIntervalMilliseconds)
+  }
+
+  /// Reads the file; what must be there is checked after the spelling of what is.
+  public static func load(from path: String) throws(ConfigurationError) -> CoordinatorConfiguration {
+    let configuration = try Configuration.load(CoordinatorConfiguration.self, from: path)
+    try configuration.check(path)
+    return configuration
+  }
+
+  func check(_ path: String) throws(ConfigurationError) {
+    guard !store.path.isEmpty else {
+      throw ConfigurationError(
+        "\(path): store.path is missing: it names the file that the coordinator keeps its claims in")
+    }
   }
 
   private static func endpoints(_ texts: [String]?, allowsBeyondLoopback: Bool) throws -> [SocketEndpoint] {

@@ -108,6 +108,11 @@ final class DurableArbiter: Sendable {
     return (id, messages)
   }
 
+  /// Has the session's stream end once what was sent is written; with an error if there is one to tell.
+  func endSession(_ session: SessionID, _ error: (any Error)?) {
+    edge.withLock { $0.sessions[session] }?.end(error)
+  }
+
   func closeSession(_ session: SessionID) {
     let outbox = edge.withLock { $0.sessions.removeValue(forKey: session) }
     outbox?.end(nil)
@@ -127,7 +132,7 @@ final class DurableArbiter: Sendable {
       }
     case .endSession(let session, let refusal):
       logger.warning("session ended by the coordinator", metadata: ["reason": "\(refusal.message)"])
-      edge.withLock { $0.sessions[session] }?.end(RPCError(refusal))
+      endSession(session, RPCError(refusal))
     case .answer(let call, let claim): take(call)?.resume(returning: claim)
     case .refuse(let call, let refusal): take(call)?.resume(throwing: RPCError(refusal))
     case .claimChanged(let claim):

@@ -1,6 +1,5 @@
 import ArgumentParser
 import ClaimStore
-import Configuration
 import Coordinator
 import Dispatch
 import Glibc
@@ -33,7 +32,7 @@ struct CoordinatorCommand: AsyncParsableCommand {
 
   func run() async throws {
     do {
-      let configuration = try Configuration.load(CoordinatorConfiguration.self, from: config)
+      let configuration = try CoordinatorConfiguration.load(from: config)
       guard !check else {
         print("\(config): ok")
         return

@@ -41,13 +41,13 @@ import Testing
   }
 
   @Test func unknownThingsComeWithWhatIsKnown() {
-    check(refusal(deviceClass: "nvme"), .notFound, "known classes: ethernet, sata")
-    check(refusal(host: "x"), .notFound, "did you mean 'a' or 'b' or 'c'?")
-    check(refusal { $0.endNode = EndNodeSelector { $0.name = "a/eth2" } }, .notFound, "did you mean 'a/eth1'?")
-    check(refusal { $0.endNode = EndNodeSelector { $0.host = "nobody" } }, .notFound, "known hosts: a, b, c")
+    check(refusal(deviceClass: "nvme"), .invalidArgument, "known classes: ethernet, sata")
+    check(refusal(host: "x"), .invalidArgument, "did you mean 'a' or 'b' or 'c'?")
+    check(refusal { $0.endNode = EndNodeSelector { $0.name = "a/eth2" } }, .invalidArgument, "did you mean 'a/eth1'?")
+    check(refusal { $0.endNode = EndNodeSelector { $0.host = "nobody" } }, .invalidArgument, "known hosts: a, b, c")
     check(refusal { $0.endNode = EndNodeSelector { $0.name = "c/sda" } }, .invalidArgument, "is of class sata")
     check(refusal { $0.allowedPaths = [.unrecognized(9)] }, .invalidArgument, "known paths: direct, direct-software")
-    check(refusal(in: World()), .notFound, "no plugin has been reported yet")
+    check(refusal(in: World()), .invalidArgument, "no plugin has been reported yet")
   }
 
   @Test func anAttributeOfAnotherClassIsRefused() {

@@ -1,0 +1,23 @@
+import ClaimStore
+import Synchronization
+
+/// A store whose disk gives up when it is told to.
+final class FailingStore: ClaimStore {
+  private let store: any ClaimStore
+  private let isBroken = Mutex(false)
+
+  init(_ store: any ClaimStore) { self.store = store }
+
+  var clusterID: String { store.clusterID }
+
+  func breakDown() { isBroken.withLock { $0 = true } }
+
+  func load() throws(StoreError) -> [StoredRecord] { try store.load() }
+
+  func commit(_ changes: [StoreChange]) throws(StoreError) {
+    if isBroken.withLock({ $0 }) { throw StoreError(.failed, "the disk is full") }
+    try store.commit(changes)
+  }
+
+  func close() { store.close() }
+}

@@ -1,0 +1,102 @@
+import Services
+
+/// An agent that says it has done what it was told.
+struct FakeAgent: Sendable {
+  let host: Host
+  let plugins: [Plugin]
+  let endNodes: [EndNode]
+
+  init(_ name: String, address: String, endNodes: [EndNode] = [], instance: String? = nil) {
+    host = Host {
+      $0.name = name
+      $0.instanceId = instance ?? "instance-of-\(name)"
+      $0.bootId = "boot"
+      $0.mediationAddress = address
+      $0.mediationMtu = 1500
+    }
+    plugins = [
+      Plugin {
+        $0.name = "ethernet"
+        $0.deviceClass = "ethernet"
+        $0.state = .serving
+        $0.mediatorsOffered = ["vxlan"]
+        $0.mediatorsAccepted = ["vxlan"]
+      }
+    ]
+    self.endNodes = endNodes
+  }
+
+  static let withCard = FakeAgent("a", address: "10.0.0.1", endNodes: [card])
+  static let withoutCard = FakeAgent("b", address: "10.0.0.2")
+
+  private static var card: EndNode {
+    EndNode {
+      $0.id = "ethernet/52:54:00:00:00:01"
+      $0.deviceClass = "ethernet"
+      $0.roots = [Root { $0.localName = "eth1" }]
+      $0.health = Health { $0.state = .healthy }
+      $0.capacity = Capacity { $0.functions = 500 }
+      $0.capabilities = Capabilities {
+        $0.paths = [.directSoftware, .mediated]
+        $0.mediators = ["vxlan"]
+        $0.consumers = ["host", "network_namespace"]
+        $0.attributes = ["ethernet.mac_address", "ethernet.mtu", "ethernet.max_transmit_bits_per_second"]
+        $0.maximumMtu = 9000
+      }
+    }
+  }
+
+  /// One session, until it ends or the task is cancelled.
+  func run(_ channel: RPCChannel) async throws {
+    let call = try await AgentSessionsClient(channel).connect()
+    try await call.write(AgentMessage { $0.kind = .hello(AgentHello { $0.host = host }) })
+    try await call.write(AgentMessage { $0.kind = .heartbeat(Heartbeat { $0.sequence = 1 }) })
+    try await call.write(
+      AgentMessage {
+        $0.kind = .inventory(
+          InventoryReport {
+            $0.endNodes = endNodes
+            $0.plugins = plugins
+          })
+      })
+    for try await message in call.responses {
+      guard case .wanted(let wanted) = message.kind else { continue }
+      try await call.write(AgentMessage { $0.kind = .functions(report(on: wanted)) })
+    }
+  }
+
+  private func report(on wanted: WantedState) -> FunctionReport {
+    FunctionReport {
+      $0.epoch = wanted.epoch
+      $0.revision = wanted.revision
+      $0.bootId = host.bootId
+      $0.complete = wanted.complete
+      $0.functions = wanted.functions.map { entry in
+        FunctionStatus {
+          $0.function = VirtualFunction {
+            $0.id = entry.assignment?.function ?? ""
+            $0.endNode = entry.assignment?.endNode ?? ""
+            $0.token = entry.assignment?.token
+          }
+          $0.role = entry.role
+          $0.phase = entry.released ? .absent : .inUse
+          $0.revision = entry.revision
+          if entry.role != .server { $0.arrival = Arrival { $0.interfaceName = "iov0" } }
+        }
+      }
+    }
+  }
+}
+
+/// Runs agents beside `body` and stops them after it.
+func withAgents(
+  _ agents: [FakeAgent], of coordinator: TestCoordinator, _ body: () async throws -> Void
+) async throws {
+  let running = agents.map { agent in Task { try await agent.run(coordinator.channel()) } }
+  defer { for task in running { task.cancel() } }
+  let inventory = coordinator.inventory
+  while try await inventory.listHosts(ListHostsRequest()).hosts.filter({ $0.state == .connected && !$0.plugins.isEmpty }
+  )
+  .count < agents.count { await Task.yield() }
+  try await body()
+}
