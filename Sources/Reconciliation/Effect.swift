@@ -1,0 +1,31 @@
+import Messages
+
+/// What is to be done, in this order.
+public enum Effect: Sendable, Hashable {
+  /// Must be durable before the next effect is performed: a leader of a lower epoch is not obeyed after a restart either.
+  case persistEpoch(UInt64)
+  case step(Step)
+  /// Ask the plugin what functions there are, and answer with `Event.observed` or `.observationFailed`.
+  case observe(plugin: String)
+  /// Send to the coordinator.
+  case report(FunctionReport)
+  /// Answer with `Event.timerFired` at that time; replaces the former timer.
+  case setTimer(Instant)
+  /// The coordinator speaks for a deposed leader: end the session.
+  case refuseCoordinator(epoch: UInt64, highestEpoch: UInt64)
+}
+
+/// One verb for one function.
+public struct Step: Sendable, Hashable {
+  public var plugin: String
+  public var verb: Verb
+  public var key: FunctionKey
+  public var request: FunctionRequest
+
+  public init(plugin: String, verb: Verb, key: FunctionKey, request: FunctionRequest) {
+    self.plugin = plugin
+    self.verb = verb
+    self.key = key
+    self.request = request
+  }
+}

@@ -1,0 +1,48 @@
+import Messages
+
+/// What happened. Times and random draws come in with it: the same events always have the same effects.
+public enum Event: Sendable, Hashable {
+  /// A coordinator leads under this epoch and has welcomed the agent. Reports go to it from now on.
+  case sessionOpened(epoch: UInt64)
+  case sessionClosed
+  case wanted(WantedState)
+
+  /// A plugin has passed its handshake.
+  case pluginServing(plugin: String, deviceClass: String)
+  /// A plugin could not be started or is no more; `reason` is for people.
+  case pluginGone(plugin: String, reason: String)
+  /// A plugin's devices or functions may be others than before.
+  case pluginChanged(plugin: String)
+  /// The answer to `Effect.observe`: every function that the plugin finds.
+  case observed(plugin: String, [FunctionStatus])
+  /// `draw` is in 0..<1.
+  case observationFailed(plugin: String, draw: Double)
+
+  /// The answers to `Effect.step`: exactly one of them for each.
+  case stepSucceeded(FunctionKey, FunctionStatus)
+  /// `draw` is in 0..<1.
+  case stepFailed(FunctionKey, StepFailure, draw: Double)
+
+  /// The time of `Effect.setTimer` has come.
+  case timerFired
+}
+
+/// Why a plugin did not do a step.
+public struct StepFailure: Sendable, Hashable {
+  /// A gRPC status code.
+  public var code: UInt32
+  public var message: String
+
+  public init(code: UInt32, message: String) {
+    self.code = code
+    self.message = message
+  }
+
+  /// Trying again without a change elsewhere cannot help: INVALID_ARGUMENT, NOT_FOUND, PERMISSION_DENIED,
+  /// FAILED_PRECONDITION, OUT_OF_RANGE, UNIMPLEMENTED.
+  var isPermanent: Bool { [3, 5, 7, 9, 11, 12].contains(code) }
+
+  static let failedPrecondition: UInt32 = 9
+  static let internalError: UInt32 = 13
+  static let unavailable: UInt32 = 14
+}

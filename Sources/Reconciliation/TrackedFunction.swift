@@ -1,0 +1,138 @@
+import Messages
+
+/// What a host knows of one function, and what it is doing about it.
+struct TrackedFunction {
+  /// "Not known yet" is not "gone": a plugin that does not answer says nothing about its functions.
+  enum Observation {
+    case unknown
+    case absent
+    case present(FunctionStatus)
+  }
+
+  enum Activity: Hashable {
+    case idle
+    case stepping(Verb)
+    case waiting(until: Instant)
+  }
+
+  /// How far a release has come. Every release goes through all of it, whatever was observed: each verb leaves the token
+  /// in the plugin's ledger, so that a delayed duplicate of an earlier verb is refused.
+  enum Release: Hashable {
+    case notBegun
+    /// The function's user cannot reach it any more.
+    case cut
+    case scrubbed
+    /// Destroyed under the token, or disconnected.
+    case done
+  }
+
+  let key: FunctionKey
+  var deviceClass: String
+  var wanted: WantedFunction?
+  var observation = Observation.unknown
+  var activity = Activity.idle
+  var release = Release.notBegun
+  var failures = 0
+  var error: FunctionError?
+  /// What the plugin was last told, and did; nil if another run of the agent told it.
+  var applied: Assignment?
+  /// The revision of the last entry that was fulfilled.
+  var fulfilled: UInt64 = 0
+  /// What the step under way, or the last one, carries.
+  var sent: Assignment?
+  /// When, on the reconciler's own counter, a step last began or ended: an observation that was asked for before that
+  /// may be older than the step's answer.
+  var touched: UInt64 = 0
+
+  init(key: FunctionKey, deviceClass: String) {
+    self.key = key
+    self.deviceClass = deviceClass
+  }
+
+  var isStepping: Bool {
+    if case .stepping = activity { true } else { false }
+  }
+
+  var isPresent: Bool {
+    if case .present = observation { true } else { false }
+  }
+
+  /// In use, and nothing is left to do.
+  var isAsWanted: Bool {
+    guard wanted?.released == false, case .present(let status) = observation else { return false }
+    return status.phase == .inUse && nextVerb == nil
+  }
+
+  /// What is next on the way to what is wanted; nil if nothing is.
+  var nextVerb: Verb? {
+    guard let wanted, let assignment = wanted.assignment else { return nil }
+    if wanted.released { return nextReleaseVerb }
+    switch observation {
+    case .unknown: return nil
+    case .absent: return key.role.firstVerb
+    case .present(let status):
+      switch status.phase {
+      case .created: return key.role.useVerb
+      case .inUse: return verb(toChange: status, into: assignment)
+      case .absent: return key.role.firstVerb
+      // Being cleaned under a token that was released: nothing is done under it any more.
+      case .scrubbing, .unspecified, .unrecognized: return nil
+      }
+    }
+  }
+
+  /// Ends the step under way; answers what it carried.
+  mutating func endStep(at count: UInt64) -> Assignment? {
+    activity = .idle
+    touched = count
+    return sent
+  }
+
+  /// Takes a plugin's answer, unless it is not what the verb promises; then it answers what is wrong. A plugin that says
+  /// "done" without having done anything must not be asked again and again without a pause.
+  mutating func take(_ status: FunctionStatus, after verb: Verb, sent: Assignment?) -> String? {
+    guard verb.promises(status.phase) else {
+      return "the plugin answered '\(verb.rawValue)' with \(status.phase.protobufName ?? "an unknown phase")"
+    }
+    observation = status.phase == .absent ? .absent : .present(status)
+    switch verb {
+    case .detach, .unserve: release = .cut
+    case .scrub: release = .scrubbed
+    case .disconnect, .destroy: release = .done
+    case .create, .attach, .serve, .connect, .configure: applied = sent
+    }
+    error = nil
+    failures = 0
+    return nil
+  }
+
+  private var nextReleaseVerb: Verb? {
+    switch release {
+    case .notBegun: key.role.cutVerb
+    case .cut: isPresent ? .scrub : .destroy
+    case .scrubbed: .destroy
+    case .done: nil
+    }
+  }
+
+  /// What can change while a function is in use: its rates, and where its server listens.
+  private func verb(toChange status: FunctionStatus, into assignment: Assignment) -> Verb? {
+    if key.role.hasEndNode {
+      let appliedRates = applied.map { Rates($0.attributes) } ?? Rates(status.function?.enforced)
+      return appliedRates == Rates(assignment.attributes) ? nil : .configure
+    }
+    guard let applied, applied.mediation != assignment.mediation else { return nil }
+    return .connect
+  }
+}
+
+/// A rate that is not set is no limit, and so is zero.
+private struct Rates: Hashable {
+  var transmitBitsPerSecond: UInt64
+  var receiveBitsPerSecond: UInt64
+
+  init(_ attributes: Attributes?) {
+    transmitBitsPerSecond = attributes?.ethernet?.maxTransmitBitsPerSecond ?? 0
+    receiveBitsPerSecond = attributes?.ethernet?.maxReceiveBitsPerSecond ?? 0
+  }
+}

@@ -1,0 +1,237 @@
+import Messages
+import Testing
+
+@testable import Reconciliation
+
+@Suite struct SettingUp {
+  @Test func aDirectFunctionIsCreatedThenAttached() {
+    var host = FakeHost()
+    host.start(makeWanted([makeEntry("f/1", revision: 7)]))
+    host.settle()
+    #expect(host.plugin.calls == ["create f/1", "attach f/1"])
+    #expect(host.reported("f/1")?.phase == .inUse)
+    #expect(host.reported("f/1")?.revision == 7)
+  }
+
+  @Test func aServerCreatesThenServesAndAConsumerConnects() {
+    var host = FakeHost()
+    host.start(makeWanted([makeEntry("f/1", .server), makeEntry("g/2", .consumer, token: 2)]))
+    host.settle()
+    #expect(host.plugin.calls.sorted() == ["connect g/2", "create f/1", "serve f/1"])
+    #expect(host.phase("f/1", .server) == .inUse)
+    #expect(host.phase("g/2", .consumer) == .inUse)
+  }
+
+  @Test func nothingIsDoneBeforeThePluginWasAskedWhatThereIs() {
+    var host = FakeHost()
+    host.handle(.sessionOpened(epoch: 1))
+    host.handle(.wanted(makeWanted([makeEntry("f/1")])))
+    host.handle(.pluginServing(plugin: "ethernet", deviceClass: "ethernet"))
+    #expect(host.pending == [.observe(plugin: "ethernet")])
+    #expect(host.reports.isEmpty)
+  }
+
+  @Test func aFunctionInUseIsLeftAloneWhenTheAgentStartsAgain() {
+    var host = FakeHost()
+    host.start(makeWanted([makeEntry("f/1")]))
+    host.settle()
+    host.killAgent()
+    host.plugin.calls = []
+    host.start(makeWanted([makeEntry("f/1")]))
+    host.settle()
+    #expect(host.plugin.calls.isEmpty)
+    #expect(host.reports.last?.complete == true)
+    #expect(host.reports.last?.functions.map(\.phase) == [.inUse])
+  }
+
+  @Test func aFunctionThatWasLostIsMadeAgain() {
+    var host = FakeHost()
+    host.start(makeWanted([makeEntry("f/1")]))
+    host.settle()
+    host.plugin.functions = [:]
+    host.handle(.pluginChanged(plugin: "ethernet"))
+    host.settle()
+    #expect(host.phase("f/1") == .inUse)
+  }
+
+  @Test func aFunctionThatWasLostIsNotReportedAsReleased() {
+    var host = FakeHost()
+    host.start(makeWanted([makeEntry("f/1")]))
+    host.settle()
+    host.plugin.functions = [:]
+    host.handle(.pluginChanged(plugin: "ethernet"))
+    host.performNext()
+    #expect(host.reported("f/1")?.phase == .unspecified)
+  }
+}
+
+@Suite struct Releasing {
+  @Test func aDirectFunctionIsDetachedScrubbedAndDestroyed() {
+    var host = FakeHost()
+    host.start(makeWanted([makeEntry("f/1")]))
+    host.settle()
+    host.plugin.calls = []
+    host.handle(.wanted(makeWanted([makeEntry("f/1", revision: 2, released: true)], revision: 2, complete: false)))
+    host.settle()
+    #expect(host.plugin.calls == ["detach f/1", "scrub f/1", "destroy f/1"])
+    #expect(host.reported("f/1")?.phase == .absent)
+    #expect(host.reported("f/1")?.revision == 2)
+    #expect(host.reconciler.statuses.isEmpty)
+  }
+
+  @Test func theCutIsReportedBeforeTheScrubIsDone() {
+    var host = FakeHost()
+    host.start(makeWanted([makeEntry("f/1", .server)]))
+    host.settle()
+    host.handle(
+      .wanted(makeWanted([makeEntry("f/1", .server, revision: 2, released: true)], revision: 2, complete: false)))
+    #expect(host.reported("f/1")?.phase == .inUse)
+    host.performNext()
+    #expect(host.reported("f/1")?.phase == .scrubbing)
+    #expect(host.reported("f/1")?.revision == 2)
+  }
+
+  @Test func whatIsNotThereIsConfirmedUnderItsToken() {
+    var host = FakeHost()
+    host.start(makeWanted([makeEntry("f/5", token: 5, released: true)]))
+    host.settle()
+    #expect(host.plugin.released["f/5"] == 5)
+    #expect(host.reported("f/5")?.phase == .absent)
+    #expect(host.reported("f/5")?.function?.token?.value == 5)
+  }
+
+  @Test func aDelayedWordThatItIsWantedDoesNotBringItBack() {
+    var host = FakeHost()
+    host.start(makeWanted([makeEntry("f/1")]))
+    host.settle()
+    host.handle(.wanted(makeWanted([makeEntry("f/1", revision: 2, released: true)], revision: 2, complete: false)))
+    host.settle()
+    host.handle(.wanted(makeWanted([makeEntry("f/1")], complete: false)))
+    host.settle(attempts: 20)
+    #expect(host.phase("f/1") == nil)
+    #expect(host.reported("f/1")?.error?.permanent == true)
+  }
+
+  @Test func anEmptyWantedStateTearsNothingDown() {
+    var host = FakeHost()
+    host.start(makeWanted([makeEntry("f/1")]))
+    host.settle()
+    host.plugin.calls = []
+    host.handle(.sessionOpened(epoch: 2))
+    host.handle(.wanted(makeWanted([], epoch: 2)))
+    host.settle()
+    #expect(host.plugin.calls.isEmpty)
+    #expect(host.phase("f/1") == .inUse)
+    #expect(host.reported("f/1")?.revision == 0)
+  }
+
+  @Test func anOrphanIsReportedAndLeftAlone() {
+    var host = FakeHost()
+    host.plugin.functions[.init(function: "o/9", role: .direct)] = .init(phase: .inUse, token: 9, role: .direct)
+    host.start(makeWanted([]))
+    host.settle()
+    #expect(host.plugin.calls.isEmpty)
+    #expect(host.reported("o/9")?.phase == .inUse)
+    #expect(host.reported("o/9")?.function?.token?.value == 9)
+  }
+
+  @Test func aFunctionIsNotGivenOnBeforeItsFormerGrantIsReleased() {
+    var host = FakeHost()
+    host.start(makeWanted([makeEntry("f", token: 1)]))
+    host.settle()
+    host.plugin.calls = []
+    host.handle(.wanted(makeWanted([makeEntry("f", token: 2, revision: 2)], revision: 2)))
+    host.settle()
+    #expect(host.plugin.calls.isEmpty)
+    #expect(host.reported("f")?.error?.code == 9)
+    let released = makeEntry("f", token: 1, revision: 3, released: true)
+    host.handle(.wanted(makeWanted([released], revision: 3, complete: false)))
+    host.settle()
+    #expect(host.plugin.calls == ["detach f", "scrub f", "destroy f", "create f", "attach f"])
+    #expect(host.plugin.functions[.init(function: "f", role: .direct)]?.token == 2)
+    #expect(host.plugin.violations.isEmpty)
+  }
+}
+
+@Suite struct Obedience {
+  @Test func aLowerEpochIsRefused() {
+    var host = FakeHost()
+    host.start(makeWanted([makeEntry("f/1")], epoch: 5))
+    host.settle()
+    #expect(host.epoch == 5)
+    host.handle(.wanted(makeWanted([makeEntry("f/1", revision: 9, released: true)], epoch: 4, revision: 9)))
+    host.settle()
+    #expect(host.refusals == 1)
+    #expect(host.phase("f/1") == .inUse)
+  }
+
+  @Test func theHighestEpochOutlivesTheAgent() {
+    var host = FakeHost()
+    host.start(makeWanted([], epoch: 5))
+    host.killAgent()
+    host.handle(.sessionOpened(epoch: 4))
+    #expect(host.refusals == 1)
+  }
+
+  @Test func theEpochIsKeptBeforeAnyStep() throws {
+    var host = FakeHost()
+    host.start(makeWanted([]))
+    host.settle()
+    let effects = host.reconciler.handle(.wanted(makeWanted([makeEntry("f/1")], epoch: 3)), at: host.now)
+    #expect(effects.first == .persistEpoch(3))
+    #expect(effects.contains { if case .step = $0 { true } else { false } })
+  }
+
+  @Test func aCoordinatorThatIsAwayChangesNothing() {
+    var host = FakeHost()
+    host.start(makeWanted([makeEntry("f/1")]))
+    host.settle()
+    host.plugin.calls = []
+    host.handle(.sessionClosed)
+    host.settle()
+    #expect(host.plugin.calls.isEmpty)
+    #expect(host.phase("f/1") == .inUse)
+  }
+}
+
+@Suite struct Changing {
+  @Test func newRatesAreConfiguredWhileInUse() {
+    var host = FakeHost()
+    host.start(makeWanted([makeEntry("f/1", maxTransmit: 100)]))
+    host.settle()
+    host.plugin.calls = []
+    let entry = makeEntry("f/1", revision: 2, maxTransmit: 200)
+    host.handle(.wanted(makeWanted([entry], revision: 2, complete: false)))
+    // The answer to the new revision waits for the device.
+    #expect(host.reported("f/1")?.revision == 1)
+    host.settle()
+    #expect(host.plugin.calls == ["configure f/1"])
+    #expect(host.reported("f/1")?.revision == 2)
+    #expect(host.reported("f/1")?.function?.enforced?.ethernet?.maxTransmitBitsPerSecond == 200)
+  }
+
+  @Test func ratesThatChangedWhileTheAgentWasDownAreConfigured() {
+    var host = FakeHost()
+    host.start(makeWanted([makeEntry("f/1", maxTransmit: 100)]))
+    host.settle()
+    host.killAgent()
+    host.plugin.calls = []
+    host.start(makeWanted([makeEntry("f/1", revision: 2, maxTransmit: 200)]))
+    host.settle()
+    #expect(host.plugin.calls == ["configure f/1"])
+  }
+
+  @Test func aServerThatMovedToAnotherPortIsConnectedToAgain() {
+    var host = FakeHost()
+    var entry = makeEntry("f/1", .consumer)
+    entry.assignment?.mediation = Mediation { $0.serverPort = 1 }
+    host.start(makeWanted([entry]))
+    host.settle()
+    host.plugin.calls = []
+    entry.revision = 2
+    entry.assignment?.mediation = Mediation { $0.serverPort = 2 }
+    host.handle(.wanted(makeWanted([entry], revision: 2, complete: false)))
+    host.settle()
+    #expect(host.plugin.calls == ["connect f/1"])
+  }
+}
