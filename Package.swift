@@ -55,7 +55,7 @@ let package = Package(
     .target(name: "LinuxDevices", dependencies: ["CLinux"], swiftSettings: strict),
     .target(
       name: "FunctionPluginKit",
-      dependencies: ["Services", "Configuration", "CLinux", log],
+      dependencies: ["Services", "Configuration", "LinuxDevices", "CLinux", log],
       swiftSettings: strict),
     .target(
       name: "Coordinator",
@@ -89,6 +89,9 @@ let package = Package(
       name: "ClaimStoreTests", dependencies: ["ClaimStore", .product(name: "GRDB", package: "GRDB.swift")],
       swiftSettings: strict),
     .testTarget(name: "LinuxDevicesTests", dependencies: ["LinuxDevices", "CLinux"], swiftSettings: strict),
+    .testTarget(
+      name: "FunctionPluginKitTests", dependencies: ["FunctionPluginKit", "LinuxDevices", "CLinux"],
+      swiftSettings: strict),
     .testTarget(name: "EthernetTests", dependencies: ["iov-plugin-ethernet"], swiftSettings: strict),
     .testTarget(name: "SATATests", dependencies: ["iov-plugin-sata"], swiftSettings: strict),
     .testTarget(name: "CoordinatorTests", dependencies: ["Coordinator"], swiftSettings: strict),

@@ -1,2 +1,6 @@
 #pragma once
+// What Linux offers and Glibc's Swift module does not show. Each function does one system call, or one short sequence
+// that has to be in C.
+#include "iov_block.h"
 #include "iov_netlink.h"
+#include "iov_process.h"

@@ -1,0 +1,35 @@
+#pragma once
+#include <pthread.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+// Starts `path` in a session of its own, with default signal dispositions and nothing blocked. `standard_error` becomes
+// its standard error; standard input and output are /dev/null. The descriptors of `inherited` keep their numbers; every
+// other one above 2 must be close-on-exec, and those above the highest inherited one are closed besides.
+// Answers the process id.
+pid_t iov_spawn(const char *path, char *const argv[], char *const envp[], const int *inherited, int inherited_count,
+                int standard_error);
+
+int iov_pidfd_open(pid_t pid);
+int iov_pidfd_send_signal(int pidfd, int signal_number);
+
+// Reaps the process if it has ended: 1, 0 if it runs still, -ECHILD if it is not a child of this process.
+// `code` becomes CLD_EXITED, CLD_KILLED or CLD_DUMPED, `status` the exit code or the signal.
+int iov_pidfd_reap(int pidfd, int *code, int *status);
+
+int iov_set_close_on_exec(int fd);
+
+// Who was at the other end of a Unix socket when it was connected.
+int iov_peer_credentials(int fd, pid_t *pid, uid_t *uid, gid_t *gid);
+
+// open(2) with O_CLOEXEC, which Swift sees only as a variadic function.
+int iov_open(const char *path, int flags, unsigned mode);
+
+// At most 15 bytes of the name are kept.
+void iov_name_thread(pthread_t thread, const char *name);
+
+int iov_epoll_create(void);
+// Reports `key` once, when `fd` has become readable.
+int iov_epoll_add_once(int epoll_fd, int fd, uint64_t key);
+// Waits for one report: 1, or a negative errno.
+int iov_epoll_wait(int epoll_fd, uint64_t *key);

@@ -1,0 +1,122 @@
+#define _GNU_SOURCE
+#include "iov_process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#ifndef P_PIDFD
+#define P_PIDFD 3
+#endif
+
+static int set_attributes(posix_spawnattr_t *attributes) {
+  sigset_t none, all;
+  sigemptyset(&none);
+  sigfillset(&all);
+  int error = posix_spawnattr_setsigmask(attributes, &none);
+  if (!error) error = posix_spawnattr_setsigdefault(attributes, &all);
+  if (!error)
+    error = posix_spawnattr_setflags(attributes,
+                                     POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  return error;
+}
+
+static int set_descriptors(posix_spawn_file_actions_t *actions, const int *inherited, int count, int standard_error) {
+  int error = posix_spawn_file_actions_addopen(actions, 0, "/dev/null", O_RDONLY, 0);
+  if (!error) error = posix_spawn_file_actions_addopen(actions, 1, "/dev/null", O_WRONLY, 0);
+  if (!error) error = posix_spawn_file_actions_adddup2(actions, standard_error, 2);
+  int highest = 2;
+  for (int i = 0; !error && i < count; i++) {
+    // The same number twice: glibc clears close-on-exec then.
+    error = posix_spawn_file_actions_adddup2(actions, inherited[i], inherited[i]);
+    if (inherited[i] > highest) highest = inherited[i];
+  }
+  if (!error) error = posix_spawn_file_actions_addclosefrom_np(actions, highest + 1);
+  return error;
+}
+
+pid_t iov_spawn(const char *path, char *const argv[], char *const envp[], const int *inherited, int inherited_count,
+                int standard_error) {
+  posix_spawnattr_t attributes;
+  posix_spawn_file_actions_t actions;
+  int error = posix_spawnattr_init(&attributes);
+  if (error) return -error;
+  error = posix_spawn_file_actions_init(&actions);
+  if (error) {
+    posix_spawnattr_destroy(&attributes);
+    return -error;
+  }
+  pid_t pid = 0;
+  error = set_attributes(&attributes);
+  if (!error) error = set_descriptors(&actions, inherited, inherited_count, standard_error);
+  if (!error) error = posix_spawn(&pid, path, &actions, &attributes, argv, envp);
+  posix_spawn_file_actions_destroy(&actions);
+  posix_spawnattr_destroy(&attributes);
+  return error ? -error : pid;
+}
+
+int iov_pidfd_open(pid_t pid) {
+  long fd = syscall(SYS_pidfd_open, pid, 0);
+  return fd < 0 ? -errno : (int)fd;
+}
+
+int iov_pidfd_send_signal(int pidfd, int signal_number) {
+  return syscall(SYS_pidfd_send_signal, pidfd, signal_number, NULL, 0) < 0 ? -errno : 0;
+}
+
+int iov_pidfd_reap(int pidfd, int *code, int *status) {
+  siginfo_t information = {0};
+  if (waitid((idtype_t)P_PIDFD, (id_t)pidfd, &information, WEXITED | WNOHANG) < 0) return -errno;
+  if (information.si_pid == 0) return 0;
+  *code = information.si_code;
+  *status = information.si_status;
+  return 1;
+}
+
+int iov_set_close_on_exec(int fd) { return fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ? -errno : 0; }
+
+int iov_peer_credentials(int fd, pid_t *pid, uid_t *uid, gid_t *gid) {
+  struct ucred credentials;
+  socklen_t length = sizeof credentials;
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &length) < 0) return -errno;
+  *pid = credentials.pid;
+  *uid = credentials.uid;
+  *gid = credentials.gid;
+  return 0;
+}
+
+int iov_open(const char *path, int flags, unsigned mode) {
+  int fd = open(path, flags | O_CLOEXEC, mode);
+  return fd < 0 ? -errno : fd;
+}
+
+void iov_name_thread(pthread_t thread, const char *name) {
+  char kept[16];
+  snprintf(kept, sizeof kept, "%s", name);
+  pthread_setname_np(thread, kept);
+}
+
+int iov_epoll_create(void) {
+  int fd = epoll_create1(EPOLL_CLOEXEC);
+  return fd < 0 ? -errno : fd;
+}
+
+int iov_epoll_add_once(int epoll_fd, int fd, uint64_t key) {
+  struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT, .data.u64 = key};
+  return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
+int iov_epoll_wait(int epoll_fd, uint64_t *key) {
+  struct epoll_event event;
+  int count = epoll_wait(epoll_fd, &event, 1, -1);
+  if (count < 0) return -errno;
+  *key = event.data.u64;
+  return count;
+}

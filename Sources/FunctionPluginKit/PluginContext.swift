@@ -1,0 +1,50 @@
+import Logging
+import Services
+
+/// What a plugin knows about the place it runs in. It is made at the agent's handshake and does not change afterwards.
+public struct PluginContext: Sendable {
+  /// The agent's name for this host.
+  public let hostName: String
+  /// The IP address that data listeners may bind; empty: this host neither serves nor uses mediated functions.
+  public let mediationAddress: String
+  /// A directory of this plugin's own that survives reboots. The kit keeps `tokens.ledger` in it.
+  public let stateDirectory: String
+  /// A directory of this plugin's own that does not survive reboots: sockets, mount points, process identities. It is
+  /// `/run/iov/<host name>/<plugin name>` unless the command line says otherwise; the kit makes it.
+  public let runtimeDirectory: String
+  public let logger: Logger
+  private let lookUp: @Sendable (String) -> FunctionRequest?
+  private let list: @Sendable () -> [FunctionRequest]
+
+  /// The request under which a function was made known to this plugin: its assignment and its part in it. The kit keeps it
+  /// durably from the first `create` or `connect` until `destroy` or `disconnect` has succeeded, so a plugin that was
+  /// started again learns from here what the objects it finds belong to.
+  public func knownFunction(_ id: String) -> FunctionRequest? { lookUp(id) }
+
+  /// All functions that are known, in the order of their ids.
+  public var knownFunctions: [FunctionRequest] { list() }
+
+  /// Public so that a plugin's tests can make one without an agent.
+  public init(
+    hostName: String, mediationAddress: String = "", stateDirectory: String, runtimeDirectory: String,
+    logger: Logger, knownFunctions: @escaping @Sendable () -> [FunctionRequest] = { [] }
+  ) {
+    self.init(
+      hostName: hostName, mediationAddress: mediationAddress, stateDirectory: stateDirectory,
+      runtimeDirectory: runtimeDirectory, logger: logger,
+      lookUp: { id in knownFunctions().first { $0.assignment?.function == id } }, list: knownFunctions)
+  }
+
+  init(
+    hostName: String, mediationAddress: String, stateDirectory: String, runtimeDirectory: String, logger: Logger,
+    lookUp: @escaping @Sendable (String) -> FunctionRequest?, list: @escaping @Sendable () -> [FunctionRequest]
+  ) {
+    self.hostName = hostName
+    self.mediationAddress = mediationAddress
+    self.stateDirectory = stateDirectory
+    self.runtimeDirectory = runtimeDirectory
+    self.logger = logger
+    self.lookUp = lookUp
+    self.list = list
+  }
+}

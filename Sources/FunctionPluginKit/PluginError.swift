@@ -1,0 +1,30 @@
+import Services
+
+/// What a plugin throws when a verb cannot be carried out.
+///
+/// The code tells the agent what to do: `.unavailable`, `.aborted` and `.internalError` are tried again, the rest wait for
+/// a change elsewhere. The message speaks to an operator: what was asked, what was found, what to do.
+public struct PluginError: Error, Hashable, CustomStringConvertible {
+  public var code: StatusCode
+  public var message: String
+
+  public init(_ code: StatusCode, _ message: String) {
+    self.code = code
+    self.message = message
+  }
+
+  public var description: String { message }
+}
+
+extension RPCError {
+  /// The status that an agent is told for an error of a verb.
+  init(verbFailure error: any Error) {
+    switch error {
+    case let error as RPCError: self = error
+    case let error as PluginError: self = RPCError(error.code, error.message)
+    case let error as LedgerError: self = RPCError(error.code, error.description)
+    case is CancellationError: self = RPCError(.cancelled, "The verb was cancelled.")
+    default: self = RPCError(.internalError, String(describing: error))
+    }
+  }
+}
