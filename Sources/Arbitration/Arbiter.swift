@@ -18,7 +18,8 @@ public struct Arbiter: Sendable {
 
   // Indexes, so that a decision does not look at the whole cluster. All follow from the state above.
   var hostOfSession: [SessionID: String] = [:]
-  var endNodesOfClass: [String: Set<String>] = [:]
+  /// In order of their ids.
+  var endNodesOfClass: [String: [String]] = [:]
   var claimOfFunction: [String: String] = [:]
   var claimOfMAC: [MACAddress: String] = [:]
   var claimOfInterface: [InterfaceKey: String] = [:]

@@ -4,7 +4,13 @@ import Messages
 extension Arbiter {
   /// The end nodes of a class in order of their ids.
   func endNodes(ofClass deviceClass: String) -> [EndNodeState] {
-    (endNodesOfClass[deviceClass] ?? []).sorted().compactMap { endNodes[$0] }
+    (endNodesOfClass[deviceClass] ?? []).compactMap { endNodes[$0] }
+  }
+
+  /// Puts a new end node into the index of its class, which is kept in order.
+  mutating func index(_ id: String, ofClass deviceClass: String) {
+    let position = endNodesOfClass[deviceClass]?.firstIndex { $0 > id } ?? endNodesOfClass[deviceClass]?.count ?? 0
+    endNodesOfClass[deviceClass, default: []].insert(id, at: position)
   }
 
   func isSelected(_ node: EndNodeState, by selector: EndNodeSelector?) -> Bool {

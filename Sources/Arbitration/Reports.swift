@@ -32,10 +32,10 @@ extension Arbiter {
       state.record.physicalFunction?.controlToken = token
     }
     endNodes[said.id] = state
-    if let known, known.record.deviceClass != said.deviceClass {
-      endNodesOfClass[known.record.deviceClass]?.remove(said.id)
+    if known?.record.deviceClass != said.deviceClass {
+      if let known { endNodesOfClass[known.record.deviceClass]?.removeAll { $0 == said.id } }
+      index(said.id, ofClass: said.deviceClass)
     }
-    endNodesOfClass[said.deviceClass, default: []].insert(said.id)
     if state.record != known?.record { changes.save(RecordKey(.endNode, said.id)) }
   }
 
@@ -80,30 +80,30 @@ extension Arbiter {
   // MARK: Functions
 
   mutating func takeFunctions(_ session: SessionID, _ report: FunctionReport) {
-    guard let host = hostOfSession[session], var state = hosts[host] else { return }
+    guard let host = hostOfSession[session] else { return }
     // What an agent observed before its host restarted proves nothing.
-    guard report.bootId.isEmpty || report.bootId == state.record.bootId else { return }
+    guard report.bootId.isEmpty || report.bootId == hosts[host]?.record.bootId else { return }
     raiseAboveTokens(of: report)
     let isFromAnotherHistory = report.revision > cluster.revision || report.epoch > cluster.epoch
     if isFromAnotherHistory { outrun(report) }
 
+    // The host's state is changed where it is: a copy would cost as much as the host has functions.
+    let isFirst = report.complete && hosts[host]?.hasReportedFunctionsInSession == false
     var touched: Set<String> = []
     if report.complete {
       // Nothing is taken for gone because it is missing: a function that is wanted will be set up again.
-      touched = state.claims
-      state.reports = [:]
-      state.hasReportedFunctions = true
-      state.hasReportedFunctionsInSession = true
+      touched = hosts[host]?.claims ?? []
+      hosts[host]?.reports = [:]
+      hosts[host]?.hasReportedFunctions = true
+      hosts[host]?.hasReportedFunctionsInSession = true
     }
     for status in report.functions {
       let id = status.function?.id ?? ""
       // A function that no claim of this host has is an orphan or released already; it is left alone.
-      guard let claim = claimOfFunction[id], state.claims.contains(claim) else { continue }
-      state.reports[id] = status
+      guard let claim = claimOfFunction[id], hosts[host]?.claims.contains(claim) ?? false else { continue }
+      hosts[host]?.reports[id] = status
       touched.insert(claim)
     }
-    let isFirst = report.complete && hosts[host]?.hasReportedFunctionsInSession == false
-    hosts[host] = state
     settle(touched)
     if isFirst { placePending() }
   }

@@ -11,7 +11,7 @@ extension Arbiter {
       hosts[host.name] = state
     case .endNode(let node):
       endNodes[node.id] = EndNodeState(record: node)
-      endNodesOfClass[node.deviceClass, default: []].insert(node.id)
+      index(node.id, ofClass: node.deviceClass)
     case .claim(let claim):
       claims[claim.name, default: ClaimState(claim: claim)].claim = claim
     case .wantedFunction(let entry):

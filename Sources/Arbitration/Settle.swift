@@ -86,8 +86,8 @@ extension Arbiter {
     guard case .inUse(let holder) = consumer ?? controlling, path != .mediated || consumer != nil else { return nil }
     var arrival = holder.arrival ?? Arrival()
     var enforced = arrival.enforced ?? holder.function?.enforced ?? Attributes()
-    if case .inUse(let server) = controlling, let limits = server.function?.enforced {
-      enforced.fill(from: limits)
+    if path == .mediated, case .inUse(let server) = controlling, let limits = server.function?.enforced {
+      enforced.take(limitsOf: limits)
     }
     arrival.enforced = enforced.withoutEmptyParts
     return arrival
@@ -201,17 +201,18 @@ extension Arbiter {
 }
 
 extension Attributes {
-  /// Takes from `other` what is not set here.
-  fileprivate mutating func fill(from other: Attributes) {
-    if let theirs = other.ethernet {
+  /// Takes what the controlling host enforces: its rates, in place of what the consumer's host was once told of them, and
+  /// what is not set here.
+  fileprivate mutating func take(limitsOf server: Attributes) {
+    if let theirs = server.ethernet {
       var mine = ethernet ?? EthernetAttributes()
       mine.macAddress = mine.macAddress ?? theirs.macAddress
       mine.mtu = mine.mtu ?? theirs.mtu
-      mine.maxTransmitBitsPerSecond = mine.maxTransmitBitsPerSecond ?? theirs.maxTransmitBitsPerSecond
-      mine.maxReceiveBitsPerSecond = mine.maxReceiveBitsPerSecond ?? theirs.maxReceiveBitsPerSecond
+      mine.maxTransmitBitsPerSecond = theirs.maxTransmitBitsPerSecond
+      mine.maxReceiveBitsPerSecond = theirs.maxReceiveBitsPerSecond
       ethernet = mine
     }
-    if let theirs = other.block {
+    if let theirs = server.block {
       var mine = block ?? BlockAttributes()
       mine.sizeBytes = mine.sizeBytes ?? theirs.sizeBytes
       mine.readOnly = mine.readOnly ?? theirs.readOnly
