@@ -73,7 +73,7 @@ let package = Package(
     .executableTarget(name: "iov-agent", dependencies: ["Agent", arguments], swiftSettings: strict),
     .executableTarget(name: "iov-coordinator", dependencies: ["Coordinator", arguments], swiftSettings: strict),
     .executableTarget(
-      name: "iov-plugin-ethernet", dependencies: ["FunctionPluginKit", "LinuxDevices"],
+      name: "iov-plugin-ethernet", dependencies: ["FunctionPluginKit", "LinuxDevices", "Services", "Configuration"],
       path: "Plugins/Ethernet", swiftSettings: strict),
     .executableTarget(
       name: "iov-plugin-sata", dependencies: ["FunctionPluginKit", "LinuxDevices"],
@@ -92,7 +92,9 @@ let package = Package(
     .testTarget(
       name: "FunctionPluginKitTests", dependencies: ["FunctionPluginKit", "LinuxDevices", "CLinux"],
       swiftSettings: strict),
-    .testTarget(name: "EthernetTests", dependencies: ["iov-plugin-ethernet"], swiftSettings: strict),
+    .testTarget(
+      name: "EthernetTests", dependencies: ["iov-plugin-ethernet", "LinuxDevices", "Services", "CLinux"],
+      swiftSettings: strict),
     .testTarget(name: "SATATests", dependencies: ["iov-plugin-sata"], swiftSettings: strict),
     .testTarget(name: "CoordinatorTests", dependencies: ["Coordinator"], swiftSettings: strict),
     .testTarget(name: "CommandLineTests", dependencies: ["iov"], swiftSettings: strict),

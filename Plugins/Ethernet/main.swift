@@ -1,1 +1,3 @@
-print("")
+import FunctionPluginKit
+
+await PluginMain<EthernetPlugin>.run()

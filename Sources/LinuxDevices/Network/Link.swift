@@ -23,7 +23,11 @@ public struct Link: Sendable, Hashable {
   public var statistics: LinkStatistics
   public var vxlan: VXLANParameters?
 
-  public var isUp: Bool { flags & UInt32(truncatingIfNeeded: 1) != 0 }
+  /// ARPHRD_* of linux/if_arp.h.
+  public var hardwareType: UInt16
+
+  public var isEthernet: Bool { hardwareType == 1 }
+  public var isUp: Bool { flags & 0x1 != 0 }
   public var isLoopback: Bool { flags & 0x8 != 0 }
 
   /// RFC 2863, as in linux/if.h.
@@ -70,6 +74,7 @@ extension Link {
     let attributes = NetlinkAttributes(reply.payload.dropFirst(headerSize))
     guard let name = attributes.string(Int(IFLA_IFNAME)) else { return nil }
     self.index = index
+    hardwareType = reply.payload.integer(at: 2) ?? 0
     self.flags = flags
     self.name = name
     let information = attributes.nested(Int(IFLA_LINKINFO))

@@ -1,0 +1,111 @@
+import Configuration
+
+/// The plugin's configuration file.
+struct EthernetConfiguration: Decodable, Sendable {
+  /// The interfaces to share. None: this host owns no end node and still uses those of others.
+  var endNodes: [InterfaceSelection]
+  /// UDP port of VXLAN, the same on every host.
+  var vxlanPort: UInt16
+
+  static let defaultVXLANPort: UInt16 = 4789
+
+  init(endNodes: [InterfaceSelection] = [], vxlanPort: UInt16 = Self.defaultVXLANPort) {
+    self.endNodes = endNodes
+    self.vxlanPort = vxlanPort
+  }
+
+  private enum CodingKeys: String, CodingKey { case endNodes, vxlanPort }
+
+  init(from decoder: any Decoder) throws {
+    let values = try decoder.container(keyedBy: CodingKeys.self)
+    let entries = try values.decodeIfPresent([InterfaceEntry].self, forKey: .endNodes) ?? []
+    endNodes = try entries.enumerated().map { index, entry in
+      do {
+        return try InterfaceSelection(entry)
+      } catch let error as InvalidValue {
+        throw InvalidValue("endNodes[\(index)]: \(error.message)")
+      }
+    }
+    vxlanPort = try values.decodeIfPresent(UInt16.self, forKey: .vxlanPort) ?? Self.defaultVXLANPort
+    if vxlanPort == 0 { throw InvalidValue("vxlanPort must be between 1 and 65535") }
+  }
+
+  static let schema = """
+    {"type": "object", "additionalProperties": false, "properties": {
+      "endNodes": {"type": "array", "items": {"type": "object", "additionalProperties": false,
+        "oneOf": [{"required": ["interface"]}, {"required": ["match"]}], "properties": {
+          "interface": {"type": "string", "description": "name of an interface"},
+          "match": {"type": "string", "description": "pattern of names; * stands for any characters, ? for one"},
+          "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+          "functions": {"type": "integer", "minimum": 1, "default": 256},
+          "bitsPerSecond": {"type": "integer", "minimum": 1, "description": "instead of the speed of the link"}}}},
+      "vxlanPort": {"type": "integer", "minimum": 1, "maximum": 65535, "default": 4789}}}
+    """
+}
+
+/// One entry of `endNodes` as it is written. Its keys are checked before its sense, so that a misspelt key is named as such.
+private struct InterfaceEntry: Decodable {
+  var interface: String?
+  var match: String?
+  var labels: [String: String]?
+  var functions: UInt32?
+  var bitsPerSecond: UInt64?
+}
+
+/// Interfaces to share: one by its name, or all whose name matches a pattern.
+struct InterfaceSelection: Sendable {
+  enum Names: Sendable, Hashable {
+    case exactly(String)
+    case matching(String)
+  }
+
+  var names: Names
+  var labels: [String: String]
+  /// How many functions one interface gives.
+  var functions: UInt32
+  /// In each direction; nil: the speed of the link.
+  var bitsPerSecond: UInt64?
+
+  static let defaultFunctions: UInt32 = 256
+
+  init(
+    _ names: Names, labels: [String: String] = [:], functions: UInt32 = Self.defaultFunctions,
+    bitsPerSecond: UInt64? = nil
+  ) {
+    self.names = names
+    self.labels = labels
+    self.functions = functions
+    self.bitsPerSecond = bitsPerSecond
+  }
+
+  fileprivate init(_ entry: InterfaceEntry) throws {
+    let names: Names
+    switch (entry.interface, entry.match) {
+    case (let name?, nil): names = .exactly(name)
+    case (nil, let pattern?): names = .matching(pattern)
+    default: throw InvalidValue("either 'interface' (a name) or 'match' (a pattern) is needed, and not both")
+    }
+    if entry.functions == 0 { throw InvalidValue("functions must be at least 1") }
+    if entry.bitsPerSecond == 0 { throw InvalidValue("bitsPerSecond must be at least 1") }
+    self.init(
+      names, labels: entry.labels ?? [:], functions: entry.functions ?? Self.defaultFunctions,
+      bitsPerSecond: entry.bitsPerSecond)
+  }
+
+  func selects(_ name: String) -> Bool {
+    switch names {
+    case .exactly(let wanted): name == wanted
+    case .matching(let pattern): Self.matches(Array(name.utf8)[...], Array(pattern.utf8)[...])
+    }
+  }
+
+  /// Names are at most 15 bytes, so going back over a star is cheap.
+  private static func matches(_ name: ArraySlice<UInt8>, _ pattern: ArraySlice<UInt8>) -> Bool {
+    guard let first = pattern.first else { return name.isEmpty }
+    if first == UInt8(ascii: "*") {
+      return (name.startIndex...name.endIndex).contains { matches(name[$0...], pattern.dropFirst()) }
+    }
+    guard let character = name.first, first == UInt8(ascii: "?") || first == character else { return false }
+    return matches(name.dropFirst(), pattern.dropFirst())
+  }
+}

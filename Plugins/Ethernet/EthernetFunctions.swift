@@ -1,0 +1,106 @@
+import FunctionPluginKit
+import LinuxDevices
+import Services
+
+/// The functions of one host, as they are in the kernel: nothing is kept beside it.
+///
+/// All calls are synchronous and short. They share queueing disciplines and a packet filter of the host, so one at a time
+/// runs; the plugin sees to that with its one thread.
+struct EthernetFunctions: Sendable {
+  let hostName: String
+  let configuration: EthernetConfiguration
+  let namespace: NetworkNamespace
+  let route: RouteNetlink
+  let admission: PeerAdmission
+
+  init(hostName: String, configuration: EthernetConfiguration, namespace: NetworkNamespace) throws {
+    self.hostName = hostName
+    self.configuration = configuration
+    self.namespace = namespace
+    route = try RouteNetlink(in: namespace)
+    admission = try PeerAdmission(in: namespace)
+  }
+
+  func plan(_ request: FunctionRequest) throws(PluginError) -> FunctionPlan {
+    try FunctionPlan(request, vxlanPort: configuration.vxlanPort)
+  }
+
+  /// The function in its place, unused: a macvlan of the card that is down.
+  ///
+  /// A function for a namespace is made there at once: a move later takes ten times as long.
+  func create(_ request: FunctionRequest) throws -> FunctionStatus {
+    let plan = try plan(request)
+    if plan.role == .server {
+      _ = try ensureServedMacvlan(plan, on: cardLink(plan.endNode))
+    } else {
+      _ = try ensureDirectMacvlan(plan, on: cardLink(plan.endNode), in: consumerPlace(plan))
+    }
+    return try status(request, plan)
+  }
+
+  func destroy(_ request: FunctionRequest) throws -> FunctionStatus {
+    let plan = try plan(request)
+    try remove(plan)
+    return try provenAbsent(request, plan)
+  }
+
+  func configure(_ request: FunctionRequest) throws -> FunctionStatus {
+    let plan = try plan(request)
+    switch plan.role {
+    case .server: try limitServed(plan)
+    case .direct: try limitDirect(plan, on: cardLink(plan.endNode))
+    default:
+      throw PluginError(.invalidArgument, "rates are enforced at the controlling host: configure the function there")
+    }
+    return try status(request, plan)
+  }
+
+  /// Takes the function from its holder without asking it: everything of it is deleted.
+  func fence(_ request: FunctionRequest) throws -> FunctionStatus {
+    let plan = try plan(request)
+    try remove(plan)
+    return try provenAbsent(request, plan)
+  }
+
+  func adopt(_ request: FunctionRequest) throws -> FunctionStatus {
+    let plan = try plan(request)
+    let status = try status(request, plan)
+    guard status.phase != .absent else {
+      throw PluginError(
+        .notFound, "host \(hostName) has no interface with the alias '\(plan.names.alias)': nothing to adopt")
+    }
+    return status
+  }
+
+  /// Deletes everything of a function, whatever of it is there and wherever it is.
+  func remove(_ plan: FunctionPlan) throws {
+    let links = try everyLink()
+    let card = try? cardLink(plan.endNode)
+    let found = links.filter { isOurs($0.link, plan.names) || isDisguised($0, plan, card) }
+    // The way between hosts first: from then on nothing reaches the card any more.
+    for place in found.sorted(by: { $0.link.kind == "vxlan" && $1.link.kind != "vxlan" }) {
+      if let tunnel = place.link.vxlan, tunnel.local != nil { try admission.revoke(tunnel) }
+      try route.delete(place.link.index, inNamespaceWithID: place.namespaceID)
+    }
+    if let tunnel = plan.tunnel { try admission.revoke(tunnel) }
+    // Without its card a function has no limits either; and limits of another function with this address are not ours.
+    guard plan.role == .direct, let card else { return }
+    let others = links.contains { isMacvlan($0.link, of: card, plan.macAddress) && !isOurs($0.link, plan.names) }
+    if !others { try removeLimits(of: plan.macAddress, on: card) }
+  }
+
+  /// A holder with power over its namespace can take the alias away and rename; what the function is made of stays.
+  private func isDisguised(_ found: FoundLink, _ plan: FunctionPlan, _ card: Link?) -> Bool {
+    guard found.namespaceID != nil, FunctionNames.function(inAlias: found.link.alias) == nil else { return false }
+    if let tunnel = plan.tunnel { return found.link.vxlan == tunnel }
+    return card.map { isMacvlan(found.link, of: $0, plan.macAddress) } ?? false
+  }
+
+  /// ABSENT, said after looking.
+  func provenAbsent(_ request: FunctionRequest, _ plan: FunctionPlan) throws -> FunctionStatus {
+    if let left = try findEverywhere(plan.names).first {
+      throw PluginError(.unavailable, "interface \(left.link.name) of \(plan.names.function) is still there")
+    }
+    return FunctionStatus(request, .absent)
+  }
+}

@@ -1,0 +1,143 @@
+import FunctionPluginKit
+import LinuxDevices
+import Services
+
+/// The device class "ethernet": any network card, shared by macvlan and carried to other hosts by VXLAN.
+struct EthernetPlugin: FunctionPlugin {
+  static let name = "ethernet"
+  static let deviceClass = "ethernet"
+  static let version = "0.1.0"
+  static let configurationSchema = EthernetConfiguration.schema
+  static let mediator = "vxlan"
+
+  private let functions: EthernetFunctions
+  private let context: PluginContext
+  /// Verbs run here, one at a time: netlink calls block, and functions share qdiscs of their card.
+  private let verbs = BlockingThread(name: "iov-ethernet")
+  /// Looking for cards does not hold up verbs.
+  private let discovery = BlockingThread(name: "iov-discovery")
+
+  init(configuration: EthernetConfiguration, context: PluginContext) async throws {
+    self.context = context
+    let hostName = context.hostName
+    functions = try await discovery.run {
+      try EthernetFunctions(hostName: hostName, configuration: configuration, namespace: .current())
+    }
+  }
+
+  func describe() -> PluginOffer {
+    PluginOffer(
+      mediatorsOffered: [Self.mediator], mediatorsAccepted: [Self.mediator], capabilities: Card.capabilities)
+  }
+
+  func discover() async throws -> [EndNode] {
+    try await discovery.run { [functions] in
+      do {
+        return try functions.cards().map { $0.endNode(host: functions.hostName) }
+      } catch {
+        throw PluginError(error)
+      }
+    }
+  }
+
+  /// Functions come and go as interfaces too; only a change of the cards is passed on.
+  func watch() -> AsyncStream<Void> {
+    let (stream, continuation) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+    let task = Task {
+      defer { continuation.finish() }
+      do {
+        let watch = try LinkWatch(in: functions.namespace)
+        var last: [EndNode]?
+        for await _ in watch.changes {
+          // A change seldom comes alone, and nobody waits for it.
+          try await Task.sleep(for: .milliseconds(50))
+          guard let found = try? await discover(), found != last else { continue }
+          last = found
+          continuation.yield()
+        }
+      } catch {
+        if !(error is CancellationError) {
+          context.logger.warning("interfaces are not watched", metadata: ["error": "\(error)"])
+        }
+      }
+    }
+    continuation.onTermination = { _ in task.cancel() }
+    return stream
+  }
+
+  func validate(_ request: FunctionRequest) async throws -> [String] {
+    try await verbs.run { [functions] in functions.validate(request) }
+  }
+
+  func create(_ request: FunctionRequest) async throws -> FunctionStatus {
+    try await perform { try $0.create(request) }
+  }
+
+  func destroy(_ request: FunctionRequest) async throws -> FunctionStatus {
+    try await perform { try $0.destroy(request) }
+  }
+
+  func attach(_ request: FunctionRequest) async throws -> FunctionStatus {
+    try await perform { try $0.attach(request) }
+  }
+
+  func detach(_ request: FunctionRequest) async throws -> FunctionStatus {
+    try await perform { try $0.detach(request) }
+  }
+
+  func serve(_ request: FunctionRequest) async throws -> FunctionStatus {
+    try await perform { try $0.serve(request) }
+  }
+
+  func unserve(_ request: FunctionRequest) async throws -> FunctionStatus {
+    try await perform { try $0.unserve(request) }
+  }
+
+  func connect(_ request: FunctionRequest) async throws -> FunctionStatus {
+    try await perform { try $0.connect(request) }
+  }
+
+  func disconnect(_ request: FunctionRequest) async throws -> FunctionStatus {
+    try await perform { try $0.disconnect(request) }
+  }
+
+  func configure(_ request: FunctionRequest) async throws -> FunctionStatus {
+    try await perform { try $0.configure(request) }
+  }
+
+  func fence(_ request: FunctionRequest) async throws -> FunctionStatus {
+    try await perform { try $0.fence(request) }
+  }
+
+  func adopt(_ request: FunctionRequest) async throws -> FunctionStatus {
+    try await perform { try $0.adopt(request) }
+  }
+
+  /// A macvlan keeps nothing of its holder's.
+  func scrub(
+    _ request: FunctionRequest, progress: @Sendable (UInt64, UInt64) async throws -> Void
+  ) async throws -> FunctionStatus {
+    try await perform { try $0.status(request, $0.plan(request)) }
+  }
+
+  func observe() async throws -> [FunctionStatus] {
+    let context = context
+    return try await perform { try $0.observe(known: context.knownFunction) }
+  }
+
+  func statistics(function: String?) async throws -> [FunctionStatistics] {
+    try await perform { try $0.statistics(function: function) }
+  }
+
+  private func perform<Value: Sendable>(
+    _ verb: @escaping @Sendable (EthernetFunctions) throws -> Value
+  ) async throws -> Value {
+    try await verbs.run { [functions] in
+      do {
+        return try verb(functions)
+      } catch {
+        throw PluginError(error)
+      }
+    }
+  }
+}

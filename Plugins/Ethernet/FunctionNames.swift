@@ -1,0 +1,34 @@
+/// What the kernel objects of a function are called.
+///
+/// An interface's name holds 15 characters, a function's id does not fit. So the name is a digest, and the owner stands
+/// in full in the interface's alias.
+struct FunctionNames: Sendable, Hashable {
+  static let aliasPrefix = "iov:"
+
+  let function: String
+  /// The name that the function's interface has unless its consumer asks for another.
+  let interface: String
+
+  init(_ function: String) {
+    self.function = function
+    // FNV-1a, 64 bits: short, without a seed, the same everywhere. The upper 40 bits are ten digits.
+    let digest = function.utf8.reduce(0xcbf2_9ce4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
+    let digits = String(digest >> 24, radix: 16)
+    interface = "iov" + String(repeating: "0", count: 10 - digits.count) + digits
+  }
+
+  /// While it has no consumer yet, or no longer.
+  var unused: String { interface + "d" }
+  /// The VXLAN side of a served function.
+  var tunnel: String { interface + "v" }
+  /// Where received packets queue up to a limit.
+  var receiveLimiter: String { interface + "i" }
+
+  var alias: String { Self.aliasPrefix + function }
+
+  /// The function that an interface with this alias belongs to; nil: none of ours.
+  static func function(inAlias alias: String?) -> String? {
+    guard let alias, alias.hasPrefix(aliasPrefix) else { return nil }
+    return String(alias.dropFirst(aliasPrefix.count))
+  }
+}
