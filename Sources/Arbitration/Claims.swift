@@ -103,7 +103,8 @@ extension Arbiter {
     changes.noteEntry(entry)
   }
 
-  private func unknownClaim(_ name: String) -> Refusal {
+  /// The answer to whoever names a claim that there is not, with the names that may be meant.
+  public func unknownClaim(_ name: String) -> Refusal {
     Refusal(
       .notFound,
       "there is no claim '\(Names.shown(name))'"

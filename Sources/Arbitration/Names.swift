@@ -6,7 +6,7 @@ enum Names {
   static func problem(with name: String, of kind: String) -> String? {
     guard !name.isEmpty else { return "the name of a \(kind) must not be empty" }
     guard name.utf8.count <= maximumLength else {
-      return "the name of a \(kind) has at most \(maximumLength) characters; '\(name.prefix(maximumLength))…' has "
+      return "the name of a \(kind) has at most \(maximumLength) characters; '\(shown(name))' has "
         + "\(name.utf8.count)"
     }
     for (index, scalar) in name.unicodeScalars.enumerated() where !isAllowed(scalar) {
@@ -50,8 +50,11 @@ enum Names {
   static func suggestion(for name: String, among known: [String], of kinds: String) -> String {
     guard !known.isEmpty else { return "; there are no \(kinds) yet" }
     let limit = max(2, name.utf8.count / 3)
+    // Bounded, for the arbiter decides nothing else meanwhile: comparing costs the product of the lengths.
     let near =
       known
+      .filter { abs($0.utf8.count - name.utf8.count) <= limit }
+      .sorted().prefix(1000)
       .map { (distance: editDistance(name, $0), name: $0) }
       .filter { $0.distance <= limit }
       .sorted { ($0.distance, $0.name) < ($1.distance, $1.name) }

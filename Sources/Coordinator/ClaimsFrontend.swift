@@ -15,7 +15,7 @@ struct ClaimsFrontend: ClaimsService {
 
   func getClaim(_ request: GetClaimRequest, call: ServerCall) async throws -> Claim {
     guard let claim = arbiter.board.claim(named: request.name) else {
-      throw RPCError(.notFound, "there is no claim '\(request.name)'")
+      throw RPCError(arbiter.read { $0.unknownClaim(request.name) })
     }
     return claim
   }
