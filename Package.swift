@@ -32,6 +32,7 @@ let package = Package(
     .systemLibrary(name: "CNghttp2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
     .systemLibrary(name: "CProtobufC", pkgConfig: "libprotobuf-c", providers: [.apt(["libprotobuf-c-dev"])]),
     .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
+    .systemLibrary(name: "CBlkid", pkgConfig: "blkid", providers: [.apt(["libblkid-dev"])]),
     .target(name: "CLinux"),
     .target(name: "CMessages", dependencies: ["CProtobufC"], linkerSettings: [.linkedLibrary("protobuf-c")]),
 
@@ -52,7 +53,7 @@ let package = Package(
       name: "ClaimStore",
       dependencies: ["Messages", .product(name: "GRDB", package: "GRDB.swift")],
       swiftSettings: strict),
-    .target(name: "LinuxDevices", dependencies: ["CLinux"], swiftSettings: strict),
+    .target(name: "LinuxDevices", dependencies: ["CLinux", "CBlkid"], swiftSettings: strict),
     .target(
       name: "FunctionPluginKit",
       dependencies: ["Services", "Configuration", "LinuxDevices", "CLinux", log],

@@ -1,0 +1,73 @@
+import CLinux
+import Glibc
+
+/// What the kernel says of a block device.
+public struct BlockFacts: Sendable, Hashable {
+  public var sizeBytes: UInt64
+  public var logicalSectorBytes: UInt32
+  public var physicalSectorBytes: UInt32
+  public var isReadOnly: Bool
+}
+
+/// Questions about a block device, by path.
+public enum BlockDevice {
+  public static func facts(_ path: String) throws(SystemCallError) -> BlockFacts {
+    let device = try FileDescriptor(opening: path, O_RDONLY)
+    var facts = iov_block_facts()
+    try checked(iov_read_block_facts(device.number, &facts), "read the geometry of \(path)")
+    return BlockFacts(
+      sizeBytes: facts.size_bytes, logicalSectorBytes: facts.logical_sector_bytes,
+      physicalSectorBytes: facts.physical_sector_bytes, isReadOnly: facts.read_only != 0)
+  }
+
+  /// True if the kernel itself uses the device or a partition of it: mounted, swap, part of an array. Those open it
+  /// exclusively; loop devices and storage daemons of ours do not.
+  public static func isClaimedByKernel(_ path: String) throws(SystemCallError) -> Bool {
+    do throws(SystemCallError) {
+      _ = try FileDescriptor(opening: path, O_RDONLY | O_EXCL)
+      return false
+    } catch {
+      guard error.errno == EBUSY else { throw error }
+      return true
+    }
+  }
+
+  /// What names the device for good: WWN or serial number, for a loop device its backing file, for a partition its disk and
+  /// number. nil if the device has none of these. `sysfs` is the root of sysfs.
+  ///
+  /// Kernel names move with slots and the order of discovery; they are no identity.
+  public static func stableIdentity(_ path: String, sysfs: String = "/sys") -> String? {
+    guard let resolved = realpath(path, nil) else { return nil }
+    defer { free(resolved) }
+    guard let name = String(cString: resolved).split(separator: "/").last.map(String.init) else { return nil }
+    let node = "\(sysfs)/class/block/\(name)"
+    if let partition = SmallFile.text("\(node)/partition") {
+      guard let disk = parentDisk(node) else { return nil }
+      return stableIdentity("/dev/\(disk)", sysfs: sysfs).map { "\($0)-part\(partition)" }
+    }
+    if let backing = SmallFile.text("\(node)/loop/backing_file") { return "loop-" + hash(backing) }
+    for attribute in ["wwid", "device/wwid", "device/serial", "serial"] {
+      if let text = SmallFile.text("\(node)/\(attribute)"), !text.isEmpty { return identifier(text) }
+    }
+    return nil
+  }
+
+  private static func parentDisk(_ partition: String) -> String? {
+    guard let resolved = realpath(partition, nil) else { return nil }
+    defer { free(resolved) }
+    return String(cString: resolved).split(separator: "/").dropLast().last.map(String.init)
+  }
+
+  /// Firmware pads with blanks and uses whatever characters it likes.
+  private static func identifier(_ text: String) -> String {
+    text.split(whereSeparator: \.isWhitespace).joined(separator: "-").lowercased()
+      .filter { $0.isASCII && ($0.isLetter || $0.isNumber || "-._:".contains($0)) }
+  }
+
+  /// FNV-1a, 64 bits, in hexadecimal.
+  private static func hash(_ text: String) -> String {
+    let value = text.utf8.reduce(0xcbf2_9ce4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
+    let digits = String(value, radix: 16)
+    return String(repeating: "0", count: 16 - digits.count) + digits
+  }
+}

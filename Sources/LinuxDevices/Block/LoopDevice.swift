@@ -1,0 +1,96 @@
+import CLinux
+import Glibc
+
+/// A loop device that is attached to an extent of a file or device.
+public struct LoopDevice: Sendable, Hashable {
+  /// "/dev/loop3"
+  public let path: String
+  /// What is behind it, as the kernel keeps it: names may have changed since.
+  public let backingDevice: UInt64
+  public let backingInode: UInt64
+  public let offsetBytes: UInt64
+  /// Zero: to the end.
+  public let sizeBytes: UInt64
+  public let isReadOnly: Bool
+
+  /// How often a device that another process took first is tried again.
+  private static let attempts = 64
+
+  /// Attaches an extent, with direct I/O where the file below can. Several loop devices may share one file.
+  public static func attach(
+    to backing: String, offset: UInt64, size: UInt64, readOnly: Bool
+  ) throws(SystemCallError) -> LoopDevice {
+    let file = try FileDescriptor(opening: backing, readOnly ? O_RDONLY : O_RDWR)
+    let control = try FileDescriptor(opening: "/dev/loop-control", O_RDWR)
+    for _ in 0..<attempts {
+      let number = try checked(iov_loop_free_number(control.number), "find a free loop device")
+      let path = "/dev/loop\(number)"
+      let device = try FileDescriptor(opening: path, readOnly ? O_RDONLY : O_RDWR)
+      let result = iov_loop_configure(device.number, file.number, offset, size, 0, readOnly ? 1 : 0, 1, backing)
+      if result == -EBUSY { continue }
+      try checked(result, "attach \(path) to \(backing)")
+      guard let loop = try status(path) else { throw SystemCallError("read back \(path)", errno: ENXIO) }
+      return loop
+    }
+    throw SystemCallError("find a free loop device in \(attempts) attempts", errno: EBUSY)
+  }
+
+  /// All that are attached.
+  public static func all() throws(SystemCallError) -> [LoopDevice] {
+    var devices: [LoopDevice] = []
+    for name in SmallFile.names(in: "/sys/block") where name.hasPrefix("loop") {
+      // Opening an unattached loop device is harmless but slow; its directory tells.
+      guard access("/sys/block/\(name)/loop", F_OK) == 0 else { continue }
+      if let device = try status("/dev/\(name)") { devices.append(device) }
+    }
+    return devices
+  }
+
+  /// The one on an extent that begins at `offset` of a file or device.
+  public static func find(backing: String, offset: UInt64) throws(SystemCallError) -> LoopDevice? {
+    var facts = stat()
+    guard stat(backing, &facts) == 0 else {
+      if errno == ENOENT { return nil }
+      throw SystemCallError("stat \(backing)", errno: Glibc.errno)
+    }
+    let (device, inode) = (UInt64(facts.st_dev), UInt64(facts.st_ino))
+    return try all().first {
+      $0.backingDevice == device && $0.backingInode == inode && $0.offsetBytes == offset
+    }
+  }
+
+  /// What is attached there now, nil if nothing is.
+  public static func status(_ path: String) throws(SystemCallError) -> LoopDevice? {
+    let device: FileDescriptor
+    do throws(SystemCallError) {
+      device = try FileDescriptor(opening: path, O_RDONLY)
+    } catch {
+      if error.errno == ENXIO || error.errno == ENOENT { return nil }
+      throw error
+    }
+    var status = iov_loop_status()
+    let result = iov_read_loop_status(device.number, &status)
+    if result == -ENXIO { return nil }
+    try checked(result, "read the status of \(path)")
+    return LoopDevice(
+      path: path, backingDevice: status.backing_device, backingInode: status.backing_inode,
+      offsetBytes: status.offset_bytes, sizeBytes: status.size_limit_bytes, isReadOnly: status.read_only != 0)
+  }
+
+  /// Detaches and reads back. EBUSY if somebody keeps it open or mounted: it goes when they let go, not before.
+  ///
+  /// Blocks for up to `patienceMilliseconds`: programs such as udev look at every new device for a moment.
+  public func detach(patienceMilliseconds: Int = 2000) throws(SystemCallError) {
+    for _ in 0...max(0, patienceMilliseconds) {
+      guard let now = try Self.status(path), now == self else { return }
+      do {
+        let device = try FileDescriptor(opening: path, O_RDONLY)
+        let result = iov_loop_clear(device.number)
+        if result != -ENXIO, result != -EBUSY { try checked(result, "detach \(path)") }
+      }
+      guard let after = try Self.status(path), after == self else { return }
+      usleep(1000)
+    }
+    throw SystemCallError("detach \(path), which somebody holds open or has mounted", errno: EBUSY)
+  }
+}
