@@ -99,7 +99,10 @@ let package = Package(
     .testTarget(name: "SATATests", dependencies: ["iov-plugin-sata"], swiftSettings: strict),
     .testTarget(name: "CoordinatorTests", dependencies: ["Coordinator"], swiftSettings: strict),
     .testTarget(name: "CommandLineTests", dependencies: ["iov"], swiftSettings: strict),
-    .testTarget(name: "AgentTests", dependencies: ["Agent"], swiftSettings: strict),
+    // A plugin in a process of its own, for the agent's tests.
+    .executableTarget(name: "TestPlugin", dependencies: ["Services"], path: "Tests/TestPlugin", swiftSettings: strict),
+    .testTarget(
+      name: "AgentTests", dependencies: ["Agent", "TestPlugin", "LinuxDevices", log], swiftSettings: strict),
   ],
   swiftLanguageModes: [.v6]
 )

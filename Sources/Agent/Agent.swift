@@ -1,0 +1,71 @@
+import LinuxDevices
+import Logging
+import Services
+
+/// The daemon of one host: it supervises the plugins, keeps a session with the coordinator and brings the host's functions
+/// to what is wanted.
+public final class Agent: Sendable {
+  private let configuration: AgentConfiguration
+  private let state: StateDirectory
+  private let core: AgentCore
+  private let logger: Logger
+
+  /// Takes the state directory. Blocks on the disk.
+  ///
+  /// - Throws: `AgentError` if another agent has it or it is damaged; `SystemCallError` if it cannot be made.
+  public init(configuration: AgentConfiguration, logger: Logger) throws {
+    self.configuration = configuration
+    var logger = logger
+    logger[metadataKey: "host"] = "\(configuration.host)"
+    self.logger = logger
+    state = try StateDirectory(configuration.stateDirectory)
+    try SmallFile.makeDirectory(configuration.runtimeDirectory)
+    core = AgentCore(
+      host: configuration.host, bootID: ProcessIdentity.currentBootID, plugins: configuration.plugins.map(\.name),
+      highestEpoch: state.current.highestEpoch, now: HostClock.now)
+  }
+
+  /// The plugins as they are now.
+  public var plugins: [Plugin] { core.plugins }
+
+  /// Every function of this host as it is now.
+  public var functions: [FunctionStatus] { core.statuses }
+
+  /// Runs until the task is cancelled; then it ends the plugins' processes and leaves functions as they are. Throws if
+  /// the state directory cannot be written.
+  public func run() async throws {
+    logger.info("agent starts", metadata: ["version": "\(iovmeshVersion)", "instance": "\(state.instanceID)"])
+    let storage = BlockingThread(name: "iov-state")
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      let performer = EffectPerformer(core: core, state: state, storage: storage, logger: logger)
+      group.addTask { try await performer.run() }
+      for plugin in configuration.plugins {
+        let supervisor = supervisor(of: plugin)
+        group.addTask { try await supervisor.run() }
+      }
+      let link = link(storage)
+      group.addTask { try await link.run() }
+      defer { group.cancelAll() }
+      do {
+        try await group.next()
+      } catch is CancellationError where Task.isCancelled {
+        // The stop button.
+      }
+    }
+    logger.info("agent stopped; functions stay as they are")
+  }
+
+  private func supervisor(of plugin: PluginConfiguration) -> PluginSupervisor {
+    var logger = logger
+    logger[metadataKey: "plugin"] = "\(plugin.name)"
+    return PluginSupervisor(plugin: plugin, agent: configuration, core: core, logger: logger)
+  }
+
+  private func link(_ storage: BlockingThread) -> CoordinatorLink {
+    let facts = HostFacts(
+      name: configuration.host, instanceID: state.instanceID, bootID: ProcessIdentity.currentBootID,
+      labels: configuration.labels, mediationAddress: configuration.mediationAddress)
+    return CoordinatorLink(
+      endpoint: configuration.coordinator, core: core, facts: facts, state: state, storage: storage, logger: logger)
+  }
+}

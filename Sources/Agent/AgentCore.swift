@@ -1,0 +1,156 @@
+import Reconciliation
+import Services
+import Synchronization
+
+/// The lock round the agent's state. What it decides is queued under the lock and done outside of it, in that order, by
+/// the `EffectPerformer`.
+final class AgentCore: Sendable {
+  /// What is to be done, in order.
+  enum Work: Sendable {
+    case effect(Effect)
+    case openOutbox(Outbox)
+    case closeOutbox
+    case send(InventoryReport)
+  }
+
+  /// A plugin's present process, as far as it can be called.
+  struct PluginLink: Sendable {
+    let client: VirtualFunctionsClient
+    /// Of the process: what a former one said of its functions is not taken for the word of the present one.
+    let generation: UInt64
+  }
+
+  private struct PluginView {
+    var plugin: Plugin
+    var endNodes: [EndNode] = []
+    var link: PluginLink?
+  }
+
+  private struct State {
+    var reconciler: Reconciler
+    var plugins: [String: PluginView]
+    var hasSession = false
+    var generation: UInt64 = 0
+  }
+
+  let host: String
+  let work: AsyncStream<Work>
+  private let queue: AsyncStream<Work>.Continuation
+  private let state: Mutex<State>
+  private let now: @Sendable () -> Instant
+
+  init(host: String, bootID: String, plugins: [String], highestEpoch: UInt64, now: @escaping @Sendable () -> Instant) {
+    self.host = host
+    self.now = now
+    (work, queue) = AsyncStream.makeStream()
+    let views = plugins.map { name in
+      let plugin = Plugin {
+        $0.name = name
+        $0.state = .starting
+      }
+      return (name, PluginView(plugin: plugin))
+    }
+    state = Mutex(
+      State(
+        reconciler: Reconciler(host: host, bootID: bootID, plugins: plugins, highestEpoch: highestEpoch),
+        plugins: Dictionary(views, uniquingKeysWith: { first, _ in first })))
+  }
+
+  var plugins: [Plugin] { state.withLock { Self.report($0).plugins } }
+  var statuses: [FunctionStatus] { state.withLock { $0.reconciler.statuses } }
+
+  func handle(_ event: Event) { state.withLock { handle(event, &$0) } }
+
+  private func handle(_ event: Event, _ state: inout State) {
+    for effect in state.reconciler.handle(event, at: now()) { queue.yield(.effect(effect)) }
+  }
+
+  // MARK: The coordinator
+
+  func openSession(epoch: UInt64, outbox: Outbox) {
+    state.withLock { state in
+      state.hasSession = true
+      queue.yield(.openOutbox(outbox))
+      handle(.sessionOpened(epoch: epoch), &state)
+      queue.yield(.send(Self.report(state)))
+    }
+  }
+
+  func closeSession() {
+    state.withLock { state in
+      state.hasSession = false
+      queue.yield(.closeOutbox)
+      handle(.sessionClosed, &state)
+    }
+  }
+
+  // MARK: Plugins
+
+  func link(to plugin: String) -> PluginLink? { state.withLock { $0.plugins[plugin]?.link } }
+
+  /// Takes a plugin into service, unless another one serves its class already; then it answers that one's name.
+  func serve(_ plugin: Plugin, endNodes: [EndNode], client: VirtualFunctionsClient) -> String? {
+    state.withLock { state in
+      let rival = state.plugins.keys.sorted().first { name in
+        name != plugin.name && state.plugins[name]?.link != nil
+          && state.plugins[name]?.plugin.deviceClass == plugin.deviceClass
+      }
+      if let rival { return rival }
+      state.generation += 1
+      let link = PluginLink(client: client, generation: state.generation)
+      state.plugins[plugin.name] = PluginView(plugin: plugin, endNodes: endNodes, link: link)
+      reportInventory(state)
+      handle(.pluginServing(plugin: plugin.name, deviceClass: plugin.deviceClass), &state)
+      return nil
+    }
+  }
+
+  /// What was found of its devices before is not said any more, which tells nobody that they are gone.
+  func pluginFailed(_ name: String, _ message: String) {
+    state.withLock { state in
+      guard var view = state.plugins[name] else { return }
+      view.plugin.state = .failed
+      view.plugin.message = message
+      view.endNodes = []
+      view.link = nil
+      let isNews = view.plugin != state.plugins[name]?.plugin
+      state.plugins[name] = view
+      if isNews { reportInventory(state) }
+      handle(.pluginGone(plugin: name, reason: message), &state)
+    }
+  }
+
+  func pluginFound(_ name: String, endNodes: [EndNode]) {
+    state.withLock { state in
+      guard state.plugins[name]?.link != nil else { return }
+      if state.plugins[name]?.endNodes != endNodes {
+        state.plugins[name]?.endNodes = endNodes
+        reportInventory(state)
+      }
+      // What changed may be a function, too.
+      handle(.pluginChanged(plugin: name), &state)
+    }
+  }
+
+  /// Takes an observation, unless another process has taken the plugin's place since it was asked for.
+  func observed(_ plugin: String, generation: UInt64, _ event: Event) {
+    state.withLock { state in
+      guard state.plugins[plugin]?.link?.generation == generation else { return }
+      handle(event, &state)
+    }
+  }
+
+  // MARK: Inventory
+
+  private func reportInventory(_ state: State) {
+    if state.hasSession { queue.yield(.send(Self.report(state))) }
+  }
+
+  private static func report(_ state: State) -> InventoryReport {
+    let views = state.plugins.keys.sorted().compactMap { state.plugins[$0] }
+    return InventoryReport {
+      $0.plugins = views.map(\.plugin)
+      $0.endNodes = views.flatMap(\.endNodes)
+    }
+  }
+}

@@ -1,0 +1,74 @@
+import Reconciliation
+import Services
+import Synchronization
+
+/// A session that the coordinator has welcomed: wanted state comes in, reports and heartbeats go out.
+struct CoordinatorSession: Sendable {
+  let call: BidirectionalCall<AgentMessage, CoordinatorMessage>
+  let welcome: Welcome
+  let outbox: Outbox
+  let core: AgentCore
+
+  /// Runs until the session is over, and throws why.
+  func run(helloAt: Instant) async throws {
+    let term = Duration.milliseconds(max(welcome.leaseTermMilliseconds, 1000))
+    let lease = SharedLease(LeaseClock(term: term, helloAt: helloAt))
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      group.addTask { try await read(lease) }
+      group.addTask { try await write() }
+      group.addTask { try await beat(lease) }
+      defer { group.cancelAll() }
+      try await group.next()
+    }
+  }
+
+  private func read(_ lease: SharedLease) async throws {
+    for try await message in call.responses {
+      switch message.kind {
+      case .wanted(let state): core.handle(.wanted(state))
+      case .heartbeat(let answer):
+        // A leader of another epoch did not take this heartbeat for this session's lease.
+        if answer.epoch >= welcome.epoch { lease.acknowledge(answer.sequence) }
+      case .welcome: throw RPCError(.internalError, "the coordinator welcomed this host twice")
+      // What a newer coordinator says beside that is not for this agent.
+      case nil: continue
+      }
+    }
+    throw RPCError(.unavailable, "the coordinator ended the session")
+  }
+
+  private func write() async throws {
+    for await message in outbox.messages { try await call.write(message) }
+    try Task.checkCancellation()
+    throw RPCError(.failedPrecondition, "the coordinator speaks for a deposed leader")
+  }
+
+  /// A coordinator that does not answer for a whole term is as good as gone, even if the connection has not noticed. This
+  /// task does not write by itself: a peer that stopped reading must not keep it from looking at the clock.
+  private func beat(_ lease: SharedLease) async throws {
+    let interval = Duration.milliseconds(max(welcome.heartbeatIntervalMilliseconds, 100))
+    while true {
+      try await Task.sleep(for: interval, clock: .continuous)
+      let now = HostClock.now()
+      guard !lease.hasExpired(at: now) else {
+        throw RPCError(.deadlineExceeded, "the lease ran out: no heartbeat was answered for \(lease.term)")
+      }
+      outbox.send(.heartbeat(Heartbeat { $0.sequence = lease.beat(at: now) }))
+    }
+  }
+}
+
+/// The lease, between the tasks that send heartbeats and read the answers.
+private final class SharedLease: Sendable {
+  let term: Duration
+  private let clock: Mutex<LeaseClock>
+
+  init(_ lease: LeaseClock) {
+    term = lease.term
+    clock = Mutex(lease)
+  }
+
+  func beat(at now: Instant) -> UInt64 { clock.withLock { $0.beat(at: now) } }
+  func acknowledge(_ sequence: UInt64) { clock.withLock { $0.acknowledge(sequence) } }
+  func hasExpired(at now: Instant) -> Bool { clock.withLock { $0.hasExpired(at: now) } }
+}

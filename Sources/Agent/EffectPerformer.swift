@@ -1,0 +1,121 @@
+import LinuxDevices
+import Logging
+import Reconciliation
+import Services
+
+/// Does what the core decided: in order what must be ordered, side by side what takes time.
+struct EffectPerformer: Sendable {
+  let core: AgentCore
+  let state: StateDirectory
+  /// The state directory's disk.
+  let storage: BlockingThread
+  let logger: Logger
+
+  /// Until the task is cancelled, or the state directory cannot be written: without it no leader can be obeyed.
+  func run() async throws {
+    var timer: Task<Void, Never>?
+    defer { timer?.cancel() }
+    try await withThrowingDiscardingTaskGroup { group in
+      var outbox: Outbox?
+      for await work in core.work {
+        switch work {
+        case .openOutbox(let opened): outbox = opened
+        case .closeOutbox: outbox = nil
+        case .send(let inventory): outbox?.send(.inventory(inventory))
+        case .effect(.report(let report)): outbox?.send(.functions(report))
+        case .effect(.persistEpoch(let epoch)): try await persist(epoch)
+        case .effect(.step(let step)): group.addTask { await perform(step) }
+        case .effect(.observe(let plugin)): group.addTask { await observe(plugin) }
+        case .effect(.setTimer(let due)):
+          timer?.cancel()
+          timer = Task { await fire(at: due) }
+        case .effect(.refuseCoordinator(let epoch, let highestEpoch)):
+          logger.error(
+            "the coordinator is of an older epoch than one that this host has obeyed; its words are refused",
+            metadata: ["epoch": "\(epoch)", "highestEpoch": "\(highestEpoch)"])
+          outbox?.finish()
+        }
+      }
+      // Steps under way are left: a plugin carries a verb to its end, also when nobody waits for the answer.
+      group.cancelAll()
+    }
+  }
+
+  private func persist(_ epoch: UInt64) async throws {
+    let state = state
+    try await storage.run { try state.save { $0.highestEpoch = epoch } }
+  }
+
+  private func fire(at due: Instant) async {
+    // The continuous clock counts suspend, as the instant does.
+    try? await Task.sleep(for: max(Duration.zero, HostClock.now().duration(to: due)), clock: .continuous)
+    if !Task.isCancelled { core.handle(.timerFired) }
+  }
+
+  private func observe(_ plugin: String) async {
+    guard let link = core.link(to: plugin) else { return }
+    do {
+      let answer = try await link.client.observe(ObserveRequest(), options: CallOptions(timeout: .seconds(30)))
+      core.observed(plugin, generation: link.generation, .observed(plugin: plugin, answer.functions))
+    } catch {
+      logger.warning(
+        "plugin could not be asked for its functions", metadata: ["plugin": "\(plugin)", "error": "\(error)"])
+      let event = Event.observationFailed(plugin: plugin, draw: .random(in: 0..<1))
+      core.observed(plugin, generation: link.generation, event)
+    }
+  }
+
+  private func perform(_ step: Step) async {
+    let logger = logger(for: step)
+    do {
+      guard let link = core.link(to: step.plugin) else {
+        throw RPCError(.unavailable, "the plugin '\(step.plugin)' does not serve")
+      }
+      let status = try await step.verb.call(link.client, step.request)
+      logger.info("step done", metadata: ["phase": "\(status.phase.protobufName ?? "?")"])
+      core.handle(.stepSucceeded(step.key, status))
+    } catch {
+      let error = error as? RPCError ?? RPCError(.unknown, "\(error)")
+      logger.warning("step failed", metadata: ["error": "\(error)"])
+      let failure = StepFailure(code: UInt32(error.code.rawValue), message: error.message)
+      core.handle(.stepFailed(step.key, failure, draw: .random(in: 0..<1)))
+    }
+  }
+
+  private func logger(for step: Step) -> Logger {
+    var logger = logger
+    logger[metadataKey: "function"] = "\(step.key.function)"
+    logger[metadataKey: "token"] = "\(step.key.token)"
+    logger[metadataKey: "claim"] = "\(step.request.assignment?.claim ?? "")"
+    logger[metadataKey: "step"] = "\(step.verb.rawValue)"
+    return logger
+  }
+}
+
+extension Verb {
+  /// Asks a plugin. A verb may wait for hardware and for other hosts; longer than this, something is wrong and it is asked
+  /// again, which is the same as waiting, since verbs are idempotent and a plugin does one at a time for a function.
+  func call(_ client: VirtualFunctionsClient, _ request: FunctionRequest) async throws -> FunctionStatus {
+    let options = CallOptions(timeout: .seconds(60))
+    switch self {
+    case .create: return try await client.create(request, options: options)
+    case .attach: return try await client.attach(request, options: options)
+    case .serve: return try await client.serve(request, options: options)
+    case .connect: return try await client.connect(request, options: options)
+    case .configure: return try await client.configure(request, options: options)
+    case .detach: return try await client.detach(request, options: options)
+    case .unserve: return try await client.unserve(request, options: options)
+    case .disconnect: return try await client.disconnect(request, options: options)
+    case .destroy: return try await client.destroy(request, options: options)
+    case .scrub: return try await scrub(client, request)
+    }
+  }
+
+  /// Takes as long as the device takes: a large disk is written for hours.
+  private func scrub(_ client: VirtualFunctionsClient, _ request: FunctionRequest) async throws -> FunctionStatus {
+    for try await progress in try await client.scrub(request) {
+      if let status = progress.status { return status }
+    }
+    throw RPCError(.internalError, "the plugin ended its scrub without a status")
+  }
+}

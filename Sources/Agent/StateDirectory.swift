@@ -1,0 +1,100 @@
+import Glibc
+import LinuxDevices
+import Synchronization
+
+/// What the agent keeps between its runs: who this host is, and whom it has obeyed. One agent at a time.
+final class StateDirectory: Sendable {
+  /// Whom this host has obeyed.
+  struct Allegiance: Sendable, Hashable {
+    /// Empty before the first join.
+    var clusterID = ""
+    var highestEpoch: UInt64 = 0
+  }
+
+  let path: String
+  /// Made at the first start; the coordinator binds the host's name to it.
+  let instanceID: String
+  private let lock: FileDescriptor
+  private let allegiance: Mutex<Allegiance>
+
+  var current: Allegiance { allegiance.withLock { $0 } }
+
+  /// Makes the directory if there is none, and takes it for this process.
+  init(_ path: String) throws {
+    self.path = path
+    try SmallFile.makeDirectory(path)
+    lock = try Self.takeLock(path + "/lock")
+    instanceID = try Self.instanceID(path + "/instance-id")
+    allegiance = Mutex(try Self.allegiance(path + "/coordinator"))
+  }
+
+  /// Durable when it returns. Blocks on the disk; one caller at a time.
+  func save(_ change: (inout Allegiance) -> Void) throws {
+    var changed = current
+    change(&changed)
+    guard changed != current else { return }
+    let text = "cluster \(changed.clusterID)\nepoch \(changed.highestEpoch)\n"
+    try SmallFile.replace(path + "/coordinator", with: Array(text.utf8))
+    allegiance.withLock { $0 = changed }
+  }
+
+  private static func takeLock(_ path: String) throws -> FileDescriptor {
+    let file = try FileDescriptor(opening: path, O_RDWR | O_CREAT)
+    guard flock(file.number, LOCK_EX | LOCK_NB) == 0 else {
+      let holder = SmallFile.text(path) ?? ""
+      throw AgentError(
+        "another agent\(holder.isEmpty ? "" : " (process \(holder))") uses this state directory: it holds the lock "
+          + "\(path). Stop it, or give this agent another stateDirectory")
+    }
+    ftruncate(file.number, 0)
+    // For people who look; the lock itself is the kernel's.
+    try SmallFile.append(Array("\(getpid())\n".utf8), to: file, path: path)
+    return file
+  }
+
+  private static func instanceID(_ path: String) throws -> String {
+    if access(path, F_OK) == 0 {
+      let text = String(decoding: try SmallFile.read(path), as: UTF8.self).prefix { !$0.isWhitespace }
+      guard isUUID(text) else {
+        throw AgentError(
+          "\(path) holds no UUID. It says who this host is to the coordinator: restore it from a backup, or remove it and "
+            + "have this host join under another name")
+      }
+      return String(text)
+    }
+    let made = makeUUID()
+    try SmallFile.replace(path, with: Array((made + "\n").utf8))
+    return made
+  }
+
+  private static func allegiance(_ path: String) throws -> Allegiance {
+    var allegiance = Allegiance()
+    guard access(path, F_OK) == 0 else { return allegiance }
+    for line in String(decoding: try SmallFile.read(path), as: UTF8.self).split(separator: "\n") {
+      let words = line.split(separator: " ", omittingEmptySubsequences: false)
+      switch words.first {
+      case "cluster" where words.count == 2: allegiance.clusterID = String(words[1])
+      case "epoch" where words.count == 2 && UInt64(words[1]) != nil:
+        allegiance.highestEpoch = UInt64(words[1]) ?? 0
+      default: throw AgentError("\(path) is damaged at '\(line)'; restore it from a backup")
+      }
+    }
+    return allegiance
+  }
+
+  /// Version 4 (RFC 9562).
+  static func makeUUID() -> String {
+    var generator = SystemRandomNumberGenerator()
+    var bytes = (0..<16).map { _ in UInt8.random(in: .min ... .max, using: &generator) }
+    bytes[6] = bytes[6] & 0x0f | 0x40
+    bytes[8] = bytes[8] & 0x3f | 0x80
+    let digits = bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }
+    return [digits[0..<4], digits[4..<6], digits[6..<8], digits[8..<10], digits[10..<16]]
+      .map { $0.joined() }.joined(separator: "-")
+  }
+
+  private static func isUUID(_ text: Substring) -> Bool {
+    let parts = text.split(separator: "-", omittingEmptySubsequences: false)
+    return parts.map(\.utf8.count) == [8, 4, 4, 4, 12] && parts.allSatisfy { $0.allSatisfy(\.isHexDigit) }
+  }
+}

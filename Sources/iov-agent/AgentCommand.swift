@@ -1,0 +1,109 @@
+import Agent
+import ArgumentParser
+import Configuration
+import Dispatch
+import Glibc
+import Logging
+import Services
+
+@main
+struct AgentCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "iov-agent",
+    abstract: "Brings one host's functions to what the coordinator wants.",
+    discussion: """
+      It starts the plugins that its configuration names, one per device class, starts them again when they end, and keeps \
+      a session with the coordinator. SIGTERM and SIGINT stop it; functions in use stay as they are, also while the \
+      coordinator is away.
+
+      A configuration:
+
+        host: host-a
+        coordinator: 10.77.0.1:7100
+        mediation:
+          address: 10.78.0.2
+        plugins:
+          - executable: /usr/libexec/iov/iov-plugin-ethernet
+            configuration: /etc/iov/ethernet.yaml
+
+      More keys: labels, stateDirectory (default /var/lib/iov/HOST), runtimeDirectory (default /run/iov/HOST), logLevel; \
+      of a plugin: name, arguments, deviceClass.
+      """,
+    version: iovmeshVersion)
+
+  @Option(help: ArgumentHelp("The configuration file (YAML).", valueName: "file"))
+  var config: String
+
+  @Flag(help: "Check the configuration file, and that what it names is there, and do nothing else.")
+  var check = false
+
+  func run() async throws {
+    do {
+      let configuration = try Configuration.load(AgentConfiguration.self, from: config)
+      if check {
+        try report(configuration.problems())
+      } else {
+        try await serve(configuration)
+      }
+    } catch let code as ExitCode {
+      throw code
+    } catch {
+      write("iov-agent: \(error)")
+      throw ExitCode(1)
+    }
+  }
+
+  private func report(_ problems: [String]) throws {
+    guard problems.isEmpty else {
+      for problem in problems { write("\(config): \(problem)") }
+      throw ExitCode(1)
+    }
+    print("\(config): ok")
+  }
+
+  private func serve(_ configuration: AgentConfiguration) async throws {
+    LoggingSystem.bootstrap(StreamLogHandler.standardError)
+    var logger = Logger(label: "iov-agent")
+    logger.logLevel = configuration.logLevel
+    let stop = StopSignals()
+    let agent = try Agent(configuration: configuration, logger: logger)
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      group.addTask { try await agent.run() }
+      group.addTask { await stop.wait() }
+      try await group.next()
+      group.cancelAll()
+      // The plugins' processes end before this one does.
+      try await group.waitForAll()
+    }
+  }
+
+  private func write(_ line: String) {
+    _ = (line + "\n").utf8.withContiguousStorageIfAvailable { Glibc.write(STDERR_FILENO, $0.baseAddress, $0.count) }
+  }
+}
+
+/// SIGTERM and SIGINT, as something to wait for.
+struct StopSignals: Sendable {
+  private let signals: AsyncStream<CInt>
+
+  init() {
+    // A peer that hangs up is an error of a write, not a reason to end.
+    signal(SIGPIPE, SIG_IGN)
+    let (stream, continuation) = AsyncStream.makeStream(of: CInt.self)
+    signals = stream
+    // Not marked Sendable, though every method of a dispatch source may be called from any thread.
+    nonisolated(unsafe) let sources = [SIGTERM, SIGINT].map { number in
+      signal(number, SIG_IGN)
+      let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
+      source.setEventHandler { continuation.yield(number) }
+      source.resume()
+      return source
+    }
+    // The sources live as long as the stream is waited for.
+    continuation.onTermination = { _ in for source in sources { source.cancel() } }
+  }
+
+  func wait() async {
+    for await _ in signals { return }
+  }
+}

@@ -1,0 +1,110 @@
+import Glibc
+import Services
+
+/// Each function is a file `function-ROLE-TOKEN`, whose text is its id and "created" or "used".
+struct TestFunctions: VirtualFunctionsService {
+  let state: String
+  let words: [String]
+
+  func describe(_ request: DescribeRequest, call: ServerCall) async throws -> PluginDescription {
+    PluginDescription {
+      $0.name = "test"
+      $0.deviceClass = words.contains("no-class") ? "" : "test"
+      $0.version = "1"
+      $0.protocolVersions = words.contains("future") ? [9] : [1]
+    }
+  }
+
+  func discover(_ request: DiscoverRequest, call: ServerCall) async throws -> DiscoverResponse {
+    DiscoverResponse {
+      $0.endNodes = [
+        EndNode {
+          $0.id = "test/1"
+          $0.roots = [Root { $0.localName = "device0" }]
+        }
+      ]
+    }
+  }
+
+  func watch(_ request: WatchRequest, responses: ResponseWriter<DiscoverResponse>, call: ServerCall) async throws {
+    try await responses.write(try await discover(DiscoverRequest(), call: call))
+    try await Task.sleep(for: .seconds(1_000_000))
+  }
+
+  func observe(_ request: ObserveRequest, call: ServerCall) async throws -> ObserveResponse {
+    let statuses = try Files.names(in: state).filter { $0.hasPrefix("function-") }.map { name in
+      let parts = name.split(separator: "-")
+      let text = try Files.read("\(state)/\(name)").split(separator: " ").map(String.init)
+      return status(
+        text[0], Role(rawValue: Int32(parts[1]) ?? 0), token: UInt64(parts[2]) ?? 0,
+        text[1] == "used" ? .inUse : .created)
+    }
+    return ObserveResponse { $0.functions = statuses }
+  }
+
+  private func status(_ id: String, _ role: Role, token: UInt64, _ phase: FunctionPhase) -> FunctionStatus {
+    FunctionStatus {
+      $0.role = role
+      $0.phase = phase
+      $0.function = VirtualFunction {
+        $0.id = id
+        $0.endNode = "test/1"
+        $0.token = FencingToken { $0.value = token }
+      }
+    }
+  }
+
+  private func set(_ request: FunctionRequest, _ phase: FunctionPhase) throws -> FunctionStatus {
+    let assignment = request.assignment ?? Assignment()
+    let token = assignment.token?.value ?? 0
+    let path = "\(state)/function-\(request.role.rawValue)-\(token)"
+    if words.contains("refuse") { throw RPCError(.invalidArgument, "this plugin refuses everything") }
+    if phase == .absent {
+      unlink(path)
+    } else {
+      try Files.write("\(assignment.function) \(phase == .inUse ? "used" : "created")", to: path)
+    }
+    return status(assignment.function, request.role, token: token, phase)
+  }
+
+  func create(_ request: FunctionRequest, call: ServerCall) async throws -> FunctionStatus {
+    try set(request, .created)
+  }
+  func attach(_ request: FunctionRequest, call: ServerCall) async throws -> FunctionStatus { try set(request, .inUse) }
+  func serve(_ request: FunctionRequest, call: ServerCall) async throws -> FunctionStatus { try set(request, .inUse) }
+  func connect(_ request: FunctionRequest, call: ServerCall) async throws -> FunctionStatus { try set(request, .inUse) }
+  func configure(_ request: FunctionRequest, call: ServerCall) async throws -> FunctionStatus {
+    try set(request, .inUse)
+  }
+  func detach(_ request: FunctionRequest, call: ServerCall) async throws -> FunctionStatus {
+    try set(request, .created)
+  }
+  func unserve(_ request: FunctionRequest, call: ServerCall) async throws -> FunctionStatus {
+    try set(request, .created)
+  }
+  func disconnect(_ request: FunctionRequest, call: ServerCall) async throws -> FunctionStatus {
+    try set(request, .absent)
+  }
+  func destroy(_ request: FunctionRequest, call: ServerCall) async throws -> FunctionStatus {
+    try set(request, .absent)
+  }
+
+  func scrub(_ request: FunctionRequest, responses: ResponseWriter<ScrubProgress>, call: ServerCall) async throws {
+    try await responses.write(
+      ScrubProgress {
+        $0.doneBytes = 1
+        $0.totalBytes = 2
+      })
+    let status = try set(request, .created)
+    try await responses.write(ScrubProgress { $0.status = status })
+  }
+
+  func validate(_ request: FunctionRequest, call: ServerCall) async throws -> ValidateResponse { ValidateResponse() }
+  func fence(_ request: FunctionRequest, call: ServerCall) async throws -> FunctionStatus { throw unused }
+  func takeControl(_ request: ControlRequest, call: ServerCall) async throws -> ControlStatus { throw unused }
+  func yieldControl(_ request: ControlRequest, call: ServerCall) async throws -> ControlStatus { throw unused }
+  func adopt(_ request: FunctionRequest, call: ServerCall) async throws -> FunctionStatus { throw unused }
+  func statistics(_ request: StatisticsRequest, call: ServerCall) async throws -> StatisticsResponse { throw unused }
+
+  private var unused: RPCError { RPCError(.unimplemented, "the agent does not ask for this") }
+}
