@@ -110,7 +110,11 @@ int iov_epoll_create(void) {
 
 int iov_epoll_add_once(int epoll_fd, int fd, uint64_t key) {
   struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT, .data.u64 = key};
-  return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+  if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0) return 0;
+  // The number of a duplicate that was closed is given again, and epoll remembers it for as long as any duplicate of the
+  // file is open (epoll(7)).
+  if (errno == EEXIST && epoll_ctl(epoll_fd, EPOLL_CTL_MOD, fd, &event) == 0) return 0;
+  return -errno;
 }
 
 int iov_epoll_wait(int epoll_fd, uint64_t *key) {
