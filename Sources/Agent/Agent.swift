@@ -22,7 +22,7 @@ public final class Agent: Sendable {
     try SmallFile.makeDirectory(configuration.runtimeDirectory)
     core = AgentCore(
       host: configuration.host, bootID: ProcessIdentity.currentBootID, plugins: configuration.plugins.map(\.name),
-      highestEpoch: state.current.highestEpoch, now: HostClock.now)
+      deviceClasses: state.deviceClasses, highestEpoch: state.current.highestEpoch, now: HostClock.now)
   }
 
   /// The plugins as they are now.
@@ -40,7 +40,7 @@ public final class Agent: Sendable {
       let performer = EffectPerformer(core: core, state: state, storage: storage, logger: logger)
       group.addTask { try await performer.run() }
       for plugin in configuration.plugins {
-        let supervisor = supervisor(of: plugin)
+        let supervisor = supervisor(of: plugin, storage)
         group.addTask { try await supervisor.run() }
       }
       let link = link(storage)
@@ -55,10 +55,11 @@ public final class Agent: Sendable {
     logger.info("agent stopped; functions stay as they are")
   }
 
-  private func supervisor(of plugin: PluginConfiguration) -> PluginSupervisor {
+  private func supervisor(of plugin: PluginConfiguration, _ storage: BlockingThread) -> PluginSupervisor {
     var logger = logger
     logger[metadataKey: "plugin"] = "\(plugin.name)"
-    return PluginSupervisor(plugin: plugin, agent: configuration, core: core, logger: logger)
+    return PluginSupervisor(
+      plugin: plugin, agent: configuration, core: core, state: state, storage: storage, logger: logger)
   }
 
   private func link(_ storage: BlockingThread) -> CoordinatorLink {

@@ -39,13 +39,18 @@ final class AgentCore: Sendable {
   private let state: Mutex<State>
   private let now: @Sendable () -> Instant
 
-  init(host: String, bootID: String, plugins: [String], highestEpoch: UInt64, now: @escaping @Sendable () -> Instant) {
+  /// `deviceClasses` are those that the plugins had when they served last, by name.
+  init(
+    host: String, bootID: String, plugins: [String], deviceClasses: [String: String], highestEpoch: UInt64,
+    now: @escaping @Sendable () -> Instant
+  ) {
     self.host = host
     self.now = now
     (work, queue) = AsyncStream.makeStream()
     let views = plugins.map { name in
       let plugin = Plugin {
         $0.name = name
+        $0.deviceClass = deviceClasses[name] ?? ""
         $0.state = .starting
       }
       return (name, PluginView(plugin: plugin))

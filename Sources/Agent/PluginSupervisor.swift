@@ -9,6 +9,8 @@ struct PluginSupervisor: Sendable {
   let plugin: PluginConfiguration
   let agent: AgentConfiguration
   let core: AgentCore
+  let state: StateDirectory
+  let storage: BlockingThread
   let logger: Logger
   var handshakeTimeout: Duration = .seconds(5)
 
@@ -96,7 +98,14 @@ struct PluginSupervisor: Sendable {
     logger.info(
       "plugin serves",
       metadata: ["class": "\(description.deviceClass)", "version": "\(description.version)"])
-    try await watch(client, description)
+    let (state, name) = (state, plugin.name)
+    try await storage.run { try state.save(deviceClass: description.deviceClass, ofPlugin: name) }
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      group.addTask { try await watch(client, description) }
+      group.addTask { try await lookRegularly() }
+      defer { group.cancelAll() }
+      try await group.next()
+    }
   }
 
   // MARK: The handshake
@@ -160,6 +169,14 @@ struct PluginSupervisor: Sendable {
         logger.debug("the watch on the plugin's devices ended", metadata: ["error": "\(error)"])
       }
       try await Task.sleep(for: delay.next())
+    }
+  }
+
+  /// A function can be lost without its device changing, and nobody says so: with its network namespace, for example.
+  private func lookRegularly() async throws {
+    while true {
+      try await Task.sleep(for: .seconds(30), tolerance: .seconds(5))
+      core.handle(.pluginChanged(plugin: plugin.name))
     }
   }
 

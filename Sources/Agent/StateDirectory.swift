@@ -11,13 +11,19 @@ final class StateDirectory: Sendable {
     var highestEpoch: UInt64 = 0
   }
 
+  /// The device classes of plugins that have served, by the plugin's name: a class is known from the agent's start on,
+  /// though its plugin has yet to say so.
+  typealias DeviceClasses = [String: String]
+
   let path: String
   /// Made at the first start; the coordinator binds the host's name to it.
   let instanceID: String
   private let lock: FileDescriptor
   private let allegiance: Mutex<Allegiance>
+  private let classes: Mutex<DeviceClasses>
 
   var current: Allegiance { allegiance.withLock { $0 } }
+  var deviceClasses: DeviceClasses { classes.withLock { $0 } }
 
   /// Makes the directory if there is none, and takes it for this process.
   init(_ path: String) throws {
@@ -26,6 +32,7 @@ final class StateDirectory: Sendable {
     lock = try Self.takeLock(path + "/lock")
     instanceID = try Self.instanceID(path + "/instance-id")
     allegiance = Mutex(try Self.allegiance(path + "/coordinator"))
+    classes = Mutex(Self.deviceClasses(path + "/device-classes"))
   }
 
   /// Durable when it returns. Blocks on the disk; one caller at a time.
@@ -36,6 +43,25 @@ final class StateDirectory: Sendable {
     let text = "cluster \(changed.clusterID)\nepoch \(changed.highestEpoch)\n"
     try SmallFile.replace(path + "/coordinator", with: Array(text.utf8))
     allegiance.withLock { $0 = changed }
+  }
+
+  /// Remembers the class of a plugin. Blocks on the disk; one caller at a time.
+  func save(deviceClass: String, ofPlugin plugin: String) throws {
+    var changed = deviceClasses
+    guard changed.updateValue(deviceClass, forKey: plugin) != deviceClass else { return }
+    let text = changed.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)\n" }.joined()
+    try SmallFile.replace(path + "/device-classes", with: Array(text.utf8))
+    classes.withLock { $0 = changed }
+  }
+
+  /// Only a convenience: what cannot be read will be said by the plugins.
+  private static func deviceClasses(_ path: String) -> DeviceClasses {
+    var classes: DeviceClasses = [:]
+    for line in (SmallFile.text(path) ?? "").split(separator: "\n") {
+      let words = line.split(separator: " ")
+      if words.count == 2 { classes[String(words[0])] = String(words[1]) }
+    }
+    return classes
   }
 
   private static func takeLock(_ path: String) throws -> FileDescriptor {

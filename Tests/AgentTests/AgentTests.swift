@@ -58,6 +58,19 @@ import Testing
     #expect(first.hellos.first?.host?.instanceId == second.hellos.first?.host?.instanceId)
   }
 
+  @Test func knowsAClassFromItsStartOnceItWasServed() async throws {
+    let stage = try Stage()
+    let first = FakeCoordinator()
+    try await stage.withAgent([stage.plugin()], first) { _ in
+      try await first.wait { $0.plugins.first?.state == .serving }
+    }
+    let second = FakeCoordinator()
+    try await stage.withAgent([stage.plugin("silent")], second) { _ in
+      try await second.wait { $0.plugins.first?.state == .starting }
+      #expect(second.plugins.map(\.deviceClass) == ["test"])
+    }
+  }
+
   @Test func startsAPluginAgainThatWasKilled() async throws {
     let stage = try Stage()
     let coordinator = FakeCoordinator()
