@@ -22,24 +22,26 @@ struct PluginSupervisor: Sendable {
     var lastFailure = ""
     while !Task.isCancelled {
       let startedAt = HostClock.now()
-      let failure = await serveOnce()
+      let (failure, hasServed) = await serveOnce()
       guard !Task.isCancelled else { return }
       core.pluginFailed(plugin.name, failure)
       // One line for one trouble, however often it is met.
-      if failure != lastFailure { logger.error("plugin does not serve", metadata: ["error": "\(failure)"]) }
+      if failure != lastFailure || hasServed {
+        logger.error("plugin does not serve", metadata: ["error": "\(failure)"])
+      }
       lastFailure = failure
       if startedAt.duration(to: HostClock.now()) > .seconds(30) { delay.reset() }
       try await Task.sleep(for: delay.next())
     }
   }
 
-  /// Runs the plugin to its end; answers why it ended.
-  private func serveOnce() async -> String {
+  /// Runs the plugin to its end; answers why it ended, and whether it had come into service.
+  private func serveOnce() async -> (failure: String, hasServed: Bool) {
     let process: PluginProcess
     do {
       process = try await start()
     } catch {
-      return "\(error)"
+      return ("\(error)", false)
     }
     let channel = RPCChannel(process.endpoint)
     let progress = Progress()
@@ -50,7 +52,7 @@ struct PluginSupervisor: Sendable {
     }
     await channel.close()
     await process.stop(patience: progress.hasServed ? .seconds(5) : .milliseconds(500))
-    return "\(failure)"
+    return ("\(failure)", progress.hasServed)
   }
 
   private func start() async throws -> PluginProcess {
