@@ -12,7 +12,8 @@ readonly rack_state=/var/lib/iov-rack # store, state of agents and plugins, the 
 readonly rack_hosts=(host-a host-b host-c)
 readonly rack_namespace=iov-rack
 readonly coordinator_socket=$rack/coordinator.sock
-readonly release=$checkout/.build/release
+# Programs that are built already can be named, and are used as they are.
+readonly programs=${IOV_PROGRAMS:-$checkout/.build/release}
 
 say() { printf '%s\n' "$*" >&2; }
 fail() { say "error: $*"; exit 1; }
@@ -59,6 +60,7 @@ install_packages() {
 }
 
 build_release() {
+  [[ -z ${IOV_PROGRAMS:-} ]] || return 0
   say "building (release; some minutes the first time)"
   local products=(iov iov-agent iov-coordinator iov-plugin-ethernet iov-plugin-sata iov-bench) product
   for product in "${products[@]}"; do
@@ -71,7 +73,7 @@ build_release() {
 readonly rack_build_log=${TMPDIR:-/tmp}/iovmesh-build.log
 
 in_host() { ip netns exec "iov-$1" "${@:2}"; }
-iov() { "$release/iov" "$@"; }
+iov() { "$programs/iov" "$@"; }
 export IOV_COORDINATOR=unix:$coordinator_socket
 
 # Starts a daemon of the rack in a namespace, detached from this terminal: start NAME NAMESPACE COMMAND...
@@ -95,15 +97,15 @@ stop() {
 }
 
 start_coordinator() {
-  start coordinator "$rack_namespace" "$release/iov-coordinator" --config "$rack/coordinator.yaml"
-  wait_until 100 "[[ -S $coordinator_socket ]] && '$release/iov' version >/dev/null 2>&1" || {
+  start coordinator "$rack_namespace" "$programs/iov-coordinator" --config "$rack/coordinator.yaml"
+  wait_until 100 "[[ -S $coordinator_socket ]] && '$programs/iov' version >/dev/null 2>&1" || {
     tail -n 20 "$rack/coordinator.log" >&2
     fail "the coordinator did not start; its log: $rack/coordinator.log"
   }
 }
 
 start_agent() {
-  start "$1" "iov-$1" "$release/iov-agent" --config "$rack/$1/agent.yaml"
+  start "$1" "iov-$1" "$programs/iov-agent" --config "$rack/$1/agent.yaml"
 }
 
 # wait_until TENTHS-OF-SECONDS CONDITION
