@@ -33,7 +33,7 @@ need_swift() {
 # What the product links to and calls at run time.
 readonly product_packages=(
   libnghttp2-dev libprotobuf-c-dev libyaml-dev libsqlite3-dev libblkid-dev pkg-config
-  iproute2 nbdfuse fuse3 procps iputils-ping util-linux
+  iproute2 fuse3 procps iputils-ping util-linux
 )
 # What the tests and benchmarks use beside it.
 readonly test_packages=(
@@ -43,20 +43,26 @@ readonly test_packages=(
 # Installs those of the named Debian packages that are missing.
 install_packages() {
   local missing=() package
+  # On a fresh machine the lists of packages are empty.
+  apt-cache show iproute2 >/dev/null 2>&1 || apt-get update -qq
   for package; do
-    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+    [[ $(dpkg-query -W -f '${Status}' "$package" 2>/dev/null) == *'ok installed' ]] || missing+=("$package")
   done
-  # The storage daemon changed its package between Debian releases.
+  # Two programs changed their packages between Debian releases.
+  if ! command -v nbdfuse >/dev/null; then
+    if apt-cache show nbdfuse >/dev/null 2>&1; then missing+=(nbdfuse); else missing+=(libnbd-bin); fi
+  fi
   if ! command -v qemu-storage-daemon >/dev/null; then
     missing+=(qemu-utils)
     [[ $(. /etc/os-release && echo "${VERSION_ID:-99}") -gt 12 ]] || missing+=(qemu-system-common)
   fi
-  ((${#missing[@]} == 0)) && return
+  ((${#missing[@]} > 0)) || return 0
   say "installing: ${missing[*]}"
-  apt-get update -qq
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null ||
     fail "apt-get could not install: ${missing[*]}"
-  command -v qemu-storage-daemon >/dev/null || fail "no package brought qemu-storage-daemon"
+  for package in qemu-storage-daemon nbdfuse; do
+    command -v "$package" >/dev/null || fail "no package of this Debian release brings $package"
+  done
 }
 
 build_release() {
@@ -89,7 +95,7 @@ stop() {
   local name=$1 signal=${2:-TERM} pid
   [[ -f $rack/$name.pid ]] || return 0
   pid=$(<"$rack/$name.pid")
-  if [[ -r /proc/$pid/cmdline ]] && tr '\0' ' ' </proc/"$pid"/cmdline | grep -q "iov-rack"; then
+  if [[ -r /proc/$pid/cmdline ]] && [[ $(tr '\0' ' ' </proc/"$pid"/cmdline) == *iov-rack* ]]; then
     kill -"$signal" "$pid" 2>/dev/null || true
     wait_until 100 "! kill -0 $pid 2>/dev/null" || kill -KILL "$pid" 2>/dev/null || true
   fi
