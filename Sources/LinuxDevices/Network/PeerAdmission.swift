@@ -13,6 +13,8 @@ import Glibc
 public struct PeerAdmission: Sendable {
   public static let table = "iov"
 
+  private static let sets = ["networks", "peers"]
+
   private let socket: NetlinkSocket
 
   public init(in namespace: NetworkNamespace) throws {
@@ -20,21 +22,29 @@ public struct PeerAdmission: Sendable {
   }
 
   /// Lets the tunnel's remote address send to it, and nobody else. Twice is once.
+  ///
+  /// What is there is looked up first: a transaction that the kernel has to take back waits for all readers of the
+  /// rules, some ten milliseconds.
   public func admit(_ tunnel: VXLANParameters) throws(NetlinkError) {
     let peer = try Peer(tunnel)
-    let elements = peer.elements(NFT_MSG_NEWSETELEM, flags: NLM_F_CREATE)
-    if try commitUnlessAbsent(elements) { return }
+    let elements = Self.sets.map { peer.element(of: $0, NFT_MSG_NEWSETELEM, flags: NLM_F_CREATE) }
+    if try networkKeys(peer.family) != nil, try commitUnlessAbsent(elements) { return }
     try commit(peer.tableRequests + elements)
   }
 
   /// Nobody may send to the tunnel any more; the last one takes the table with it. A peer that is not there is no error.
   public func revoke(_ tunnel: VXLANParameters) throws(NetlinkError) {
     let peer = try Peer(tunnel)
-    for element in peer.elements(NFT_MSG_DELSETELEM, flags: 0) {
-      try commitUnlessAbsent([element])
+    guard let networks = try networkKeys(peer.family) else { return }
+    if networks.allSatisfy({ $0 == peer.networkKey }) {
+      try commitUnlessAbsent([peer.deleteTable])
+      return
     }
-    guard try networkKeys(peer.family)?.isEmpty == true else { return }
-    try commitUnlessAbsent([peer.deleteTable])
+    var requests: [NetlinkRequest] = []
+    for set in Self.sets where try keys(in: set, peer.family)?.contains(peer.key(in: set)) == true {
+      requests.append(peer.element(of: set, NFT_MSG_DELSETELEM, flags: 0))
+    }
+    if !requests.isEmpty { try commitUnlessAbsent(requests) }
   }
 
   /// Whether the peer is admitted, and with it whether others are kept out.
@@ -128,21 +138,19 @@ private struct Peer {
   var addressOffset: UInt32 { family == NFPROTO_IPV4 ? 12 : 8 }
   var addressLength: UInt32 { family == NFPROTO_IPV4 ? 8 : 32 }
 
-  func elements(_ type: nf_tables_msg_types, flags: Int32) -> [NetlinkRequest] {
-    [("networks", networkKey), ("peers", peerKey)].map { set, key in
-      NetlinkRequest(
-        tableMessage(type), flags: flags,
-        operation: "\(type == NFT_MSG_NEWSETELEM ? "admit" : "revoke") a peer of network \(tunnel.networkIdentifier)"
-      ) {
-        $0.append(nfgenmsg(family))
-        $0.attribute(Int(NFTA_SET_ELEM_LIST_TABLE.rawValue), PeerAdmission.table)
-        $0.attribute(Int(NFTA_SET_ELEM_LIST_SET.rawValue), set)
-        $0.nested(Int(NFTA_SET_ELEM_LIST_ELEMENTS.rawValue)) { list in
-          list.nested(1) { element in
-            element.nested(Int(NFTA_SET_ELEM_KEY.rawValue)) {
-              $0.attribute(Int(NFTA_DATA_VALUE.rawValue), key)
-            }
-          }
+  func key(in set: String) -> [UInt8] { set == "networks" ? networkKey : peerKey }
+
+  func element(of set: String, _ type: nf_tables_msg_types, flags: Int32) -> NetlinkRequest {
+    NetlinkRequest(
+      tableMessage(type), flags: flags,
+      operation: "\(type == NFT_MSG_NEWSETELEM ? "admit" : "revoke") a peer of network \(tunnel.networkIdentifier)"
+    ) {
+      $0.append(nfgenmsg(family))
+      $0.attribute(Int(NFTA_SET_ELEM_LIST_TABLE.rawValue), PeerAdmission.table)
+      $0.attribute(Int(NFTA_SET_ELEM_LIST_SET.rawValue), set)
+      $0.nested(Int(NFTA_SET_ELEM_LIST_ELEMENTS.rawValue)) { list in
+        list.nested(1) { element in
+          element.nested(Int(NFTA_SET_ELEM_KEY.rawValue)) { $0.attribute(Int(NFTA_DATA_VALUE.rawValue), key(in: set)) }
         }
       }
     }
