@@ -123,6 +123,8 @@ func unwrapped(_ wrapper: UnsafeMutablePointer<Google__Protobuf__BytesValue>?) -
   wrapper.map { copiedBytes($0.pointee.value) }
 }
 
-func unwrapped(_ timestamp: UnsafeMutablePointer<Google__Protobuf__Timestamp>?) -> Timestamp? {
-  timestamp.map { Timestamp(seconds: $0.pointee.seconds, nanoseconds: $0.pointee.nanos) }
+extension Timestamp {
+  init(copying timestamp: UnsafePointer<Google__Protobuf__Timestamp>) {
+    self.init(seconds: timestamp.pointee.seconds, nanoseconds: timestamp.pointee.nanos)
+  }
 }

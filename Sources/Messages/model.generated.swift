@@ -396,7 +396,7 @@ extension Lease: CLayoutMessage {
 
   public init(copying layout: UnsafePointer<Iov__V1__Lease>) {
     termMilliseconds = layout.pointee.term_milliseconds
-    expires = unwrapped(layout.pointee.expires)
+    if let value = layout.pointee.expires { expires = Timestamp(copying: value) }
   }
 }
 
@@ -1350,7 +1350,7 @@ extension Claim: CLayoutMessage {
     uid = copiedString(layout.pointee.uid)
     if let value = layout.pointee.specification { specification = ClaimSpecification(copying: value) }
     if let value = layout.pointee.status { status = ClaimStatus(copying: value) }
-    created = unwrapped(layout.pointee.created)
+    if let value = layout.pointee.created { created = Timestamp(copying: value) }
     revision = layout.pointee.revision
   }
 }

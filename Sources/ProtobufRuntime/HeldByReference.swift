@@ -50,3 +50,9 @@ public struct HeldByReference<Value: Message>: Sendable, Hashable {
 
   public func hash(into hasher: inout Hasher) { hasher.combine(box?.value) }
 }
+
+// A message prints and compares in tests as if its fields lay in line.
+extension HeldByReference: CustomStringConvertible, CustomReflectable {
+  public var description: String { box?.value.map { "\($0)" } ?? "nil" }
+  public var customMirror: Mirror { Mirror(reflecting: wrappedValue as Any) }
+}

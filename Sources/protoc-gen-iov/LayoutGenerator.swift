@@ -76,10 +76,12 @@ extension MessageGenerator {
           source.line("\(field.name) = copied(\(count), \(member)) { \(fromC(element, "$0", field)) }")
         case .map(let key, let value, _):
           let key = fromC(.scalar(key), "$0.pointee.key", field)
-          let value = fromC(value, "$0.pointee.value", field)
+          let value = mapValueFromC(value, field)
           source.line("\(field.name) = copiedMap(\(count), \(member)) { (\(key), \(value)) }")
         case .message(let name):
           source.line("if let value = \(member) { \(field.name) = \(name)(copying: value) }")
+        case .timestamp:
+          source.line("if let value = \(member) { \(field.name) = Timestamp(copying: value) }")
         default:
           source.line("\(field.name) = \(fromC(field.shape, member, field))")
         }
@@ -96,7 +98,9 @@ extension MessageGenerator {
       switch field.shape {
       case .message(let name):
         source.line("case \(number): \(oneof.name) = \(member).map { .\(field.name)(\(name)(copying: $0)) }")
-      case .wrapper, .timestamp:
+      case .timestamp:
+        source.line("case \(number): \(oneof.name) = \(member).map { .\(field.name)(Timestamp(copying: $0)) }")
+      case .wrapper:
         source.line("case \(number): \(oneof.name) = unwrapped(\(member)).map { .\(field.name)($0) }")
       default:
         source.line("case \(number): \(oneof.name) = .\(field.name)(\(fromC(field.shape, member, field)))")
@@ -135,8 +139,18 @@ extension MessageGenerator {
       }
     case .enumeration(let name): return "\(name)(rawValue: Int32(truncatingIfNeeded: \(value).rawValue))"
     case .message(let name): return "\(name)(copying: \(value))"
-    case .wrapper, .timestamp: return "unwrapped(\(value))"
+    case .timestamp: return "Timestamp(copying: \(value))"
+    case .wrapper: return "unwrapped(\(value))"
     case .list, .map: return value
+    }
+  }
+
+  /// An entry of a map may lack its value: then the value is the default.
+  private func mapValueFromC(_ shape: FieldShape, _ field: Field) -> String {
+    switch shape {
+    case .message(let name): "$0.pointee.value.map { \(name)(copying: $0) } ?? \(name)()"
+    case .timestamp: "$0.pointee.value.map { Timestamp(copying: $0) } ?? Timestamp()"
+    default: fromC(shape, "$0.pointee.value", field)
     }
   }
 }
