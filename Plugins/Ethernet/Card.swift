@@ -70,11 +70,12 @@ struct Card: Sendable {
       } else if !link.hasCarrier {
         $0.state = .unhealthy
         $0.message = "\(link.name) has no carrier: look at the cable and at the other end"
-      } else if link.operationalState == .up || link.operationalState == .unknown {
-        $0.state = .healthy
-      } else {
+      } else if link.operationalState == .dormant || link.operationalState == .testing {
         $0.state = .unhealthy
-        $0.message = "\(link.name) is \(link.operationalState)"
+        $0.message = "\(link.name) has a carrier and passes no packets yet: it is \(link.operationalState)"
+      } else {
+        // The kernel works the other states out from the carrier, up to a second after it.
+        $0.state = .healthy
       }
     }
   }
