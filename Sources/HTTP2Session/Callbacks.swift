@@ -3,6 +3,8 @@ import CNghttp2
 // Everything that libnghttp2 calls. Each thunk checks, recovers the session, hands over a value and stops; whoever
 // reacts does so after libnghttp2 has returned.
 
+private let callbackFailure = Int32(NGHTTP2_ERR_CALLBACK_FAILURE.rawValue)
+
 private func session(_ pointer: UnsafeMutableRawPointer?) -> HTTP2Session? {
   pointer.map { Unmanaged<HTTP2Session>.fromOpaque($0).takeUnretainedValue() }
 }
@@ -11,19 +13,21 @@ private func session(_ pointer: UnsafeMutableRawPointer?) -> HTTP2Session? {
 func makeSession(_ role: HTTP2Session.Role, owner: UnsafeMutableRawPointer) throws(HTTP2Error) -> OpaquePointer? {
   var callbacks: OpaquePointer?
   var options: OpaquePointer?
-  guard nghttp2_session_callbacks_new(&callbacks) == 0, nghttp2_option_new(&options) == 0 else {
-    throw HTTP2Session.error(Int32(NGHTTP2_ERR_NOMEM.rawValue))
-  }
   defer {
     nghttp2_session_callbacks_del(callbacks)
     nghttp2_option_del(options)
+  }
+  guard nghttp2_session_callbacks_new(&callbacks) == 0, nghttp2_option_new(&options) == 0 else {
+    throw HTTP2Session.error(Int32(NGHTTP2_ERR_NOMEM.rawValue))
   }
   nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, onBeginHeaders)
   nghttp2_session_callbacks_set_on_header_callback(callbacks, onHeader)
   nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, onFrameReceived)
   nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, onDataChunk)
   nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, onFrameSent)
+  nghttp2_session_callbacks_set_on_frame_not_send_callback(callbacks, onFrameNotSent)
   nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, onStreamClose)
+  nghttp2_session_callbacks_set_send_data_callback(callbacks, sendData)
 
   // Windows are credited as readers take bytes, not as they arrive.
   nghttp2_option_set_no_auto_window_update(options, 1)
@@ -32,6 +36,9 @@ func makeSession(_ role: HTTP2Session.Role, owner: UnsafeMutableRawPointer) thro
   // A peer that sends PING or SETTINGS without reading the answers is cut off.
   nghttp2_option_set_max_outbound_ack(options, 1000)
   nghttp2_option_set_max_settings(options, 32)
+  // Calls that are given up are common here (watches, deadlines); the library's 33 a second are for browsers. What one
+  // costs us ends with it, so that this many do no harm.
+  nghttp2_option_set_stream_reset_rate_limit(options, 10_000, 1000)
 
   var created: OpaquePointer?
   let code =
@@ -43,45 +50,50 @@ func makeSession(_ role: HTTP2Session.Role, owner: UnsafeMutableRawPointer) thro
   return created
 }
 
+// MARK: Receiving
+
 private func onBeginHeaders(
-  _: OpaquePointer?, frame: UnsafePointer<nghttp2_frame>?, owner: UnsafeMutableRawPointer?
+  _: OpaquePointer?, _: UnsafePointer<nghttp2_frame>?, owner: UnsafeMutableRawPointer?
 ) -> CInt {
-  guard let owner = session(owner), let frame else { return Int32(NGHTTP2_ERR_CALLBACK_FAILURE.rawValue) }
-  owner.incoming[frame.pointee.hd.stream_id] = IncomingHeaders()
+  guard let owner = session(owner) else { return callbackFailure }
+  owner.incomingHeaders = HeaderList()
   return 0
 }
 
 private func onHeader(
-  _: OpaquePointer?, frame: UnsafePointer<nghttp2_frame>?, name: UnsafePointer<UInt8>?, nameLength: Int,
+  _: OpaquePointer?, _: UnsafePointer<nghttp2_frame>?, name: UnsafePointer<UInt8>?, nameLength: Int,
   value: UnsafePointer<UInt8>?, valueLength: Int, _: UInt8, owner: UnsafeMutableRawPointer?
 ) -> CInt {
-  guard let owner = session(owner), let frame else { return Int32(NGHTTP2_ERR_CALLBACK_FAILURE.rawValue) }
-  let field = HeaderField(
-    String(decoding: UnsafeBufferPointer(start: name, count: nameLength), as: UTF8.self),
-    String(decoding: UnsafeBufferPointer(start: value, count: valueLength), as: UTF8.self))
-  let limit = owner.settings.maximumHeaderListByteCount
-  // A list that is too long costs its stream, not the connection.
-  guard owner.incoming[frame.pointee.hd.stream_id]?.append(field, limit: limit) ?? false else {
-    return Int32(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue)
-  }
+  guard let owner = session(owner) else { return callbackFailure }
+  // A list that is too long grows by one field at most; its stream is told when the list is whole.
+  guard owner.incomingHeaders.listByteCount <= owner.settings.maximumHeaderListByteCount else { return 0 }
+  owner.incomingHeaders.append(
+    UnsafeRawBufferPointer(start: name, count: nameLength), UnsafeRawBufferPointer(start: value, count: valueLength))
   return 0
 }
 
 private func onFrameReceived(
   _: OpaquePointer?, frame: UnsafePointer<nghttp2_frame>?, owner: UnsafeMutableRawPointer?
 ) -> CInt {
-  guard let owner = session(owner), let frame else { return Int32(NGHTTP2_ERR_CALLBACK_FAILURE.rawValue) }
+  guard let owner = session(owner), let frame else { return callbackFailure }
   let header = frame.pointee.hd
   let endsStream = header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0
   switch UInt32(header.type) {
   case NGHTTP2_HEADERS.rawValue:
-    guard let headers = owner.incoming.removeValue(forKey: header.stream_id) else { break }
-    owner.events.append(.headers(stream: header.stream_id, fields: headers.fields, endsStream: endsStream))
+    let fields = owner.incomingHeaders
+    owner.incomingHeaders = HeaderList()
+    if fields.listByteCount > owner.settings.maximumHeaderListByteCount {
+      owner.events.append(.headersTooLong(stream: header.stream_id))
+    } else {
+      owner.events.append(.headers(stream: header.stream_id, fields: fields, endsStream: endsStream))
+    }
   case NGHTTP2_DATA.rawValue where endsStream:
     owner.events.append(.bodyEnded(stream: header.stream_id))
   case NGHTTP2_GOAWAY.rawValue:
     let goAway = frame.pointee.goaway
     owner.events.append(.goAway(lastStream: goAway.last_stream_id, errorCode: goAway.error_code))
+  case NGHTTP2_SETTINGS.rawValue where header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) == 0:
+    owner.events.append(.settingsReceived)
   default: break
   }
   return 0
@@ -90,15 +102,31 @@ private func onFrameReceived(
 private func onDataChunk(
   _: OpaquePointer?, _: UInt8, stream: Int32, bytes: UnsafePointer<UInt8>?, count: Int, owner: UnsafeMutableRawPointer?
 ) -> CInt {
-  guard let owner = session(owner) else { return Int32(NGHTTP2_ERR_CALLBACK_FAILURE.rawValue) }
-  owner.events.append(.data(stream: stream, bytes: Array(UnsafeBufferPointer(start: bytes, count: count))))
+  // A body's bytes are not copied by libnghttp2: they stand in what it was given.
+  guard let owner = session(owner), let bytes, let receiving = owner.receiving, let start = receiving.baseAddress else {
+    return callbackFailure
+  }
+  let offset = UnsafeRawPointer(bytes) - start
+  guard offset >= 0, count >= 0, count <= receiving.count - offset else { return callbackFailure }
+  owner.events.append(.data(stream: stream, bytes: offset..<offset + count))
   return 0
 }
+
+private func onStreamClose(
+  _: OpaquePointer?, stream: Int32, errorCode: UInt32, owner: UnsafeMutableRawPointer?
+) -> CInt {
+  guard let owner = session(owner) else { return callbackFailure }
+  owner.dropBody(stream)
+  owner.events.append(.closed(stream: stream, errorCode: errorCode))
+  return 0
+}
+
+// MARK: Sending
 
 private func onFrameSent(
   _: OpaquePointer?, frame: UnsafePointer<nghttp2_frame>?, owner: UnsafeMutableRawPointer?
 ) -> CInt {
-  guard let owner = session(owner), let frame else { return Int32(NGHTTP2_ERR_CALLBACK_FAILURE.rawValue) }
+  guard let owner = session(owner), let frame else { return callbackFailure }
   let header = frame.pointee.hd
   let kind = UInt32(header.type)
   if kind == NGHTTP2_HEADERS.rawValue || kind == NGHTTP2_DATA.rawValue,
@@ -109,13 +137,16 @@ private func onFrameSent(
   return 0
 }
 
-private func onStreamClose(
-  _: OpaquePointer?, stream: Int32, errorCode: UInt32, owner: UnsafeMutableRawPointer?
+private func onFrameNotSent(
+  _: OpaquePointer?, frame: UnsafePointer<nghttp2_frame>?, _: CInt, owner: UnsafeMutableRawPointer?
 ) -> CInt {
-  guard let owner = session(owner) else { return Int32(NGHTTP2_ERR_CALLBACK_FAILURE.rawValue) }
-  owner.incoming[stream] = nil
-  owner.outgoing[stream] = nil
-  owner.events.append(.closed(stream: stream, errorCode: errorCode))
+  guard let owner = session(owner), let frame else { return callbackFailure }
+  let header = frame.pointee.hd
+  // A request that never left has no stream whose end would be reported. This side opens streams as a client alone.
+  if owner.role == .client, UInt32(header.type) == NGHTTP2_HEADERS.rawValue, owner.outgoing[header.stream_id] != nil {
+    owner.dropBody(header.stream_id)
+    owner.events.append(.closed(stream: header.stream_id, errorCode: ErrorCode.refusedStream))
+  }
   return 0
 }
 
@@ -124,6 +155,7 @@ var outgoingBodyProvider: nghttp2_data_provider {
   nghttp2_data_provider(source: nghttp2_data_source(), read_callback: readBody)
 }
 
+/// Says how much of a body goes into the next frame; `sendData` copies it.
 private func readBody(
   _: OpaquePointer?, stream: Int32, buffer: UnsafeMutablePointer<UInt8>?, length: Int,
   flags: UnsafeMutablePointer<UInt32>?, _: UnsafeMutablePointer<nghttp2_data_source>?, owner: UnsafeMutableRawPointer?
@@ -131,11 +163,12 @@ private func readBody(
   guard let owner = session(owner), let body = owner.outgoing[stream], let flags else {
     return Int(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue)
   }
-  let taken = body.take(into: UnsafeMutableRawBufferPointer(start: buffer, count: length))
-  guard body.count == 0 else { return taken }
+  let taken = min(body.queue.count, length)
+  if taken > 0 { flags.pointee |= NGHTTP2_DATA_FLAG_NO_COPY.rawValue }
+  guard taken == body.queue.count else { return taken }
   if let trailers = body.end {
     flags.pointee |= NGHTTP2_DATA_FLAG_EOF.rawValue
-    if !trailers.isEmpty {
+    if trailers.count > 0 {
       flags.pointee |= NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue
       guard owner.submitTrailers(stream, trailers) else {
         return Int(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue)
@@ -150,30 +183,42 @@ private func readBody(
   return taken
 }
 
+/// Puts a whole DATA frame into the output. This side never pads.
+private func sendData(
+  _: OpaquePointer?, frame: UnsafeMutablePointer<nghttp2_frame>?, frameHeader: UnsafePointer<UInt8>?, length: Int,
+  _: UnsafeMutablePointer<nghttp2_data_source>?, owner: UnsafeMutableRawPointer?
+) -> CInt {
+  guard let owner = session(owner), let frame, let frameHeader else { return callbackFailure }
+  guard owner.output.count < owner.outputLimit else { return Int32(NGHTTP2_ERR_WOULDBLOCK.rawValue) }
+  guard let body = owner.outgoing[frame.pointee.hd.stream_id], length >= 0, length <= body.queue.count else {
+    return Int32(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue)
+  }
+  owner.output.append(UnsafeRawBufferPointer(start: frameHeader, count: 9))
+  owner.output.append(UnsafeRawBufferPointer(rebasing: body.queue.bytes[..<length]))
+  body.queue.drop(length)
+  return 0
+}
+
 /// Lays header fields out as libnghttp2 reads them; it copies them before it returns.
 func withNameValues<Result>(
-  _ fields: [HeaderField], _ body: (UnsafeBufferPointer<nghttp2_nv>) -> Result
+  _ fields: HeaderList, _ body: (UnsafeBufferPointer<nghttp2_nv>) -> Result
 ) -> Result {
-  let byteCount = fields.reduce(0) { $0 + $1.name.utf8.count + $1.value.utf8.count }
-  return withUnsafeTemporaryAllocation(of: UInt8.self, capacity: max(byteCount, 1)) { bytes in
-    withUnsafeTemporaryAllocation(of: nghttp2_nv.self, capacity: max(fields.count, 1)) { pairs in
-      var next = 0
-      func store(_ text: String) -> UnsafeMutablePointer<UInt8>? {
-        let start = next
-        for byte in text.utf8 {
-          bytes[next] = byte
-          next += 1
-        }
-        return bytes.baseAddress.map { $0 + start }
-      }
-      for (index, field) in fields.enumerated() {
-        pairs.initializeElement(
-          at: index,
-          to: nghttp2_nv(
-            name: store(field.name), value: store(field.value), namelen: field.name.utf8.count,
-            valuelen: field.value.utf8.count, flags: UInt8(NGHTTP2_NV_FLAG_NONE.rawValue)))
-      }
-      return body(UnsafeBufferPointer(start: pairs.baseAddress, count: fields.count))
+  withUnsafeTemporaryAllocation(of: nghttp2_nv.self, capacity: max(fields.count, 1)) { pairs in
+    var index = 0
+    return fields.withAll { name, value in
+      pairs.initializeElement(
+        at: index,
+        to: nghttp2_nv(
+          name: mutable(name), value: mutable(value), namelen: name.count, valuelen: value.count,
+          flags: UInt8(NGHTTP2_NV_FLAG_NONE.rawValue)))
+      index += 1
+    } then: {
+      body(UnsafeBufferPointer(start: pairs.baseAddress, count: index))
     }
   }
+}
+
+/// libnghttp2 declares what it only reads as mutable.
+private func mutable(_ bytes: UnsafeRawBufferPointer) -> UnsafeMutablePointer<UInt8>? {
+  UnsafeMutablePointer(mutating: bytes.baseAddress?.assumingMemoryBound(to: UInt8.self))
 }

@@ -14,8 +14,17 @@ public final class HTTP2Session {
   let settings: SessionSettings
   private var session: OpaquePointer?
   var events: [SessionEvent] = []
-  var incoming: [StreamID: IncomingHeaders] = [:]
+  /// What `receive` is working on, to say where a body's bytes stand in it.
+  var receiving: UnsafeRawBufferPointer?
+  /// The header list that is arriving; frames of others cannot come between (RFC 9113 §6.10).
+  var incomingHeaders = HeaderList()
   var outgoing: [StreamID: OutgoingBody] = [:]
+  /// Bodies of past streams, for the next ones.
+  private var spareBodies: [OutgoingBody] = []
+  /// Frames that wait for `outgoingBytes` to hand them over.
+  let output = ByteQueue()
+  /// Bytes of `output` beyond which no more frames are put there.
+  private(set) var outputLimit = 0
 
   /// Fails only when memory is short.
   public init(_ role: Role, settings: SessionSettings = SessionSettings()) throws(HTTP2Error) {
@@ -30,22 +39,16 @@ public final class HTTP2Session {
   }
 
   private func submitSettings() throws(HTTP2Error) {
+    func entry(_ setting: nghttp2_settings_id, _ value: UInt32) -> nghttp2_settings_entry {
+      nghttp2_settings_entry(settings_id: Int32(setting.rawValue), value: value)
+    }
     var entries = [
-      nghttp2_settings_entry(
-        settings_id: Int32(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE.rawValue), value: UInt32(settings.streamWindowByteCount)
-      ),
-      nghttp2_settings_entry(
-        settings_id: Int32(NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE.rawValue),
-        value: UInt32(settings.maximumHeaderListByteCount)),
+      entry(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, UInt32(settings.streamWindowByteCount)),
+      entry(NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, UInt32(settings.maximumHeaderListByteCount)),
     ]
     switch role {
-    case .server:
-      entries.append(
-        nghttp2_settings_entry(
-          settings_id: Int32(NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS.rawValue), value: settings.maximumConcurrentStreams
-        ))
-    case .client:
-      entries.append(nghttp2_settings_entry(settings_id: Int32(NGHTTP2_SETTINGS_ENABLE_PUSH.rawValue), value: 0))
+    case .server: entries.append(entry(NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, settings.maximumConcurrentStreams))
+    case .client: entries.append(entry(NGHTTP2_SETTINGS_ENABLE_PUSH, 0))
     }
     try check(nghttp2_submit_settings(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), entries, entries.count))
     try check(
@@ -58,6 +61,8 @@ public final class HTTP2Session {
   /// Takes what the peer sent and answers what it means, in order. After an error the connection must be closed;
   /// `outgoingBytes` may still hold a GOAWAY that says why.
   public func receive(_ bytes: UnsafeRawBufferPointer) throws(HTTP2Error) -> [SessionEvent] {
+    receiving = bytes
+    defer { receiving = nil }
     let count = nghttp2_session_mem_recv(
       session, bytes.baseAddress?.assumingMemoryBound(to: UInt8.self), bytes.count)
     if count < 0 { throw Self.error(Int32(truncatingIfNeeded: count)) }
@@ -67,12 +72,20 @@ public final class HTTP2Session {
   /// Events that sending brought about: ends that left, streams that are over.
   public func takeEvents() -> [SessionEvent] {
     guard !events.isEmpty else { return [] }
-    let taken = events
-    events.removeAll(keepingCapacity: true)
+    var taken: [SessionEvent] = []
+    swap(&taken, &events)
     return taken
   }
 
-  /// Lets the peer send `byteCount` more on the connection. Called as bytes arrive: one slow stream must not stop the others.
+  /// Takes an array of events back once they are handled, to save the next one's allocation.
+  public func recycle(_ handled: inout [SessionEvent]) {
+    guard events.isEmpty, handled.capacity <= 256 else { return }
+    handled.removeAll(keepingCapacity: true)
+    swap(&handled, &events)
+  }
+
+  /// Lets the peer send `byteCount` more on the connection. Called as bytes arrive: one slow stream must not stop the
+  /// others.
   public func creditConnection(_ byteCount: Int) {
     nghttp2_session_consume_connection(session, byteCount)
   }
@@ -91,25 +104,27 @@ public final class HTTP2Session {
   // MARK: Sending
 
   /// Opens a stream. The body follows with `send` and ends with `finish`.
-  public func submitRequest(_ fields: [HeaderField]) throws(HTTP2Error) -> StreamID {
+  public func submitRequest(_ fields: HeaderList) throws(HTTP2Error) -> StreamID {
     var provider = outgoingBodyProvider
     let stream = withNameValues(fields) {
       nghttp2_submit_request(session, nil, $0.baseAddress, $0.count, &provider, nil)
     }
     if stream < 0 { throw Self.error(stream) }
-    outgoing[stream] = OutgoingBody()
+    outgoing[stream] = makeBody()
     return stream
   }
 
-  /// Answers a stream. The body follows with `send` and ends with `finish`.
-  public func submitResponse(_ stream: StreamID, _ fields: [HeaderField]) throws(HTTP2Error) {
+  /// Answers a stream. The body follows with `send` and ends with `finish`. Nothing happens if the stream is over.
+  public func submitResponse(_ stream: StreamID, _ fields: HeaderList) throws(HTTP2Error) {
+    guard isOpen(stream) else { return }
     var provider = outgoingBodyProvider
-    outgoing[stream] = OutgoingBody()
     try check(withNameValues(fields) { nghttp2_submit_response(session, stream, $0.baseAddress, $0.count, &provider) })
+    outgoing[stream] = makeBody()
   }
 
-  /// Answers a stream with headers alone.
-  public func submitWholeResponse(_ stream: StreamID, _ fields: [HeaderField]) throws(HTTP2Error) {
+  /// Answers a stream with headers alone. Nothing happens if the stream is over.
+  public func submitWholeResponse(_ stream: StreamID, _ fields: HeaderList) throws(HTTP2Error) {
+    guard isOpen(stream) else { return }
     try check(withNameValues(fields) { nghttp2_submit_response(session, stream, $0.baseAddress, $0.count, nil) })
   }
 
@@ -117,22 +132,24 @@ public final class HTTP2Session {
   /// over drops them: its end was or will be reported as an event.
   public func send(on stream: StreamID, byteCount: Int, _ write: (UnsafeMutableRawBufferPointer) -> Void) {
     guard let body = outgoing[stream], body.end == nil else { return }
-    body.append(byteCount, write)
+    body.queue.append(byteCount, write)
     resume(stream, body)
   }
 
   /// Ends a stream's body, with trailers or without.
-  public func finish(_ stream: StreamID, trailers: [HeaderField] = []) {
+  public func finish(_ stream: StreamID, trailers: HeaderList = HeaderList()) {
     guard let body = outgoing[stream], body.end == nil else { return }
     body.end = trailers
     resume(stream, body)
   }
 
   /// Bytes of the body that have not left yet: what a writer waits for to shrink.
-  public func unsentByteCount(_ stream: StreamID) -> Int { outgoing[stream]?.count ?? 0 }
+  public func unsentByteCount(_ stream: StreamID) -> Int { outgoing[stream]?.queue.count ?? 0 }
 
-  /// Ends a stream at once, both ways.
+  /// Ends a stream at once, both ways. Nothing happens if it is over.
   public func reset(_ stream: StreamID, _ errorCode: UInt32) {
+    // A client's request may still wait for its turn: libnghttp2 knows it, though there is no stream yet.
+    guard role == .client || isOpen(stream) else { return }
     nghttp2_submit_rst_stream(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream, errorCode)
   }
 
@@ -142,19 +159,44 @@ public final class HTTP2Session {
     nghttp2_submit_goaway(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), last, errorCode, nil, 0)
   }
 
-  /// Hands over what is to be sent now, piece by piece, and stops after `byteCount` bytes: more may be left.
+  /// Asks the peer for a sign of life; any bytes that come are one.
+  public func ping() {
+    nghttp2_submit_ping(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), nil)
+  }
+
+  /// Hands over what is to be sent now, in one piece, and stops soon after `limit` bytes: more may be left.
   public func outgoingBytes(
-    atLeast byteCount: Int = .max, _ take: (UnsafeRawBufferPointer) -> Void
+    limit: Int = .max, _ take: (UnsafeRawBufferPointer) -> Void
   ) throws(HTTP2Error) {
-    var left = byteCount
-    while left > 0 {
+    outputLimit = limit
+    while output.count < limit {
       var bytes: UnsafePointer<UInt8>?
       let count = nghttp2_session_mem_send(session, &bytes)
       if count < 0 { throw Self.error(Int32(truncatingIfNeeded: count)) }
-      if count == 0 { return }
-      take(UnsafeRawBufferPointer(start: bytes, count: count))
-      left -= count
+      if count == 0 { break }
+      output.append(UnsafeRawBufferPointer(start: bytes, count: count))
     }
+    guard output.count > 0 else { return }
+    take(output.bytes)
+    output.drop(output.count)
+  }
+
+  /// Gives back memory that a quiet connection does not need.
+  public func releaseSpareMemory() {
+    output.shrink(to: 0)
+    spareBodies = []
+  }
+
+  // MARK: Inside
+
+  private func isOpen(_ stream: StreamID) -> Bool { nghttp2_session_find_stream(session, stream) != nil }
+
+  private func makeBody() -> OutgoingBody { spareBodies.popLast() ?? OutgoingBody() }
+
+  func dropBody(_ stream: StreamID) {
+    guard let body = outgoing.removeValue(forKey: stream), spareBodies.count < 64 else { return }
+    body.reset()
+    spareBodies.append(body)
   }
 
   private func resume(_ stream: StreamID, _ body: OutgoingBody) {
@@ -165,7 +207,7 @@ public final class HTTP2Session {
   }
 
   /// Called while sending, when a body's last byte was taken and trailers follow it.
-  func submitTrailers(_ stream: StreamID, _ fields: [HeaderField]) -> Bool {
+  func submitTrailers(_ stream: StreamID, _ fields: HeaderList) -> Bool {
     withNameValues(fields) { nghttp2_submit_trailer(session, stream, $0.baseAddress, $0.count) } == 0
   }
 

@@ -1,16 +1,14 @@
-/// The bytes of one stream's body that have not left yet. A class, so that libnghttp2's read callback works on the
+/// Bytes that are to leave in the order in which they were written. A class, so that libnghttp2's callbacks work on the
 /// buffer in place.
-final class OutgoingBody {
+final class ByteQueue {
   private var storage = UnsafeMutableRawBufferPointer(start: nil, count: 0)
   private var first = 0
   private var last = 0
 
-  /// libnghttp2 asked and there was nothing: it must be told when there is.
-  var isDeferred = false
-  /// Set once the body is whole: the trailers that follow it.
-  var end: [HeaderField]?
-
   var count: Int { last - first }
+
+  /// What there is; valid until the next change.
+  var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: storage[first..<last]) }
 
   deinit { storage.deallocate() }
 
@@ -21,14 +19,22 @@ final class OutgoingBody {
     last += byteCount
   }
 
-  /// Moves at most `buffer.count` bytes to `buffer`; answers how many.
-  func take(into buffer: UnsafeMutableRawBufferPointer) -> Int {
-    let taken = min(count, buffer.count)
-    guard taken > 0 else { return 0 }
-    buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: storage[first..<first + taken]))
-    first += taken
+  func append(_ bytes: UnsafeRawBufferPointer) {
+    append(bytes.count) { $0.copyMemory(from: bytes) }
+  }
+
+  /// Forgets the first `byteCount` bytes, of which there must be so many.
+  func drop(_ byteCount: Int) {
+    precondition(byteCount <= count)
+    first += byteCount
     if first == last { (first, last) = (0, 0) }
-    return taken
+  }
+
+  /// Gives memory back when empty and larger than `byteCount`.
+  func shrink(to byteCount: Int) {
+    guard count == 0, storage.count > byteCount else { return }
+    storage.deallocate()
+    storage = UnsafeMutableRawBufferPointer(start: nil, count: 0)
   }
 
   private func makeRoom(_ byteCount: Int) {
@@ -44,5 +50,22 @@ final class OutgoingBody {
       storage = larger
     }
     (first, last) = (0, kept)
+  }
+}
+
+/// What is still to leave on one stream.
+final class OutgoingBody {
+  let queue = ByteQueue()
+  /// libnghttp2 asked and there was nothing: it must be told when there is.
+  var isDeferred = false
+  /// Set once the body is whole: the trailers that follow it.
+  var end: HeaderList?
+
+  /// As new, with the buffer kept: a call that follows needs no other.
+  func reset() {
+    queue.drop(queue.count)
+    queue.shrink(to: 4 << 10)
+    isDeferred = false
+    end = nil
   }
 }

@@ -1,23 +1,15 @@
 /// A stream's number on its connection.
 public typealias StreamID = Int32
 
-/// One header or trailer: the name in lower case, pseudo-headers with their colon.
-public struct HeaderField: Sendable, Hashable {
-  public var name: String
-  public var value: String
-
-  public init(_ name: String, _ value: String) {
-    self.name = name
-    self.value = value
-  }
-}
-
-/// What the peer did.
+/// What the peer did, and what became of what we sent.
 public enum SessionEvent: Sendable, Hashable {
   /// A whole list of headers: a request's, a response's, or trailers.
-  case headers(stream: StreamID, fields: [HeaderField], endsStream: Bool)
-  /// Bytes of a body. They count against the stream's window until `creditStream` gives them back.
-  case data(stream: StreamID, bytes: [UInt8])
+  case headers(stream: StreamID, fields: HeaderList, endsStream: Bool)
+  /// A list of headers above the limit; its fields were dropped.
+  case headersTooLong(stream: StreamID)
+  /// Bytes of a body: where they stand in what `receive` was given. They count against the stream's window until
+  /// `creditStream` gives them back.
+  case data(stream: StreamID, bytes: Range<Int>)
   /// The peer has sent all of its body.
   case bodyEnded(stream: StreamID)
   /// Our own side's end has left.
@@ -26,6 +18,8 @@ public enum SessionEvent: Sendable, Hashable {
   case closed(stream: StreamID, errorCode: UInt32)
   /// The peer takes no stream above `lastStream`.
   case goAway(lastStream: StreamID, errorCode: UInt32)
+  /// The peer's settings have come: it speaks HTTP/2.
+  case settingsReceived
 }
 
 /// The connection cannot go on; what was received is no HTTP/2, or memory is short.

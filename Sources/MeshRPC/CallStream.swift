@@ -4,53 +4,48 @@ import ProtobufRuntime
 
 /// One call's stream, as either side sees it: messages in, messages out, and how it ended.
 ///
-/// Sendable without a lock because everything but the two constants is touched on the connection's event loop alone;
-/// `onLoop` is the way there.
-final class CallStream: @unchecked Sendable {
-  let id: StreamID
-  let connection: HTTP2Connection
+/// Sendable without a lock because everything but the constants is touched on the event loop alone; `onLoop` is the way
+/// there.
+class CallStream: @unchecked Sendable {
+  let eventLoop: any EventLoop
+  /// The stream's place; a client's call has none until there is a connection.
+  private(set) var connection: HTTP2Connection?
+  private(set) var id: StreamID = 0
+  /// When the call ends if nothing else ends it; nil: no limit.
+  var deadline: NIODeadline?
 
   // MARK: Incoming
-
   private var framer: MessageFramer
   private var unread: [ArraySlice<UInt8>] = []
   private var nextUnread = 0
   /// Bytes whose credit waits for a reader.
   private var uncreditedByteCount = 0
-  private var incomingEnd: Result<Void, RPCError>?
-  private var reader: UnsafeContinuation<ArraySlice<UInt8>?, any Error>?
+  private(set) var incomingEnd: Result<Void, RPCError>?
+  private var reader: Waiter<ArraySlice<UInt8>?>?
 
   // MARK: Outgoing
+  private var writers: [Waiter<Void>] = []
+  private(set) var outgoingIsOpen = true
 
-  private var writers: [UnsafeContinuation<Void, any Error>] = []
-  private var outgoingIsOpen = true
-
-  /// The server's response headers have left, or the client's request headers.
-  var headersAreSent = false
-  /// The server's: the caller has said all it will.
-  var hasWholeRequest = false
-  /// The server's handler, or nil.
-  var task: Task<Void, Never>?
-  var deadline: Scheduled<Void>?
-  /// The client's: called once with the response's headers.
-  var receivedResponseHeaders = false
-  var trailingMetadata = Metadata()
-
-  init(id: StreamID, connection: HTTP2Connection, maximumMessageByteCount: Int) {
-    self.id = id
-    self.connection = connection
+  init(eventLoop: any EventLoop, maximumMessageByteCount: Int) {
+    self.eventLoop = eventLoop
     framer = MessageFramer(maximumByteCount: maximumMessageByteCount)
   }
 
+  func open(_ id: StreamID, on connection: HTTP2Connection) {
+    self.id = id
+    self.connection = connection
+  }
+
   func onLoop(_ body: @escaping @Sendable () -> Void) {
-    if connection.eventLoop.inEventLoop { body() } else { connection.eventLoop.execute(body) }
+    if eventLoop.inEventLoop { body() } else { eventLoop.execute(body) }
   }
 
   // MARK: Events of the connection
 
-  func received(_ bytes: [UInt8]) {
+  func received(_ bytes: UnsafeRawBufferPointer) {
     guard incomingEnd == nil else {
-      connection.session.creditStream(id, bytes.count)
+      connection?.session.creditStream(id, bytes.count)
       return
     }
     framer.append(bytes)
@@ -58,7 +53,7 @@ final class CallStream: @unchecked Sendable {
     do throws(RPCError) {
       while let message = try framer.next() { unread.append(message) }
     } catch {
-      connection.fail(self, error)
+      connection?.fail(self, error)
       return
     }
     serveReader()
@@ -66,7 +61,7 @@ final class CallStream: @unchecked Sendable {
     if nextUnread == unread.count { credit() }
   }
 
-  /// The peer has sent all it will: well, or with an error.
+  /// The peer has sent all it will: well, or with an error. Messages that came before can still be read.
   func endIncoming(_ end: Result<Void, RPCError>) {
     guard incomingEnd == nil else { return }
     incomingEnd = end
@@ -78,56 +73,67 @@ final class CallStream: @unchecked Sendable {
 
   /// Nothing moves on this stream any more.
   func end(_ error: RPCError) {
-    deadline?.cancel()
-    deadline = nil
     endIncoming(.failure(error))
-    outgoingIsOpen = false
-    task?.cancel()
-    let waiting = writers
-    writers = []
-    for writer in waiting { writer.resume(throwing: error) }
+    closeOutgoing()
+    wake(.failure(closedError))
   }
 
-  /// Lets writers go on when enough has left.
-  func sent() {
-    guard !writers.isEmpty, connection.session.unsentByteCount(id) < connection.sendBufferByteCount else { return }
+  /// Some bytes have left: lets writers go on if there is room. False if they must still wait.
+  func sent() -> Bool {
+    guard hasRoom else { return false }
+    wake(.success(()))
+    return true
+  }
+
+  private func wake(_ result: Result<Void, RPCError>) {
     let waiting = writers
     writers = []
-    for writer in waiting { writer.resume() }
+    for writer in waiting { writer.resume(with: result) }
   }
 
   // MARK: Reading
 
-  /// The next message, nil after the last; throws how the call ended if not well. One reader at a time.
-  func nextMessage() async throws -> ArraySlice<UInt8>? {
-    if connection.eventLoop.inEventLoop, let ready = takeReady() { return try ready.get() }
+  /// The next message, nil after the last; throws how the call ended if not well. One reader at a time. A reader whose
+  /// task is cancelled gets CANCELLED.
+  final func nextMessage() async throws -> ArraySlice<UInt8>? {
+    if eventLoop.inEventLoop, let ready = takeReady() { return try ready.get() }
+    let waiter = Waiter<ArraySlice<UInt8>?>()
     return try await withTaskCancellationHandler {
       try await withUnsafeThrowingContinuation { continuation in
         onLoop {
+          waiter.continuation = continuation
           if let ready = self.takeReady() {
-            continuation.resume(with: ready)
+            waiter.resume(with: ready)
+          } else if waiter.isCancelled {
+            waiter.resume(with: .failure(.cancelled))
           } else if self.reader == nil {
-            self.reader = continuation
+            self.reader = waiter
           } else {
-            continuation.resume(throwing: RPCError(.internalError, "two tasks read one stream of messages"))
+            waiter.resume(with: .failure(RPCError(.internalError, "two tasks read one stream of messages")))
           }
         }
       }
     } onCancel: {
-      cancel()
+      onLoop {
+        waiter.isCancelled = true
+        if self.reader === waiter { self.reader = nil }
+        waiter.resume(with: .failure(.cancelled))
+        self.readerCancelled()
+      }
     }
   }
 
-  /// The only message of a request that is whole, or why there is none.
-  func takeOnlyMessage() throws(RPCError) -> ArraySlice<UInt8> {
-    guard let message = try takeReady()?.mapError(RPCError.init(wrapping:)).get() else {
-      throw RPCError(.internalError, "the request has no message")
-    }
-    guard nextUnread == unread.count else { throw RPCError(.internalError, "the request has more than one message") }
+  /// What a reader's cancellation means for the call.
+  func readerCancelled() {}
+
+  /// The only message of a request that is whole.
+  final func takeOnlyMessage() throws(RPCError) -> ArraySlice<UInt8> {
+    guard let message = try takeReady()?.get() else { throw RPCError(.internalError, "the call has no message") }
+    guard nextUnread == unread.count else { throw RPCError(.internalError, "the call has more than one message") }
     return message
   }
 
-  private func takeReady() -> Result<ArraySlice<UInt8>?, any Error>? {
+  private func takeReady() -> Result<ArraySlice<UInt8>?, RPCError>? {
     if nextUnread < unread.count {
       let message = unread[nextUnread]
       nextUnread += 1
@@ -152,79 +158,125 @@ final class CallStream: @unchecked Sendable {
   }
 
   private func credit() {
-    guard uncreditedByteCount > 0 else { return }
-    connection.session.creditStream(id, uncreditedByteCount)
+    guard uncreditedByteCount > 0, let connection else { return }
+    // After the peer's last byte there is nothing to allow.
+    if incomingEnd == nil {
+      connection.session.creditStream(id, uncreditedByteCount)
+      connection.flushSoon()
+    }
     uncreditedByteCount = 0
-    connection.flushSoon()
   }
 
   // MARK: Writing
 
   /// Sends a message; returns when it is buffered and the buffer is below its mark.
-  func write<M: Message>(_ message: M) async throws {
-    if connection.eventLoop.inEventLoop {
+  final func write<M: Message>(_ message: M) async throws {
+    if eventLoop.inEventLoop {
       try send(message)
-      if connection.session.unsentByteCount(id) < connection.sendBufferByteCount { return }
-      return try await waitForRoom { _ in }
+      if !hasRoom { try await waitForRoom(sending: nil) }
+    } else {
+      try await waitForRoom(sending: message.framed())
     }
-    try await waitForRoom { stream in try stream.send(message) }
   }
 
-  private func waitForRoom(_ first: @escaping @Sendable (CallStream) throws -> Void) async throws {
+  private var hasRoom: Bool {
+    guard let connection else { return true }
+    return connection.session.unsentByteCount(id) < connection.sendBufferByteCount
+  }
+
+  private func waitForRoom(sending frame: [UInt8]?) async throws {
+    let waiter = Waiter<Void>()
     try await withTaskCancellationHandler {
       try await withUnsafeThrowingContinuation { (continuation: UnsafeContinuation<Void, any Error>) in
         onLoop {
-          do {
-            try first(self)
-            guard self.outgoingIsOpen else { throw self.closedError }
-            if self.connection.session.unsentByteCount(self.id) < self.connection.sendBufferByteCount {
-              continuation.resume()
-            } else {
-              self.writers.append(continuation)
-            }
-          } catch {
-            continuation.resume(throwing: error)
+          waiter.continuation = continuation
+          if let frame { self.send(frame) }
+          if !self.outgoingIsOpen {
+            waiter.resume(with: .failure(self.closedError))
+          } else if self.hasRoom {
+            waiter.resume(with: .success(()))
+          } else if waiter.isCancelled {
+            waiter.resume(with: .failure(.cancelled))
+          } else {
+            if self.writers.isEmpty { self.connection?.waitForRoom(self) }
+            self.writers.append(waiter)
           }
         }
       }
     } onCancel: {
-      cancel()
+      onLoop {
+        waiter.isCancelled = true
+        self.writers.removeAll { $0 === waiter }
+        waiter.resume(with: .failure(.cancelled))
+      }
     }
   }
 
-  func send<M: Message>(_ message: M) throws(RPCError) {
-    guard outgoingIsOpen else { throw closedError }
-    connection.sendHeaders(of: self)
+  /// Puts a message into the stream's buffer, on the loop.
+  final func send<M: Message>(_ message: M) throws(RPCError) {
+    guard outgoingIsOpen, let connection else { throw closedError }
+    sendHeaders()
     message.withPackedMessage { packed in
-      connection.session.send(on: id, byteCount: packed.byteCount + 5) { buffer in
-        buffer[0] = 0
-        buffer.storeBytes(of: UInt32(packed.byteCount).bigEndian, toByteOffset: 1, as: UInt32.self)
-        packed.write(to: UnsafeMutableRawBufferPointer(rebasing: buffer[5...]))
+      connection.session.send(on: id, byteCount: packed.byteCount + MessageFramer.prefixByteCount) { buffer in
+        packed.writeFramed(to: buffer)
       }
     }
     connection.flushSoon()
   }
 
-  private var closedError: RPCError {
-    if case .failure(let error) = incomingEnd { error } else { RPCError(.cancelled, "the stream is closed") }
-  }
-
-  /// The client's half of the call is whole.
-  func finishWriting() {
-    guard outgoingIsOpen else { return }
-    outgoingIsOpen = false
-    connection.session.finish(id)
+  /// Puts bytes into the stream's buffer, on the loop; nothing if the stream is closed.
+  final func send(_ frame: [UInt8]) {
+    guard outgoingIsOpen, let connection else { return }
+    sendHeaders()
+    connection.session.send(on: id, byteCount: frame.count) { $0.copyBytes(from: frame) }
     connection.flushSoon()
   }
 
-  /// No more messages of ours; the connection sends the trailers.
-  func closeOutgoing() -> Bool {
+  /// Sends what must stand before the first message.
+  func sendHeaders() {}
+
+  final var closedError: RPCError {
+    if case .failure(let error) = incomingEnd { error } else { RPCError(.cancelled, "the stream is closed") }
+  }
+
+  /// No more messages of ours. True if there could have been until now.
+  @discardableResult
+  final func closeOutgoing() -> Bool {
     defer { outgoingIsOpen = false }
     return outgoingIsOpen
   }
+}
 
-  /// Gives the call up, from any thread.
-  func cancel() {
-    onLoop { self.connection.cancel(self) }
+/// A task that waits for the loop. Touched on the loop alone.
+private final class Waiter<Value: Sendable>: @unchecked Sendable {
+  var continuation: UnsafeContinuation<Value, any Error>?
+  var isCancelled = false
+
+  /// Only the first one counts.
+  func resume(with result: Result<Value, RPCError>) {
+    continuation?.resume(with: result)
+    continuation = nil
+  }
+}
+
+extension PackedMessage {
+  /// Writes gRPC's prefix (not compressed, length) and the message; `buffer` has just the room.
+  func writeFramed(to buffer: UnsafeMutableRawBufferPointer) {
+    buffer[0] = 0
+    buffer.storeBytes(of: UInt32(truncatingIfNeeded: byteCount).bigEndian, toByteOffset: 1, as: UInt32.self)
+    write(to: UnsafeMutableRawBufferPointer(rebasing: buffer[MessageFramer.prefixByteCount...]))
+  }
+}
+
+extension Message {
+  /// The message as it stands in a body.
+  func framed() -> [UInt8] {
+    withPackedMessage { packed in
+      let byteCount = packed.byteCount + MessageFramer.prefixByteCount
+      return [UInt8](unsafeUninitializedCapacity: byteCount) { buffer, count in
+        packed.writeFramed(to: UnsafeMutableRawBufferPointer(buffer))
+        count = byteCount
+      }
+    }
   }
 }

@@ -1,103 +1,81 @@
 import HTTP2Session
 import NIOCore
-import ProtobufRuntime
 
 /// The client's end of a connection.
 final class ClientConnection: HTTP2Connection, @unchecked Sendable {
   private let endpoint: SocketEndpoint
-  private let onEnd: @Sendable (ClientConnection) -> Void
-  /// The server takes no new calls on this connection.
-  private var isDraining = false
+  private let channel: ChannelCore
+  private var deadlines = DeadlineTimer()
+  /// No new calls on this connection; it closes after its last one.
+  private(set) var isDraining = false
 
-  init(
-    endpoint: SocketEndpoint, limits: ChannelLimits, eventLoop: any EventLoop,
-    onEnd: @escaping @Sendable (ClientConnection) -> Void
-  ) throws {
-    self.endpoint = endpoint
-    self.onEnd = onEnd
+  init(channel: ChannelCore) throws {
+    self.channel = channel
+    endpoint = channel.endpoint
     try super.init(
-      role: .client, settings: SessionSettings(), sendBufferByteCount: limits.sendBufferByteCount,
-      maximumMessageByteCount: limits.maximumMessageByteCount, eventLoop: eventLoop)
+      role: .client, settings: SessionSettings(), sendBufferByteCount: channel.limits.sendBufferByteCount,
+      keepaliveInterval: channel.limits.keepaliveInterval, eventLoop: channel.eventLoop)
   }
 
-  // MARK: A call's beginning
-
-  /// Opens a call, and sends its only message if there is one.
-  func open<Request: Message>(
-    _ path: String, _ options: CallOptions, deadline: ContinuousClock.Instant?, only message: Request?
-  ) async throws -> CallStream {
-    try await withUnsafeThrowingContinuation { continuation in
-      eventLoop.execute {
-        do {
-          let stream = try self.openNow(path, options, deadline: deadline)
-          if let message {
-            try stream.send(message)
-            stream.finishWriting()
-          }
-          self.flushSoon()
-          continuation.resume(returning: stream)
-        } catch {
-          continuation.resume(throwing: RPCError(wrapping: error))
-        }
-      }
-    }
-  }
-
-  private func openNow(
-    _ path: String, _ options: CallOptions, deadline: ContinuousClock.Instant?
-  ) throws -> CallStream {
-    guard context != nil, !isDraining else { throw lostError }
-    var fields = [
-      HeaderField(":method", "POST"), HeaderField(":scheme", "http"), HeaderField(":path", path),
-      HeaderField(":authority", endpoint.authority), HeaderField("te", "trailers"),
-      HeaderField("content-type", "application/grpc"), HeaderField("user-agent", "iovmesh"),
-    ]
-    let left = deadline.map { max(.zero, $0 - .now) }
-    if let left { fields.append(HeaderField("grpc-timeout", TimeoutHeader.encode(left))) }
-    fields.append(options.metadata)
+  /// Opens a call's stream.
+  func open(_ stream: ClientStream) {
     let id: StreamID
     do throws(HTTP2Error) {
-      id = try session.submitRequest(fields)
+      id = try session.submitRequest(stream.headers)
     } catch {
-      isDraining = true  // stream numbers are used up
-      throw lostError
+      drain()  // stream numbers are used up
+      return stream.end(lostError)
     }
-    let stream = CallStream(id: id, connection: self, maximumMessageByteCount: maximumMessageByteCount)
-    stream.headersAreSent = true
+    stream.open(id, on: self)
     streams[id] = stream
-    if let left {
-      stream.deadline = eventLoop.scheduleTask(in: TimeAmount(left)) { [weak self, weak stream] in
-        if let self, let stream { self.fail(stream, .deadlineExceeded) }
-      }
-    }
-    return stream
+    armDeadline(stream.deadline)
+    stream.isOpen()
+    flushSoon()
+  }
+
+  private func armDeadline(_ deadline: NIODeadline?) {
+    guard let deadline else { return }
+    deadlines.arm(for: deadline, on: eventLoop) { [weak self] in self?.endLateCalls() }
+  }
+
+  private func endLateCalls() {
+    deadlines.fired()
+    armDeadline(streams.values.endLate { fail($0, .deadlineExceeded) })
   }
 
   // MARK: The answer
 
-  override func receivedHeaders(_ id: StreamID, _ fields: [HeaderField], endsStream: Bool) {
-    guard let stream = streams[id] else { return }
+  override func receivedHeaders(_ id: StreamID, _ fields: HeaderList, endsStream: Bool) {
+    guard let stream = streams[id] as? ClientStream else { return }
     if !stream.receivedResponseHeaders {
       // 1xx headers announce others (RFC 9110 §15.2).
-      if let status = fields.first(":status"), status.hasPrefix("1") { return }
+      if !endsStream, fields[":status"]?.hasPrefix("1") == true { return }
       stream.receivedResponseHeaders = true
       if let error = unusable(fields) { return fail(stream, error) }
     }
     guard endsStream else { return }
-    switch fields.statusError() {
-    case .success: stream.endIncoming(.success(()))
-    case .failure(let error): stream.endIncoming(.failure(error))
-    case nil: stream.endIncoming(.failure(RPCError(.internalError, "\(endpoint) ended the call without a status")))
-    }
-    stream.deadline?.cancel()
-    stream.deadline = nil
+    receivedStatus(fields.status() ?? .failure(noStatus), of: stream)
   }
 
+  override func receivedTooLongHeaders(_ id: StreamID) {
+    guard let stream = streams[id] else { return }
+    fail(stream, RPCError(.resourceExhausted, "the headers of \(endpoint)'s answer are too long"))
+  }
+
+  /// The call is over, though this side may not have finished its half.
+  private func receivedStatus(_ status: Result<Void, RPCError>, of stream: ClientStream) {
+    stream.endIncoming(status)
+    guard stream.outgoingIsOpen else { return }
+    fail(stream, RPCError(.cancelled, "the call is over"))
+  }
+
+  private var noStatus: RPCError { RPCError(.internalError, "\(endpoint) ended the call without a status") }
+
   /// An answer that is no gRPC; the mapping of HTTP status codes is gRPC's own.
-  private func unusable(_ fields: [HeaderField]) -> RPCError? {
-    if fields.first("grpc-status") != nil { return nil }
-    let status = fields.first(":status") ?? "none"
-    let contentType = fields.first("content-type") ?? "none"
+  private func unusable(_ fields: HeaderList) -> RPCError? {
+    if fields["grpc-status"] != nil { return nil }
+    let status = fields[":status"] ?? "none"
+    let contentType = fields["content-type"] ?? "none"
     guard status != "200" || !contentType.hasPrefix("application/grpc") else { return nil }
     let code: StatusCode =
       switch status {
@@ -111,38 +89,52 @@ final class ClientConnection: HTTP2Connection, @unchecked Sendable {
     return RPCError(code, "\(endpoint) does not speak gRPC: HTTP status \(status), content type \(contentType)")
   }
 
-  override func receivedEnd(of stream: CallStream) {
-    fail(stream, RPCError(.internalError, "\(endpoint) ended the call without a status"))
-  }
+  override func receivedEnd(of stream: CallStream) { fail(stream, noStatus) }
 
   override func closedError(_ errorCode: UInt32) -> RPCError {
     switch errorCode {
+    case _ where isDraining: lostError
     case ErrorCode.refusedStream: RPCError(.unavailable, "\(endpoint) refused the call: it has too many")
-    case ErrorCode.cancel: .cancelled
+    case ErrorCode.cancel: RPCError(.cancelled, "\(endpoint) cancelled the call")
     case ErrorCode.enhanceYourCalm: RPCError(.resourceExhausted, "\(endpoint) asks for fewer calls")
     default: RPCError(.internalError, "\(endpoint) broke the call off (HTTP/2 error code \(errorCode))")
     }
   }
 
-  override func receivedGoAway(lastStream: StreamID) {
-    isDraining = true
-    onEnd(self)
-    for (id, stream) in streams where id > lastStream { stream.end(lostError) }
-    if streams.isEmpty { close() }
-  }
-
   override var lostError: RPCError { RPCError(.unavailable, "the connection to \(endpoint) was lost") }
 
-  override func connectionEnded() { onEnd(self) }
+  // MARK: The end
 
-  // MARK: Giving up
+  override func receivedGoAway(lastStream: StreamID) { drain() }
+
+  /// Takes no new call, and closes after the last one.
+  func drain() {
+    isDraining = true
+    channel.ended(self)
+    streamEnded()
+  }
+
+  /// Ends all calls, and the connection.
+  func stop(_ error: RPCError) {
+    isDraining = true
+    for stream in streams.values.sorted(by: { $0.id < $1.id }) { fail(stream, error) }
+    sayGoodbye()
+  }
+
+  override func streamEnded() {
+    if isDraining, streams.isEmpty { close() }
+  }
+
+  override func connectionEnded() {
+    deadlines.cancel()
+    channel.ended(self)
+  }
 
   override func fail(_ stream: CallStream, _ error: RPCError) {
     guard streams.removeValue(forKey: stream.id) != nil else { return }
     stream.end(error)
     session.reset(stream.id, ErrorCode.cancel)
     flushSoon()
+    streamEnded()
   }
-
-  override func cancel(_ stream: CallStream) { fail(stream, .cancelled) }
 }

@@ -7,48 +7,67 @@ import NIOCore
 /// Sendable for the same reason as `CallStream`: everything happens on the event loop.
 class HTTP2Connection: ChannelInboundHandler, @unchecked Sendable {
   typealias InboundIn = ByteBuffer
+  typealias OutboundOut = ByteBuffer
 
   /// Bytes pulled from the session at a time; the channel's own buffer holds about as much more.
   private static let flushByteCount = 256 << 10
 
   let eventLoop: any EventLoop
+  let executor: EventLoopExecutor
   let session: HTTP2Session
   let sendBufferByteCount: Int
-  let maximumMessageByteCount: Int
   var streams: [StreamID: CallStream] = [:]
   private(set) var context: ChannelHandlerContext?
-  private(set) var hasReceived = false
-  private var isReading = false
-  private var flushIsScheduled = false
+  /// The peer speaks HTTP/2.
+  private(set) var hasSettings = false
+  private var lastReceived = NIODeadline.now()
+  private var pinged = false
+  private let keepaliveInterval: TimeAmount
+  private var keepalive: RepeatedTask?
+  private var flushIsComing = false
+  /// Streams whose writers wait until bytes have left.
+  private var waitingForRoom: [CallStream] = []
+  /// The session has failed, or has been told to end: nothing more is handled.
+  private var isOver = false
 
   init(
-    role: HTTP2Session.Role, settings: SessionSettings, sendBufferByteCount: Int, maximumMessageByteCount: Int,
+    role: HTTP2Session.Role, settings: SessionSettings, sendBufferByteCount: Int, keepaliveInterval: Duration,
     eventLoop: any EventLoop
   ) throws {
     session = try HTTP2Session(role, settings: settings)
     self.sendBufferByteCount = sendBufferByteCount
-    self.maximumMessageByteCount = maximumMessageByteCount
+    self.keepaliveInterval = TimeAmount(keepaliveInterval)
     self.eventLoop = eventLoop
+    executor = .of(eventLoop)
   }
 
   // MARK: What the roles do differently
 
-  func receivedHeaders(_ id: StreamID, _ fields: [HeaderField], endsStream: Bool) {}
+  func receivedHeaders(_ id: StreamID, _ fields: HeaderList, endsStream: Bool) {}
+  func receivedTooLongHeaders(_ id: StreamID) {}
   func receivedEnd(of stream: CallStream) {}
-  func endSent(_ stream: CallStream) {}
+  func endSent(_ id: StreamID) {}
   func receivedGoAway(lastStream: StreamID) {}
   /// How a call ends whose stream is over before its status.
   func closedError(_ errorCode: UInt32) -> RPCError { .cancelled }
+  /// How calls end that lose their connection.
+  var lostError: RPCError { .cancelled }
   func connectionEnded() {}
   /// The call cannot go on for a reason of our own.
   func fail(_ stream: CallStream, _ error: RPCError) {}
-  func sendHeaders(of stream: CallStream) {}
-  func cancel(_ stream: CallStream) {}
+  /// Called now and then, and not while calls are open.
+  func wasQuiet(for time: TimeAmount) {}
+  /// A stream is over.
+  func streamEnded() {}
 
   // MARK: The channel
 
   func handlerAdded(context: ChannelHandlerContext) {
     self.context = context
+    keepalive = eventLoop.scheduleRepeatedTask(initialDelay: keepaliveInterval, delay: keepaliveInterval) {
+      [weak self] _ in
+      self?.checkPeer()
+    }
     if context.channel.isActive { flush() }
   }
 
@@ -58,102 +77,137 @@ class HTTP2Connection: ChannelInboundHandler, @unchecked Sendable {
   }
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-    let buffer = unwrapInboundIn(data)
-    isReading = true
-    do throws(HTTP2Error) {
-      let events = try buffer.withUnsafeReadableBytes { bytes in
-        Result { () throws(HTTP2Error) in try session.receive(bytes) }
-      }.get()
-      hasReceived = true
-      for event in events { handle(event) }
-    } catch {
-      // Not HTTP/2, or not any more: say so if the other side can read it, and close.
-      flush()
-      context.close(promise: nil)
+    guard !isOver else { return }
+    executor.beginReading()
+    lastReceived = .now()
+    pinged = false
+    let failure = unwrapInboundIn(data).withUnsafeReadableBytes { bytes -> HTTP2Error? in
+      do throws(HTTP2Error) {
+        var events = try session.receive(bytes)
+        for event in events { handle(event, bytes) }
+        session.recycle(&events)
+        return nil
+      } catch {
+        return error
+      }
     }
-    isReading = false
+    guard failure != nil else { return }
+    // Not HTTP/2, or not any more: say so if the other side can read it, and close.
+    flush()
+    close()
   }
 
   func channelReadComplete(context: ChannelHandlerContext) {
-    flush()
-    if !session.isAlive { context.close(promise: nil) }
-    context.fireChannelReadComplete()
+    flushSoon()
+    executor.endReading()
+    if !session.isAlive { close() }
   }
 
   func channelWritabilityChanged(context: ChannelHandlerContext) {
-    if context.channel.isWritable { flush() }
-    context.fireChannelWritabilityChanged()
+    if context.channel.isWritable { flushSoon() }
   }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) {
-    context.close(promise: nil)
+    close()
   }
 
   func channelInactive(context: ChannelHandlerContext) {
+    isOver = true
     self.context = nil
+    keepalive?.cancel()
+    keepalive = nil
     let open = streams
     streams = [:]
+    waitingForRoom = []
     for (_, stream) in open.sorted(by: { $0.key < $1.key }) { stream.end(lostError) }
     connectionEnded()
-    context.fireChannelInactive()
+    executor.endReading()
   }
-
-  var lostError: RPCError { .cancelled }
 
   // MARK: Events
 
-  private func handle(_ event: SessionEvent) {
+  private func handle(_ event: SessionEvent, _ received: UnsafeRawBufferPointer) {
     switch event {
     case .headers(let id, let fields, let endsStream):
       receivedHeaders(id, fields, endsStream: endsStream)
-    case .data(let id, let bytes):
-      session.creditConnection(bytes.count)
+    case .headersTooLong(let id):
+      receivedTooLongHeaders(id)
+    case .data(let id, let range):
+      session.creditConnection(range.count)
       // Bytes of a stream that was given up here are still on their way; their windows go with it.
-      streams[id]?.received(bytes)
+      streams[id]?.received(UnsafeRawBufferPointer(rebasing: received[range]))
     case .bodyEnded(let id):
       if let stream = streams[id] { receivedEnd(of: stream) }
     case .endSent(let id):
-      if let stream = streams[id] { endSent(stream) }
+      endSent(id)
     case .closed(let id, let errorCode):
       streams.removeValue(forKey: id)?.end(closedError(errorCode))
+      streamEnded()
     case .goAway(let lastStream, _):
       receivedGoAway(lastStream: lastStream)
+    case .settingsReceived:
+      hasSettings = true
     }
   }
 
   // MARK: Sending
 
-  /// Sends what there is at the end of this turn of the loop: what is written in one turn leaves in one system call.
+  /// Sends what there is at the end of this turn of the loop.
   func flushSoon() {
-    guard !isReading, !flushIsScheduled else { return }
-    flushIsScheduled = true
-    eventLoop.execute {
-      self.flushIsScheduled = false
-      self.flush()
-    }
+    guard !flushIsComing else { return }
+    flushIsComing = true
+    executor.flush(self)
   }
+
+  /// Has `stream` told when bytes have left.
+  func waitForRoom(_ stream: CallStream) { waitingForRoom.append(stream) }
 
   func flush() {
+    flushIsComing = false
     // Unwritable: the socket is full. The session keeps the rest, and its writers wait.
-    while let context, context.channel.isActive, context.channel.isWritable {
-      var buffer = context.channel.allocator.buffer(capacity: 0)
+    while let context, !isOver, context.channel.isActive, context.channel.isWritable {
+      var buffer: ByteBuffer?
       do {
-        try session.outgoingBytes(atLeast: Self.flushByteCount) { buffer.writeBytes($0) }
+        try session.outgoingBytes(limit: Self.flushByteCount) { buffer = context.channel.allocator.buffer(bytes: $0) }
       } catch {
-        context.close(promise: nil)
+        close()
         return
       }
-      let events = session.takeEvents()
-      if buffer.readableBytes > 0 { context.writeAndFlush(wrapOutboundOut(buffer), promise: nil) }
-      for event in events { handle(event) }
-      guard buffer.readableBytes > 0 else { break }
-      for stream in streams.values { stream.sent() }
+      var events = session.takeEvents()
+      for event in events { handle(event, UnsafeRawBufferPointer(start: nil, count: 0)) }
+      session.recycle(&events)
+      guard let buffer else { break }
+      context.writeAndFlush(wrapOutboundOut(buffer), promise: nil)
+      if !waitingForRoom.isEmpty { waitingForRoom = waitingForRoom.filter { !$0.sent() } }
     }
   }
 
-  typealias OutboundOut = ByteBuffer
+  // MARK: The end
 
+  /// Closes at once; the streams end when the channel has closed.
   func close() {
+    isOver = true
     context?.close(promise: nil)
+  }
+
+  /// Tells the peer that no stream above the last one is taken, and closes.
+  func sayGoodbye() {
+    session.goAway(ErrorCode.none)
+    flush()
+    close()
+  }
+
+  /// A peer whose machine has gone says nothing, not even that it has gone.
+  private func checkPeer() {
+    let quiet = NIODeadline.now() - lastReceived
+    guard quiet >= keepaliveInterval else { return }
+    if streams.isEmpty {
+      session.releaseSpareMemory()
+      return wasQuiet(for: quiet)
+    }
+    if pinged { return close() }
+    pinged = true
+    session.ping()
+    flush()
   }
 }

@@ -2,56 +2,79 @@ import HTTP2Session
 
 // gRPC over HTTP/2: what stands in header lists. Source: the gRPC project's PROTOCOL-HTTP2 document.
 
-extension [HeaderField] {
-  func first(_ name: String) -> String? { first { $0.name == name }?.value }
-
+extension HeaderList {
   /// What is neither HTTP/2's nor gRPC's own.
   func metadata() -> Metadata {
     var metadata = Metadata()
-    for field in self where !field.isReserved {
-      guard field.name.hasSuffix("-bin") else {
-        metadata.add(field.name, .text(field.value))
-        continue
-      }
+    forEach { name, value in
+      guard !isReserved(name) else { return }
+      let name = String(decoding: name, as: UTF8.self)
+      let value = String(decoding: value, as: UTF8.self)
+      guard name.hasSuffix("-bin") else { return metadata.add(name, .text(value)) }
       // Several values may have been joined by commas on the way.
-      for part in field.value.split(separator: ",") {
-        // What is no base64 is left out: a handler that needs it finds it missing.
-        if let bytes = Base64.decode(part) { metadata.add(field.name, .bytes(bytes)) }
+      for part in value.split(separator: ",", omittingEmptySubsequences: false) {
+        // What is no base64 is left out: whoever needs it finds it missing.
+        if let bytes = Base64.decode(part) { metadata.add(name, .bytes(bytes)) }
       }
     }
     return metadata
   }
 
+  /// Adds what HTTP/2 can carry: an entry with a name of ours, or with bytes that no header may hold, is left out, because
+  /// the peer would break the call off.
   mutating func append(_ metadata: Metadata) {
     for (name, value) in metadata.entries {
+      let isName = !name.isEmpty && name.utf8.allSatisfy(isNameByte)
+      guard isName, !name.utf8.withContiguousBytes(isReserved) else { continue }
       switch value {
-      case .text(let text): append(HeaderField(name, text))
-      case .bytes(let bytes): append(HeaderField(name, Base64.encode(bytes)))
+      case .text(let text):
+        guard !name.hasSuffix("-bin"), text.utf8.allSatisfy({ $0 >= 0x20 && $0 <= 0x7e }) else { continue }
+        append(name, text)
+      case .bytes(let bytes):
+        append(name.hasSuffix("-bin") ? name : name + "-bin", Base64.encode(bytes))
       }
     }
   }
 
   /// Trailers that end a call.
-  static func status(_ code: StatusCode, _ message: String, _ metadata: Metadata) -> [HeaderField] {
-    var fields = [HeaderField("grpc-status", String(code.rawValue))]
-    if !message.isEmpty { fields.append(HeaderField("grpc-message", PercentEncoding.encode(message))) }
+  static func status(_ code: StatusCode, _ message: String, _ metadata: Metadata) -> HeaderList {
+    var fields = HeaderList()
+    fields.append("grpc-status", String(code.rawValue))
+    if !message.isEmpty { fields.append("grpc-message", PercentEncoding.encode(message)) }
     fields.append(metadata)
     return fields
   }
 
   /// The status that trailers carry, or nil if they carry none.
-  func statusError() -> Result<Void, RPCError>? {
-    guard let text = first("grpc-status") else { return nil }
+  func status() -> Result<Void, RPCError>? {
+    guard let text = self["grpc-status"] else { return nil }
     let code = Int(text).flatMap(StatusCode.init(rawValue:)) ?? .unknown
     if code == .ok { return .success(()) }
-    let message = first("grpc-message").map(PercentEncoding.decode) ?? ""
+    let message = self["grpc-message"].map(PercentEncoding.decode) ?? ""
     return .failure(RPCError(code, message, metadata: metadata()))
   }
 }
 
-extension HeaderField {
-  fileprivate var isReserved: Bool {
-    name.hasPrefix(":") || name.hasPrefix("grpc-") || name == "content-type" || name == "te" || name == "user-agent"
+/// RFC 9113 §8.2.1 and what RFC 9110 calls a token, in lower case.
+private func isNameByte(_ byte: UInt8) -> Bool {
+  switch byte {
+  case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"): true
+  case UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: "."): true
+  default: false
+  }
+}
+
+/// Names of HTTP/2's and gRPC's own; the connection's are forbidden in HTTP/2 (RFC 9113 §8.2.2).
+private func isReserved(_ name: UnsafeRawBufferPointer) -> Bool {
+  name.starts(with: ":") || name.starts(with: "grpc-") || name.equals("content-type") || name.equals("te")
+    || name.equals("user-agent") || name.equals("connection") || name.equals("host") || name.equals("keep-alive")
+    || name.equals("proxy-connection") || name.equals("transfer-encoding") || name.equals("upgrade")
+    || name.equals("content-length")
+}
+
+extension String.UTF8View {
+  fileprivate func withContiguousBytes<Result>(_ body: (UnsafeRawBufferPointer) -> Result) -> Result {
+    withContiguousStorageIfAvailable { body(UnsafeRawBufferPointer($0)) } ?? Array(self).withUnsafeBytes(body)
   }
 }
 

@@ -1,5 +1,7 @@
 /// Cuts a body into gRPC's messages: a byte that says whether it is compressed, four bytes of length, the message.
 struct MessageFramer {
+  static let prefixByteCount = 5
+
   /// The largest message taken, in bytes.
   let maximumByteCount: Int
   private var buffer: [UInt8] = []
@@ -7,33 +9,40 @@ struct MessageFramer {
 
   init(maximumByteCount: Int) { self.maximumByteCount = maximumByteCount }
 
-  mutating func append(_ bytes: [UInt8]) {
+  mutating func append(_ bytes: UnsafeRawBufferPointer) {
     if first == buffer.count {
-      buffer = bytes
+      // A slice that a reader still holds keeps the old array.
+      buffer = Array(bytes)
       first = 0
-    } else {
-      if first > 0 {
-        buffer.removeFirst(first)
-        first = 0
-      }
-      buffer += bytes
+      return
     }
+    if first > 0 {
+      buffer.removeFirst(first)
+      first = 0
+    }
+    buffer.append(contentsOf: bytes)
   }
 
   /// The next whole message, or nil if more bytes are needed.
   mutating func next() throws(RPCError) -> ArraySlice<UInt8>? {
-    guard buffer.count - first >= 5 else { return nil }
+    guard buffer.count - first >= Self.prefixByteCount else { return nil }
     guard buffer[first] == 0 else {
-      throw RPCError(.unimplemented, "the message is compressed; this side offers no compression")
+      throw RPCError(.internalError, "a message is compressed, and no encoding was agreed on")
     }
-    let length = buffer[first + 1..<first + 5].reduce(0) { $0 << 8 | Int($1) }
+    let length = buffer.withUnsafeBytes {
+      Int(UInt32(bigEndian: $0.loadUnaligned(fromByteOffset: first + 1, as: UInt32.self)))
+    }
     guard length <= maximumByteCount else {
       throw RPCError(.resourceExhausted, "a message of \(length) bytes is above the limit of \(maximumByteCount)")
     }
-    guard buffer.count - first - 5 >= length else { return nil }
-    let message = buffer[first + 5..<first + 5 + length]
-    first += 5 + length
-    return message
+    let start = first + Self.prefixByteCount
+    guard buffer.count - start >= length else {
+      // Room for all of it at once; below the limit, and only when some of it has come.
+      if buffer.count > start { buffer.reserveCapacity(start + length) }
+      return nil
+    }
+    first = start + length
+    return buffer[start..<first]
   }
 
   /// True if bytes of an unfinished message are left.

@@ -1,164 +1,76 @@
-import Glibc
+import HTTP2Session
 import NIOCore
 import NIOPosix
 import ProtobufRuntime
-import Synchronization
 
-/// Calls to one server over one connection, made at the first call and again after it was lost.
+/// Calls to one server over one connection, made at the first call and again at the next one after it was lost.
 public final class RPCChannel: Sendable {
   public let endpoint: SocketEndpoint
-  private let limits: ChannelLimits
-  private let group: MultiThreadedEventLoopGroup
-  private let state = Mutex(State.idle)
-
-  private enum State {
-    case idle
-    /// Calls wait for the same attempt.
-    case connecting(Task<ClientConnection, any Error>)
-    case connected(ClientConnection)
-    case closed
-  }
+  private let core: ChannelCore
 
   public init(
     _ endpoint: SocketEndpoint, limits: ChannelLimits = ChannelLimits(),
     eventLoopGroup: MultiThreadedEventLoopGroup = .singleton
   ) {
     self.endpoint = endpoint
-    self.limits = limits
-    group = eventLoopGroup
+    core = ChannelCore(endpoint, limits: limits, eventLoop: eventLoopGroup.next())
+  }
+
+  deinit {
+    // Streams that somebody still reads may finish.
+    core.abandon()
   }
 
   /// One message out, one back.
+  ///
+  /// Throws `RPCError`: the server's, `.deadlineExceeded`, `.unavailable` when there is no connection or it was lost, or
+  /// `.cancelled` when the task was cancelled, which cancels the call.
   public func unary<Request, Response>(
     _ method: MethodDescriptor<Request, Response>, _ request: Request, options: CallOptions = CallOptions()
   ) async throws -> Response {
-    let stream = try await open(method.path, options, only: request)
-    guard let bytes = try await stream.nextMessage() else {
-      throw RPCError(.internalError, "\(method.path) ended well without an answer")
-    }
-    let response: Response = try decodeResponse(bytes)
-    guard try await stream.nextMessage() == nil else {
-      stream.cancel()
-      throw RPCError(.internalError, "\(method.path) gave more than one answer")
-    }
-    return response
+    try decodeResponse(try await stream(method.path, options, onlyMessage: request.framed()).complete())
   }
 
-  /// One message out, many back.
+  /// One message out, many back. Returns when the call is on its way.
   public func serverStreaming<Request, Response>(
     _ method: MethodDescriptor<Request, Response>, _ request: Request, options: CallOptions = CallOptions()
   ) async throws -> ResponseStream<Response> {
-    ResponseStream(lifetime: CallLifetime(try await open(method.path, options, only: request)))
+    let stream = stream(method.path, options, onlyMessage: request.framed())
+    try await stream.begin()
+    return ResponseStream(lifetime: CallLifetime(stream))
   }
 
-  /// Many messages both ways.
+  /// Many messages both ways. Returns when the call is on its way.
   public func bidirectional<Request, Response>(
     _ method: MethodDescriptor<Request, Response>, options: CallOptions = CallOptions()
   ) async throws -> BidirectionalCall<Request, Response> {
-    BidirectionalCall(lifetime: CallLifetime(try await open(method.path, options, only: Request?.none)))
+    let stream = stream(method.path, options, onlyMessage: nil)
+    try await stream.begin()
+    return BidirectionalCall(lifetime: CallLifetime(stream))
   }
 
-  /// Closes the connection; calls in flight end as cancelled, later ones fail.
-  public func close() async {
-    let before = state.withLock { state in
-      defer { state = .closed }
-      return state
-    }
-    switch before {
-    case .connecting(let attempt): attempt.cancel()
-    case .connected(let connection): connection.eventLoop.execute { connection.close() }
-    case .idle, .closed: break
-    }
+  /// Ends all calls as cancelled and closes the connection; later calls fail.
+  public func close() async { await core.close() }
+
+  private func stream(_ path: String, _ options: CallOptions, onlyMessage: [UInt8]?) -> ClientStream {
+    let stream = ClientStream(
+      headers: requestHeaders(path, options), onlyMessage: onlyMessage, channel: core)
+    stream.deadline = options.timeout.map { .after($0) }
+    return stream
   }
 
-  // MARK: The connection
-
-  private func open<Request: Message>(
-    _ path: String, _ options: CallOptions, only message: Request?
-  ) async throws -> CallStream {
-    let deadline = options.timeout.map { ContinuousClock.now + $0 }
-    try Task.checkCancellation()
-    let connection = try await connection()
-    return try await connection.open(path, options, deadline: deadline, only: message)
-  }
-
-  private func connection() async throws -> ClientConnection {
-    let attempt: Task<ClientConnection, any Error>? = try state.withLock { state in
-      switch state {
-      case .connected: return nil
-      case .connecting(let attempt): return attempt
-      case .closed: throw RPCError(.cancelled, "the channel to \(endpoint) is closed")
-      case .idle:
-        let attempt = Task { try await connect() }
-        state = .connecting(attempt)
-        return attempt
-      }
-    }
-    if let attempt { return try await attempt.value }
-    return try state.withLock { state in
-      guard case .connected(let connection) = state else {
-        throw RPCError(.unavailable, "the connection to \(endpoint) was lost")
-      }
-      return connection
-    }
-  }
-
-  private func connect() async throws -> ClientConnection {
-    do {
-      let connection = try await makeConnection()
-      let isWanted = state.withLock { state in
-        guard case .connecting = state else { return false }
-        state = .connected(connection)
-        return true
-      }
-      guard isWanted else {
-        connection.eventLoop.execute { connection.close() }
-        throw RPCError(.cancelled, "the channel to \(endpoint) is closed")
-      }
-      return connection
-    } catch {
-      state.withLock { if case .connecting = $0 { $0 = .idle } }
-      throw RPCError(.unavailable, "no connection to \(endpoint): \(reason(error))")
-    }
-  }
-
-  private func makeConnection() async throws -> ClientConnection {
-    let limits = limits
-    let endpoint = endpoint
-    let forget: @Sendable (ClientConnection) -> Void = { [weak self] ended in
-      self?.state.withLock { state in
-        if case .connected(let connection) = state, connection === ended { state = .idle }
-      }
-    }
-    let bootstrap = ClientBootstrap(group: group)
-      .connectTimeout(TimeAmount(limits.connectTimeout))
-      .channelOption(.tcpOption(.tcp_nodelay), value: 1)
-      .channelInitializer { channel in
-        channel.eventLoop.makeCompletedFuture {
-          let connection = try ClientConnection(
-            endpoint: endpoint, limits: limits, eventLoop: channel.eventLoop, onEnd: forget)
-          try channel.pipeline.syncOperations.addHandler(connection)
-        }
-      }
-    let channel =
-      switch endpoint {
-      case .tcp(let host, let port): try await bootstrap.connect(host: host, port: port).get()
-      case .unix(let path): try await bootstrap.connect(unixDomainSocketPath: path).get()
-      }
-    return try await channel.pipeline.handler(type: ClientConnection.self).get()
-  }
-
-  private func reason(_ error: any Error) -> String {
-    func words(_ code: CInt) -> String { "\(String(cString: strerror(code))) (errno \(code))" }
-    switch error {
-    case let error as IOError: return words(error.errnoCode)
-    case let error as NIOConnectionError:
-      if let dns = error.dnsAError ?? error.dnsAAAAError, error.connectionErrors.isEmpty { return "\(dns)" }
-      return error.connectionErrors.map { reason($0.error) }.joined(separator: "; ")
-    case ChannelError.connectTimeout: return "no answer within \(limits.connectTimeout)"
-    case let error as RPCError: return error.message
-    default: return "\(error)"
-    }
+  private func requestHeaders(_ path: String, _ options: CallOptions) -> HeaderList {
+    var fields = HeaderList()
+    fields.append(":method", "POST")
+    fields.append(":scheme", "http")
+    fields.append(":path", path)
+    fields.append(":authority", core.authority)
+    fields.append("te", "trailers")
+    fields.append("content-type", "application/grpc")
+    fields.append("user-agent", "iovmesh")
+    if let timeout = options.timeout { fields.append("grpc-timeout", TimeoutHeader.encode(max(.zero, timeout))) }
+    if !options.metadata.isEmpty { fields.append(options.metadata) }
+    return fields
   }
 }
 
@@ -172,9 +84,9 @@ private func decodeResponse<Response: Message>(_ bytes: ArraySlice<UInt8>) throw
 
 /// Ends a call that nobody holds any more.
 final class CallLifetime: Sendable {
-  let stream: CallStream
+  let stream: ClientStream
 
-  init(_ stream: CallStream) { self.stream = stream }
+  init(_ stream: ClientStream) { self.stream = stream }
 
   deinit { stream.cancel() }
 }

@@ -12,7 +12,7 @@ public final class RPCServer: Sendable {
 
   private struct State {
     var listeners: [any Channel] = []
-    var connections: [ObjectIdentifier: any Channel] = [:]
+    var connections: [ObjectIdentifier: (channel: any Channel, connection: ServerConnection)] = [:]
     var unixPaths: [String] = []
     var isStopped = false
   }
@@ -55,15 +55,17 @@ public final class RPCServer: Sendable {
     _ = try await accept(channel, .unix(path: "/"))
   }
 
-  /// Runs until the task is cancelled; then ends all calls and closes.
+  /// Runs until the task is cancelled; then takes no more connections, ends all calls with UNAVAILABLE and closes.
   public func run() async throws {
     while !Task.isCancelled { try? await Task.sleep(for: .seconds(86_400)) }
-    let (channels, paths) = state.withLock { state in
+    let (listeners, connections, paths) = state.withLock { state in
       state.isStopped = true
-      return (state.listeners + state.connections.values, state.unixPaths)
+      return (state.listeners, Array(state.connections.values), state.unixPaths)
     }
-    for channel in channels { try? await channel.close().get() }
+    for listener in listeners { try? await listener.close().get() }
     for path in paths { unlink(path) }
+    for (channel, connection) in connections { channel.eventLoop.execute { connection.stop() } }
+    for (channel, _) in connections { try? await channel.closeFuture.get() }
   }
 
   private func bootstrap() -> ServerBootstrap {
@@ -87,16 +89,16 @@ public final class RPCServer: Sendable {
   }
 
   private func admit(_ channel: any Channel) throws {
+    let connection = try ServerConnection(
+      router: router, limits: limits, peer: PeerAddress(of: channel), eventLoop: channel.eventLoop)
     let identifier = ObjectIdentifier(channel)
     let isAdmitted = state.withLock { state in
       guard state.connections.count < limits.maximumConnections, !state.isStopped else { return false }
-      state.connections[identifier] = channel
+      state.connections[identifier] = (channel, connection)
       return true
     }
     guard isAdmitted else { throw RPCError(.resourceExhausted, "too many connections") }
     channel.closeFuture.whenComplete { _ in self.state.withLock { $0.connections[identifier] = nil } }
-    let connection = try ServerConnection(
-      router: router, limits: limits, peer: PeerAddress(of: channel), eventLoop: channel.eventLoop)
     try channel.pipeline.syncOperations.addHandler(connection)
   }
 
@@ -105,7 +107,7 @@ public final class RPCServer: Sendable {
     var status = stat()
     guard lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFSOCK else { return }
     let address = try SocketAddress(unixDomainSocketPath: path)
-    let probe = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+    let probe = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue), 0)
     guard probe >= 0 else { return }
     defer { Glibc.close(probe) }
     let result = address.withSockAddr { connect(probe, $0, socklen_t($1)) }

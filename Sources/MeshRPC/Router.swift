@@ -1,3 +1,4 @@
+import HTTP2Session
 import ProtobufRuntime
 
 /// A service that a server offers: it puts its methods into the router.
@@ -6,15 +7,21 @@ public protocol RPCService: Sendable {
 }
 
 /// Finds the handler of a call by its path.
+///
+/// Handlers run on the event loop of their connection until they wait for something else, so they must not block. What a
+/// handler throws is the call's status: an `RPCError` as it is, anything else as UNKNOWN. When the caller goes away or the
+/// deadline passes, the handler's task is cancelled.
 public struct Router: Sendable {
   struct Route: Sendable {
+    let path: String
     /// The handler begins when the whole request is here; else at its headers.
     let takesWholeRequest: Bool
-    let run: @Sendable (CallStream, ServerCall) async throws -> Void
+    let start: @Sendable (ServerStream) -> Void
   }
 
-  private(set) var routes: [String: Route] = [:]
-  private(set) var services: Set<String> = []
+  /// By the hash of the path; callers cannot add to it, so that collisions are no danger.
+  private var routes: [UInt64: [Route]] = [:]
+  private var services: Set<String> = []
 
   public init() {}
 
@@ -23,9 +30,11 @@ public struct Router: Sendable {
     _ method: MethodDescriptor<Request, Response>,
     _ handler: @escaping @Sendable (Request, ServerCall) async throws -> Response
   ) {
-    add(method, takesWholeRequest: true) { stream, call in
-      let response = try await handler(try decodeRequest(try stream.takeOnlyMessage()), call)
-      try await stream.write(response)
+    add(method, takesWholeRequest: true) { stream in
+      stream.run { stream in
+        let request: Request = try decodeRequest(try stream.takeOnlyMessage())
+        try stream.send(try await handler(request, ServerCall(stream)))
+      }
     }
   }
 
@@ -34,8 +43,11 @@ public struct Router: Sendable {
     _ method: MethodDescriptor<Request, Response>,
     _ handler: @escaping @Sendable (Request, ResponseWriter<Response>, ServerCall) async throws -> Void
   ) {
-    add(method, takesWholeRequest: true) { stream, call in
-      try await handler(try decodeRequest(try stream.takeOnlyMessage()), ResponseWriter(stream: stream), call)
+    add(method, takesWholeRequest: true) { stream in
+      stream.run { stream in
+        let request: Request = try decodeRequest(try stream.takeOnlyMessage())
+        try await handler(request, ResponseWriter(stream: stream), ServerCall(stream))
+      }
     }
   }
 
@@ -44,8 +56,10 @@ public struct Router: Sendable {
     _ method: MethodDescriptor<Request, Response>,
     _ handler: @escaping @Sendable (RequestStream<Request>, ServerCall) async throws -> Response
   ) {
-    add(method, takesWholeRequest: false) { stream, call in
-      try await stream.write(try await handler(RequestStream(stream: stream), call))
+    add(method, takesWholeRequest: false) { stream in
+      stream.run { stream in
+        try stream.send(try await handler(RequestStream(stream: stream), ServerCall(stream)))
+      }
     }
   }
 
@@ -54,18 +68,40 @@ public struct Router: Sendable {
     _ method: MethodDescriptor<Request, Response>,
     _ handler: @escaping @Sendable (RequestStream<Request>, ResponseWriter<Response>, ServerCall) async throws -> Void
   ) {
-    add(method, takesWholeRequest: false) { stream, call in
-      try await handler(RequestStream(stream: stream), ResponseWriter(stream: stream), call)
+    add(method, takesWholeRequest: false) { stream in
+      stream.run { stream in
+        try await handler(RequestStream(stream: stream), ResponseWriter(stream: stream), ServerCall(stream))
+      }
     }
   }
 
   private mutating func add<Request, Response>(
     _ method: MethodDescriptor<Request, Response>, takesWholeRequest: Bool,
-    _ run: @escaping @Sendable (CallStream, ServerCall) async throws -> Void
+    _ start: @escaping @Sendable (ServerStream) -> Void
   ) {
-    precondition(routes[method.path] == nil, "\(method.path) is registered twice")
-    routes[method.path] = Route(takesWholeRequest: takesWholeRequest, run: run)
+    let hash = method.path.utf8.withContiguousStorageIfAvailable { Self.hash(UnsafeRawBufferPointer($0)) } ?? 0
+    let route = Route(path: method.path, takesWholeRequest: takesWholeRequest, start: start)
+    precondition(!routes[hash, default: []].contains { $0.path == route.path }, "\(route.path) is registered twice")
+    routes[hash, default: []].append(route)
     services.insert(method.service)
+  }
+
+  // MARK: Finding
+
+  /// FNV-1a.
+  static func hash(_ path: UnsafeRawBufferPointer) -> UInt64 {
+    path.reduce(0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
+  }
+
+  /// - Parameter hash: of the path that stands in `fields`.
+  func route(_ hash: UInt64, _ fields: HeaderList) -> Route? {
+    guard let candidates = routes[hash] else { return nil }
+    var found: Route?
+    fields.forEach { name, value in
+      guard found == nil, name.equals(":path") else { return }
+      found = candidates.first { value.elementsEqual($0.path.utf8) }
+    }
+    return found
   }
 
   /// Why there is no route for a path.
@@ -95,12 +131,12 @@ func decode<Value: Message>(_ bytes: ArraySlice<UInt8>) throws(MessageDecodingEr
 /// The messages of a request, as they come. Ends when the caller has sent its last; throws `RPCError` if the call ends
 /// before.
 public struct RequestStream<Element: Message>: AsyncSequence, Sendable {
-  let stream: CallStream
+  let stream: ServerStream
 
   public func makeAsyncIterator() -> Iterator { Iterator(stream: stream) }
 
   public struct Iterator: AsyncIteratorProtocol {
-    let stream: CallStream
+    let stream: ServerStream
 
     public mutating func next() async throws -> Element? {
       guard let bytes = try await stream.nextMessage() else { return nil }
@@ -111,7 +147,7 @@ public struct RequestStream<Element: Message>: AsyncSequence, Sendable {
 
 /// Sends the messages of a response.
 public struct ResponseWriter<Element: Message>: Sendable {
-  let stream: CallStream
+  let stream: ServerStream
 
   /// Sends one; waits while the caller does not keep up. Throws `RPCError` when the call is over.
   public func write(_ message: Element) async throws {

@@ -1,19 +1,24 @@
 import HTTP2Session
+import NIOCore
 
 /// What a handler knows of its call.
 public struct ServerCall: Sendable {
+  let stream: ServerStream
+
   /// `/package.Service/Method`.
-  public let path: String
-  public let metadata: Metadata
+  public var path: String { stream.path }
+  public var metadata: Metadata { stream.headers.metadata() }
   /// When the caller stops waiting; the handler's task is cancelled then. nil: no limit.
   public let deadline: ContinuousClock.Instant?
-  public let peer: PeerAddress
-  let stream: CallStream
+  public var peer: PeerAddress { stream.peer }
 
-  /// Metadata to go with the status.
-  public func setTrailingMetadata(_ metadata: Metadata) {
-    stream.onLoop { stream.trailingMetadata = metadata }
+  init(_ stream: ServerStream) {
+    self.stream = stream
+    deadline = stream.deadline.map { .now + .nanoseconds(($0 - .now()).nanoseconds) }
   }
+
+  /// Metadata to go with the status, also when the handler throws. Replaces what was set before.
+  public func setTrailingMetadata(_ metadata: Metadata) { stream.setTrailingMetadata(metadata) }
 }
 
 /// Who is at the other end of a connection.

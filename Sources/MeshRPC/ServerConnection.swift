@@ -6,155 +6,153 @@ import NIOCore
 final class ServerConnection: HTTP2Connection, @unchecked Sendable {
   private let router: Router
   private let limits: ServerLimits
-  private let executor: EventLoopExecutor
   private let peer: PeerAddress
-  private var routes: [StreamID: (route: Router.Route, call: ServerCall)] = [:]
   private var handshake: Scheduled<Void>?
+  private var deadlines = DeadlineTimer()
 
   init(router: Router, limits: ServerLimits, peer: PeerAddress, eventLoop: any EventLoop) throws {
     self.router = router
     self.limits = limits
     self.peer = peer
-    executor = EventLoopExecutor(eventLoop)
     var settings = SessionSettings()
     settings.maximumConcurrentStreams = limits.maximumConcurrentCalls
     settings.maximumHeaderListByteCount = limits.maximumHeaderListByteCount
     try super.init(
       role: .server, settings: settings, sendBufferByteCount: limits.sendBufferByteCount,
-      maximumMessageByteCount: limits.maximumMessageByteCount, eventLoop: eventLoop)
+      keepaliveInterval: limits.keepaliveInterval, eventLoop: eventLoop)
   }
 
   override func handlerAdded(context: ChannelHandlerContext) {
     super.handlerAdded(context: context)
-    // Whoever connects and says nothing does not keep a connection.
+    // Whoever connects and does not speak HTTP/2 does not keep a connection.
     handshake = eventLoop.scheduleTask(in: TimeAmount(limits.handshakeTimeout)) { [weak self] in
-      guard let self, !self.hasReceived else { return }
+      guard let self, !self.hasSettings else { return }
       self.close()
     }
+  }
+
+  override func wasQuiet(for time: TimeAmount) {
+    if time >= TimeAmount(limits.idleTimeout) { sayGoodbye() }
   }
 
   override func connectionEnded() {
     handshake?.cancel()
     handshake = nil
-    routes = [:]
+    deadlines.cancel()
+  }
+
+  /// Ends all calls, and the connection.
+  func stop() {
+    for (_, stream) in streams.sorted(by: { $0.key < $1.key }) {
+      fail(stream, RPCError(.unavailable, "the server is stopping"))
+    }
+    sayGoodbye()
   }
 
   // MARK: A call's beginning
 
-  override func receivedHeaders(_ id: StreamID, _ fields: [HeaderField], endsStream: Bool) {
+  override func receivedHeaders(_ id: StreamID, _ fields: HeaderList, endsStream: Bool) {
     // A second list is trailers, which gRPC's clients do not send; only their end counts.
     if let stream = streams[id] {
       if endsStream { receivedEnd(of: stream) }
       return
     }
-    guard fields.first(":method") == "POST", isGRPC(fields.first("content-type")) else {
-      // RFC 9110: 415 for what is no gRPC at all; a browser or a probe understands it.
-      try? session.submitWholeResponse(id, [HeaderField(":status", "415")])
+    let request = RequestHeaders(fields)
+    guard request.isGRPC else {
+      // 415 (RFC 9110 §15.5.16) for what is no gRPC at all: a browser or a probe understands it.
+      try? session.submitWholeResponse(id, HeaderList([(":status", "415")]))
       return
     }
-    let path = fields.first(":path") ?? ""
-    let stream = CallStream(id: id, connection: self, maximumMessageByteCount: maximumMessageByteCount)
+    let route = router.route(request.pathHash, fields)
+    let stream = ServerStream(
+      headers: fields, path: route?.path ?? fields[":path"] ?? "", peer: peer,
+      maximumMessageByteCount: limits.maximumMessageByteCount, server: self)
+    stream.open(id, on: self)
     streams[id] = stream
-    guard let route = router.routes[path] else { return finish(stream, router.unimplemented(path)) }
-
-    var deadline: ContinuousClock.Instant?
-    if let text = fields.first("grpc-timeout") {
+    if let encoding = request.unknownEncoding {
+      return fail(stream, RPCError(.unimplemented, "the messages' encoding '\(encoding)' is not known here"))
+    }
+    guard let route else { return fail(stream, router.unimplemented(stream.path)) }
+    if let text = request.timeout {
       guard let timeout = TimeoutHeader.decode(text) else {
-        return finish(stream, RPCError(.invalidArgument, "grpc-timeout '\(text)' is no timeout"))
+        return fail(stream, RPCError(.invalidArgument, "grpc-timeout '\(text)' is no timeout"))
       }
-      deadline = .now + timeout
-      stream.deadline = eventLoop.scheduleTask(in: TimeAmount(timeout)) { [unowned self, weak stream] in
-        if let stream { self.fail(stream, .deadlineExceeded) }
-      }
+      stream.deadline = .after(timeout)
+      armDeadline(stream.deadline)
     }
-    let call = ServerCall(path: path, metadata: fields.metadata(), deadline: deadline, peer: peer, stream: stream)
-    if route.takesWholeRequest {
-      routes[id] = (route, call)
-    } else {
-      run(route, stream, call)
-    }
+    stream.start(route)
     if endsStream { receivedEnd(of: stream) }
   }
 
-  private func isGRPC(_ contentType: String?) -> Bool {
-    guard let contentType, contentType.hasPrefix("application/grpc") else { return false }
-    let rest = contentType.dropFirst("application/grpc".count)
-    return rest.isEmpty || rest.hasPrefix("+proto") || rest.hasPrefix(";")
+  override func receivedTooLongHeaders(_ id: StreamID) {
+    guard streams[id] == nil else { return session.reset(id, ErrorCode.enhanceYourCalm) }
+    let stream = ServerStream(
+      headers: HeaderList(), path: "", peer: peer, maximumMessageByteCount: 0, server: self)
+    stream.open(id, on: self)
+    streams[id] = stream
+    fail(
+      stream,
+      RPCError(.resourceExhausted, "the call's headers are above \(limits.maximumHeaderListByteCount) bytes"))
   }
 
   override func receivedEnd(of stream: CallStream) {
-    stream.hasWholeRequest = true
-    stream.endIncoming(.success(()))
-    if let (route, call) = routes.removeValue(forKey: stream.id) { run(route, stream, call) }
-  }
-
-  private func run(_ route: Router.Route, _ stream: CallStream, _ call: ServerCall) {
-    stream.task = Task(executorPreference: executor) { [self] in
-      let end: Result<Void, any Error>
-      do {
-        end = .success(try await route.run(stream, call))
-      } catch {
-        end = .failure(error)
-      }
-      stream.onLoop {
-        switch end {
-        case .success: self.finish(stream, nil)
-        case .failure(let error): self.finish(stream, RPCError(wrapping: error))
-        }
-      }
-    }
+    (stream as? ServerStream)?.requestIsWhole()
   }
 
   // MARK: A call's end
 
-  /// Sends the status; what the handler still does with the stream after that fails.
-  private func finish(_ stream: CallStream, _ error: RPCError?) {
-    guard stream.closeOutgoing() else { return }
-    stream.deadline?.cancel()
-    stream.deadline = nil
-    routes[stream.id] = nil
-    var metadata = stream.trailingMetadata
-    for (name, value) in error?.metadata.entries ?? [] { metadata.add(name, value) }
-    let trailers = [HeaderField].status(error?.code ?? .ok, error?.message ?? "", metadata)
-    if stream.headersAreSent {
-      session.finish(stream.id, trailers: trailers)
-    } else {
-      // A stream that the peer has reset meanwhile needs no answer.
-      try? session.submitWholeResponse(stream.id, Self.responseHeaders + trailers)
-    }
-    flushSoon()
-  }
-
-  private static let responseHeaders = [HeaderField(":status", "200"), HeaderField("content-type", "application/grpc")]
-
-  override func sendHeaders(of stream: CallStream) {
-    guard !stream.headersAreSent else { return }
-    stream.headersAreSent = true
-    try? session.submitResponse(stream.id, Self.responseHeaders)
-  }
-
-  override func endSent(_ stream: CallStream) {
+  override func endSent(_ id: StreamID) {
     // The answer is out; a caller that is still sending is told to stop (RFC 9113 §8.1).
-    guard !stream.hasWholeRequest else { return }
-    session.reset(stream.id, ErrorCode.none)
-    flushSoon()
+    if let stream = streams[id] as? ServerStream, stream.hasWholeRequest { return }
+    session.reset(id, ErrorCode.none)
   }
 
   override func fail(_ stream: CallStream, _ error: RPCError) {
-    finish(stream, error)
+    (stream as? ServerStream)?.finish(error)
     stream.end(error)
   }
 
-  override func cancel(_ stream: CallStream) {
-    // The handler's own task was cancelled: by the stream's end, which says all, or by a parent that stops the server.
-    fail(stream, .cancelled)
+  override func closedError(_ errorCode: UInt32) -> RPCError { RPCError(.cancelled, "the caller gave the call up") }
+
+  override var lostError: RPCError { RPCError(.cancelled, "the connection of \(peer) was lost") }
+
+  private func armDeadline(_ deadline: NIODeadline?) {
+    guard let deadline else { return }
+    deadlines.arm(for: deadline, on: eventLoop) { [weak self] in self?.endLateCalls() }
+  }
+
+  private func endLateCalls() {
+    deadlines.fired()
+    armDeadline(streams.values.endLate { fail($0, .deadlineExceeded) })
   }
 }
 
-extension TimeAmount {
-  init(_ duration: Duration) {
-    let (seconds, attoseconds) = duration.components
-    let (nanoseconds, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
-    self = overflow ? .hours(24 * 365) : .nanoseconds(nanoseconds &+ attoseconds / 1_000_000_000)
+/// What the server must know of a request's headers before it can start the call; found in one pass.
+private struct RequestHeaders {
+  private var isPost = false
+  private var hasContentType = false
+  private(set) var pathHash: UInt64 = 0
+  private(set) var timeout: String?
+  private(set) var unknownEncoding: String?
+
+  var isGRPC: Bool { isPost && hasContentType }
+
+  init(_ fields: HeaderList) {
+    fields.forEach { name, value in
+      switch name.count {
+      case 5 where name.equals(":path"): pathHash = Router.hash(value)
+      case 7 where name.equals(":method"): isPost = value.equals("POST")
+      case 12 where name.equals("content-type"): hasContentType = Self.isGRPC(value)
+      case 12 where name.equals("grpc-timeout"): timeout = String(decoding: value, as: UTF8.self)
+      case 13 where name.equals("grpc-encoding") && !value.equals("identity"):
+        unknownEncoding = String(decoding: value, as: UTF8.self)
+      default: break
+      }
+    }
+  }
+
+  private static func isGRPC(_ contentType: UnsafeRawBufferPointer) -> Bool {
+    contentType.equals("application/grpc") || contentType.starts(with: "application/grpc+proto")
+      || contentType.starts(with: "application/grpc;")
   }
 }

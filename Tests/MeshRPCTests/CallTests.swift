@@ -1,149 +1,177 @@
-import Services
+import Glibc
+import MeshRPC
+import Messages
+import Synchronization
 import Testing
 
-/// A service whose answers say what arrived.
-struct EchoClaims: ClaimsService {
-  func createClaim(_ request: CreateClaimRequest, call: ServerCall) async throws -> Claim {
-    switch request.name {
-    case "refused": throw RPCError(.invalidArgument, "nein, danke: ä %")
-    case "slow": try await Task.sleep(for: .seconds(60))
-    default: break
-    }
-    return Claim {
-      $0.name = request.name
-      $0.uid = call.metadata["x-test"] ?? ""
+@Suite struct CallTests {
+  @Test func aUnaryCallAnswersWithTheHandlersResponse() async throws {
+    try await withServer(TestService { _ in }) { channel in
+      try await channel.expectEcho("hello")
     }
   }
 
-  func getClaim(_ request: GetClaimRequest, call: ServerCall) async throws -> Claim {
-    Claim { $0.name = String(repeating: "x", count: Int(request.name) ?? 0) }
-  }
-
-  func listClaims(_ request: ListClaimsRequest, call: ServerCall) async throws -> ListClaimsResponse { .init() }
-  func deleteClaim(_ request: DeleteClaimRequest, call: ServerCall) async throws -> Claim { .init() }
-  func updateClaimRates(_ request: UpdateClaimRatesRequest, call: ServerCall) async throws -> Claim { .init() }
-
-  func watchClaims(
-    _ request: WatchClaimsRequest, responses: ResponseWriter<ClaimEvent>, call: ServerCall
-  ) async throws {
-    for revision in 0..<UInt64(request.name).orZero {
-      try await responses.write(ClaimEvent { $0.revision = revision })
-    }
-  }
-}
-
-extension Optional where Wrapped == UInt64 {
-  var orZero: UInt64 { self ?? 0 }
-}
-
-struct EchoSessions: AgentSessionsService {
-  func connect(
-    _ requests: RequestStream<AgentMessage>, responses: ResponseWriter<CoordinatorMessage>, call: ServerCall
-  ) async throws {
-    for try await message in requests {
-      guard case .heartbeat(let heartbeat)? = message.kind else { continue }
-      let answer = HeartbeatAcknowledgement { $0.sequence = heartbeat.sequence }
-      try await responses.write(CoordinatorMessage { $0.kind = .heartbeat(answer) })
-    }
-  }
-}
-
-/// Runs `body` with a channel to a server of its own.
-func withServer(_ body: (RPCChannel) async throws -> Void) async throws {
-  let server = RPCServer(services: [EchoClaims(), EchoSessions()])
-  let endpoint = try await server.bind(.tcp(host: "127.0.0.1", port: 0))
-  let running = Task { try await server.run() }
-  let channel = RPCChannel(endpoint)
-  do {
-    try await body(channel)
-  } catch {
-    Issue.record(error)
-  }
-  await channel.close()
-  running.cancel()
-  try await running.value
-}
-
-@Test func aCallIsAnsweredWithItsMetadataSeen() async throws {
-  try await withServer { channel in
-    let claim = try await ClaimsClient(channel).createClaim(
-      CreateClaimRequest { $0.name = "a" }, options: CallOptions(metadata: ["x-test": "seen"]))
-    #expect(claim.name == "a")
-    #expect(claim.uid == "seen")
-  }
-}
-
-@Test func aRefusalArrivesWithCodeAndMessage() async throws {
-  try await withServer { channel in
-    await #expect(throws: RPCError(.invalidArgument, "nein, danke: ä %")) {
-      try await ClaimsClient(channel).createClaim(CreateClaimRequest { $0.name = "refused" })
-    }
-  }
-}
-
-@Test func aDeadlineEndsACall() async throws {
-  try await withServer { channel in
-    await #expect(throws: RPCError.self) {
-      try await ClaimsClient(channel).createClaim(
-        CreateClaimRequest { $0.name = "slow" }, options: CallOptions(timeout: .milliseconds(50)))
-    }
-  }
-}
-
-@Test func aLargeMessagePassesAndOneBeyondTheLimitIsRefused() async throws {
-  try await withServer { channel in
-    let client = ClaimsClient(channel)
-    #expect(try await client.getClaim(GetClaimRequest { $0.name = "3000000" }).name.utf8.count == 3_000_000)
-    do {
-      _ = try await client.getClaim(GetClaimRequest { $0.name = "5000000" })
-      Issue.record("5 MB passed a limit of 4 MiB")
-    } catch let error as RPCError {
-      #expect(error.code == .resourceExhausted)
-    }
-    #expect(try await client.getClaim(GetClaimRequest { $0.name = "1" }).name == "x")
-  }
-}
-
-@Test func manyMessagesArriveInOrder() async throws {
-  try await withServer { channel in
-    var next: UInt64 = 0
-    for try await event in try await ClaimsClient(channel).watchClaims(WatchClaimsRequest { $0.name = "20000" }) {
-      guard event.revision == next else { break }
-      next += 1
-    }
-    #expect(next == 20_000)
-  }
-}
-
-@Test func messagesPassBothWaysAtATime() async throws {
-  try await withServer { channel in
-    let call = try await AgentSessionsClient(channel).connect()
-    var iterator = call.responses.makeAsyncIterator()
-    for sequence in 0..<1000 as Range<UInt64> {
-      try await call.write(AgentMessage { $0.kind = .heartbeat(Heartbeat { $0.sequence = sequence }) })
-      guard case .heartbeat(let answer)? = try await iterator.next()?.kind else {
-        Issue.record("no answer")
-        return
+  @Test func oneConnectionCarriesManyCallsAtOnce() async throws {
+    try await withServer(TestService { _ in }) { channel in
+      try await withThrowingTaskGroup(of: Bool.self) { group in
+        for number in 0..<500 {
+          group.addTask { try await channel.unary(echo, Text("\(number)")) == Text("\(number)") }
+        }
+        for try await isEcho in group { #expect(isEcho) }
       }
-      #expect(answer.sequence == sequence)
     }
-    call.finishWriting()
-    #expect(try await iterator.next() == nil)
   }
-}
 
-@Test func aCancelledTaskCancelsItsCall() async throws {
-  try await withServer { channel in
-    let task = Task { try await ClaimsClient(channel).createClaim(CreateClaimRequest { $0.name = "slow" }) }
-    try await Task.sleep(for: .milliseconds(20))
-    task.cancel()
-    await #expect(throws: (any Error).self) { try await task.value }
+  @Test func moreCallsThanTheServerAllowsWaitForTheirTurn() async throws {
+    var limits = ServerLimits()
+    limits.maximumConcurrentCalls = 4
+    try await withServer(TestService { _ in }, limits: limits) { channel in
+      // The first answer brings the server's settings; before it, a client may take the server for unlimited.
+      _ = try await channel.unary(echo, Text(""))
+      try await withThrowingTaskGroup(of: Void.self) { group in
+        for number in 0..<100 {
+          group.addTask { try await channel.expectEcho("\(number)") }
+        }
+        try await group.waitForAll()
+      }
+    }
   }
-}
 
-@Test func aConnectionThatCannotBeMadeSaysWhy() async throws {
-  let channel = RPCChannel(.tcp(host: "127.0.0.1", port: 1))
-  await #expect(throws: RPCError(.unavailable, "no connection to 127.0.0.1:1: Connection refused (errno 111)")) {
-    try await ClaimsClient(channel).listClaims(ListClaimsRequest())
+  @Test(arguments: [0, 1, 16_379, 16_380, 65_535, 1 << 20, (4 << 20) - 16])
+  func aMessageOfAnySizeBelowTheLimitPasses(byteCount: Int) async throws {
+    try await withServer(TestService { _ in }) { channel in
+      try await channel.expectEcho(String(repeating: "x", count: byteCount))
+    }
+  }
+
+  @Test func aServerStreamEndsAfterItsLastMessage() async throws {
+    let count = TextMethod(service: "test.Streams", method: "Count")
+    let service = TestService { router in
+      router.serverStreaming(count) { request, responses, _ in
+        for number in 0..<(Int(request.name) ?? 0) { try await responses.write(Text("\(number)")) }
+      }
+    }
+    try await withServer(service) { channel in
+      for length in [0, 1, 1000] {
+        var received: [String] = []
+        for try await response in try await channel.serverStreaming(count, Text("\(length)")) {
+          received.append(response.name)
+        }
+        #expect(received == (0..<length).map(String.init))
+      }
+    }
+  }
+
+  @Test func aServerStreamMayEndInAnErrorAfterItsMessages() async throws {
+    let count = TextMethod(service: "test.Streams", method: "Fail")
+    let service = TestService { router in
+      router.serverStreaming(count) { _, responses, _ in
+        try await responses.write(Text("one"))
+        throw RPCError(.outOfRange, "no two")
+      }
+    }
+    try await withServer(service) { channel in
+      var iterator = try await channel.serverStreaming(count, Text()).makeAsyncIterator()
+      #expect(try await iterator.next() == Text("one"))
+      let error = await rpcError { _ = try await iterator.next() }
+      #expect(error == RPCError(.outOfRange, "no two"))
+    }
+  }
+
+  @Test func aClientStreamGetsOneAnswerToAllItsMessages() async throws {
+    let sum = TextMethod(service: "test.Streams", method: "Sum")
+    let service = TestService { router in
+      router.clientStreaming(sum) { requests, _ in
+        var total = 0
+        for try await request in requests { total += Int(request.name) ?? 0 }
+        return Text("\(total)")
+      }
+    }
+    try await withServer(service) { channel in
+      let call: BidirectionalCall<Text, Text> = try await channel.bidirectional(sum)
+      for number in 1...100 { try await call.write(Text("\(number)")) }
+      call.finishWriting()
+      var iterator = call.responses.makeAsyncIterator()
+      #expect(try await iterator.next() == Text("5050"))
+      #expect(try await iterator.next() == nil)
+    }
+  }
+
+  @Test func bothSidesOfABidirectionalCallTakeTurns() async throws {
+    let chat = TextMethod(service: "test.Streams", method: "Chat")
+    let service = TestService { router in
+      router.bidirectional(chat) { requests, responses, _ in
+        for try await request in requests { try await responses.write(Text("re: " + request.name)) }
+      }
+    }
+    try await withServer(service) { channel in
+      let call = try await channel.bidirectional(chat)
+      var iterator = call.responses.makeAsyncIterator()
+      for number in 0..<100 {
+        try await call.write(Text("\(number)"))
+        #expect(try await iterator.next() == Text("re: \(number)"))
+      }
+      call.finishWriting()
+      #expect(try await iterator.next() == nil)
+    }
+  }
+
+  @Test func aHandlerMayAnswerAndEndWhileTheCallerStillWrites() async throws {
+    let refuse = TextMethod(service: "test.Streams", method: "Refuse")
+    let service = TestService { router in
+      router.bidirectional(refuse) { _, _, _ in throw RPCError(.permissionDenied, "not you") }
+    }
+    try await withServer(service) { channel in
+      let call = try await channel.bidirectional(refuse)
+      let error = await rpcError {
+        while true { try await call.write(Text(String(repeating: "x", count: 10_000))) }
+      }
+      #expect(error == RPCError(.permissionDenied, "not you"))
+    }
+  }
+
+  @Test func callsToOneServiceReachItOverAUnixSocketToo() async throws {
+    let path = "/tmp/mesh-\(UInt64.random(in: 0 ... .max)).sock"
+    let whoami = TextMethod(service: "test.Peer", method: "WhoAmI")
+    let server = RPCServer(services: [
+      TestService { router in
+        router.unary(whoami) { _, call in
+          guard let credentials = call.peer.unixCredentials else { return Text("unknown") }
+          return Text("\(credentials.processID) \(credentials.userID) \(credentials.groupID)")
+        }
+      }
+    ])
+    let endpoint = try await server.bind(.unix(path: path))
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      group.addTask { try await server.run() }
+      let channel = RPCChannel(endpoint)
+      let response = try await channel.unary(whoami, Text())
+      #expect(response.name == "\(getpid()) \(getuid()) \(getgid())")
+      await channel.close()
+      group.cancelAll()
+    }
+    #expect(access(path, F_OK) != 0, "the server removes its socket")
+  }
+
+  @Test func anInheritedListeningSocketIsServed() async throws {
+    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
+    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+    withUnsafeMutableBytes(of: &address) { bytes in
+      guard let address = bytes.baseAddress?.assumingMemoryBound(to: sockaddr.self) else { return }
+      #expect(Glibc.bind(descriptor, address, length) == 0)
+      #expect(getsockname(descriptor, address, &length) == 0)
+    }
+    #expect(listen(descriptor, 16) == 0)
+    let server = RPCServer(services: [echoService])
+    try await server.serve(listeningSocket: descriptor)
+    let channel = RPCChannel(.tcp(host: "127.0.0.1", port: Int(address.sin_port.bigEndian)))
+    try await channel.expectEcho("hello")
+    await channel.close()
+    let running = Task { try await server.run() }
+    running.cancel()
+    try await running.value
   }
 }

@@ -1,0 +1,101 @@
+import HTTP2Session
+import NIOCore
+import ProtobufRuntime
+import Synchronization
+
+/// A call as its server sees it.
+final class ServerStream: CallStream, @unchecked Sendable {
+  let headers: HeaderList
+  let path: String
+  let peer: PeerAddress
+  private unowned let server: ServerConnection
+  private let trailingMetadata = Mutex(Metadata())
+
+  /// The caller has said all it will.
+  var hasWholeRequest = false
+  private var headersAreSent = false
+  private var start: (@Sendable (ServerStream) -> Void)?
+  private var task: Task<Void, Never>?
+
+  init(
+    headers: HeaderList, path: String, peer: PeerAddress, maximumMessageByteCount: Int, server: ServerConnection
+  ) {
+    self.headers = headers
+    self.path = path
+    self.peer = peer
+    self.server = server
+    super.init(eventLoop: server.eventLoop, maximumMessageByteCount: maximumMessageByteCount)
+  }
+
+  // MARK: The handler
+
+  /// Begins now, or when the request is whole.
+  func start(_ route: Router.Route) {
+    if route.takesWholeRequest { start = route.start } else { route.start(self) }
+  }
+
+  func requestIsWhole() {
+    hasWholeRequest = true
+    endIncoming(.success(()))
+    guard let start else { return }
+    self.start = nil
+    if outgoingIsOpen { start(self) }
+  }
+
+  /// Runs a handler as one task on the loop.
+  func run(_ handler: @escaping @Sendable (ServerStream) async throws -> Void) {
+    task = Task(executorPreference: server.executor) {
+      do {
+        try await handler(self)
+        self.onLoop { self.finish(nil) }
+      } catch {
+        let error = RPCError(wrapping: error)
+        self.onLoop { self.finish(error) }
+      }
+    }
+  }
+
+  override func end(_ error: RPCError) {
+    super.end(error)
+    start = nil
+    task?.cancel()
+    task = nil
+  }
+
+  // MARK: The answer
+
+  private static let responseHeaders = HeaderList([(":status", "200"), ("content-type", "application/grpc")])
+
+  override func sendHeaders() {
+    guard !headersAreSent, let connection else { return }
+    headersAreSent = true
+    // Only a lack of memory can refuse it; then the connection fails with the next bytes.
+    try? connection.session.submitResponse(id, Self.responseHeaders)
+  }
+
+  private static let wellEnded = HeaderList([("grpc-status", "0")])
+
+  /// Sends the status; what the handler still does with the stream after that fails.
+  func finish(_ error: RPCError?) {
+    guard closeOutgoing(), let connection else { return }
+    deadline = nil
+    var metadata = trailingMetadata.withLock { $0 }
+    for (name, value) in error?.metadata.entries ?? [] { metadata.add(name, value) }
+    var trailers = Self.wellEnded
+    if error != nil || !metadata.isEmpty {
+      trailers = .status(error?.code ?? .ok, error?.message ?? "", metadata)
+    }
+    if headersAreSent {
+      connection.session.finish(id, trailers: trailers)
+    } else {
+      var headers = Self.responseHeaders
+      headers.append(trailers)
+      try? connection.session.submitWholeResponse(id, headers)
+    }
+    connection.flushSoon()
+  }
+
+  func setTrailingMetadata(_ metadata: Metadata) {
+    trailingMetadata.withLock { $0 = metadata }
+  }
+}

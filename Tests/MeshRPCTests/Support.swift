@@ -1,0 +1,163 @@
+import MeshRPC
+import Messages
+import NIOCore
+import NIOPosix
+import Synchronization
+import Testing
+
+/// A message with one string: what these tests send both ways.
+typealias Text = GetClaimRequest
+
+extension Text {
+  init(_ text: String) {
+    self.init()
+    name = text
+  }
+}
+
+typealias TextMethod = MethodDescriptor<Text, Text>
+
+/// A service that is put together inside a test.
+struct TestService: RPCService {
+  let build: @Sendable (inout Router) -> Void
+
+  init(_ build: @escaping @Sendable (inout Router) -> Void) { self.build = build }
+
+  func register(in router: inout Router) { build(&router) }
+}
+
+let echo = TextMethod(service: "test.Echo", method: "Echo")
+
+/// A service that every test server offers.
+let echoService = TestService { router in
+  router.unary(echo) { request, _ in request }
+}
+
+/// Runs a server on a port of its own and a channel to it, until `body` returns.
+func withServer<Result: Sendable>(
+  _ service: TestService, limits: ServerLimits = ServerLimits(), channelLimits: ChannelLimits = ChannelLimits(),
+  _ body: @Sendable (RPCChannel) async throws -> Result
+) async throws -> Result {
+  let server = RPCServer(services: [service, echoService], limits: limits)
+  let endpoint = try await server.bind(.tcp(host: "127.0.0.1", port: 0))
+  return try await withThrowingTaskGroup(of: Void.self) { group in
+    group.addTask { try await server.run() }
+    defer { group.cancelAll() }
+    let channel = RPCChannel(endpoint, limits: channelLimits)
+    do {
+      let result = try await body(channel)
+      await channel.close()
+      return result
+    } catch {
+      await channel.close()
+      throw error
+    }
+  }
+}
+
+/// The error that `body` throws; nil, and a failure of the test, if it throws none.
+func rpcError(
+  _ sourceLocation: SourceLocation = #_sourceLocation, _ body: () async throws -> Void
+) async -> RPCError? {
+  do {
+    try await body()
+    Issue.record("nothing was thrown", sourceLocation: sourceLocation)
+  } catch let error as RPCError {
+    return error
+  } catch {
+    Issue.record("\(error) is no RPCError", sourceLocation: sourceLocation)
+  }
+  return nil
+}
+
+/// Something that happens once; tasks wait for it.
+final class Signal: Sendable {
+  private struct State {
+    var isRaised = false
+    var waiting: [CheckedContinuation<Void, Never>] = []
+  }
+
+  private let state = Mutex(State())
+
+  var isRaised: Bool { state.withLock { $0.isRaised } }
+
+  func raise() {
+    let waiting = state.withLock { state in
+      state.isRaised = true
+      defer { state.waiting = [] }
+      return state.waiting
+    }
+    for continuation in waiting { continuation.resume() }
+  }
+
+  func wait() async {
+    await withCheckedContinuation { continuation in
+      let isRaised = state.withLock { state in
+        if !state.isRaised { state.waiting.append(continuation) }
+        return state.isRaised
+      }
+      if isRaised { continuation.resume() }
+    }
+  }
+
+  /// Waits until the task is cancelled, and raises then.
+  func raiseWhenCancelled() async {
+    let forever = Signal()
+    await withTaskCancellationHandler {
+      await forever.wait()
+    } onCancel: {
+      forever.raise()
+    }
+    raise()
+  }
+}
+
+/// A connection without any protocol: bytes out, bytes in.
+struct RawConnection {
+  private final class Collector: ChannelInboundHandler, Sendable {
+    typealias InboundIn = ByteBuffer
+    let received = Mutex<[UInt8]>([])
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+      let bytes = Array(unwrapInboundIn(data).readableBytesView)
+      received.withLock { $0 += bytes }
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
+  }
+
+  let channel: any Channel
+  private let collector: Collector
+
+  init(_ endpoint: SocketEndpoint) async throws {
+    let collector = Collector()
+    self.collector = collector
+    let bootstrap = ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton).channelInitializer { channel in
+      channel.pipeline.addHandler(collector)
+    }
+    switch endpoint {
+    case .tcp(let host, let port): channel = try await bootstrap.connect(host: host, port: port).get()
+    case .unix(let path): channel = try await bootstrap.connect(unixDomainSocketPath: path).get()
+    }
+  }
+
+  func send(_ bytes: [UInt8]) async throws {
+    try await channel.writeAndFlush(ByteBuffer(bytes: bytes)).get()
+  }
+
+  /// Returns when the other side has closed, with all that it sent.
+  func bytesUntilClosed() async throws -> [UInt8] {
+    try await channel.closeFuture.get()
+    return collector.received.withLock { $0 }
+  }
+}
+
+extension RPCChannel {
+  /// Has the server echo `text`.
+  func expectEcho(
+    _ text: String, options: CallOptions = CallOptions(), _ sourceLocation: SourceLocation = #_sourceLocation
+  ) async throws {
+    let response = try await unary(echo, Text(text), options: options)
+    #expect(response.name == text, sourceLocation: sourceLocation)
+  }
+}
