@@ -22,10 +22,9 @@ extension CLayoutMessage {
   @inlinable
   public init(decoding bytes: UnsafeRawBufferPointer) throws(MessageDecodingError) {
     let decoder = MessageDecoder(bytes, descriptor: Self.descriptor)
-    let result = try decoder.decode { (unpacked: UnsafeRawPointer) in
-      Self(copying: unpacked.assumingMemoryBound(to: Layout.self))
-    }
-    self = result
+    var value = Self()
+    try decoder.decode { value = Self(copying: $0.assumingMemoryBound(to: Layout.self)) }
+    self = value
   }
 
   @inlinable

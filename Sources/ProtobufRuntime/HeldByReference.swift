@@ -1,18 +1,17 @@
 /// A message field that is kept outside of the message: the messages of this vocabulary are many fields wide, and a copy
-/// of one should not retain every string of what is nested in it. It behaves as a value: a write copies what is shared.
+/// of one should not retain every string of what is nested in it. It behaves as a value: the box is never written, a
+/// change makes a new one.
 @propertyWrapper
 public struct HeldByReference<Value: Message>: Sendable, Hashable {
-  /// nil exactly while the field is unset.
   @usableFromInline var box: Box?
 
-  // Sendable although it is mutable: `value` is written only while the reference to the box is unique, so that no other
-  // thread can see it.
+  // Not an optional value: to destroy one, generic code would have to look up its type each time.
   @usableFromInline
-  final class Box: @unchecked Sendable {
-    @usableFromInline var value: Value?
+  final class Box: Sendable {
+    @usableFromInline let value: Value
 
     @inlinable
-    init(_ value: Value?) { self.value = value }
+    init(_ value: Value) { self.value = value }
   }
 
   @inlinable
@@ -25,23 +24,17 @@ public struct HeldByReference<Value: Message>: Sendable, Hashable {
 
   @inlinable
   public var wrappedValue: Value? {
-    _read {
-      if let box { yield box.value } else { yield nil }
-    }
+    get { box?.value }
     _modify {
-      let unique = uniqueBox()
-      defer { if unique.value == nil { box = nil } }
-      yield &unique.value
+      var value = box?.value
+      // If nobody shares the box, the value's strings and arrays are now unshared and change in place.
+      box = nil
+      defer { if let value { box = Box(value) } }
+      yield &value
     }
-    set { box = newValue.map { Box($0) } }
-  }
-
-  @inlinable
-  mutating func uniqueBox() -> Box {
-    if isKnownUniquelyReferenced(&box), let box { return box }
-    let copy = Box(box?.value)
-    box = copy
-    return copy
+    set {
+      if let newValue { box = Box(newValue) } else { box = nil }
+    }
   }
 
   public static func == (left: Self, right: Self) -> Bool {
@@ -53,6 +46,6 @@ public struct HeldByReference<Value: Message>: Sendable, Hashable {
 
 // A message prints and compares in tests as if its fields lay in line.
 extension HeldByReference: CustomStringConvertible, CustomReflectable {
-  public var description: String { box?.value.map { "\($0)" } ?? "nil" }
+  public var description: String { box.map { "\($0.value)" } ?? "nil" }
   public var customMirror: Mirror { Mirror(reflecting: wrappedValue as Any) }
 }

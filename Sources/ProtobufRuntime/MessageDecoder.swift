@@ -10,25 +10,30 @@ public struct MessageDecoder {
     self.descriptor = descriptor
   }
 
-  /// `copy` gets the unpacked struct, which is gone when it returns.
-  public func decode<Value>(_ copy: (UnsafeRawPointer) -> Value) throws(MessageDecodingError) -> Value {
+  /// `copy` gets the unpacked struct, which is gone when it returns. It is called exactly once, unless this throws.
+  public func decode(_ copy: (UnsafeRawPointer) -> Void) throws(MessageDecodingError) {
     var validator = WireValidator(byteCount: bytes.count)
     try validator.validate(bytes, as: descriptor)
-    let limit = validator.limitBytes
-    let value = withUnsafeTemporaryAllocation(byteCount: 1024, alignment: 16) { chunk in
-      var arena = MessageArena(first: chunk, limitBytes: limit)
+    guard unpack(limitBytes: validator.limitBytes, copy) else {
+      let name = String(cString: descriptor.pointee.name)
+      throw MessageDecodingError(
+        "\(name): \(bytes.count) bytes ask for more than \(validator.limitBytes) bytes of memory")
+    }
+  }
+
+  /// False if the memory does not suffice.
+  private func unpack(limitBytes: Int, _ copy: (UnsafeRawPointer) -> Void) -> Bool {
+    withUnsafeTemporaryAllocation(byteCount: 1024, alignment: 16) { chunk in
+      var arena = MessageArena(first: chunk, limitBytes: limitBytes)
       return withUnsafeMutablePointer(to: &arena) { arena in
         var allocator = ProtobufCAllocator(
           alloc: { $0?.assumingMemoryBound(to: MessageArena.self).pointee.bytes($1) },
           free: { _, _ in }, allocator_data: arena)
         let data = bytes.baseAddress?.assumingMemoryBound(to: UInt8.self)
-        return protobuf_c_message_unpack(descriptor, &allocator, bytes.count, data).map { copy(UnsafeRawPointer($0)) }
+        guard let message = protobuf_c_message_unpack(descriptor, &allocator, bytes.count, data) else { return false }
+        copy(UnsafeRawPointer(message))
+        return true
       }
     }
-    guard let value else {
-      throw MessageDecodingError(
-        "\(String(cString: descriptor.pointee.name)): \(bytes.count) bytes ask for too much memory")
-    }
-    return value
   }
 }

@@ -22,6 +22,7 @@ public struct PackedMessage {
 
 extension Message {
   /// The message in the protobuf wire format.
+  @inlinable
   public func encoded() -> [UInt8] {
     withPackedMessage { packed in
       [UInt8](unsafeUninitializedCapacity: packed.byteCount) { buffer, count in
@@ -32,6 +33,7 @@ extension Message {
   }
 
   /// Decodes the protobuf wire format.
+  @inlinable
   public init(decoding bytes: [UInt8]) throws(MessageDecodingError) {
     let result = bytes.withUnsafeBytes { buffer in
       Result { () throws(MessageDecodingError) in try Self(decoding: buffer) }
