@@ -77,7 +77,7 @@ let package = Package(
       name: "iov-plugin-ethernet", dependencies: ["FunctionPluginKit", "LinuxDevices", "Services", "Configuration"],
       path: "Plugins/Ethernet", swiftSettings: strict),
     .executableTarget(
-      name: "iov-plugin-sata", dependencies: ["FunctionPluginKit", "LinuxDevices"],
+      name: "iov-plugin-sata", dependencies: ["FunctionPluginKit", "LinuxDevices", "CLinux"],
       path: "Plugins/SATA", swiftSettings: strict),
 
     .testTarget(name: "ProtobufRuntimeTests", dependencies: ["ProtobufRuntime", "Messages"], swiftSettings: strict),

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -71,6 +72,12 @@ int iov_pidfd_send_signal(int pidfd, int signal_number) {
   return syscall(SYS_pidfd_send_signal, pidfd, signal_number, NULL, 0) < 0 ? -errno : 0;
 }
 
+int iov_pidfd_wait(int pidfd, int milliseconds) {
+  struct pollfd watched = {.fd = pidfd, .events = POLLIN};
+  int count = poll(&watched, 1, milliseconds);
+  return count < 0 && errno != EINTR ? -errno : count > 0;
+}
+
 int iov_pidfd_reap(int pidfd, int *code, int *status) {
   siginfo_t information = {0};
   if (waitid((idtype_t)P_PIDFD, (id_t)pidfd, &information, WEXITED | WNOHANG) < 0) return -errno;
@@ -96,6 +103,8 @@ int iov_open(const char *path, int flags, unsigned mode) {
   int fd = open(path, flags | O_CLOEXEC, mode);
   return fd < 0 ? -errno : fd;
 }
+
+int iov_open_direct(const char *path) { return iov_open(path, O_RDONLY | O_DIRECT, 0); }
 
 void iov_name_thread(pthread_t thread, const char *name) {
   char kept[16];

@@ -4,3 +4,4 @@
 #include "iov_block.h"
 #include "iov_netlink.h"
 #include "iov_process.h"
+#include "iov_unix_socket.h"

@@ -13,6 +13,9 @@ pid_t iov_spawn(const char *path, char *const argv[], char *const envp[], const 
 int iov_pidfd_open(pid_t pid);
 int iov_pidfd_send_signal(int pidfd, int signal_number);
 
+// Waits until the process has ended: 1, or 0 when it still runs after so many milliseconds.
+int iov_pidfd_wait(int pidfd, int milliseconds);
+
 // Reaps the process if it has ended: 1, 0 if it runs still, -ECHILD if it is not a child of this process.
 // `code` becomes CLD_EXITED, CLD_KILLED or CLD_DUMPED, `status` the exit code or the signal.
 int iov_pidfd_reap(int pidfd, int *code, int *status);
@@ -24,6 +27,8 @@ int iov_peer_credentials(int fd, pid_t *pid, uid_t *uid, gid_t *gid);
 
 // open(2) with O_CLOEXEC, which Swift sees only as a variadic function.
 int iov_open(const char *path, int flags, unsigned mode);
+// As iov_open, for reading past the page cache.
+int iov_open_direct(const char *path);
 
 // At most 15 bytes of the name are kept.
 void iov_name_thread(pthread_t thread, const char *name);

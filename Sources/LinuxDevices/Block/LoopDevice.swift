@@ -5,6 +5,8 @@ import Glibc
 public struct LoopDevice: Sendable, Hashable {
   /// "/dev/loop3"
   public let path: String
+  /// Another one each time something is attached: tells this use of the path from later ones.
+  public let sequence: UInt64
   /// What is behind it, as the kernel keeps it: names may have changed since.
   public let backingDevice: UInt64
   public let backingInode: UInt64
@@ -36,12 +38,14 @@ public struct LoopDevice: Sendable, Hashable {
   }
 
   /// All that are attached.
-  public static func all() throws(SystemCallError) -> [LoopDevice] {
+  public static func all() -> [LoopDevice] {
     var devices: [LoopDevice] = []
     for name in SmallFile.names(in: "/sys/block") where name.hasPrefix("loop") {
       // Opening an unattached loop device is harmless but slow; its directory tells.
       guard access("/sys/block/\(name)/loop", F_OK) == 0 else { continue }
-      if let device = try status("/dev/\(name)") { devices.append(device) }
+      // The kernel asks the file behind the device before it answers. One whose file system is dead (ENOTCONN from FUSE)
+      // must not keep anybody from finding the others.
+      if let device = try? status("/dev/\(name)") { devices.append(device) }
     }
     return devices
   }
@@ -54,12 +58,19 @@ public struct LoopDevice: Sendable, Hashable {
       throw SystemCallError("stat \(backing)", errno: Glibc.errno)
     }
     let (device, inode) = (UInt64(facts.st_dev), UInt64(facts.st_ino))
-    return try all().first {
+    return all().first {
       $0.backingDevice == device && $0.backingInode == inode && $0.offsetBytes == offset
     }
   }
 
-  /// What is attached there now, nil if nothing is.
+  /// Counts what was ever attached there; nil if nothing is. Asks the kernel alone, never the file behind the device.
+  public static func attachedSequence(_ path: String) -> UInt64? {
+    let node = "/sys/block/\(path.split(separator: "/").last ?? "")"
+    guard access("\(node)/loop", F_OK) == 0 else { return nil }
+    return SmallFile.text("\(node)/diskseq").flatMap { UInt64($0) } ?? 0
+  }
+
+  /// What is attached there now, nil if nothing is. An error of the file behind the device is thrown.
   public static func status(_ path: String) throws(SystemCallError) -> LoopDevice? {
     let device: FileDescriptor
     do throws(SystemCallError) {
@@ -72,8 +83,9 @@ public struct LoopDevice: Sendable, Hashable {
     let result = iov_read_loop_status(device.number, &status)
     if result == -ENXIO { return nil }
     try checked(result, "read the status of \(path)")
+    guard let sequence = attachedSequence(path) else { return nil }
     return LoopDevice(
-      path: path, backingDevice: status.backing_device, backingInode: status.backing_inode,
+      path: path, sequence: sequence, backingDevice: status.backing_device, backingInode: status.backing_inode,
       offsetBytes: status.offset_bytes, sizeBytes: status.size_limit_bytes, isReadOnly: status.read_only != 0)
   }
 
@@ -81,14 +93,23 @@ public struct LoopDevice: Sendable, Hashable {
   ///
   /// Blocks for up to `patienceMilliseconds`: programs such as udev look at every new device for a moment.
   public func detach(patienceMilliseconds: Int = 2000) throws(SystemCallError) {
+    try Self.detach(path, sequence: sequence, patienceMilliseconds: patienceMilliseconds)
+  }
+
+  /// As above, also when the file behind the device does not answer any more.
+  public static func detach(
+    _ path: String, sequence: UInt64, patienceMilliseconds: Int = 2000
+  ) throws(SystemCallError) {
     for _ in 0...max(0, patienceMilliseconds) {
-      guard let now = try Self.status(path), now == self else { return }
+      guard attachedSequence(path) == sequence else { return }
       do {
         let device = try FileDescriptor(opening: path, O_RDONLY)
+        // It may have been taken for something else before it was open.
+        guard attachedSequence(path) == sequence else { return }
         let result = iov_loop_clear(device.number)
         if result != -ENXIO, result != -EBUSY { try checked(result, "detach \(path)") }
       }
-      guard let after = try Self.status(path), after == self else { return }
+      guard attachedSequence(path) == sequence else { return }
       usleep(1000)
     }
     throw SystemCallError("detach \(path), which somebody holds open or has mounted", errno: EBUSY)

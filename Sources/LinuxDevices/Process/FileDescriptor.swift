@@ -84,6 +84,11 @@ public enum SmallFile {
     if unlink(path) < 0 && errno != ENOENT { throw SystemCallError("unlink \(path)", errno: errno) }
   }
 
+  /// Removes an empty directory; one that is not there is no error.
+  public static func removeDirectory(_ path: String) throws(SystemCallError) {
+    if rmdir(path) < 0 && errno != ENOENT { throw SystemCallError("rmdir \(path)", errno: errno) }
+  }
+
   /// The names in a directory, sorted; none when it cannot be read.
   public static func names(in directory: String) -> [String] {
     guard let stream = opendir(directory) else { return [] }

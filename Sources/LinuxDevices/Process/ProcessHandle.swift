@@ -59,6 +59,11 @@ public final class ProcessHandle: Sendable {
     }
   }
 
+  /// Blocks until the process has ended and reaps it, for at most so long; nil when it still runs.
+  public func blockUntilExit(milliseconds: CInt) -> ExitStatus? {
+    iov_pidfd_wait(pidfd.number, milliseconds) == 1 ? reap() : nil
+  }
+
   /// SIGKILL, and the proof that it worked. Throws when the process is still there after `limit`: it hangs in the kernel.
   public func killAndWait(atMost limit: Duration = .seconds(10)) async throws {
     try kill(SIGKILL)

@@ -1,0 +1,155 @@
+import FunctionPluginKit
+import Glibc
+import LinuxDevices
+import Services
+
+/// A function used on another host than the disk's: `nbdfuse` shows the export as a file, and a loop device over that file
+/// is the block device.
+///
+/// Where the plugin runs in a mount namespace of its own, the file is seen in there only; the loop device holds it open, so
+/// it works everywhere.
+struct NetworkDisk: Sendable {
+  static let program = "nbdfuse"
+  private static let connectLimitMilliseconds = 10_000
+  let plan: FunctionPlan
+  let directory: FunctionDirectory
+
+  private var file: String { directory.file("disk") }
+  private var pidFile: String { directory.file("nbdfuse.pid") }
+
+  func connect() throws -> FunctionStatus {
+    let uri = try uri()
+    if let status = try connected(uri) { return status }
+    try disconnect()
+    try directory.make()
+    do {
+      try mount(uri)
+      let loop = try LoopDevice.attach(to: file, offset: 0, size: 0, readOnly: plan.isReadOnly)
+      try directory.write("loop", "\(loop.path) \(loop.sequence)")
+      try plan.link.make(to: loop.path)
+      guard let status = try connected(uri) else { throw PluginError(.unavailable, "\(loop.path) went at once.") }
+      return status
+    } catch {
+      let log = directory.text("nbdfuse.log") ?? ""
+      try? disconnect()
+      throw PluginError(.unavailable, "\(uri) cannot be used: \(error). \(log)")
+    }
+  }
+
+  /// The status if everything is there and belongs to this server.
+  func connected(_ uri: String? = nil) throws -> FunctionStatus? {
+    let wanted = try uri ?? self.uri()
+    guard directory.text("uri") == wanted, isRunning, let loop = loopUse() else { return nil }
+    let facts = try BlockDevice.facts(loop.path)
+    guard facts.isReadOnly == plan.isReadOnly, plan.sizeBytes == 0 || facts.sizeBytes == plan.sizeBytes else {
+      throw PluginError(
+        .unavailable,
+        "\(wanted) has \(facts.sizeBytes) bytes and read-only \(facts.isReadOnly), the assignment grants \(plan.sizeBytes) "
+          + "and \(plan.isReadOnly).")
+    }
+    try plan.link.make(to: loop.path)
+    return plan.arrived(
+      device: plan.link.path, sizeBytes: facts.sizeBytes, isReadOnly: facts.isReadOnly, uri: wanted)
+  }
+
+  var isRunning: Bool {
+    !directory.processes(recordedAs: "nbdfuse", program: Self.program, argument: file).isEmpty
+  }
+
+  /// Whether anything of the function is left on this host.
+  var isAbsent: Bool { access(directory.path, F_OK) != 0 }
+
+  /// A loop device by name and by which of its uses is meant.
+  struct LoopUse: Sendable, Hashable {
+    var path: String
+    var sequence: UInt64
+  }
+
+  /// The loop device over our file, found without asking the file, whose server may be dead.
+  func loopUse() -> LoopUse? {
+    if let words = directory.text("loop")?.split(separator: " "), words.count == 2, let sequence = UInt64(words[1]),
+      LoopDevice.attachedSequence(String(words[0])) == sequence
+    {
+      return LoopUse(path: String(words[0]), sequence: sequence)
+    }
+    // The plugin may have died between attaching and writing it down. The kernel knows the file's name.
+    for name in SmallFile.names(in: "/sys/block")
+    where name.hasPrefix("loop") && SmallFile.text("/sys/block/\(name)/loop/backing_file") == file {
+      if let sequence = LoopDevice.attachedSequence(name) { return LoopUse(path: "/dev/\(name)", sequence: sequence) }
+    }
+    return nil
+  }
+
+  private func uri() throws -> String {
+    let mediation = try plan.mediation()
+    guard mediation.serverPort > 0 else {
+      throw PluginError(.failedPrecondition, "The assignment has no server port yet: its server does not serve.")
+    }
+    let isIPv6 = mediation.serverAddress.contains(":")
+    let host = isIPv6 ? "[\(mediation.serverAddress)]" : mediation.serverAddress
+    return "nbd://\(host):\(mediation.serverPort)/\(Self.percentEncoded(mediation.exportName))"
+  }
+
+  private static func percentEncoded(_ name: String) -> String {
+    let digits = Array("0123456789ABCDEF")
+    return name.utf8.map { byte -> String in
+      let character = Character(Unicode.Scalar(byte))
+      if character.isASCII && (character.isLetter || character.isNumber || "-._~".contains(character)) {
+        return String(character)
+      }
+      return "%\(digits[Int(byte >> 4)])\(digits[Int(byte & 15)])"
+    }.joined()
+  }
+
+  private func mount(_ uri: String) throws {
+    try SmallFile.replace(file, with: [], durably: false)
+    try directory.write("uri", uri)
+    let log = try FileDescriptor(opening: directory.file("nbdfuse.log"), O_WRONLY | O_CREAT | O_TRUNC)
+    let child = try ChildProcess.spawn(
+      executable: Self.program,
+      arguments: ["-P", pidFile] + (plan.isReadOnly ? ["-r"] : []) + [file, uri], standardError: log.number)
+    try directory.write("nbdfuse", child.identity.description)
+    // It writes its pid file when the file system answers.
+    for _ in 0..<Self.connectLimitMilliseconds {
+      if access(pidFile, F_OK) == 0 { return }
+      if let status = child.handle.blockUntilExit(milliseconds: 1) {
+        throw PluginError(.unavailable, "\(Self.program) ended with \(status)")
+      }
+    }
+    throw PluginError(.unavailable, "\(Self.program) did not connect in \(Self.connectLimitMilliseconds) ms")
+  }
+
+  /// Bounded in time whether the server answers or not.
+  func disconnect() throws {
+    if isAbsent { return }
+    let loop = loopUse()
+    if let loop { try plan.link.remove(to: loop.path) }
+    // First the process: with it gone every request that waits for a dead server fails, and nothing below can hang. What
+    // was written and not flushed is lost, as when any disk is pulled; the server has cut us off by now anyway.
+    for process in directory.allProcesses(program: Self.program, argument: file) { try StorageDaemon.kill(process) }
+    if let loop {
+      do throws(SystemCallError) {
+        try LoopDevice.detach(loop.path, sequence: loop.sequence)
+      } catch {
+        guard error.errno == EBUSY else { throw error }
+        throw PluginError(.unavailable, "\(plan.link.path): \(error). Unmount it or stop who uses it.")
+      }
+    }
+    try unmount()
+    guard directory.allProcesses(program: Self.program, argument: file).isEmpty else {
+      throw PluginError(.unavailable, "\(Self.program) for \(file) is still there.")
+    }
+    try directory.remove()
+  }
+
+  /// Lazily: a mount whose process is gone must not wait for anybody. Where it is not mounted there is nothing to do; in
+  /// another mount namespace it goes with that namespace.
+  private func unmount() throws {
+    // More than one mount can lie on the file after kills at the wrong moment.
+    for _ in 0..<16 {
+      if umount2(file, CInt(MNT_DETACH)) == 0 { continue }
+      if errno == EINVAL || errno == ENOENT { return }
+      throw SystemCallError("unmount \(file)", errno: errno)
+    }
+  }
+}

@@ -1,0 +1,224 @@
+import FunctionPluginKit
+import LinuxDevices
+import Services
+import Synchronization
+
+/// Disks that have no functions of their own: each function is an extent.
+final class SATAPlugin: FunctionPlugin {
+  static let name = "sata"
+  static let deviceClass = "sata"
+  static let version = iovmeshVersion
+  static let configurationSchema = SATAConfiguration.schema
+
+  static var capabilities: Capabilities {
+    Capabilities {
+      $0.paths = [.directSoftware, .mediated]
+      $0.mediators = ["nbd"]
+      $0.consumers = ["host"]
+      $0.attributes = ["block.size_bytes", "block.read_only"]
+      $0.blockSizeBytes = UInt32(FunctionPlan.blockSizeBytes)
+    }
+  }
+
+  /// Disks that are plugged or taken into use by somebody else announce themselves to no one here.
+  private static let lookInterval = Duration.seconds(5)
+
+  let context: PluginContext
+  let disks: Disks
+  private let watchers = Mutex<[UInt64: AsyncStream<Void>.Continuation]>([:])
+
+  init(configuration: SATAConfiguration, context: PluginContext) async throws {
+    self.context = context
+    let disks = Disks(configuration: configuration, context: context)
+    self.disks = disks
+    try await BlockingThread.detached { try disks.load() }
+  }
+
+  func describe() -> PluginOffer {
+    PluginOffer(
+      mediatorsOffered: ChildProcess.path(of: StorageDaemon.program) == nil ? [] : ["nbd"],
+      mediatorsAccepted: ChildProcess.path(of: NetworkDisk.program) == nil ? [] : ["nbd"],
+      capabilities: Self.capabilities)
+  }
+
+  func discover() async throws -> [EndNode] {
+    try await BlockingThread.detached { [disks] in try disks.endNodes() }
+  }
+
+  func watch() -> AsyncStream<Void> {
+    let (stream, continuation) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+    let key = UInt64.random(in: .min ... .max)
+    let ticker = Task {
+      while !Task.isCancelled {
+        try await Task.sleep(for: Self.lookInterval)
+        continuation.yield()
+      }
+    }
+    continuation.onTermination = { [weak self] _ in
+      ticker.cancel()
+      self?.watchers.withLock { $0[key] = nil }
+    }
+    watchers.withLock { $0[key] = continuation }
+    return stream
+  }
+
+  private func changed() {
+    for continuation in watchers.withLock({ Array($0.values) }) { continuation.yield() }
+  }
+
+  func validate(_ request: FunctionRequest) async throws -> [String] {
+    let plan: FunctionPlan
+    do {
+      plan = try FunctionPlan(request)
+      if request.role != .direct { _ = try plan.mediation() }
+    } catch {
+      return ["\(error)"]
+    }
+    if request.role == .consumer { return [] }
+    return try await BlockingThread.detached { [disks] in try disks.problems(with: plan) }
+  }
+
+  func create(_ request: FunctionRequest) async throws -> FunctionStatus {
+    defer { changed() }
+    return try await perform(request) { plan in
+      _ = try self.disks.allocate(plan)
+      return FunctionStatus(request, .created)
+    }
+  }
+
+  func destroy(_ request: FunctionRequest) async throws -> FunctionStatus {
+    defer { changed() }
+    return try await perform(request) { plan in
+      try self.checkUnused(plan)
+      try self.disks.release(plan)
+      return FunctionStatus(request, .absent)
+    }
+  }
+
+  func attach(_ request: FunctionRequest) async throws -> FunctionStatus {
+    try await perform(request) { try self.created($0).attach() }
+  }
+
+  func detach(_ request: FunctionRequest) async throws -> FunctionStatus {
+    try await perform(request) { plan in
+      guard let attachment = try self.attachment(plan) else { return FunctionStatus(request, .absent) }
+      try attachment.detach()
+      return FunctionStatus(request, .created)
+    }
+  }
+
+  func serve(_ request: FunctionRequest) async throws -> FunctionStatus {
+    try await perform(request) { plan in
+      let mediation = try plan.mediation()
+      let attachment = try self.created(plan)
+      let port = try self.daemon(plan).serve(
+        ServedExtent(
+          disk: attachment.disk, offsetBytes: attachment.extent.offsetBytes, sizeBytes: attachment.extent.sizeBytes,
+          isReadOnly: plan.isReadOnly, exportName: mediation.exportName, serverAddress: mediation.serverAddress,
+          consumerAddress: mediation.consumerAddress))
+      var status = FunctionStatus(request, .inUse)
+      status.serverPort = port
+      return status
+    }
+  }
+
+  func unserve(_ request: FunctionRequest) async throws -> FunctionStatus {
+    try await perform(request) { plan in
+      try self.daemon(plan).stop()
+      guard let attachment = try self.attachment(plan) else { return FunctionStatus(request, .absent) }
+      try ExtentScrubber(disk: attachment.disk, extent: attachment.extent).flush()
+      return FunctionStatus(request, .created)
+    }
+  }
+
+  func connect(_ request: FunctionRequest) async throws -> FunctionStatus {
+    try await perform(request) { try self.networkDisk($0).connect() }
+  }
+
+  func disconnect(_ request: FunctionRequest) async throws -> FunctionStatus {
+    try await perform(request) { plan in
+      try self.networkDisk(plan).disconnect()
+      return FunctionStatus(request, .absent)
+    }
+  }
+
+  func configure(_ request: FunctionRequest) async throws -> FunctionStatus {
+    throw PluginError(
+      .invalidArgument, "Nothing of a disk's function can be changed while it is in use: this class has no rates.")
+  }
+
+  func fence(_ request: FunctionRequest) async throws -> FunctionStatus {
+    switch request.role {
+    case .consumer: try await disconnect(request)
+    case .server: try await unserve(request)
+    default: try await detach(request)
+    }
+  }
+
+  func scrub(
+    _ request: FunctionRequest, progress: @Sendable (_ done: UInt64, _ total: UInt64) async throws -> Void
+  ) async throws -> FunctionStatus {
+    let scrubber = try await BlockingThread.detached { () -> ExtentScrubber? in
+      let plan = try FunctionPlan(request)
+      try self.checkUnused(plan)
+      return try self.attachment(plan).map { ExtentScrubber(disk: $0.disk, extent: $0.extent) }
+    }
+    guard let scrubber else { return FunctionStatus(request, .absent) }
+    var done: UInt64 = 0
+    while done < scrubber.extent.sizeBytes {
+      done = try await BlockingThread.detached { [done] in try scrubber.scrubChunk(from: done) }
+      try await progress(done, scrubber.extent.sizeBytes)
+    }
+    try await BlockingThread.detached { try scrubber.flush() }
+    return FunctionStatus(request, .created)
+  }
+
+  func adopt(_ request: FunctionRequest) async throws -> FunctionStatus {
+    let status = try await BlockingThread.detached { try self.observe(request) }
+    guard status.phase != .absent else {
+      throw PluginError(.notFound, "There is no function \(request.assignment?.function ?? "") to adopt.")
+    }
+    return status
+  }
+
+  // MARK: Parts of a function, for the extensions beside this file too
+
+  func daemon(_ plan: FunctionPlan) -> StorageDaemon {
+    StorageDaemon(
+      directory: FunctionDirectory(runtimeDirectory: context.runtimeDirectory, function: "server " + plan.function))
+  }
+
+  func networkDisk(_ plan: FunctionPlan) -> NetworkDisk {
+    NetworkDisk(
+      plan: plan,
+      directory: FunctionDirectory(runtimeDirectory: context.runtimeDirectory, function: "consumer " + plan.function))
+  }
+
+  /// The function on its disk; nil if it was never created or is destroyed.
+  func attachment(_ plan: FunctionPlan) throws -> DirectAttachment? {
+    guard let extent = try disks.extent(of: plan.function, endNode: plan.endNode) else { return nil }
+    return DirectAttachment(plan: plan, disk: try disks.path(of: plan.endNode), extent: extent)
+  }
+
+  private func created(_ plan: FunctionPlan) throws -> DirectAttachment {
+    guard let attachment = try attachment(plan) else {
+      throw PluginError(.failedPrecondition, "\(plan.function) has not been created.")
+    }
+    return attachment
+  }
+
+  /// Before its blocks are wiped or given to somebody else.
+  private func checkUnused(_ plan: FunctionPlan) throws {
+    if let loop = try attachment(plan)?.found() {
+      throw PluginError(.failedPrecondition, "\(plan.function) is still attached as \(loop.path).")
+    }
+    if daemon(plan).isRunning { throw PluginError(.failedPrecondition, "\(plan.function) is still served.") }
+  }
+
+  /// Each verb blocks, so each has a thread.
+  private func perform(
+    _ request: FunctionRequest, _ body: @escaping @Sendable (FunctionPlan) throws -> FunctionStatus
+  ) async throws -> FunctionStatus {
+    try await BlockingThread.detached { try body(try FunctionPlan(request)) }
+  }
+}

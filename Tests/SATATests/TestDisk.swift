@@ -1,0 +1,140 @@
+import Configuration
+import FunctionPluginKit
+import Glibc
+import LinuxDevices
+import Logging
+import Services
+import Synchronization
+
+@testable import iov_plugin_sata
+
+/// What the machine must have for tests on real devices; nil if it has it all.
+let missingOnThisMachine: String? = {
+  if geteuid() != 0 { return "root is needed" }
+  for device in ["/dev/loop-control", "/dev/fuse"] where access(device, R_OK | W_OK) != 0 {
+    return "there is no \(device)"
+  }
+  for program in [StorageDaemon.program, NetworkDisk.program] where ChildProcess.path(of: program) == nil {
+    return "\(program) is not installed"
+  }
+  return nil
+}()
+
+/// A disk of 64 MiB, a loop device over a temporary file, and plugins that share it. Everything goes with it.
+final class TestDisk: Sendable {
+  let directory: String
+  let loop: LoopDevice
+  let claim: String
+  private let known = Mutex<[String: FunctionRequest]>([:])
+
+  init(sizeBytes: Int = 64 << 20, contents: [UInt8] = []) throws {
+    // Short, because a Unix socket's path holds 107 bytes.
+    let unique = String(UInt64.random(in: .min ... .max), radix: 36)
+    directory = "/tmp/iov-\(unique)"
+    claim = "test-\(unique)"
+    try SmallFile.makeDirectory(directory)
+    let image = try FileDescriptor(opening: directory + "/disk", O_RDWR | O_CREAT)
+    try SmallFile.append(contents, to: image, path: directory)
+    guard ftruncate(image.number, sizeBytes) == 0 else { throw SystemCallError("make a disk", errno: errno) }
+    loop = try LoopDevice.attach(to: directory + "/disk", offset: 0, size: 0, readOnly: false)
+  }
+
+  deinit {
+    try? loop.detach()
+    unlink(directory + "/disk")
+    for state in ["state", "runtime"] {
+      for name in SmallFile.names(in: directory + "/" + state) { unlink("\(directory)/\(state)/\(name)") }
+      rmdir(directory + "/" + state)
+    }
+    rmdir(directory)
+  }
+
+  var runtimeDirectory: String { directory + "/runtime" }
+
+  /// A new plugin process, as far as the plugin can tell.
+  func plugin(settings: String = "") async throws -> SATAPlugin {
+    let text = "endNodes:\n  - device: \(loop.path)\n\(settings)"
+    let context = PluginContext(
+      hostName: "host-a", mediationAddress: "127.0.0.1", stateDirectory: directory + "/state",
+      runtimeDirectory: runtimeDirectory, logger: Logger(label: "test"),
+      knownFunctions: { [self] in known.withLock { $0.sorted { $0.key < $1.key }.map(\.value) } })
+    return try await SATAPlugin(
+      configuration: Configuration.decode(SATAConfiguration.self, from: text, named: "sata.yaml"), context: context)
+  }
+
+  func request(
+    _ role: Role, on plugin: SATAPlugin, token: UInt64 = 1, sizeBytes: UInt64 = 8 << 20, isReadOnly: Bool = false,
+    serverPort: UInt32 = 0, consumer: String = "127.0.0.1"
+  ) async throws -> FunctionRequest {
+    let endNode = try await plugin.discover().first?.id ?? ""
+    let request = FunctionRequest {
+      $0.role = role
+      $0.assignment = Assignment {
+        $0.function = "\(endNode)/\(token)"
+        $0.endNode = endNode
+        $0.claim = "\(claim)-\(token)"
+        $0.claimUid = "uid-\(token)"
+        $0.deviceClass = "sata"
+        $0.token = FencingToken { $0.value = token }
+        $0.attributes = Attributes {
+          $0.block = BlockAttributes {
+            $0.sizeBytes = sizeBytes
+            $0.readOnly = isReadOnly
+          }
+        }
+        if role != .direct {
+          $0.mediation = Mediation {
+            $0.mediator = "nbd"
+            $0.serverAddress = "127.0.0.1"
+            $0.consumerAddress = consumer
+            $0.exportName = "iov-\(token)-\(claim)"
+            $0.serverPort = serverPort
+          }
+        }
+      }
+    }
+    known.withLock { $0["\(request.assignment?.function ?? "") \(role)"] = request }
+    return request
+  }
+
+  /// What is left of functions on this machine: runtime files, loop devices over the disk or over its exports, processes.
+  func leftovers() -> [String] {
+    let files = SmallFile.names(in: runtimeDirectory)
+    let loops = LoopDevice.all().filter { $0 != loop }.compactMap { other -> String? in
+      let backing = SmallFile.text("/sys/block/\(other.path.dropFirst(5))/loop/backing_file") ?? ""
+      return backing.hasPrefix(directory) || backing == loop.path ? "\(other.path) on \(backing)" : nil
+    }
+    let links = SmallFile.names(in: DeviceLink.directory).filter { $0.hasPrefix(claim) }
+    let processes = SmallFile.names(in: "/proc").filter { pid in
+      guard Int32(pid) != nil, let line = SmallFile.text("/proc/\(pid)/cmdline") else { return false }
+      return line.contains(runtimeDirectory)
+    }
+    let mounts = (SmallFile.text("/proc/self/mounts") ?? "").split(separator: "\n").filter { $0.contains(directory) }
+    return files + loops + links + processes + mounts.map(String.init)
+  }
+}
+
+/// Writes past the page cache where the device can, and makes it durable.
+func write(_ bytes: [UInt8], to path: String, at offset: Int = 0) async throws {
+  try await BlockingThread.detached {
+    let file = try FileDescriptor(opening: path, O_RDWR)
+    let count = pwrite(file.number, bytes, bytes.count, offset)
+    guard count == bytes.count, fsync(file.number) == 0 else { throw SystemCallError("write \(path)", errno: errno) }
+  }
+}
+
+func read(_ path: String, at offset: Int = 0, count: Int) async throws -> [UInt8] {
+  try await BlockingThread.detached {
+    let file = try FileDescriptor(opening: path, O_RDONLY)
+    var bytes = [UInt8](repeating: 0, count: count)
+    guard pread(file.number, &bytes, count, offset) == count else {
+      throw SystemCallError("read \(path)", errno: errno)
+    }
+    return bytes
+  }
+}
+
+func randomBytes(_ count: Int) -> [UInt8] {
+  var generator = SystemRandomNumberGenerator()
+  return (0..<count).map { _ in UInt8.random(in: .min ... .max, using: &generator) }
+}
