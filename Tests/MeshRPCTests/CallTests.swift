@@ -131,7 +131,7 @@ import Testing
   }
 
   @Test func callsToOneServiceReachItOverAUnixSocketToo() async throws {
-    let path = "/tmp/mesh-\(UInt64.random(in: 0 ... .max)).sock"
+    let path = temporarySocketPath()
     let whoami = TextMethod(service: "test.Peer", method: "WhoAmI")
     let server = RPCServer(services: [
       TestService { router in

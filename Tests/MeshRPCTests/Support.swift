@@ -116,24 +116,27 @@ final class Signal: Sendable {
 struct RawConnection {
   private final class Collector: ChannelInboundHandler, Sendable {
     typealias InboundIn = ByteBuffer
-    let received = Mutex<[UInt8]>([])
+    let received: AsyncStream<[UInt8]>.Continuation
+
+    init(_ received: AsyncStream<[UInt8]>.Continuation) { self.received = received }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-      let bytes = Array(unwrapInboundIn(data).readableBytesView)
-      received.withLock { $0 += bytes }
+      received.yield(Array(unwrapInboundIn(data).readableBytesView))
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
+    func channelInactive(context: ChannelHandlerContext) { received.finish() }
   }
 
   let channel: any Channel
-  private let collector: Collector
+  /// What the other side sends, until it closes.
+  let received: AsyncStream<[UInt8]>
 
   init(_ endpoint: SocketEndpoint) async throws {
-    let collector = Collector()
-    self.collector = collector
+    let (received, continuation) = AsyncStream.makeStream(of: [UInt8].self)
+    self.received = received
     let bootstrap = ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton).channelInitializer { channel in
-      channel.pipeline.addHandler(collector)
+      channel.pipeline.addHandler(Collector(continuation))
     }
     switch endpoint {
     case .tcp(let host, let port): channel = try await bootstrap.connect(host: host, port: port).get()
@@ -146,9 +149,8 @@ struct RawConnection {
   }
 
   /// Returns when the other side has closed, with all that it sent.
-  func bytesUntilClosed() async throws -> [UInt8] {
-    try await channel.closeFuture.get()
-    return collector.received.withLock { $0 }
+  func bytesUntilClosed() async -> [UInt8] {
+    await received.reduce(into: []) { $0 += $1 }
   }
 }
 
