@@ -83,7 +83,8 @@ let package = Package(
     .testTarget(name: "ProtobufRuntimeTests", dependencies: ["ProtobufRuntime", "Messages"], swiftSettings: strict),
     .testTarget(name: "ConfigurationTests", dependencies: ["Configuration"], swiftSettings: strict),
     .testTarget(name: "HTTP2SessionTests", dependencies: ["HTTP2Session"], swiftSettings: strict),
-    .testTarget(name: "MeshRPCTests", dependencies: ["MeshRPC", "HTTP2Session", "Services"] + nio, swiftSettings: strict),
+    .testTarget(
+      name: "MeshRPCTests", dependencies: ["MeshRPC", "HTTP2Session", "Services"] + nio, swiftSettings: strict),
     .testTarget(name: "ArbitrationTests", dependencies: ["Arbitration"], swiftSettings: strict),
     .testTarget(name: "ReconciliationTests", dependencies: ["Reconciliation"], swiftSettings: strict),
     .testTarget(

@@ -52,7 +52,7 @@ with grpc.insecure_channel(endpoint, options=[("grpc.default_authority", "localh
     assert deleted and phases[-1][0] == claims_pb2.CLAIM_EVENT_KIND_GONE, phases
 
     for request, code in [
-        (claims_pb2.CreateClaimRequest(name="python", specification=model_pb2.ClaimSpecification(device_class="no such class", host="host-b")), grpc.StatusCode.NOT_FOUND),
+        (claims_pb2.CreateClaimRequest(name="python", specification=model_pb2.ClaimSpecification(device_class="no such class", host="host-b")), grpc.StatusCode.INVALID_ARGUMENT),
         (claims_pb2.CreateClaimRequest(name="x" * 5_000_000), grpc.StatusCode.RESOURCE_EXHAUSTED),
     ]:
         try:

@@ -43,6 +43,7 @@ extension Arbiter {
   private func validateClass(_ deviceClass: String) throws(Refusal) {
     guard !deviceClass.isEmpty else { throw Refusal(.invalidArgument, "the claim names no device class") }
     let known = Set(hosts.values.flatMap { $0.record.plugins.map(\.deviceClass) }).union(endNodesOfClass.keys)
+      .subtracting([""])  // of plugins that have never answered
     guard !known.contains(deviceClass) else { return }
     throw Refusal(
       .invalidArgument,
