@@ -13,17 +13,13 @@ struct AgentSessionsFrontend: AgentSessionsService {
   ) async throws {
     let (session, messages) = arbiter.openSession()
     defer { arbiter.closeSession(session) }
-    // Not a child task: the mesh ends a call with CANCELLED when a task that reads it is cancelled, and the agent would not
-    // hear why its session ends. Reading ends with the call in any case.
-    Task {
-      do {
-        try await read(requests, session)
-        arbiter.endSession(session, nil)
-      } catch {
-        arbiter.endSession(session, error)
-      }
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      // Whichever ends first ends the session: the agent hangs up, or the coordinator does.
+      group.addTask { try await read(requests, session) }
+      group.addTask { for try await message in messages { try await responses.write(message) } }
+      defer { group.cancelAll() }
+      try await group.next()
     }
-    for try await message in messages { try await responses.write(message) }
   }
 
   private func read(_ requests: RequestStream<AgentMessage>, _ session: SessionID) async throws {
