@@ -76,8 +76,9 @@ import Testing
     let copies = try TemporaryDirectory()
     try await withAgents(rack, of: coordinator) {
       for number in 0..<20 { _ = try await coordinator.claims.createClaim(.ethernet("claim-\(number)")) }
-      // What a killed process leaves: the files as they are at this moment. The log is copied first: what is checkpointed
-      // meanwhile is in the database, and what is not is in the log.
+      // Two files cannot be copied at one moment; once all are ready, nothing is written any more.
+      for number in 0..<20 { _ = try await coordinator.claims.wait(for: "claim-\(number)", .ready) }
+      // What a killed process leaves: the files as they are, the log not yet in the database.
       for suffix in ["-wal", ""] {
         try FileManager.default.copyItem(
           atPath: directory.file("claims.sqlite") + suffix, toPath: copies.file("claims.sqlite") + suffix)
@@ -123,8 +124,11 @@ import Testing
         return try await group.reduce(into: [Claim]()) { $0.append($1) }
       }
       #expect(Set(answers.map(\.uid)).count == 100)
-      #expect(Set(answers.compactMap { $0.status?.assignment?.token?.value }).count == 100)
-      #expect(try await claims.listClaims(ListClaimsRequest()).claims.count == 100)
+      // Those that came before the hosts had reported all they have were answered as pending.
+      for number in 0..<100 { _ = try await claims.wait(for: "claim-\(number)", .ready) }
+      let held = try await claims.listClaims(ListClaimsRequest()).claims
+      #expect(Set(held.compactMap { $0.status?.assignment?.token?.value }).count == 100)
+      #expect(held.count == 100)
     }
     try await coordinator.stop()
   }
