@@ -121,8 +121,11 @@ struct TokenLedger: Sendable {
       functions[assignment.function] = Function(
         endNode: assignment.endNode, highest: assignment.token?.value ?? 0, released: released, request: request)
     case .released(let id, let endNode, let token):
-      functions[id, default: Function(endNode: endNode, highest: 0, released: 0)].released = token
-      functions[id]?.highest = token
+      var known = functions[id] ?? Function(endNode: endNode, highest: 0, released: 0)
+      known.released = max(known.released, token)
+      known.highest = max(known.highest, token)
+      functions[id] = known
+      if known.request == nil { sumUp(endNode) }
     case .gone(let id):
       functions[id]?.request = nil
       if let endNode = functions[id]?.endNode { sumUp(endNode) }
@@ -144,7 +147,9 @@ struct TokenLedger: Sendable {
     for (id, known) in functions.sorted(by: { $0.key < $1.key }) {
       if let request = known.request { records.append(.seen(request)) }
       if known.released > 0 || known.request == nil {
-        records.append(.released(id, endNode: known.endNode, token: max(known.released, known.highest)))
+        // Of a function that is gone nothing counts but the highest token; one in use may be above what was released.
+        let token = known.request == nil ? known.highest : known.released
+        records.append(.released(id, endNode: known.endNode, token: token))
       }
     }
     return records

@@ -134,7 +134,10 @@ func read(_ path: String, at offset: Int = 0, count: Int) async throws -> [UInt8
   }
 }
 
+/// In one call: a system call for each byte would take seconds.
 func randomBytes(_ count: Int) -> [UInt8] {
-  var generator = SystemRandomNumberGenerator()
-  return (0..<count).map { _ in UInt8.random(in: .min ... .max, using: &generator) }
+  [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
+    if let base = buffer.baseAddress { arc4random_buf(base, count) }
+    filled = count
+  }
 }

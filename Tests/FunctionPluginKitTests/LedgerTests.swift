@@ -1,0 +1,102 @@
+import Glibc
+import LinuxDevices
+import Services
+import Testing
+
+@testable import FunctionPluginKit
+
+/// A ledger's file after some life, and the records in it.
+private func livedThrough(_ directory: ScratchDirectory) throws -> [LedgerRecord] {
+  var (file, ledger) = try LedgerFile.open(in: directory.path)
+  let records: [LedgerRecord] = [
+    .seen(request(1)), .seen(request(2, function: "notebook/1/2 with a blank")),
+    .released("notebook/1/1", endNode: "notebook/1", token: 1), .gone("notebook/1/1"),
+    .control("notebook/1", token: 9, yielded: true),
+  ]
+  for record in records {
+    try file.append(record, after: ledger)
+    ledger.apply(record)
+  }
+  return records
+}
+
+@Test func aLedgerCutAtAnyByteIsALedgerOfWhatWasWholeBefore() throws {
+  let directory = try ScratchDirectory()
+  let records = try livedThrough(directory)
+  let path = directory.path + "/tokens.ledger"
+  let bytes = try SmallFile.read(path)
+  for length in 0...bytes.count {
+    try SmallFile.replace(path, with: Array(bytes[..<length]), durably: false)
+    let (_, ledger) = try LedgerFile.open(in: directory.path)
+    var expected = TokenLedger()
+    var end = 0
+    for record in records {
+      end += record.line.count
+      if end <= length { expected.apply(record) }
+    }
+    #expect(ledger.functions == expected.functions && ledger.endNodes == expected.endNodes)
+  }
+}
+
+@Test func aLedgerDamagedBeforeItsEndIsRefused() throws {
+  let directory = try ScratchDirectory()
+  _ = try livedThrough(directory)
+  let path = directory.path + "/tokens.ledger"
+  var bytes = try SmallFile.read(path)
+  bytes[12] ^= 1
+  try SmallFile.replace(path, with: bytes, durably: false)
+  let error = try #require(throws: PluginError.self) { _ = try LedgerFile.open(in: directory.path) }
+  #expect(error.code == .dataLoss && error.message.contains("line 1"))
+}
+
+@Test func aRewrittenLedgerSaysTheSame() {
+  var ledger = TokenLedger()
+  for record: LedgerRecord in [
+    .seen(request(1)), .released("notebook/1/1", endNode: "notebook/1", token: 1), .seen(request(5)),
+    .seen(request(2, function: "b")), .released("b", endNode: "notebook/1", token: 2), .gone("b"),
+    .control("notebook/1", token: 3, yielded: false),
+  ] {
+    ledger.apply(record)
+  }
+  var again = TokenLedger()
+  for record in ledger.records { again.apply(record) }
+  #expect(again.functions == ledger.functions && again.endNodes == ledger.endNodes)
+}
+
+@Test func aLedgerDoesNotGrowForEverAndForgetsNoRefusal() throws {
+  var ledger = TokenLedger()
+  for token in 1...UInt64(4 * TokenLedger.goneFunctionsKept) {
+    ledger.apply(.seen(request(token, function: "notebook/1/\(token)")))
+    ledger.apply(.released("notebook/1/\(token)", endNode: "notebook/1", token: token))
+    ledger.apply(.gone("notebook/1/\(token)"))
+  }
+  #expect(ledger.functions.count <= 2 * TokenLedger.goneFunctionsKept)
+  for token in [1, 1000, UInt64(4 * TokenLedger.goneFunctionsKept)] {
+    #expect(throws: LedgerError.self) {
+      try ledger.admit(request(token, function: "notebook/1/\(token)"), verb: "Attach")
+    }
+  }
+  let next = UInt64(4 * TokenLedger.goneFunctionsKept) + 1
+  #expect(try ledger.admit(request(next, function: "notebook/1/\(next)"), verb: "Create") != nil)
+}
+
+@Test func everyRecordSurvivesItsLine() {
+  for record: LedgerRecord in [
+    .seen(request(3)), .released("a b\n", endNode: "", token: .max), .gone("ü"), .forgotten("x", token: 7),
+    .control("y", token: 1, yielded: true),
+  ] {
+    #expect(LedgerRecord(line: record.line.dropLast()) == record)
+    var damaged = record.line
+    damaged[damaged.count / 2] ^= 1
+    #expect(LedgerRecord(line: damaged.dropLast()) == nil)
+  }
+}
+
+@Test func aCommandLineIsUnderstoodOrExplained() throws {
+  let all = ["--socket-fd", "3", "--configuration=c.yaml", "--state-directory", "/s", "--parent-pipe-fd", "4"]
+  let arguments = try PluginArguments(parsing: all)
+  #expect(arguments.socket == .descriptor(3) && arguments.configuration == "c.yaml" && arguments.parentPipe == 4)
+  for wrong in [[], Array(all.dropLast()), all + ["--socket", "x"], all + ["--sockt"], ["--socket-fd", "x"]] {
+    #expect(throws: UsageError.self) { try PluginArguments(parsing: wrong) }
+  }
+}

@@ -1,0 +1,67 @@
+import FunctionPluginKit
+import Services
+import Synchronization
+
+/// A plugin of the smallest kind: its functions are entries in a notebook.
+final class NotebookPlugin: FunctionPlugin {
+  struct PluginConfiguration: Decodable, Sendable {
+    var pages: Int
+  }
+
+  static let name = "notebook"
+  static let deviceClass = "notebook"
+  static let version = "1"
+  static let configurationSchema = "{}"
+
+  let context: PluginContext
+  private let pages: Int
+  private let entries = Mutex<[String: FunctionPhase]>([:])
+  private let inside = Mutex<[String: Int]>([:])
+
+  init(configuration: PluginConfiguration, context: PluginContext) async throws {
+    pages = configuration.pages
+    self.context = context
+  }
+
+  func describe() -> PluginOffer { PluginOffer(capabilities: Capabilities { $0.paths = [.direct] }) }
+
+  func discover() async throws -> [EndNode] {
+    let pages = UInt32(pages)
+    return [
+      EndNode {
+        $0.id = "notebook/1"
+        $0.capacity = Capacity { $0.functions = pages }
+      }
+    ]
+  }
+
+  func create(_ request: FunctionRequest) async throws -> FunctionStatus { try await turn(request, to: .created) }
+  func destroy(_ request: FunctionRequest) async throws -> FunctionStatus { try await turn(request, to: .absent) }
+  func attach(_ request: FunctionRequest) async throws -> FunctionStatus { try await turn(request, to: .inUse) }
+  func detach(_ request: FunctionRequest) async throws -> FunctionStatus { try await turn(request, to: .created) }
+
+  func fence(_ request: FunctionRequest) async throws -> FunctionStatus {
+    throw PluginError(.unavailable, "This notebook cannot be closed from outside.")
+  }
+
+  func observe() async throws -> [FunctionStatus] {
+    context.knownFunctions.map { request in
+      let phase = entries.withLock { $0[request.assignment?.function ?? ""] } ?? .absent
+      return FunctionStatus(request, phase)
+    }
+  }
+
+  /// Leaves its identity to the kit, and fails when two verbs of one function are in here.
+  private func turn(_ request: FunctionRequest, to phase: FunctionPhase) async throws -> FunctionStatus {
+    let function = request.assignment?.function ?? ""
+    let others = inside.withLock { inside in
+      defer { inside[function, default: 0] += 1 }
+      return inside[function] ?? 0
+    }
+    guard others == 0 else { throw PluginError(.internalError, "Two verbs at once.") }
+    for _ in 0..<10 { await Task.yield() }
+    inside.withLock { $0[function, default: 1] -= 1 }
+    entries.withLock { $0[function] = phase }
+    return FunctionStatus { $0.phase = phase }
+  }
+}

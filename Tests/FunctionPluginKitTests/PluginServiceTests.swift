@@ -1,0 +1,119 @@
+import Services
+import Testing
+
+@testable import FunctionPluginKit
+
+@Suite(.timeLimit(.minutes(1)))
+struct PluginServiceTests {
+  @Test func theHandshakeComesFirst() async throws {
+    try await withRunningPlugin(in: ScratchDirectory(), describe: false) { plugin async throws in
+      #expect(await refusal { try await plugin.create(request(1)) }?.code == .failedPrecondition)
+      let description = try await plugin.describe(handshake)
+      #expect(description.name == "notebook" && description.protocolVersions == [1])
+      #expect(try await plugin.create(request(1)).phase == .created)
+    }
+  }
+
+  @Test func anotherProtocolVersionOrHostIsRefused() async throws {
+    try await withRunningPlugin(in: ScratchDirectory()) { plugin async throws in
+      let future = DescribeRequest {
+        $0.host = "host-a"
+        $0.protocolVersions = [2]
+      }
+      #expect(await refusal { try await plugin.describe(future) }?.code == .failedPrecondition)
+      let other = DescribeRequest {
+        $0.host = "host-b"
+        $0.protocolVersions = [1]
+      }
+      #expect(await refusal { try await plugin.describe(other) }?.code == .failedPrecondition)
+    }
+  }
+
+  @Test func aStatusNamesTheFunctionThatWasAskedFor() async throws {
+    try await withRunningPlugin(in: ScratchDirectory()) { plugin async throws in
+      let status = try await plugin.create(request(1))
+      #expect(status.function?.id == "notebook/1/1" && status.function?.token?.value == 1 && status.role == .direct)
+    }
+  }
+
+  @Test func whatWasReleasedIsNotSetUpAgainByADelayedRequestEvenAfterARestart() async throws {
+    let directory = try ScratchDirectory()
+    try await withRunningPlugin(in: directory) { plugin async throws in
+      _ = try await plugin.create(request(1))
+      _ = try await plugin.attach(request(1))
+      _ = try await plugin.detach(request(1))
+      #expect(await refusal { try await plugin.attach(request(1)) }?.code == .failedPrecondition)
+    }
+    try await withRunningPlugin(in: directory) { plugin async throws in
+      let error = await refusal { try await plugin.attach(request(1)) }
+      #expect(
+        error?.code == .failedPrecondition && error?.message.contains("highest token seen or released is 1") == true)
+      #expect(try await plugin.destroy(request(1)).phase == .absent)
+      #expect(await refusal { try await plugin.create(request(1)) }?.code == .failedPrecondition)
+      #expect(try await plugin.discover(DiscoverRequest()).endNodes.first?.highestToken?.value == 1)
+    }
+  }
+
+  @Test func oneTokenMeansOneSetOfParameters() async throws {
+    try await withRunningPlugin(in: ScratchDirectory()) { plugin async throws in
+      _ = try await plugin.create(request(1))
+      let error = await refusal { try await plugin.create(request(1, size: 2)) }
+      #expect(error?.code == .invalidArgument && error?.message.contains("attributes") == true)
+    }
+  }
+
+  @Test func aStaleTokenDoesNotTakeDownWhatANewerOneSetUp() async throws {
+    try await withRunningPlugin(in: ScratchDirectory()) { plugin async throws in
+      _ = try await plugin.create(request(7))
+      let error = await refusal { try await plugin.destroy(request(6)) }
+      #expect(error?.code == .failedPrecondition && error?.message.contains("7") == true)
+    }
+  }
+
+  @Test func verbsOfOneFunctionRunOneAfterTheOther() async throws {
+    try await withRunningPlugin(in: ScratchDirectory()) { plugin async throws in
+      try await withThrowingTaskGroup(of: FunctionPhase.self) { group in
+        for _ in 0..<50 { group.addTask { try await plugin.attach(request(1)).phase } }
+        for try await phase in group { #expect(phase == .inUse) }
+      }
+    }
+  }
+
+  @Test func aFunctionIsKnownFromItsSetupToItsEnd() async throws {
+    let directory = try ScratchDirectory()
+    try await withRunningPlugin(in: directory) { _ = try await $0.create(request(1)) }
+    try await withRunningPlugin(in: directory) { plugin async throws in
+      #expect(try await plugin.observe(ObserveRequest()).functions.map { $0.function?.id } == ["notebook/1/1"])
+      _ = try await plugin.destroy(request(1))
+      #expect(try await plugin.observe(ObserveRequest()).functions.isEmpty)
+    }
+  }
+
+  @Test func anErrorOfThePluginReachesTheAgentAsItIs() async throws {
+    try await withRunningPlugin(in: ScratchDirectory()) { plugin async throws in
+      let error = await refusal { try await plugin.fence(request(1)) }
+      #expect(error == RPCError(.unavailable, "This notebook cannot be closed from outside."))
+      // The token is refused although the fence failed: it was asked for.
+      #expect(await refusal { try await plugin.attach(request(1)) }?.code == .failedPrecondition)
+      #expect(await refusal { try await plugin.connect(request(2)) }?.code == .unimplemented)
+    }
+  }
+
+  @Test func whoYieldedControlSetsNothingUp() async throws {
+    try await withRunningPlugin(in: ScratchDirectory()) { plugin async throws in
+      func control(_ token: UInt64) -> ControlRequest {
+        ControlRequest {
+          $0.endNode = "notebook/1"
+          $0.controlToken = FencingToken { $0.value = token }
+        }
+      }
+      #expect(try await plugin.takeControl(control(3)).held)
+      _ = try await plugin.create(request(1))
+      #expect(try await plugin.yieldControl(control(3)).held == false)
+      #expect(await refusal { try await plugin.attach(request(1)) }?.code == .failedPrecondition)
+      #expect(await refusal { try await plugin.takeControl(control(2)) }?.code == .failedPrecondition)
+      #expect(try await plugin.takeControl(control(4)).held)
+      #expect(try await plugin.attach(request(1)).phase == .inUse)
+    }
+  }
+}

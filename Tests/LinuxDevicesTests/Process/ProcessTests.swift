@@ -1,0 +1,68 @@
+import Glibc
+import LinuxDevices
+import Testing
+
+@Suite(.timeLimit(.minutes(1)))
+struct ProcessTests {
+  @Test func aChildTellsHowItEnded() async throws {
+    let child = try ChildProcess.spawn(executable: "sh", arguments: ["-c", "sleep 0.05; exit 7"])
+    #expect(try await child.waitUntilExit() == .exited(7))
+    #expect(!child.identity.isAlive)
+  }
+
+  @Test func aKilledChildIsGone() async throws {
+    let child = try ChildProcess.spawn(executable: "sleep", arguments: ["100"])
+    #expect(child.identity.isAlive && getsid(child.identity.pid) == child.identity.pid)
+    try await child.handle.killAndWait()
+    #expect(!child.identity.isAlive && ProcessHandle(child.identity) == nil)
+    try child.kill(SIGTERM)  // nobody is hit
+  }
+
+  @Test func anotherProcessOfTheSameNumberIsNotMeant() async throws {
+    let own = try #require(ProcessIdentity(of: getpid()))
+    #expect(ProcessIdentity(own.description) == own && own.isAlive)
+    let earlier = try #require(ProcessIdentity("\(own.pid) \(own.startTimeTicks - 1) \(own.bootID)"))
+    #expect(!earlier.isAlive && ProcessHandle(earlier) == nil)
+    let otherBoot = try #require(ProcessIdentity("\(own.pid) \(own.startTimeTicks) another"))
+    #expect(!otherBoot.isAlive)
+  }
+
+  @Test func aProgramGetsTheDescriptorsMeantForItAndNoOthers() async throws {
+    let kept = try FileDescriptor(opening: "/dev/null", O_RDONLY)
+    let other = try FileDescriptor(opening: "/dev/null", O_RDONLY)
+    let script = "[ -e /proc/$$/fd/\(kept.number) ] && [ ! -e /proc/$$/fd/\(other.number) ]; r=$?; sleep 0.05; exit $r"
+    let child = try ChildProcess.spawn(executable: "sh", arguments: ["-c", script], inheriting: [kept.number])
+    #expect(try await child.waitUntilExit() == .exited(0))
+    _ = other
+  }
+
+  @Test func aWaitThatIsGivenUpEnds() async throws {
+    let child = try ChildProcess.spawn(executable: "sleep", arguments: ["100"])
+    #expect(try await child.handle.waitUntilExit(atMost: .milliseconds(5)) == nil)
+    try await child.handle.killAndWait()
+  }
+
+  @Test func aProgramThatIsNotThereIsNamed() {
+    let error = #expect(throws: SystemCallError.self) {
+      try ChildProcess.spawn(executable: "/nonexistent/program", arguments: [])
+    }
+    #expect(error?.description.contains("/nonexistent/program") == true)
+  }
+
+  @Test func aProcessIsFoundByItsArgument() async throws {
+    let argument = "100.\(UInt32.random(in: 1 ... .max))"
+    let child = try ChildProcess.spawn(executable: "sleep", arguments: [argument])
+    #expect(ProcessIdentity.running(program: "sleep", withArgument: argument) == [child.identity])
+    try await child.handle.killAndWait()
+    #expect(ProcessIdentity.running(program: "sleep", withArgument: argument) == [])
+  }
+
+  @Test func jobsOfOneThreadRunInOrder() async throws {
+    let thread = BlockingThread()
+    let first = try await thread.run { pthread_self() }
+    let second = try await thread.run { pthread_self() }
+    #expect(first == second)
+    let outside = try await BlockingThread.detached { pthread_self() }
+    #expect(outside != first)
+  }
+}
