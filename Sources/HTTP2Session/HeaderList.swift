@@ -1,14 +1,16 @@
+import Glibc
+
 /// Header fields in order, packed into one array of bytes: a request costs one allocation, not two for each field.
 ///
 /// Names are in lower case, pseudo-headers with their colon. Values are bytes: HTTP/2 promises no encoding.
 public struct HeaderList: Sendable, Hashable {
-  /// For each field: the lengths of its name (2 bytes) and its value (4 bytes), then both.
+  /// For each field: the lengths of its name and of its value, 4 bytes each, then both.
   private var storage: [UInt8] = []
   public private(set) var count = 0
   /// As HTTP/2 counts it: names and values, and 32 for each field (RFC 9113 §6.5.2).
   public private(set) var listByteCount = 0
 
-  private static let prefixByteCount = 6
+  private static let prefixByteCount = 8
 
   public init() {}
 
@@ -27,8 +29,7 @@ public struct HeaderList: Sendable, Hashable {
   public mutating func append(_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) {
     guard let nameLength = UInt16(exactly: name.count), let valueLength = UInt32(exactly: value.count) else { return }
     if storage.isEmpty { storage.reserveCapacity(320) }
-    withUnsafeBytes(of: nameLength) { storage.append(contentsOf: $0) }
-    withUnsafeBytes(of: valueLength) { storage.append(contentsOf: $0) }
+    withUnsafeBytes(of: (UInt32(nameLength), valueLength)) { storage.append(contentsOf: $0) }
     storage.append(contentsOf: name)
     storage.append(contentsOf: value)
     count += 1
@@ -56,8 +57,8 @@ public struct HeaderList: Sendable, Hashable {
       var next = 0
       while next < bytes.count {
         let nameStart = next + Self.prefixByteCount
-        let valueStart = nameStart + Int(bytes.loadUnaligned(fromByteOffset: next, as: UInt16.self))
-        next = valueStart + Int(bytes.loadUnaligned(fromByteOffset: next + 2, as: UInt32.self))
+        let valueStart = nameStart + Int(bytes.loadUnaligned(fromByteOffset: next, as: UInt32.self))
+        next = valueStart + Int(bytes.loadUnaligned(fromByteOffset: next + 4, as: UInt32.self))
         body(
           UnsafeRawBufferPointer(rebasing: bytes[nameStart..<valueStart]),
           UnsafeRawBufferPointer(rebasing: bytes[valueStart..<next]))
@@ -87,8 +88,9 @@ extension UnsafeRawBufferPointer {
   /// True if these are the bytes of `text`.
   @inline(__always)
   public func equals(_ text: StaticString) -> Bool {
-    count == text.utf8CodeUnitCount
-      && elementsEqual(UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
+    guard count == text.utf8CodeUnitCount else { return false }
+    guard let baseAddress else { return true }
+    return memcmp(baseAddress, text.utf8Start, count) == 0
   }
 
   /// True if these begin with the bytes of `text`.
