@@ -1,3 +1,4 @@
+import Glibc
 import LinuxDevices
 
 /// The runtime files of one function on this host. It is gone when the function is.
@@ -12,6 +13,8 @@ struct FunctionDirectory: Sendable, Hashable {
   }
 
   func file(_ name: String) -> String { path + "/" + name }
+
+  var exists: Bool { access(path, F_OK) == 0 }
 
   func make() throws(SystemCallError) { try SmallFile.makeDirectory(path) }
 

@@ -30,7 +30,8 @@ struct StorageDaemon: Sendable {
   /// Serves, or finds that it is served already; answers the port.
   func serve(_ extent: ServedExtent) throws -> UInt32 {
     if let port = runningPort(exportName: extent.exportName) { return port }
-    try stop()
+    // The directory is made before a daemon and removed after the proof that it is gone.
+    if directory.exists { try stop() }
     try directory.make()
     var port: UInt16 = 0
     let listener = iov_listen_for_peer(extent.serverAddress, extent.consumerAddress, &port)
@@ -156,6 +157,7 @@ struct StorageDaemon: Sendable {
   var processIdentity: ProcessIdentity? { processes().first?.identity }
 
   private func processes() -> [ProcessHandle] {
-    directory.processes(recordedAs: "daemon", program: Self.program, argument: pidFile)
+    guard directory.exists else { return [] }
+    return directory.processes(recordedAs: "daemon", program: Self.program, argument: pidFile)
   }
 }

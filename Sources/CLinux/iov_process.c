@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -85,6 +86,22 @@ int iov_pidfd_reap(int pidfd, int *code, int *status) {
   *code = information.si_code;
   *status = information.si_status;
   return 1;
+}
+
+int iov_process_has_argument(pid_t pid, const char *program, const char *argument) {
+  char path[32], line[16384 + 1];
+  snprintf(path, sizeof path, "/proc/%d/cmdline", (int)pid);
+  int fd = iov_open(path, O_RDONLY, 0);
+  if (fd < 0) return 0;
+  ssize_t length = read(fd, line, sizeof line - 1);
+  close(fd);
+  if (length <= 0) return 0;
+  line[length] = 0;
+  const char *slash = strrchr(line, '/');
+  if (strcmp(slash ? slash + 1 : line, program) != 0) return 0;
+  for (const char *word = line; word < line + length; word += strlen(word) + 1)
+    if (strcmp(word, argument) == 0) return 1;
+  return 0;
 }
 
 int iov_set_close_on_exec(int fd) { return fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ? -errno : 0; }

@@ -20,6 +20,10 @@ int iov_pidfd_wait(int pidfd, int milliseconds);
 // `code` becomes CLD_EXITED, CLD_KILLED or CLD_DUMPED, `status` the exit code or the signal.
 int iov_pidfd_reap(int pidfd, int *code, int *status);
 
+// 1 if the process runs `program` (the last part of its first argument) and has exactly this argument, by
+// /proc/PID/cmdline; 0 if not, or if there is no such process. Arguments beyond 16 KiB are not seen.
+int iov_process_has_argument(pid_t pid, const char *program, const char *argument);
+
 int iov_set_close_on_exec(int fd);
 
 // Who was at the other end of a Unix socket when it was connected.

@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 
 extension ProcessIdentity {
@@ -5,14 +6,13 @@ extension ProcessIdentity {
   ///
   /// So a daemon is found again even when whoever started it died before writing down its number.
   public static func running(program: String, withArgument argument: String) -> [ProcessIdentity] {
-    SmallFile.names(in: "/proc").compactMap { pid_t($0) }.compactMap { pid in
-      // The identity first: if the number changes hands afterwards, the identity is that of a process that has ended.
-      guard let identity = ProcessIdentity(of: pid), let line = try? SmallFile.read("/proc/\(pid)/cmdline") else {
-        return nil
-      }
-      let words = line.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
-      guard words.first?.split(separator: "/").last.map(String.init) == program else { return nil }
-      return words.contains(argument) ? identity : nil
+    SmallFile.names(in: "/proc").compactMap { name in
+      // In C, because a machine has hundreds of processes and a verb waits.
+      guard let pid = pid_t(name), iov_process_has_argument(pid, program, argument) == 1,
+        let identity = ProcessIdentity(of: pid)
+      else { return nil }
+      // Once more: the number may have changed hands between the first look and the identity.
+      return iov_process_has_argument(pid, program, argument) == 1 ? identity : nil
     }
   }
 }
