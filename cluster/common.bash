@@ -33,36 +33,42 @@ need_swift() {
 # What the product links to and calls at run time.
 readonly product_packages=(
   libnghttp2-dev libprotobuf-c-dev libyaml-dev libsqlite3-dev libblkid-dev pkg-config
-  iproute2 fuse3 procps iputils-ping util-linux
+  iproute2 fuse3 procps iputils-ping util-linux mount
 )
 # What the tests and benchmarks use beside it.
 readonly test_packages=(
   protobuf-compiler libprotobuf-dev protobuf-c-compiler python3-venv python3-pip iperf3 fio nghttp2-client jq
 )
 
-# Installs those of the named Debian packages that are missing.
+# Two programs changed their packages between Debian releases, so they are looked for by name.
+readonly product_programs=(qemu-storage-daemon nbdfuse)
+
+# Installs those of the named Debian packages, and of the programs above, that are missing.
 install_packages() {
-  local missing=() package
-  # On a fresh machine the lists of packages are empty.
-  apt-cache show iproute2 >/dev/null 2>&1 || apt-get update -qq
+  local missing=() package program
   for package; do
     [[ $(dpkg-query -W -f '${Status}' "$package" 2>/dev/null) == *'ok installed' ]] || missing+=("$package")
   done
-  # Two programs changed their packages between Debian releases.
-  if ! command -v nbdfuse >/dev/null; then
-    if apt-cache show nbdfuse >/dev/null 2>&1; then missing+=(nbdfuse); else missing+=(libnbd-bin); fi
-  fi
+  if ((${#missing[@]} == 0)) && [[ -z $(missing_programs) ]]; then return; fi
+  # A fresh machine has no lists of packages, or old ones.
+  apt-get update -qq
   if ! command -v qemu-storage-daemon >/dev/null; then
     missing+=(qemu-utils)
     [[ $(. /etc/os-release && echo "${VERSION_ID:-99}") -gt 12 ]] || missing+=(qemu-system-common)
   fi
-  ((${#missing[@]} > 0)) || return 0
+  if ! command -v nbdfuse >/dev/null; then
+    if [[ $(apt-cache show nbdfuse 2>/dev/null) ]]; then missing+=(nbdfuse); else missing+=(libnbd-bin); fi
+  fi
   say "installing: ${missing[*]}"
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null ||
     fail "apt-get could not install: ${missing[*]}"
-  for package in qemu-storage-daemon nbdfuse; do
-    command -v "$package" >/dev/null || fail "no package of this Debian release brings $package"
-  done
+  program=$(missing_programs)
+  [[ -z $program ]] || fail "no package of this Debian release brings ${program//$'\n'/, }"
+}
+
+missing_programs() {
+  local program
+  for program in "${product_programs[@]}"; do command -v "$program" >/dev/null || echo "$program"; done
 }
 
 build_release() {
