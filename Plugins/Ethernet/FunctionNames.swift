@@ -1,3 +1,5 @@
+import LinuxDevices
+
 /// What the kernel objects of a function are called.
 ///
 /// An interface's name holds 15 characters, a function's id does not fit. So the name is a digest, and the owner stands
@@ -11,10 +13,7 @@ struct FunctionNames: Sendable, Hashable {
 
   init(_ function: String) {
     self.function = function
-    // FNV-1a, 64 bits: short, without a seed, the same everywhere. The upper 40 bits are ten digits.
-    let digest = function.utf8.reduce(0xcbf2_9ce4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
-    let digits = String(digest >> 24, radix: 16)
-    interface = "iov" + String(repeating: "0", count: 10 - digits.count) + digits
+    interface = "iov" + StableDigest.hexadecimal(function).prefix(10)
   }
 
   /// While it has no consumer yet, or no longer.

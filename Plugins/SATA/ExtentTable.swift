@@ -76,7 +76,7 @@ struct ExtentTable: Sendable {
   private func save(_ map: ExtentMap) throws {
     var text = "iov extents 1\ndisk \(endNode) \(map.diskSizeBytes)\n"
     for extent in map.extents { text += "extent \(extent.offsetBytes) \(extent.sizeBytes) \(extent.function)\n" }
-    text += "end \(Self.checksum(text))\n"
+    text += "end \(StableDigest.hexadecimal(text))\n"
     try SmallFile.replace(path, with: Array(text.utf8))
   }
 
@@ -88,7 +88,9 @@ struct ExtentTable: Sendable {
           + "if no function of this disk is in use and its data may be lost, remove the file.")
     }
     guard let end = text.range(ofLast: "end ") else { throw damaged("its end is missing") }
-    guard text[end...] == "end \(checksum(String(text[..<end])))\n" else { throw damaged("its checksum is wrong") }
+    guard text[end...] == "end \(StableDigest.hexadecimal(String(text[..<end])))\n" else {
+      throw damaged("its checksum is wrong")
+    }
     var lines = text[..<end].split(separator: "\n").map { $0.split(separator: " ") }[...]
     guard lines.popFirst() == ["iov", "extents", "1"] else { throw damaged("it is of an unknown version") }
     guard let disk = lines.popFirst(), disk.count == 3, disk[0] == "disk", let size = UInt64(disk[2]) else {
@@ -110,11 +112,6 @@ struct ExtentTable: Sendable {
     }
     guard let map = ExtentMap(diskSizeBytes: size, extents: extents) else { throw damaged("extents overlap") }
     return map
-  }
-
-  /// FNV-1a, 64 bits: against torn and edited files, not against malice.
-  private static func checksum(_ text: String) -> String {
-    String(text.utf8.reduce(0xcbf2_9ce4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }, radix: 16)
   }
 }
 

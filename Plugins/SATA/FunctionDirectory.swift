@@ -7,9 +7,7 @@ struct FunctionDirectory: Sendable, Hashable {
 
   /// Short, because a Unix socket's path holds 107 bytes.
   init(runtimeDirectory: String, function: String) {
-    let hash = function.utf8.reduce(0xcbf2_9ce4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
-    let digits = String(hash, radix: 16)
-    path = runtimeDirectory + "/" + String(repeating: "0", count: 16 - digits.count) + digits
+    path = runtimeDirectory + "/" + StableDigest.hexadecimal(function)
   }
 
   func file(_ name: String) -> String { path + "/" + name }

@@ -45,7 +45,7 @@ public enum BlockDevice {
       guard let disk = parentDisk(node) else { return nil }
       return stableIdentity("/dev/\(disk)", sysfs: sysfs).map { "\($0)-part\(partition)" }
     }
-    if let backing = SmallFile.text("\(node)/loop/backing_file") { return "loop-" + hash(backing) }
+    if let backing = SmallFile.text("\(node)/loop/backing_file") { return "loop-" + StableDigest.hexadecimal(backing) }
     for attribute in ["wwid", "device/wwid", "device/serial", "serial"] {
       if let text = SmallFile.text("\(node)/\(attribute)"), !text.isEmpty { return identifier(text) }
     }
@@ -62,12 +62,5 @@ public enum BlockDevice {
   private static func identifier(_ text: String) -> String {
     text.split(whereSeparator: \.isWhitespace).joined(separator: "-").lowercased()
       .filter { $0.isASCII && ($0.isLetter || $0.isNumber || "-._:".contains($0)) }
-  }
-
-  /// FNV-1a, 64 bits, in hexadecimal.
-  private static func hash(_ text: String) -> String {
-    let value = text.utf8.reduce(0xcbf2_9ce4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
-    let digits = String(value, radix: 16)
-    return String(repeating: "0", count: 16 - digits.count) + digits
   }
 }
