@@ -14,7 +14,7 @@ extension Arbiter {
   mutating func settle(_ name: String) {
     guard let state = claims[name] else { return }
     switch state.phase {
-    case .releasing: settleRelease(state)
+    case .releasing, .reclaiming: settleRelease(state)
     case .preparing, .ready: settleGrant(state)
     case .pending, .unspecified, .unrecognized: return
     }

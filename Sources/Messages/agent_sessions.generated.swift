@@ -138,6 +138,8 @@ public struct Heartbeat: Message {
   public static var fullName: String { "iov.v1.Heartbeat" }
 
   public var sequence: UInt64 = 0
+  /// as in Host; may change during a session
+  public var watchdogMilliseconds: UInt32 = 0
 
   public init() {}
 }
@@ -155,22 +157,26 @@ extension Heartbeat: CLayoutMessage {
 
   public func fill(_ layout: UnsafeMutablePointer<Iov__V1__Heartbeat>, in arena: inout MessageArena) {
     layout.pointee.sequence = sequence
+    layout.pointee.watchdog_milliseconds = watchdogMilliseconds
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__Heartbeat>) {
     sequence = layout.pointee.sequence
+    watchdogMilliseconds = layout.pointee.watchdog_milliseconds
   }
 }
 
 extension Heartbeat {
   public init(from decoder: any Decoder) throws {
-    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["sequence"])
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["sequence", "watchdogMilliseconds"])
     try fields.read("sequence", into: &sequence)
+    try fields.read("watchdogMilliseconds", into: &watchdogMilliseconds)
   }
 
   public func encode(to encoder: any Encoder) throws {
     var fields = MessageFieldsWriter(encoder)
     try fields.write("sequence", sequence)
+    try fields.write("watchdogMilliseconds", watchdogMilliseconds)
   }
 }
 
@@ -470,6 +476,8 @@ public struct WantedState: Message {
   /// the first of a session: every entry that concerns this host
   public var complete: Bool = false
   public var functions: [WantedFunction] = []
+  /// complete: all end nodes that this host controls
+  public var controls: [WantedControl] = []
 
   public init() {}
 }
@@ -492,6 +500,9 @@ extension WantedState: CLayoutMessage {
     (layout.pointee.n_functions, layout.pointee.functions) = arena.list(functions) {
       value, arena in arena.presentMessage(value)
     }
+    (layout.pointee.n_controls, layout.pointee.controls) = arena.list(controls) {
+      value, arena in arena.presentMessage(value)
+    }
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__WantedState>) {
@@ -499,17 +510,19 @@ extension WantedState: CLayoutMessage {
     revision = layout.pointee.revision
     complete = layout.pointee.complete != 0
     functions = copied(layout.pointee.n_functions, layout.pointee.functions) { WantedFunction(copying: $0) }
+    controls = copied(layout.pointee.n_controls, layout.pointee.controls) { WantedControl(copying: $0) }
   }
 }
 
 extension WantedState {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
-      decoder, of: Self.fullName, names: ["epoch", "revision", "complete", "functions"])
+      decoder, of: Self.fullName, names: ["epoch", "revision", "complete", "functions", "controls"])
     try fields.read("epoch", into: &epoch)
     try fields.read("revision", into: &revision)
     try fields.read("complete", into: &complete)
     try fields.read("functions", into: &functions)
+    try fields.read("controls", into: &controls)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -518,6 +531,59 @@ extension WantedState {
     try fields.write("revision", revision)
     try fields.write("complete", complete)
     try fields.write("functions", functions)
+    try fields.write("controls", controls)
+  }
+}
+
+/// The right to serve and fence an end node's functions, which the agent takes for its plugin before anything else. What is
+/// in force is read back in the inventory (EndNode.physical_function.control_token).
+public struct WantedControl: Message {
+  public static var fullName: String { "iov.v1.WantedControl" }
+
+  public var endNode: String = ""
+  public var deviceClass: String = ""
+  public var controlToken: FencingToken?
+
+  public init() {}
+}
+
+extension WantedControl: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__WantedControl>) {
+    iov__v1__wanted_control__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__WantedControl()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__WantedControl>, in arena: inout MessageArena) {
+    layout.pointee.end_node = arena.string(endNode)
+    layout.pointee.device_class = arena.string(deviceClass)
+    layout.pointee.control_token = arena.message(controlToken)
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__WantedControl>) {
+    endNode = copiedString(layout.pointee.end_node)
+    deviceClass = copiedString(layout.pointee.device_class)
+    if let value = layout.pointee.control_token { controlToken = FencingToken(copying: value) }
+  }
+}
+
+extension WantedControl {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["endNode", "deviceClass", "controlToken"])
+    try fields.read("endNode", into: &endNode)
+    try fields.read("deviceClass", into: &deviceClass)
+    try fields.read("controlToken", into: &controlToken)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("endNode", endNode)
+    try fields.write("deviceClass", deviceClass)
+    try fields.write("controlToken", controlToken)
   }
 }
 
@@ -529,6 +595,10 @@ public struct WantedFunction: Message {
   public var released: Bool = false
   /// of the last change of this entry
   public var revision: UInt64 = 0
+  /// the run of the host that was last told of this entry unreleased; only that run can hold it
+  public var bootId: String = ""
+  /// released, and no claim stands behind it any more: the host has yet to clean up
+  public var abandoned: Bool = false
 
   public init() {}
 }
@@ -549,6 +619,8 @@ extension WantedFunction: CLayoutMessage {
     layout.pointee.role = .init(rawValue: .init(truncatingIfNeeded: role.rawValue))
     layout.pointee.released = released ? 1 : 0
     layout.pointee.revision = revision
+    layout.pointee.boot_id = arena.string(bootId)
+    layout.pointee.abandoned = abandoned ? 1 : 0
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__WantedFunction>) {
@@ -556,17 +628,21 @@ extension WantedFunction: CLayoutMessage {
     role = Role(rawValue: Int32(truncatingIfNeeded: layout.pointee.role.rawValue))
     released = layout.pointee.released != 0
     revision = layout.pointee.revision
+    bootId = copiedString(layout.pointee.boot_id)
+    abandoned = layout.pointee.abandoned != 0
   }
 }
 
 extension WantedFunction {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
-      decoder, of: Self.fullName, names: ["assignment", "role", "released", "revision"])
+      decoder, of: Self.fullName, names: ["assignment", "role", "released", "revision", "bootId", "abandoned"])
     try fields.read("assignment", into: &assignment)
     try fields.read("role", into: &role)
     try fields.read("released", into: &released)
     try fields.read("revision", into: &revision)
+    try fields.read("bootId", into: &bootId)
+    try fields.read("abandoned", into: &abandoned)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -575,5 +651,7 @@ extension WantedFunction {
     try fields.write("role", role)
     try fields.write("released", released)
     try fields.write("revision", revision)
+    try fields.write("bootId", bootId)
+    try fields.write("abandoned", abandoned)
   }
 }

@@ -318,6 +318,10 @@ public struct WatchClaimsRequest: Message {
 
   /// empty: all claims
   public var name: String = ""
+  /// of the last event that the caller has seen; zero: begin with what there is
+  public var fromRevision: UInt64 = 0
+  /// of that event; revisions of different epochs do not compare
+  public var epoch: UInt64 = 0
 
   public init() {}
 }
@@ -335,22 +339,30 @@ extension WatchClaimsRequest: CLayoutMessage {
 
   public func fill(_ layout: UnsafeMutablePointer<Iov__V1__WatchClaimsRequest>, in arena: inout MessageArena) {
     layout.pointee.name = arena.string(name)
+    layout.pointee.from_revision = fromRevision
+    layout.pointee.epoch = epoch
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__WatchClaimsRequest>) {
     name = copiedString(layout.pointee.name)
+    fromRevision = layout.pointee.from_revision
+    epoch = layout.pointee.epoch
   }
 }
 
 extension WatchClaimsRequest {
   public init(from decoder: any Decoder) throws {
-    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["name"])
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["name", "fromRevision", "epoch"])
     try fields.read("name", into: &name)
+    try fields.read("fromRevision", into: &fromRevision)
+    try fields.read("epoch", into: &epoch)
   }
 
   public func encode(to encoder: any Encoder) throws {
     var fields = MessageFieldsWriter(encoder)
     try fields.write("name", name)
+    try fields.write("fromRevision", fromRevision)
+    try fields.write("epoch", epoch)
   }
 }
 
@@ -360,6 +372,8 @@ public struct ClaimEvent: Message {
   public var kind: ClaimEventKind = ClaimEventKind(rawValue: 0)
   @HeldByReference public var claim: Claim?
   public var revision: UInt64 = 0
+  /// the leader's that tells it
+  public var epoch: UInt64 = 0
 
   public init() {}
 }
@@ -379,21 +393,24 @@ extension ClaimEvent: CLayoutMessage {
     layout.pointee.kind = .init(rawValue: .init(truncatingIfNeeded: kind.rawValue))
     layout.pointee.claim = arena.message(claim)
     layout.pointee.revision = revision
+    layout.pointee.epoch = epoch
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__ClaimEvent>) {
     kind = ClaimEventKind(rawValue: Int32(truncatingIfNeeded: layout.pointee.kind.rawValue))
     if let value = layout.pointee.claim { claim = Claim(copying: value) }
     revision = layout.pointee.revision
+    epoch = layout.pointee.epoch
   }
 }
 
 extension ClaimEvent {
   public init(from decoder: any Decoder) throws {
-    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["kind", "claim", "revision"])
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["kind", "claim", "revision", "epoch"])
     try fields.read("kind", into: &kind)
     try fields.read("claim", into: &claim)
     try fields.read("revision", into: &revision)
+    try fields.read("epoch", into: &epoch)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -401,5 +418,6 @@ extension ClaimEvent {
     try fields.write("kind", kind)
     try fields.write("claim", claim)
     try fields.write("revision", revision)
+    try fields.write("epoch", epoch)
   }
 }

@@ -61,6 +61,8 @@ public enum HostState: MessageEnumeration {
   case connected
   /// known, without a session; its functions stay as they are
   case disconnected
+  /// `death` says who knows that nothing runs on it any more
+  case dead
   /// A number that this version does not know; treated like the zero value.
   case unrecognized(Int32)
 
@@ -69,6 +71,7 @@ public enum HostState: MessageEnumeration {
     case 0: self = .unspecified
     case 1: self = .connected
     case 2: self = .disconnected
+    case 3: self = .dead
     default: self = .unrecognized(rawValue)
     }
   }
@@ -78,18 +81,20 @@ public enum HostState: MessageEnumeration {
     case .unspecified: 0
     case .connected: 1
     case .disconnected: 2
+    case .dead: 3
     case .unrecognized(let number): number
     }
   }
 
   /// The values that this version knows.
-  public static var allCases: [HostState] { [.unspecified, .connected, .disconnected] }
+  public static var allCases: [HostState] { [.unspecified, .connected, .disconnected, .dead] }
 
   public var protobufName: String? {
     switch self {
     case .unspecified: "HOST_STATE_UNSPECIFIED"
     case .connected: "HOST_STATE_CONNECTED"
     case .disconnected: "HOST_STATE_DISCONNECTED"
+    case .dead: "HOST_STATE_DEAD"
     case .unrecognized: nil
     }
   }
@@ -180,6 +185,48 @@ public enum HealthState: MessageEnumeration {
   }
 }
 
+/// What a host does with a claim's function when it has lost the coordinator for longer than its lease.
+public enum LossPolicy: MessageEnumeration {
+  /// KEEP
+  case unspecified
+  /// nothing: a coordinator that is away changes nothing for a function in use
+  case keep
+  /// it lets go by itself, under the token; the claim gets another function when it is back
+  case selfFence
+  /// A number that this version does not know; treated like the zero value.
+  case unrecognized(Int32)
+
+  public init(rawValue: Int32) {
+    switch rawValue {
+    case 0: self = .unspecified
+    case 1: self = .keep
+    case 2: self = .selfFence
+    default: self = .unrecognized(rawValue)
+    }
+  }
+
+  public var rawValue: Int32 {
+    switch self {
+    case .unspecified: 0
+    case .keep: 1
+    case .selfFence: 2
+    case .unrecognized(let number): number
+    }
+  }
+
+  /// The values that this version knows.
+  public static var allCases: [LossPolicy] { [.unspecified, .keep, .selfFence] }
+
+  public var protobufName: String? {
+    switch self {
+    case .unspecified: "LOSS_POLICY_UNSPECIFIED"
+    case .keep: "LOSS_POLICY_KEEP"
+    case .selfFence: "LOSS_POLICY_SELF_FENCE"
+    case .unrecognized: nil
+    }
+  }
+}
+
 public enum ClaimPhase: MessageEnumeration {
   case unspecified
   /// nothing fits yet; `pending` says why
@@ -190,6 +237,9 @@ public enum ClaimPhase: MessageEnumeration {
   case ready
   /// deleted, being torn down on the hosts
   case releasing
+  /// What it held is lost (its token is spent, or its host fenced itself or is dead), and what is left of it is being torn
+  /// down; then the claim is PENDING again and gets another function under a new token.
+  case reclaiming
   /// A number that this version does not know; treated like the zero value.
   case unrecognized(Int32)
 
@@ -200,6 +250,7 @@ public enum ClaimPhase: MessageEnumeration {
     case 2: self = .preparing
     case 3: self = .ready
     case 4: self = .releasing
+    case 5: self = .reclaiming
     default: self = .unrecognized(rawValue)
     }
   }
@@ -211,12 +262,13 @@ public enum ClaimPhase: MessageEnumeration {
     case .preparing: 2
     case .ready: 3
     case .releasing: 4
+    case .reclaiming: 5
     case .unrecognized(let number): number
     }
   }
 
   /// The values that this version knows.
-  public static var allCases: [ClaimPhase] { [.unspecified, .pending, .preparing, .ready, .releasing] }
+  public static var allCases: [ClaimPhase] { [.unspecified, .pending, .preparing, .ready, .releasing, .reclaiming] }
 
   public var protobufName: String? {
     switch self {
@@ -225,6 +277,7 @@ public enum ClaimPhase: MessageEnumeration {
     case .preparing: "CLAIM_PHASE_PREPARING"
     case .ready: "CLAIM_PHASE_READY"
     case .releasing: "CLAIM_PHASE_RELEASING"
+    case .reclaiming: "CLAIM_PHASE_RECLAIMING"
     case .unrecognized: nil
     }
   }
@@ -414,6 +467,59 @@ extension Lease {
   }
 }
 
+/// Proof that whatever ran on a host has ended: from somebody who knows it from outside the host.
+public struct HostDeath: Message {
+  public static var fullName: String { "iov.v1.HostDeath" }
+
+  /// of the run that has ended; a later boot is alive again
+  public var bootId: String = ""
+  /// "confirmed by an operator", "fenced by /usr/sbin/fence_ipmilan", "reset by its watchdog"
+  public var reason: String = ""
+  public var at: Timestamp?
+
+  public init() {}
+}
+
+extension HostDeath: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__HostDeath>) {
+    iov__v1__host_death__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__HostDeath()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__HostDeath>, in arena: inout MessageArena) {
+    layout.pointee.boot_id = arena.string(bootId)
+    layout.pointee.reason = arena.string(reason)
+    layout.pointee.at = arena.timestamp(at)
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__HostDeath>) {
+    bootId = copiedString(layout.pointee.boot_id)
+    reason = copiedString(layout.pointee.reason)
+    if let value = layout.pointee.at { at = Timestamp(copying: value) }
+  }
+}
+
+extension HostDeath {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["bootId", "reason", "at"])
+    try fields.read("bootId", into: &bootId)
+    try fields.read("reason", into: &reason)
+    try fields.read("at", into: &at)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("bootId", bootId)
+    try fields.write("reason", reason)
+    try fields.write("at", at)
+  }
+}
+
 /// A machine with an agent.
 public struct Host: Message {
   public static var fullName: String { "iov.v1.Host" }
@@ -432,6 +538,13 @@ public struct Host: Message {
   public var agentVersion: String = ""
   public var state: HostState = HostState(rawValue: 0)
   public var lease: Lease?
+  /// when its lease was last renewed; kept to the minute
+  public var lastSeen: Timestamp?
+  /// An armed watchdog that outlives the agent resets the host this long after its lease has run out, at the latest. Zero:
+  /// there is none, and a host that is silent may be using its functions.
+  public var watchdogMilliseconds: UInt32 = 0
+  /// of the run that the coordinator knew last; absent: not known to be dead
+  public var death: HostDeath?
 
   public init() {}
 }
@@ -467,6 +580,9 @@ extension Host: CLayoutMessage {
     layout.pointee.agent_version = arena.string(agentVersion)
     layout.pointee.state = .init(rawValue: .init(truncatingIfNeeded: state.rawValue))
     layout.pointee.lease = arena.message(lease)
+    layout.pointee.last_seen = arena.timestamp(lastSeen)
+    layout.pointee.watchdog_milliseconds = watchdogMilliseconds
+    layout.pointee.death = arena.message(death)
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__Host>) {
@@ -482,6 +598,9 @@ extension Host: CLayoutMessage {
     agentVersion = copiedString(layout.pointee.agent_version)
     state = HostState(rawValue: Int32(truncatingIfNeeded: layout.pointee.state.rawValue))
     if let value = layout.pointee.lease { lease = Lease(copying: value) }
+    if let value = layout.pointee.last_seen { lastSeen = Timestamp(copying: value) }
+    watchdogMilliseconds = layout.pointee.watchdog_milliseconds
+    if let value = layout.pointee.death { death = HostDeath(copying: value) }
   }
 }
 
@@ -491,7 +610,7 @@ extension Host {
       decoder, of: Self.fullName,
       names: [
         "name", "instanceId", "bootId", "labels", "mediationAddress", "mediationMtu", "plugins", "agentVersion",
-        "state", "lease",
+        "state", "lease", "lastSeen", "watchdogMilliseconds", "death",
       ])
     try fields.read("name", into: &name)
     try fields.read("instanceId", into: &instanceId)
@@ -503,6 +622,9 @@ extension Host {
     try fields.read("agentVersion", into: &agentVersion)
     try fields.read("state", into: &state)
     try fields.read("lease", into: &lease)
+    try fields.read("lastSeen", into: &lastSeen)
+    try fields.read("watchdogMilliseconds", into: &watchdogMilliseconds)
+    try fields.read("death", into: &death)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -517,6 +639,9 @@ extension Host {
     try fields.write("agentVersion", agentVersion)
     try fields.write("state", state)
     try fields.write("lease", lease)
+    try fields.write("lastSeen", lastSeen)
+    try fields.write("watchdogMilliseconds", watchdogMilliseconds)
+    try fields.write("death", death)
   }
 }
 
@@ -1389,6 +1514,7 @@ public struct ClaimSpecification: Message {
   /// in order of preference; empty: every path, fastest first
   public var allowedPaths: [Path] = []
   public var attributes: Attributes?
+  public var lossPolicy: LossPolicy = LossPolicy(rawValue: 0)
 
   public init() {}
 }
@@ -1413,6 +1539,7 @@ extension ClaimSpecification: CLayoutMessage {
       value, arena in .init(rawValue: .init(truncatingIfNeeded: value.rawValue))
     }
     layout.pointee.attributes = arena.message(attributes)
+    layout.pointee.loss_policy = .init(rawValue: .init(truncatingIfNeeded: lossPolicy.rawValue))
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__ClaimSpecification>) {
@@ -1424,19 +1551,22 @@ extension ClaimSpecification: CLayoutMessage {
       Path(rawValue: Int32(truncatingIfNeeded: $0.rawValue))
     }
     if let value = layout.pointee.attributes { attributes = Attributes(copying: value) }
+    lossPolicy = LossPolicy(rawValue: Int32(truncatingIfNeeded: layout.pointee.loss_policy.rawValue))
   }
 }
 
 extension ClaimSpecification {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
-      decoder, of: Self.fullName, names: ["deviceClass", "host", "consumer", "endNode", "allowedPaths", "attributes"])
+      decoder, of: Self.fullName,
+      names: ["deviceClass", "host", "consumer", "endNode", "allowedPaths", "attributes", "lossPolicy"])
     try fields.read("deviceClass", into: &deviceClass)
     try fields.read("host", into: &host)
     try fields.read("consumer", into: &consumer)
     try fields.read("endNode", into: &endNode)
     try fields.read("allowedPaths", into: &allowedPaths)
     try fields.read("attributes", into: &attributes)
+    try fields.read("lossPolicy", into: &lossPolicy)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -1447,6 +1577,7 @@ extension ClaimSpecification {
     try fields.write("endNode", endNode)
     try fields.write("allowedPaths", allowedPaths)
     try fields.write("attributes", attributes)
+    try fields.write("lossPolicy", lossPolicy)
   }
 }
 
@@ -1635,6 +1766,8 @@ public struct FunctionError: Message {
   public var message: String = ""
   /// trying again without a change elsewhere cannot help
   public var permanent: Bool = false
+  /// set: the step's token is stale, and this is the highest one seen. Never a proof
+  public var highestToken: FencingToken?
 
   public init() {}
 }
@@ -1656,6 +1789,7 @@ extension FunctionError: CLayoutMessage {
     layout.pointee.code = code
     layout.pointee.message = arena.string(message)
     layout.pointee.permanent = permanent ? 1 : 0
+    layout.pointee.highest_token = arena.message(highestToken)
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__FunctionError>) {
@@ -1664,18 +1798,20 @@ extension FunctionError: CLayoutMessage {
     code = layout.pointee.code
     message = copiedString(layout.pointee.message)
     permanent = layout.pointee.permanent != 0
+    if let value = layout.pointee.highest_token { highestToken = FencingToken(copying: value) }
   }
 }
 
 extension FunctionError {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
-      decoder, of: Self.fullName, names: ["host", "step", "code", "message", "permanent"])
+      decoder, of: Self.fullName, names: ["host", "step", "code", "message", "permanent", "highestToken"])
     try fields.read("host", into: &host)
     try fields.read("step", into: &step)
     try fields.read("code", into: &code)
     try fields.read("message", into: &message)
     try fields.read("permanent", into: &permanent)
+    try fields.read("highestToken", into: &highestToken)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -1685,6 +1821,7 @@ extension FunctionError {
     try fields.write("code", code)
     try fields.write("message", message)
     try fields.write("permanent", permanent)
+    try fields.write("highestToken", highestToken)
   }
 }
 
@@ -1713,6 +1850,7 @@ public struct Assignment: Message {
   @HeldByReference public var mediation: Mediation?
   /// once READY
   @HeldByReference public var arrival: Arrival?
+  public var lossPolicy: LossPolicy = LossPolicy(rawValue: 0)
 
   public init() {}
 }
@@ -1743,6 +1881,7 @@ extension Assignment: CLayoutMessage {
     layout.pointee.attributes = arena.message(attributes)
     layout.pointee.mediation = arena.message(mediation)
     layout.pointee.arrival = arena.message(arrival)
+    layout.pointee.loss_policy = .init(rawValue: .init(truncatingIfNeeded: lossPolicy.rawValue))
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__Assignment>) {
@@ -1760,6 +1899,7 @@ extension Assignment: CLayoutMessage {
     if let value = layout.pointee.attributes { attributes = Attributes(copying: value) }
     if let value = layout.pointee.mediation { mediation = Mediation(copying: value) }
     if let value = layout.pointee.arrival { arrival = Arrival(copying: value) }
+    lossPolicy = LossPolicy(rawValue: Int32(truncatingIfNeeded: layout.pointee.loss_policy.rawValue))
   }
 }
 
@@ -1769,7 +1909,7 @@ extension Assignment {
       decoder, of: Self.fullName,
       names: [
         "function", "claim", "claimUid", "endNode", "deviceClass", "host", "controllingHost", "path", "token",
-        "fenceDomain", "consumer", "attributes", "mediation", "arrival",
+        "fenceDomain", "consumer", "attributes", "mediation", "arrival", "lossPolicy",
       ])
     try fields.read("function", into: &function)
     try fields.read("claim", into: &claim)
@@ -1785,6 +1925,7 @@ extension Assignment {
     try fields.read("attributes", into: &attributes)
     try fields.read("mediation", into: &mediation)
     try fields.read("arrival", into: &arrival)
+    try fields.read("lossPolicy", into: &lossPolicy)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -1803,6 +1944,7 @@ extension Assignment {
     try fields.write("attributes", attributes)
     try fields.write("mediation", mediation)
     try fields.write("arrival", arrival)
+    try fields.write("lossPolicy", lossPolicy)
   }
 }
 
@@ -2029,6 +2171,9 @@ public struct FunctionStatus: Message {
   @HeldByReference public var error: FunctionError?
   /// of the wanted state that this answers
   public var revision: UInt64 = 0
+  /// What the host was told when the function was set up. Only of a function that nobody wants (an orphan), so that it can be
+  /// adopted.
+  @HeldByReference public var assignment: Assignment?
 
   public init() {}
 }
@@ -2052,6 +2197,7 @@ extension FunctionStatus: CLayoutMessage {
     layout.pointee.server_port = serverPort
     layout.pointee.error = arena.message(error)
     layout.pointee.revision = revision
+    layout.pointee.assignment = arena.message(assignment)
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__FunctionStatus>) {
@@ -2062,13 +2208,15 @@ extension FunctionStatus: CLayoutMessage {
     serverPort = layout.pointee.server_port
     if let value = layout.pointee.error { error = FunctionError(copying: value) }
     revision = layout.pointee.revision
+    if let value = layout.pointee.assignment { assignment = Assignment(copying: value) }
   }
 }
 
 extension FunctionStatus {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
-      decoder, of: Self.fullName, names: ["function", "role", "phase", "arrival", "serverPort", "error", "revision"])
+      decoder, of: Self.fullName,
+      names: ["function", "role", "phase", "arrival", "serverPort", "error", "revision", "assignment"])
     try fields.read("function", into: &function)
     try fields.read("role", into: &role)
     try fields.read("phase", into: &phase)
@@ -2076,6 +2224,7 @@ extension FunctionStatus {
     try fields.read("serverPort", into: &serverPort)
     try fields.read("error", into: &error)
     try fields.read("revision", into: &revision)
+    try fields.read("assignment", into: &assignment)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -2087,5 +2236,6 @@ extension FunctionStatus {
     try fields.write("serverPort", serverPort)
     try fields.write("error", error)
     try fields.write("revision", revision)
+    try fields.write("assignment", assignment)
   }
 }

@@ -31,7 +31,8 @@ public protocol ClaimsService: RPCService {
   func deleteClaim(_ request: DeleteClaimRequest, call: ServerCall) async throws -> Claim
   /// Changes the rates of a claim while it is in use.
   func updateClaimRates(_ request: UpdateClaimRatesRequest, call: ServerCall) async throws -> Claim
-  /// First what there is, then every change, in the order of revisions, until the caller stops.
+  /// First what there is, then every change, in the order of revisions, until the caller stops. With `from_revision` only the
+  /// changes after it; OUT_OF_RANGE if the coordinator does not have them all any more, or `epoch` is not its own: begin anew.
   func watchClaims(_ request: WatchClaimsRequest, responses: ResponseWriter<ClaimEvent>, call: ServerCall) async throws
 }
 
@@ -83,7 +84,8 @@ public struct ClaimsClient: Sendable {
     try await channel.unary(ClaimsMethods.updateClaimRates, request, options: options)
   }
 
-  /// First what there is, then every change, in the order of revisions, until the caller stops.
+  /// First what there is, then every change, in the order of revisions, until the caller stops. With `from_revision` only the
+  /// changes after it; OUT_OF_RANGE if the coordinator does not have them all any more, or `epoch` is not its own: begin anew.
   public func watchClaims(_ request: WatchClaimsRequest, options: CallOptions = CallOptions()) async throws
     -> ResponseStream<ClaimEvent>
   {

@@ -89,6 +89,7 @@ extension HostState {
     switch self {
     case .connected: "connected"
     case .disconnected: "disconnected"
+    case .dead: "dead"
     case .unspecified, .unrecognized: "-"
     }
   }

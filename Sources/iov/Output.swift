@@ -63,6 +63,7 @@ extension ClaimPhase {
     case .preparing: "preparing"
     case .ready: "ready"
     case .releasing: "releasing"
+    case .reclaiming: "reclaiming"
     case .unspecified, .unrecognized: "-"
     }
   }

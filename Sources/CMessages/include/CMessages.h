@@ -7,4 +7,5 @@
 #include "iov/v1/claims.pb-c.h"
 #include "iov/v1/inventory.pb-c.h"
 #include "iov/v1/model.pb-c.h"
+#include "iov/v1/operations.pb-c.h"
 #include "iov/v1/virtual_functions.pb-c.h"

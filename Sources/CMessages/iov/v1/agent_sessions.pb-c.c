@@ -412,6 +412,51 @@ void   iov__v1__wanted_state__free_unpacked
   assert(message->base.descriptor == &iov__v1__wanted_state__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   iov__v1__wanted_control__init
+                     (Iov__V1__WantedControl         *message)
+{
+  static const Iov__V1__WantedControl init_value = IOV__V1__WANTED_CONTROL__INIT;
+  *message = init_value;
+}
+size_t iov__v1__wanted_control__get_packed_size
+                     (const Iov__V1__WantedControl *message)
+{
+  assert(message->base.descriptor == &iov__v1__wanted_control__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__wanted_control__pack
+                     (const Iov__V1__WantedControl *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__wanted_control__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__wanted_control__pack_to_buffer
+                     (const Iov__V1__WantedControl *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__wanted_control__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__WantedControl *
+       iov__v1__wanted_control__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__WantedControl *)
+     protobuf_c_message_unpack (&iov__v1__wanted_control__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__wanted_control__free_unpacked
+                     (Iov__V1__WantedControl *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__wanted_control__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   iov__v1__wanted_function__init
                      (Iov__V1__WantedFunction         *message)
 {
@@ -598,7 +643,7 @@ const ProtobufCMessageDescriptor iov__v1__agent_hello__descriptor =
   (ProtobufCMessageInit) iov__v1__agent_hello__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__heartbeat__field_descriptors[1] =
+static const ProtobufCFieldDescriptor iov__v1__heartbeat__field_descriptors[2] =
 {
   {
     "sequence",
@@ -612,14 +657,27 @@ static const ProtobufCFieldDescriptor iov__v1__heartbeat__field_descriptors[1] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "watchdog_milliseconds",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Heartbeat, watchdog_milliseconds),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__heartbeat__field_indices_by_name[] = {
   0,   /* field[0] = sequence */
+  1,   /* field[1] = watchdog_milliseconds */
 };
 static const ProtobufCIntRange iov__v1__heartbeat__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 1 }
+  { 0, 2 }
 };
 const ProtobufCMessageDescriptor iov__v1__heartbeat__descriptor =
 {
@@ -629,7 +687,7 @@ const ProtobufCMessageDescriptor iov__v1__heartbeat__descriptor =
   "Iov__V1__Heartbeat",
   "iov.v1",
   sizeof(Iov__V1__Heartbeat),
-  1,
+  2,
   iov__v1__heartbeat__field_descriptors,
   iov__v1__heartbeat__field_indices_by_name,
   1,  iov__v1__heartbeat__number_ranges,
@@ -969,7 +1027,7 @@ const ProtobufCMessageDescriptor iov__v1__heartbeat_acknowledgement__descriptor 
   (ProtobufCMessageInit) iov__v1__heartbeat_acknowledgement__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__wanted_state__field_descriptors[4] =
+static const ProtobufCFieldDescriptor iov__v1__wanted_state__field_descriptors[5] =
 {
   {
     "epoch",
@@ -1019,9 +1077,22 @@ static const ProtobufCFieldDescriptor iov__v1__wanted_state__field_descriptors[4
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "controls",
+    5,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Iov__V1__WantedState, n_controls),
+    offsetof(Iov__V1__WantedState, controls),
+    &iov__v1__wanted_control__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__wanted_state__field_indices_by_name[] = {
   2,   /* field[2] = complete */
+  4,   /* field[4] = controls */
   0,   /* field[0] = epoch */
   3,   /* field[3] = functions */
   1,   /* field[1] = revision */
@@ -1029,7 +1100,7 @@ static const unsigned iov__v1__wanted_state__field_indices_by_name[] = {
 static const ProtobufCIntRange iov__v1__wanted_state__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 4 }
+  { 0, 5 }
 };
 const ProtobufCMessageDescriptor iov__v1__wanted_state__descriptor =
 {
@@ -1039,14 +1110,78 @@ const ProtobufCMessageDescriptor iov__v1__wanted_state__descriptor =
   "Iov__V1__WantedState",
   "iov.v1",
   sizeof(Iov__V1__WantedState),
-  4,
+  5,
   iov__v1__wanted_state__field_descriptors,
   iov__v1__wanted_state__field_indices_by_name,
   1,  iov__v1__wanted_state__number_ranges,
   (ProtobufCMessageInit) iov__v1__wanted_state__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__wanted_function__field_descriptors[4] =
+static const ProtobufCFieldDescriptor iov__v1__wanted_control__field_descriptors[3] =
+{
+  {
+    "end_node",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__WantedControl, end_node),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "device_class",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__WantedControl, device_class),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "control_token",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__WantedControl, control_token),
+    &iov__v1__fencing_token__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__wanted_control__field_indices_by_name[] = {
+  2,   /* field[2] = control_token */
+  1,   /* field[1] = device_class */
+  0,   /* field[0] = end_node */
+};
+static const ProtobufCIntRange iov__v1__wanted_control__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor iov__v1__wanted_control__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.WantedControl",
+  "WantedControl",
+  "Iov__V1__WantedControl",
+  "iov.v1",
+  sizeof(Iov__V1__WantedControl),
+  3,
+  iov__v1__wanted_control__field_descriptors,
+  iov__v1__wanted_control__field_indices_by_name,
+  1,  iov__v1__wanted_control__number_ranges,
+  (ProtobufCMessageInit) iov__v1__wanted_control__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__wanted_function__field_descriptors[6] =
 {
   {
     "assignment",
@@ -1096,9 +1231,35 @@ static const ProtobufCFieldDescriptor iov__v1__wanted_function__field_descriptor
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "boot_id",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__WantedFunction, boot_id),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "abandoned",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__WantedFunction, abandoned),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__wanted_function__field_indices_by_name[] = {
+  5,   /* field[5] = abandoned */
   0,   /* field[0] = assignment */
+  4,   /* field[4] = boot_id */
   2,   /* field[2] = released */
   3,   /* field[3] = revision */
   1,   /* field[1] = role */
@@ -1106,7 +1267,7 @@ static const unsigned iov__v1__wanted_function__field_indices_by_name[] = {
 static const ProtobufCIntRange iov__v1__wanted_function__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 4 }
+  { 0, 6 }
 };
 const ProtobufCMessageDescriptor iov__v1__wanted_function__descriptor =
 {
@@ -1116,7 +1277,7 @@ const ProtobufCMessageDescriptor iov__v1__wanted_function__descriptor =
   "Iov__V1__WantedFunction",
   "iov.v1",
   sizeof(Iov__V1__WantedFunction),
-  4,
+  6,
   iov__v1__wanted_function__field_descriptors,
   iov__v1__wanted_function__field_indices_by_name,
   1,  iov__v1__wanted_function__number_ranges,

@@ -627,7 +627,7 @@ const ProtobufCMessageDescriptor iov__v1__update_claim_rates_request__descriptor
   (ProtobufCMessageInit) iov__v1__update_claim_rates_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__watch_claims_request__field_descriptors[1] =
+static const ProtobufCFieldDescriptor iov__v1__watch_claims_request__field_descriptors[3] =
 {
   {
     "name",
@@ -641,14 +641,40 @@ static const ProtobufCFieldDescriptor iov__v1__watch_claims_request__field_descr
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "from_revision",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__WatchClaimsRequest, from_revision),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "epoch",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__WatchClaimsRequest, epoch),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__watch_claims_request__field_indices_by_name[] = {
+  2,   /* field[2] = epoch */
+  1,   /* field[1] = from_revision */
   0,   /* field[0] = name */
 };
 static const ProtobufCIntRange iov__v1__watch_claims_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 1 }
+  { 0, 3 }
 };
 const ProtobufCMessageDescriptor iov__v1__watch_claims_request__descriptor =
 {
@@ -658,14 +684,14 @@ const ProtobufCMessageDescriptor iov__v1__watch_claims_request__descriptor =
   "Iov__V1__WatchClaimsRequest",
   "iov.v1",
   sizeof(Iov__V1__WatchClaimsRequest),
-  1,
+  3,
   iov__v1__watch_claims_request__field_descriptors,
   iov__v1__watch_claims_request__field_indices_by_name,
   1,  iov__v1__watch_claims_request__number_ranges,
   (ProtobufCMessageInit) iov__v1__watch_claims_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__claim_event__field_descriptors[3] =
+static const ProtobufCFieldDescriptor iov__v1__claim_event__field_descriptors[4] =
 {
   {
     "kind",
@@ -703,16 +729,29 @@ static const ProtobufCFieldDescriptor iov__v1__claim_event__field_descriptors[3]
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "epoch",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ClaimEvent, epoch),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__claim_event__field_indices_by_name[] = {
   1,   /* field[1] = claim */
+  3,   /* field[3] = epoch */
   0,   /* field[0] = kind */
   2,   /* field[2] = revision */
 };
 static const ProtobufCIntRange iov__v1__claim_event__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 3 }
+  { 0, 4 }
 };
 const ProtobufCMessageDescriptor iov__v1__claim_event__descriptor =
 {
@@ -722,7 +761,7 @@ const ProtobufCMessageDescriptor iov__v1__claim_event__descriptor =
   "Iov__V1__ClaimEvent",
   "iov.v1",
   sizeof(Iov__V1__ClaimEvent),
-  3,
+  4,
   iov__v1__claim_event__field_descriptors,
   iov__v1__claim_event__field_indices_by_name,
   1,  iov__v1__claim_event__number_ranges,

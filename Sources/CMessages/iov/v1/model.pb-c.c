@@ -97,6 +97,51 @@ void   iov__v1__lease__free_unpacked
   assert(message->base.descriptor == &iov__v1__lease__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   iov__v1__host_death__init
+                     (Iov__V1__HostDeath         *message)
+{
+  static const Iov__V1__HostDeath init_value = IOV__V1__HOST_DEATH__INIT;
+  *message = init_value;
+}
+size_t iov__v1__host_death__get_packed_size
+                     (const Iov__V1__HostDeath *message)
+{
+  assert(message->base.descriptor == &iov__v1__host_death__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__host_death__pack
+                     (const Iov__V1__HostDeath *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__host_death__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__host_death__pack_to_buffer
+                     (const Iov__V1__HostDeath *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__host_death__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__HostDeath *
+       iov__v1__host_death__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__HostDeath *)
+     protobuf_c_message_unpack (&iov__v1__host_death__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__host_death__free_unpacked
+                     (Iov__V1__HostDeath *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__host_death__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   iov__v1__host__labels_entry__init
                      (Iov__V1__Host__LabelsEntry         *message)
 {
@@ -1329,6 +1374,70 @@ const ProtobufCMessageDescriptor iov__v1__lease__descriptor =
   (ProtobufCMessageInit) iov__v1__lease__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
+static const ProtobufCFieldDescriptor iov__v1__host_death__field_descriptors[3] =
+{
+  {
+    "boot_id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__HostDeath, boot_id),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "reason",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__HostDeath, reason),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "at",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__HostDeath, at),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__host_death__field_indices_by_name[] = {
+  2,   /* field[2] = at */
+  0,   /* field[0] = boot_id */
+  1,   /* field[1] = reason */
+};
+static const ProtobufCIntRange iov__v1__host_death__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor iov__v1__host_death__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.HostDeath",
+  "HostDeath",
+  "Iov__V1__HostDeath",
+  "iov.v1",
+  sizeof(Iov__V1__HostDeath),
+  3,
+  iov__v1__host_death__field_descriptors,
+  iov__v1__host_death__field_indices_by_name,
+  1,  iov__v1__host_death__number_ranges,
+  (ProtobufCMessageInit) iov__v1__host_death__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
 static const ProtobufCFieldDescriptor iov__v1__host__labels_entry__field_descriptors[2] =
 {
   {
@@ -1380,7 +1489,7 @@ const ProtobufCMessageDescriptor iov__v1__host__labels_entry__descriptor =
   (ProtobufCMessageInit) iov__v1__host__labels_entry__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__host__field_descriptors[10] =
+static const ProtobufCFieldDescriptor iov__v1__host__field_descriptors[13] =
 {
   {
     "name",
@@ -1502,23 +1611,62 @@ static const ProtobufCFieldDescriptor iov__v1__host__field_descriptors[10] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "last_seen",
+    11,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Host, last_seen),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "watchdog_milliseconds",
+    12,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Host, watchdog_milliseconds),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "death",
+    13,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Host, death),
+    &iov__v1__host_death__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__host__field_indices_by_name[] = {
   7,   /* field[7] = agent_version */
   2,   /* field[2] = boot_id */
+  12,   /* field[12] = death */
   1,   /* field[1] = instance_id */
   3,   /* field[3] = labels */
+  10,   /* field[10] = last_seen */
   9,   /* field[9] = lease */
   4,   /* field[4] = mediation_address */
   5,   /* field[5] = mediation_mtu */
   0,   /* field[0] = name */
   6,   /* field[6] = plugins */
   8,   /* field[8] = state */
+  11,   /* field[11] = watchdog_milliseconds */
 };
 static const ProtobufCIntRange iov__v1__host__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 10 }
+  { 0, 13 }
 };
 const ProtobufCMessageDescriptor iov__v1__host__descriptor =
 {
@@ -1528,7 +1676,7 @@ const ProtobufCMessageDescriptor iov__v1__host__descriptor =
   "Iov__V1__Host",
   "iov.v1",
   sizeof(Iov__V1__Host),
-  10,
+  13,
   iov__v1__host__field_descriptors,
   iov__v1__host__field_indices_by_name,
   1,  iov__v1__host__number_ranges,
@@ -2644,7 +2792,7 @@ const ProtobufCMessageDescriptor iov__v1__claim__descriptor =
   (ProtobufCMessageInit) iov__v1__claim__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__claim_specification__field_descriptors[6] =
+static const ProtobufCFieldDescriptor iov__v1__claim_specification__field_descriptors[7] =
 {
   {
     "device_class",
@@ -2718,6 +2866,18 @@ static const ProtobufCFieldDescriptor iov__v1__claim_specification__field_descri
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "loss_policy",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ClaimSpecification, loss_policy),
+    &iov__v1__loss_policy__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__claim_specification__field_indices_by_name[] = {
   4,   /* field[4] = allowed_paths */
@@ -2726,11 +2886,12 @@ static const unsigned iov__v1__claim_specification__field_indices_by_name[] = {
   0,   /* field[0] = device_class */
   3,   /* field[3] = end_node */
   1,   /* field[1] = host */
+  6,   /* field[6] = loss_policy */
 };
 static const ProtobufCIntRange iov__v1__claim_specification__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 6 }
+  { 0, 7 }
 };
 const ProtobufCMessageDescriptor iov__v1__claim_specification__descriptor =
 {
@@ -2740,7 +2901,7 @@ const ProtobufCMessageDescriptor iov__v1__claim_specification__descriptor =
   "Iov__V1__ClaimSpecification",
   "iov.v1",
   sizeof(Iov__V1__ClaimSpecification),
-  6,
+  7,
   iov__v1__claim_specification__field_descriptors,
   iov__v1__claim_specification__field_indices_by_name,
   1,  iov__v1__claim_specification__number_ranges,
@@ -3003,7 +3164,7 @@ const ProtobufCMessageDescriptor iov__v1__pending_reason__descriptor =
   (ProtobufCMessageInit) iov__v1__pending_reason__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__function_error__field_descriptors[5] =
+static const ProtobufCFieldDescriptor iov__v1__function_error__field_descriptors[6] =
 {
   {
     "host",
@@ -3065,9 +3226,22 @@ static const ProtobufCFieldDescriptor iov__v1__function_error__field_descriptors
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "highest_token",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__FunctionError, highest_token),
+    &iov__v1__fencing_token__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__function_error__field_indices_by_name[] = {
   2,   /* field[2] = code */
+  5,   /* field[5] = highest_token */
   0,   /* field[0] = host */
   3,   /* field[3] = message */
   4,   /* field[4] = permanent */
@@ -3076,7 +3250,7 @@ static const unsigned iov__v1__function_error__field_indices_by_name[] = {
 static const ProtobufCIntRange iov__v1__function_error__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 5 }
+  { 0, 6 }
 };
 const ProtobufCMessageDescriptor iov__v1__function_error__descriptor =
 {
@@ -3086,14 +3260,14 @@ const ProtobufCMessageDescriptor iov__v1__function_error__descriptor =
   "Iov__V1__FunctionError",
   "iov.v1",
   sizeof(Iov__V1__FunctionError),
-  5,
+  6,
   iov__v1__function_error__field_descriptors,
   iov__v1__function_error__field_indices_by_name,
   1,  iov__v1__function_error__number_ranges,
   (ProtobufCMessageInit) iov__v1__function_error__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__assignment__field_descriptors[14] =
+static const ProtobufCFieldDescriptor iov__v1__assignment__field_descriptors[15] =
 {
   {
     "function",
@@ -3263,6 +3437,18 @@ static const ProtobufCFieldDescriptor iov__v1__assignment__field_descriptors[14]
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "loss_policy",
+    15,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Assignment, loss_policy),
+    &iov__v1__loss_policy__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__assignment__field_indices_by_name[] = {
   13,   /* field[13] = arrival */
@@ -3276,6 +3462,7 @@ static const unsigned iov__v1__assignment__field_indices_by_name[] = {
   9,   /* field[9] = fence_domain */
   0,   /* field[0] = function */
   5,   /* field[5] = host */
+  14,   /* field[14] = loss_policy */
   12,   /* field[12] = mediation */
   7,   /* field[7] = path */
   8,   /* field[8] = token */
@@ -3283,7 +3470,7 @@ static const unsigned iov__v1__assignment__field_indices_by_name[] = {
 static const ProtobufCIntRange iov__v1__assignment__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 14 }
+  { 0, 15 }
 };
 const ProtobufCMessageDescriptor iov__v1__assignment__descriptor =
 {
@@ -3293,7 +3480,7 @@ const ProtobufCMessageDescriptor iov__v1__assignment__descriptor =
   "Iov__V1__Assignment",
   "iov.v1",
   sizeof(Iov__V1__Assignment),
-  14,
+  15,
   iov__v1__assignment__field_descriptors,
   iov__v1__assignment__field_indices_by_name,
   1,  iov__v1__assignment__number_ranges,
@@ -3609,7 +3796,7 @@ const ProtobufCMessageDescriptor iov__v1__virtual_function__descriptor =
   (ProtobufCMessageInit) iov__v1__virtual_function__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__function_status__field_descriptors[7] =
+static const ProtobufCFieldDescriptor iov__v1__function_status__field_descriptors[8] =
 {
   {
     "function",
@@ -3695,9 +3882,22 @@ static const ProtobufCFieldDescriptor iov__v1__function_status__field_descriptor
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "assignment",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__FunctionStatus, assignment),
+    &iov__v1__assignment__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__function_status__field_indices_by_name[] = {
   3,   /* field[3] = arrival */
+  7,   /* field[7] = assignment */
   5,   /* field[5] = error */
   0,   /* field[0] = function */
   2,   /* field[2] = phase */
@@ -3708,7 +3908,7 @@ static const unsigned iov__v1__function_status__field_indices_by_name[] = {
 static const ProtobufCIntRange iov__v1__function_status__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 7 }
+  { 0, 8 }
 };
 const ProtobufCMessageDescriptor iov__v1__function_status__descriptor =
 {
@@ -3718,7 +3918,7 @@ const ProtobufCMessageDescriptor iov__v1__function_status__descriptor =
   "Iov__V1__FunctionStatus",
   "iov.v1",
   sizeof(Iov__V1__FunctionStatus),
-  7,
+  8,
   iov__v1__function_status__field_descriptors,
   iov__v1__function_status__field_indices_by_name,
   1,  iov__v1__function_status__number_ranges,
@@ -3759,18 +3959,20 @@ const ProtobufCEnumDescriptor iov__v1__path__descriptor =
   iov__v1__path__value_ranges,
   NULL,NULL,NULL,NULL   /* reserved[1234] */
 };
-static const ProtobufCEnumValue iov__v1__host_state__enum_values_by_number[3] =
+static const ProtobufCEnumValue iov__v1__host_state__enum_values_by_number[4] =
 {
   { "HOST_STATE_UNSPECIFIED", "IOV__V1__HOST_STATE__HOST_STATE_UNSPECIFIED", 0 },
   { "HOST_STATE_CONNECTED", "IOV__V1__HOST_STATE__HOST_STATE_CONNECTED", 1 },
   { "HOST_STATE_DISCONNECTED", "IOV__V1__HOST_STATE__HOST_STATE_DISCONNECTED", 2 },
+  { "HOST_STATE_DEAD", "IOV__V1__HOST_STATE__HOST_STATE_DEAD", 3 },
 };
 static const ProtobufCIntRange iov__v1__host_state__value_ranges[] = {
-{0, 0},{0, 3}
+{0, 0},{0, 4}
 };
-static const ProtobufCEnumValueIndex iov__v1__host_state__enum_values_by_name[3] =
+static const ProtobufCEnumValueIndex iov__v1__host_state__enum_values_by_name[4] =
 {
   { "HOST_STATE_CONNECTED", 1 },
+  { "HOST_STATE_DEAD", 3 },
   { "HOST_STATE_DISCONNECTED", 2 },
   { "HOST_STATE_UNSPECIFIED", 0 },
 };
@@ -3781,9 +3983,9 @@ const ProtobufCEnumDescriptor iov__v1__host_state__descriptor =
   "HostState",
   "Iov__V1__HostState",
   "iov.v1",
-  3,
+  4,
   iov__v1__host_state__enum_values_by_number,
-  3,
+  4,
   iov__v1__host_state__enum_values_by_name,
   1,
   iov__v1__host_state__value_ranges,
@@ -3853,22 +4055,54 @@ const ProtobufCEnumDescriptor iov__v1__health_state__descriptor =
   iov__v1__health_state__value_ranges,
   NULL,NULL,NULL,NULL   /* reserved[1234] */
 };
-static const ProtobufCEnumValue iov__v1__claim_phase__enum_values_by_number[5] =
+static const ProtobufCEnumValue iov__v1__loss_policy__enum_values_by_number[3] =
+{
+  { "LOSS_POLICY_UNSPECIFIED", "IOV__V1__LOSS_POLICY__LOSS_POLICY_UNSPECIFIED", 0 },
+  { "LOSS_POLICY_KEEP", "IOV__V1__LOSS_POLICY__LOSS_POLICY_KEEP", 1 },
+  { "LOSS_POLICY_SELF_FENCE", "IOV__V1__LOSS_POLICY__LOSS_POLICY_SELF_FENCE", 2 },
+};
+static const ProtobufCIntRange iov__v1__loss_policy__value_ranges[] = {
+{0, 0},{0, 3}
+};
+static const ProtobufCEnumValueIndex iov__v1__loss_policy__enum_values_by_name[3] =
+{
+  { "LOSS_POLICY_KEEP", 1 },
+  { "LOSS_POLICY_SELF_FENCE", 2 },
+  { "LOSS_POLICY_UNSPECIFIED", 0 },
+};
+const ProtobufCEnumDescriptor iov__v1__loss_policy__descriptor =
+{
+  PROTOBUF_C__ENUM_DESCRIPTOR_MAGIC,
+  "iov.v1.LossPolicy",
+  "LossPolicy",
+  "Iov__V1__LossPolicy",
+  "iov.v1",
+  3,
+  iov__v1__loss_policy__enum_values_by_number,
+  3,
+  iov__v1__loss_policy__enum_values_by_name,
+  1,
+  iov__v1__loss_policy__value_ranges,
+  NULL,NULL,NULL,NULL   /* reserved[1234] */
+};
+static const ProtobufCEnumValue iov__v1__claim_phase__enum_values_by_number[6] =
 {
   { "CLAIM_PHASE_UNSPECIFIED", "IOV__V1__CLAIM_PHASE__CLAIM_PHASE_UNSPECIFIED", 0 },
   { "CLAIM_PHASE_PENDING", "IOV__V1__CLAIM_PHASE__CLAIM_PHASE_PENDING", 1 },
   { "CLAIM_PHASE_PREPARING", "IOV__V1__CLAIM_PHASE__CLAIM_PHASE_PREPARING", 2 },
   { "CLAIM_PHASE_READY", "IOV__V1__CLAIM_PHASE__CLAIM_PHASE_READY", 3 },
   { "CLAIM_PHASE_RELEASING", "IOV__V1__CLAIM_PHASE__CLAIM_PHASE_RELEASING", 4 },
+  { "CLAIM_PHASE_RECLAIMING", "IOV__V1__CLAIM_PHASE__CLAIM_PHASE_RECLAIMING", 5 },
 };
 static const ProtobufCIntRange iov__v1__claim_phase__value_ranges[] = {
-{0, 0},{0, 5}
+{0, 0},{0, 6}
 };
-static const ProtobufCEnumValueIndex iov__v1__claim_phase__enum_values_by_name[5] =
+static const ProtobufCEnumValueIndex iov__v1__claim_phase__enum_values_by_name[6] =
 {
   { "CLAIM_PHASE_PENDING", 1 },
   { "CLAIM_PHASE_PREPARING", 2 },
   { "CLAIM_PHASE_READY", 3 },
+  { "CLAIM_PHASE_RECLAIMING", 5 },
   { "CLAIM_PHASE_RELEASING", 4 },
   { "CLAIM_PHASE_UNSPECIFIED", 0 },
 };
@@ -3879,9 +4113,9 @@ const ProtobufCEnumDescriptor iov__v1__claim_phase__descriptor =
   "ClaimPhase",
   "Iov__V1__ClaimPhase",
   "iov.v1",
-  5,
+  6,
   iov__v1__claim_phase__enum_values_by_number,
-  5,
+  6,
   iov__v1__claim_phase__enum_values_by_name,
   1,
   iov__v1__claim_phase__value_ranges,

@@ -25,6 +25,7 @@ typedef struct Iov__V1__CoordinatorMessage Iov__V1__CoordinatorMessage;
 typedef struct Iov__V1__Welcome Iov__V1__Welcome;
 typedef struct Iov__V1__HeartbeatAcknowledgement Iov__V1__HeartbeatAcknowledgement;
 typedef struct Iov__V1__WantedState Iov__V1__WantedState;
+typedef struct Iov__V1__WantedControl Iov__V1__WantedControl;
 typedef struct Iov__V1__WantedFunction Iov__V1__WantedFunction;
 
 
@@ -83,10 +84,14 @@ struct  Iov__V1__Heartbeat
 {
   ProtobufCMessage base;
   uint64_t sequence;
+  /*
+   * as in Host; may change during a session
+   */
+  uint32_t watchdog_milliseconds;
 };
 #define IOV__V1__HEARTBEAT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__heartbeat__descriptor) \
-    , 0 }
+    , 0, 0 }
 
 
 /*
@@ -188,10 +193,31 @@ struct  Iov__V1__WantedState
   protobuf_c_boolean complete;
   size_t n_functions;
   Iov__V1__WantedFunction **functions;
+  /*
+   * complete: all end nodes that this host controls
+   */
+  size_t n_controls;
+  Iov__V1__WantedControl **controls;
 };
 #define IOV__V1__WANTED_STATE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__wanted_state__descriptor) \
-    , 0, 0, 0, 0,NULL }
+    , 0, 0, 0, 0,NULL, 0,NULL }
+
+
+/*
+ * The right to serve and fence an end node's functions, which the agent takes for its plugin before anything else. What is
+ * in force is read back in the inventory (EndNode.physical_function.control_token).
+ */
+struct  Iov__V1__WantedControl
+{
+  ProtobufCMessage base;
+  char *end_node;
+  char *device_class;
+  Iov__V1__FencingToken *control_token;
+};
+#define IOV__V1__WANTED_CONTROL__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__wanted_control__descriptor) \
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL }
 
 
 struct  Iov__V1__WantedFunction
@@ -204,10 +230,18 @@ struct  Iov__V1__WantedFunction
    * of the last change of this entry
    */
   uint64_t revision;
+  /*
+   * the run of the host that was last told of this entry unreleased; only that run can hold it
+   */
+  char *boot_id;
+  /*
+   * released, and no claim stands behind it any more: the host has yet to clean up
+   */
+  protobuf_c_boolean abandoned;
 };
 #define IOV__V1__WANTED_FUNCTION__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__wanted_function__descriptor) \
-    , NULL, IOV__V1__ROLE__ROLE_UNSPECIFIED, 0, 0 }
+    , NULL, IOV__V1__ROLE__ROLE_UNSPECIFIED, 0, 0, (char *)protobuf_c_empty_string, 0 }
 
 
 /* Iov__V1__AgentMessage methods */
@@ -381,6 +415,25 @@ Iov__V1__WantedState *
 void   iov__v1__wanted_state__free_unpacked
                      (Iov__V1__WantedState *message,
                       ProtobufCAllocator *allocator);
+/* Iov__V1__WantedControl methods */
+void   iov__v1__wanted_control__init
+                     (Iov__V1__WantedControl         *message);
+size_t iov__v1__wanted_control__get_packed_size
+                     (const Iov__V1__WantedControl   *message);
+size_t iov__v1__wanted_control__pack
+                     (const Iov__V1__WantedControl   *message,
+                      uint8_t             *out);
+size_t iov__v1__wanted_control__pack_to_buffer
+                     (const Iov__V1__WantedControl   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__WantedControl *
+       iov__v1__wanted_control__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__wanted_control__free_unpacked
+                     (Iov__V1__WantedControl *message,
+                      ProtobufCAllocator *allocator);
 /* Iov__V1__WantedFunction methods */
 void   iov__v1__wanted_function__init
                      (Iov__V1__WantedFunction         *message);
@@ -429,6 +482,9 @@ typedef void (*Iov__V1__HeartbeatAcknowledgement_Closure)
 typedef void (*Iov__V1__WantedState_Closure)
                  (const Iov__V1__WantedState *message,
                   void *closure_data);
+typedef void (*Iov__V1__WantedControl_Closure)
+                 (const Iov__V1__WantedControl *message,
+                  void *closure_data);
 typedef void (*Iov__V1__WantedFunction_Closure)
                  (const Iov__V1__WantedFunction *message,
                   void *closure_data);
@@ -468,6 +524,7 @@ extern const ProtobufCMessageDescriptor iov__v1__coordinator_message__descriptor
 extern const ProtobufCMessageDescriptor iov__v1__welcome__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__heartbeat_acknowledgement__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__wanted_state__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__wanted_control__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__wanted_function__descriptor;
 extern const ProtobufCServiceDescriptor iov__v1__agent_sessions__descriptor;
 

@@ -129,10 +129,18 @@ struct  Iov__V1__WatchClaimsRequest
    * empty: all claims
    */
   char *name;
+  /*
+   * of the last event that the caller has seen; zero: begin with what there is
+   */
+  uint64_t from_revision;
+  /*
+   * of that event; revisions of different epochs do not compare
+   */
+  uint64_t epoch;
 };
 #define IOV__V1__WATCH_CLAIMS_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__watch_claims_request__descriptor) \
-    , (char *)protobuf_c_empty_string }
+    , (char *)protobuf_c_empty_string, 0, 0 }
 
 
 struct  Iov__V1__ClaimEvent
@@ -141,10 +149,14 @@ struct  Iov__V1__ClaimEvent
   Iov__V1__ClaimEventKind kind;
   Iov__V1__Claim *claim;
   uint64_t revision;
+  /*
+   * the leader's that tells it
+   */
+  uint64_t epoch;
 };
 #define IOV__V1__CLAIM_EVENT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__claim_event__descriptor) \
-    , IOV__V1__CLAIM_EVENT_KIND__CLAIM_EVENT_KIND_UNSPECIFIED, NULL, 0 }
+    , IOV__V1__CLAIM_EVENT_KIND__CLAIM_EVENT_KIND_UNSPECIFIED, NULL, 0, 0 }
 
 
 /* Iov__V1__CreateClaimRequest methods */

@@ -19,6 +19,7 @@ PROTOBUF_C__BEGIN_DECLS
 
 typedef struct Iov__V1__FencingToken Iov__V1__FencingToken;
 typedef struct Iov__V1__Lease Iov__V1__Lease;
+typedef struct Iov__V1__HostDeath Iov__V1__HostDeath;
 typedef struct Iov__V1__Host Iov__V1__Host;
 typedef struct Iov__V1__Host__LabelsEntry Iov__V1__Host__LabelsEntry;
 typedef struct Iov__V1__Plugin Iov__V1__Plugin;
@@ -83,7 +84,11 @@ typedef enum _Iov__V1__HostState {
   /*
    * known, without a session; its functions stay as they are
    */
-  IOV__V1__HOST_STATE__HOST_STATE_DISCONNECTED = 2
+  IOV__V1__HOST_STATE__HOST_STATE_DISCONNECTED = 2,
+  /*
+   * `death` says who knows that nothing runs on it any more
+   */
+  IOV__V1__HOST_STATE__HOST_STATE_DEAD = 3
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(IOV__V1__HOST_STATE)
 } Iov__V1__HostState;
 typedef enum _Iov__V1__PluginState {
@@ -103,6 +108,24 @@ typedef enum _Iov__V1__HealthState {
   IOV__V1__HEALTH_STATE__HEALTH_STATE_UNHEALTHY = 3
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(IOV__V1__HEALTH_STATE)
 } Iov__V1__HealthState;
+/*
+ * What a host does with a claim's function when it has lost the coordinator for longer than its lease.
+ */
+typedef enum _Iov__V1__LossPolicy {
+  /*
+   * KEEP
+   */
+  IOV__V1__LOSS_POLICY__LOSS_POLICY_UNSPECIFIED = 0,
+  /*
+   * nothing: a coordinator that is away changes nothing for a function in use
+   */
+  IOV__V1__LOSS_POLICY__LOSS_POLICY_KEEP = 1,
+  /*
+   * it lets go by itself, under the token; the claim gets another function when it is back
+   */
+  IOV__V1__LOSS_POLICY__LOSS_POLICY_SELF_FENCE = 2
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(IOV__V1__LOSS_POLICY)
+} Iov__V1__LossPolicy;
 typedef enum _Iov__V1__ClaimPhase {
   IOV__V1__CLAIM_PHASE__CLAIM_PHASE_UNSPECIFIED = 0,
   /*
@@ -120,7 +143,12 @@ typedef enum _Iov__V1__ClaimPhase {
   /*
    * deleted, being torn down on the hosts
    */
-  IOV__V1__CLAIM_PHASE__CLAIM_PHASE_RELEASING = 4
+  IOV__V1__CLAIM_PHASE__CLAIM_PHASE_RELEASING = 4,
+  /*
+   * What it held is lost (its token is spent, or its host fenced itself or is dead), and what is left of it is being torn
+   * down; then the claim is PENDING again and gets another function under a new token.
+   */
+  IOV__V1__CLAIM_PHASE__CLAIM_PHASE_RECLAIMING = 5
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(IOV__V1__CLAIM_PHASE)
 } Iov__V1__ClaimPhase;
 /*
@@ -193,6 +221,27 @@ struct  Iov__V1__Lease
     , 0, NULL }
 
 
+/*
+ * Proof that whatever ran on a host has ended: from somebody who knows it from outside the host.
+ */
+struct  Iov__V1__HostDeath
+{
+  ProtobufCMessage base;
+  /*
+   * of the run that has ended; a later boot is alive again
+   */
+  char *boot_id;
+  /*
+   * "confirmed by an operator", "fenced by /usr/sbin/fence_ipmilan", "reset by its watchdog"
+   */
+  char *reason;
+  Google__Protobuf__Timestamp *at;
+};
+#define IOV__V1__HOST_DEATH__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__host_death__descriptor) \
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL }
+
+
 struct  Iov__V1__Host__LabelsEntry
 {
   ProtobufCMessage base;
@@ -234,10 +283,23 @@ struct  Iov__V1__Host
   char *agent_version;
   Iov__V1__HostState state;
   Iov__V1__Lease *lease;
+  /*
+   * when its lease was last renewed; kept to the minute
+   */
+  Google__Protobuf__Timestamp *last_seen;
+  /*
+   * An armed watchdog that outlives the agent resets the host this long after its lease has run out, at the latest. Zero:
+   * there is none, and a host that is silent may be using its functions.
+   */
+  uint32_t watchdog_milliseconds;
+  /*
+   * of the run that the coordinator knew last; absent: not known to be dead
+   */
+  Iov__V1__HostDeath *death;
 };
 #define IOV__V1__HOST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__host__descriptor) \
-    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0,NULL, (char *)protobuf_c_empty_string, 0, 0,NULL, (char *)protobuf_c_empty_string, IOV__V1__HOST_STATE__HOST_STATE_UNSPECIFIED, NULL }
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0,NULL, (char *)protobuf_c_empty_string, 0, 0,NULL, (char *)protobuf_c_empty_string, IOV__V1__HOST_STATE__HOST_STATE_UNSPECIFIED, NULL, NULL, 0, NULL }
 
 
 /*
@@ -565,10 +627,11 @@ struct  Iov__V1__ClaimSpecification
   size_t n_allowed_paths;
   Iov__V1__Path *allowed_paths;
   Iov__V1__Attributes *attributes;
+  Iov__V1__LossPolicy loss_policy;
 };
 #define IOV__V1__CLAIM_SPECIFICATION__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__claim_specification__descriptor) \
-    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL, NULL, 0,NULL, NULL }
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL, NULL, 0,NULL, NULL, IOV__V1__LOSS_POLICY__LOSS_POLICY_UNSPECIFIED }
 
 
 struct  Iov__V1__EndNodeSelector__LabelsEntry
@@ -659,10 +722,14 @@ struct  Iov__V1__FunctionError
    * trying again without a change elsewhere cannot help
    */
   protobuf_c_boolean permanent;
+  /*
+   * set: the step's token is stale, and this is the highest one seen. Never a proof
+   */
+  Iov__V1__FencingToken *highest_token;
 };
 #define IOV__V1__FUNCTION_ERROR__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__function_error__descriptor) \
-    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, (char *)protobuf_c_empty_string, 0 }
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, (char *)protobuf_c_empty_string, 0, NULL }
 
 
 /*
@@ -706,10 +773,11 @@ struct  Iov__V1__Assignment
    * once READY
    */
   Iov__V1__Arrival *arrival;
+  Iov__V1__LossPolicy loss_policy;
 };
 #define IOV__V1__ASSIGNMENT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__assignment__descriptor) \
-    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, IOV__V1__PATH__PATH_UNSPECIFIED, NULL, (char *)protobuf_c_empty_string, NULL, NULL, NULL, NULL }
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, IOV__V1__PATH__PATH_UNSPECIFIED, NULL, (char *)protobuf_c_empty_string, NULL, NULL, NULL, NULL, IOV__V1__LOSS_POLICY__LOSS_POLICY_UNSPECIFIED }
 
 
 /*
@@ -806,10 +874,15 @@ struct  Iov__V1__FunctionStatus
    * of the wanted state that this answers
    */
   uint64_t revision;
+  /*
+   * What the host was told when the function was set up. Only of a function that nobody wants (an orphan), so that it can be
+   * adopted.
+   */
+  Iov__V1__Assignment *assignment;
 };
 #define IOV__V1__FUNCTION_STATUS__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__function_status__descriptor) \
-    , NULL, IOV__V1__ROLE__ROLE_UNSPECIFIED, IOV__V1__FUNCTION_PHASE__FUNCTION_PHASE_UNSPECIFIED, NULL, 0, NULL, 0 }
+    , NULL, IOV__V1__ROLE__ROLE_UNSPECIFIED, IOV__V1__FUNCTION_PHASE__FUNCTION_PHASE_UNSPECIFIED, NULL, 0, NULL, 0, NULL }
 
 
 /* Iov__V1__FencingToken methods */
@@ -849,6 +922,25 @@ Iov__V1__Lease *
                       const uint8_t       *data);
 void   iov__v1__lease__free_unpacked
                      (Iov__V1__Lease *message,
+                      ProtobufCAllocator *allocator);
+/* Iov__V1__HostDeath methods */
+void   iov__v1__host_death__init
+                     (Iov__V1__HostDeath         *message);
+size_t iov__v1__host_death__get_packed_size
+                     (const Iov__V1__HostDeath   *message);
+size_t iov__v1__host_death__pack
+                     (const Iov__V1__HostDeath   *message,
+                      uint8_t             *out);
+size_t iov__v1__host_death__pack_to_buffer
+                     (const Iov__V1__HostDeath   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__HostDeath *
+       iov__v1__host_death__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__host_death__free_unpacked
+                     (Iov__V1__HostDeath *message,
                       ProtobufCAllocator *allocator);
 /* Iov__V1__Host__LabelsEntry methods */
 void   iov__v1__host__labels_entry__init
@@ -1342,6 +1434,9 @@ typedef void (*Iov__V1__FencingToken_Closure)
 typedef void (*Iov__V1__Lease_Closure)
                  (const Iov__V1__Lease *message,
                   void *closure_data);
+typedef void (*Iov__V1__HostDeath_Closure)
+                 (const Iov__V1__HostDeath *message,
+                  void *closure_data);
 typedef void (*Iov__V1__Host__LabelsEntry_Closure)
                  (const Iov__V1__Host__LabelsEntry *message,
                   void *closure_data);
@@ -1436,11 +1531,13 @@ extern const ProtobufCEnumDescriptor    iov__v1__path__descriptor;
 extern const ProtobufCEnumDescriptor    iov__v1__host_state__descriptor;
 extern const ProtobufCEnumDescriptor    iov__v1__plugin_state__descriptor;
 extern const ProtobufCEnumDescriptor    iov__v1__health_state__descriptor;
+extern const ProtobufCEnumDescriptor    iov__v1__loss_policy__descriptor;
 extern const ProtobufCEnumDescriptor    iov__v1__claim_phase__descriptor;
 extern const ProtobufCEnumDescriptor    iov__v1__role__descriptor;
 extern const ProtobufCEnumDescriptor    iov__v1__function_phase__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__fencing_token__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__lease__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__host_death__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__host__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__host__labels_entry__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__plugin__descriptor;
