@@ -6,24 +6,26 @@ import Synchronization
 ///
 /// What is read here was committed: nobody is shown a claim that a crash could undo.
 final class ClaimBoard: Sendable {
-  private struct State {
+  fileprivate struct State {
     var claims: [String: Claim]
     var revision: UInt64
+    var epoch: UInt64
+    var recent: RecentEvents
     var watchers: [UInt64: Watcher] = [:]
     var lastWatcher: UInt64 = 0
     var end: RPCError?
   }
 
-  private struct Watcher {
+  fileprivate struct Watcher {
     /// Empty: every claim.
     var name: String
     var events: AsyncThrowingStream<ClaimEvent, any Error>.Continuation
   }
 
-  /// One watch: what there was when it began, and every change since.
+  /// One watch: how it begins, and every change since.
   struct Watch {
-    var claims: [Claim]
-    var revision: UInt64
+    /// What there was, or what the watcher has missed.
+    var beginning: [ClaimEvent]
     var events: AsyncThrowingStream<ClaimEvent, any Error>
   }
 
@@ -31,11 +33,17 @@ final class ClaimBoard: Sendable {
   let bufferedEvents: Int
   private let state: Mutex<State>
 
-  init(claims: [Claim], revision: UInt64, bufferedEvents: Int = 1024) {
+  /// - Parameter keptEvents: how many changes of this run a watcher that comes back can have missed.
+  init(claims: [Claim], revision: UInt64, epoch: UInt64, bufferedEvents: Int = 1024, keptEvents: Int = 8192) {
     self.bufferedEvents = bufferedEvents
     let byName = Dictionary(claims.map { ($0.name, $0) }, uniquingKeysWith: { _, last in last })
-    state = Mutex(State(claims: byName, revision: revision))
+    state = Mutex(
+      State(
+        claims: byName, revision: revision, epoch: epoch, recent: RecentEvents(after: revision, capacity: keptEvents)))
   }
+
+  /// The leader's epoch has risen. Revisions of the former one are no longer taken: they may be those of another store.
+  func take(epoch: UInt64) { state.withLock { $0.epoch = epoch } }
 
   func claim(named name: String) -> Claim? { state.withLock { $0.claims[name] } }
 
@@ -58,13 +66,11 @@ final class ClaimBoard: Sendable {
   private func publish<Result: Sendable>(
     _ kind: ClaimEventKind, _ claim: Claim, _ change: (inout State) -> Result
   ) -> Result {
-    var event = ClaimEvent()
-    event.kind = kind
-    event.claim = claim
-    event.revision = claim.revision
     let (result, slow) = state.withLock { state in
       let result = change(&state)
+      let event = ClaimEvent(kind, claim, revision: claim.revision, epoch: state.epoch)
       state.revision = max(state.revision, claim.revision)
+      state.recent.append(event)
       var slow: [Watcher] = []
       for (id, watcher) in state.watchers where watcher.name.isEmpty || watcher.name == claim.name {
         guard case .dropped = watcher.events.yield(event) else { continue }
@@ -75,27 +81,26 @@ final class ClaimBoard: Sendable {
     }
     for watcher in slow {
       watcher.events.finish(
-        throwing: RPCError(.resourceExhausted, "the watch fell behind; list again, then watch again"))
+        throwing: RPCError(.resourceExhausted, "the watch fell behind; watch again from the last revision seen"))
     }
     return result
   }
 
-  /// Begins a watch of one claim, or of all of them where `name` is empty. Nothing is missing between what it finds and
-  /// what it tells later.
-  func watch(_ name: String) throws(RPCError) -> Watch {
+  /// Begins a watch of one claim, or of all of them where `name` is empty: with what there is, or, where the request names
+  /// a revision, with what came after it. Nothing is missing between how it begins and what it tells later.
+  func watch(_ request: WatchClaimsRequest) throws(RPCError) -> Watch {
     let (events, continuation) = AsyncThrowingStream.makeStream(
       of: ClaimEvent.self, throwing: (any Error).self, bufferingPolicy: .bufferingOldest(bufferedEvents))
-    let (id, claims, revision, end) = state.withLock { state in
+    let (id, beginning) = try state.withLock { (state) throws(RPCError) in
+      if let end = state.end { throw end }
+      let beginning = try state.beginning(of: request)
       state.lastWatcher += 1
-      let id = state.lastWatcher
-      if state.end == nil { state.watchers[id] = Watcher(name: name, events: continuation) }
-      let claims = state.claims.values.filter { name.isEmpty || $0.name == name }
-      return (id, claims, state.revision, state.end)
+      state.watchers[state.lastWatcher] = Watcher(name: request.name, events: continuation)
+      return (state.lastWatcher, beginning)
     }
-    if let end { throw end }
     // Runs also when the stream is finished from here, on the thread that finished it: the lock must not be held then.
     continuation.onTermination = { [weak self] _ in self?.forget(id) }
-    return Watch(claims: claims.sorted { $0.name < $1.name }, revision: revision, events: events)
+    return Watch(beginning: beginning, events: events)
   }
 
   /// Ends every watch; later ones are refused.
@@ -112,5 +117,50 @@ final class ClaimBoard: Sendable {
 
   private func forget(_ id: UInt64) {
     _ = state.withLock { $0.watchers.removeValue(forKey: id) }
+  }
+}
+
+extension ClaimBoard.State {
+  /// How a watch begins.
+  fileprivate func beginning(of request: WatchClaimsRequest) throws(RPCError) -> [ClaimEvent] {
+    let name = request.name
+    guard request.fromRevision == 0 else {
+      return try missed(request).filter { name.isEmpty || $0.claim?.name == name }
+    }
+    let there = claims.values.filter { name.isEmpty || $0.name == name }.sorted { $0.name < $1.name }
+    return there.map { ClaimEvent(.exists, $0, revision: $0.revision, epoch: epoch) }
+      + [ClaimEvent(.synced, nil, revision: revision, epoch: epoch)]
+  }
+
+  private func missed(_ request: WatchClaimsRequest) throws(RPCError) -> [ClaimEvent] {
+    let from = request.fromRevision
+    guard request.epoch == epoch else {
+      throw RPCError(
+        .outOfRange,
+        "revision \(from) is of epoch \(request.epoch) and this coordinator's is \(epoch): revisions of different epochs do "
+          + "not compare; watch anew without a revision")
+    }
+    guard from <= revision else {
+      throw RPCError(
+        .outOfRange,
+        "revision \(from) has not come about yet, the last one is \(revision); watch anew without a revision")
+    }
+    guard let events = recent.events(after: from) else {
+      throw RPCError(
+        .outOfRange,
+        "the changes after revision \(from) are not all kept any more, only those after \(recent.floor); watch anew "
+          + "without a revision")
+    }
+    return events
+  }
+}
+
+extension ClaimEvent {
+  init(_ kind: ClaimEventKind, _ claim: Claim?, revision: UInt64, epoch: UInt64) {
+    self.init()
+    self.kind = kind
+    self.claim = claim
+    self.revision = revision
+    self.epoch = epoch
   }
 }

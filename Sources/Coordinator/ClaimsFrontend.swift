@@ -39,20 +39,8 @@ struct ClaimsFrontend: ClaimsService {
   func watchClaims(
     _ request: WatchClaimsRequest, responses: ResponseWriter<ClaimEvent>, call: ServerCall
   ) async throws {
-    let watch = try arbiter.board.watch(request.name)
-    for claim in watch.claims {
-      try await responses.write(
-        ClaimEvent {
-          $0.kind = .exists
-          $0.claim = claim
-          $0.revision = claim.revision
-        })
-    }
-    try await responses.write(
-      ClaimEvent {
-        $0.kind = .synced
-        $0.revision = watch.revision
-      })
+    let watch = try arbiter.board.watch(request)
+    for event in watch.beginning { try await responses.write(event) }
     for try await event in watch.events { try await responses.write(event) }
   }
 }

@@ -37,7 +37,8 @@ final class DurableArbiter: Sendable {
       clusterID: store.clusterID, version: iovmeshVersion, records: records, settings: settings)
     // The new epoch is on the disk before the first agent can hear of it.
     try store.commit(arbiter.begin().compactMap(StoreChange.init))
-    board = ClaimBoard(claims: arbiter.listedClaims, revision: arbiter.cluster.revision)
+    board = ClaimBoard(
+      claims: arbiter.listedClaims, revision: arbiter.cluster.revision, epoch: arbiter.cluster.epoch)
     commits = CommitQueue(store: store)
     self.arbiter = Mutex(arbiter)
     self.now = now
@@ -123,6 +124,7 @@ final class DurableArbiter: Sendable {
 
   private func perform(_ effect: Effect) {
     switch effect {
+    case .save(.cluster(let cluster)): board.take(epoch: cluster.epoch)
     case .save, .remove: return
     case .send(let session, let message):
       // A session that has ended meanwhile misses nothing: its next one begins with all that is wanted.

@@ -115,6 +115,41 @@ import Testing
     try await coordinator.stop()
   }
 
+  @Test func aWatchThatWasCutOffGoesOnWhereItWas() async throws {
+    let directory = try TemporaryDirectory()
+    let coordinator = try await TestCoordinator(in: directory)
+    let claims = coordinator.claims
+    var last = ClaimEvent()
+    try await withAgents(rack, of: coordinator) {
+      _ = try await claims.createClaim(.ethernet("older"))
+      _ = try await claims.wait(for: "older", .ready)
+      for try await event in try await claims.watchClaims(WatchClaimsRequest()) {
+        last = event
+        if event.kind == .synced { break }
+      }
+      #expect(last.epoch == 1)
+      _ = try await claims.createClaim(.ethernet("web"))
+      let ready = try await claims.wait(for: "web", .ready)
+      var revisions: [UInt64] = []
+      for try await event in try await claims.watchClaims(.from(last.revision, epoch: last.epoch)) {
+        #expect(event.kind == .changed)
+        revisions.append(event.revision)
+        last = event
+        if event.revision == ready.revision { break }
+      }
+      #expect(revisions.count > 1)
+      #expect(revisions == revisions.sorted())
+    }
+    try await coordinator.stop()
+
+    let second = try await TestCoordinator(in: directory)
+    let from = WatchClaimsRequest.from(last.revision, epoch: last.epoch)
+    let error = await rpcError { for try await _ in try await second.claims.watchClaims(from) {} }
+    #expect(error?.code == .outOfRange)
+    #expect(error?.message.contains("watch anew") == true)
+    try await second.stop()
+  }
+
   @Test func manyCallersAreEachAnsweredOnce() async throws {
     let coordinator = try await TestCoordinator(in: TemporaryDirectory())
     let claims = coordinator.claims
