@@ -69,7 +69,9 @@ let package = Package(
 
     // Executables.
     .executableTarget(name: "protoc-gen-iov", swiftSettings: strict),
-    .executableTarget(name: "iov", dependencies: ["Services", arguments], swiftSettings: strict),
+    .executableTarget(
+      name: "iov", dependencies: ["Services", "Agent", "Configuration", "LinuxDevices", "CLinux", "CYAML", arguments],
+      swiftSettings: strict),
     .executableTarget(name: "iov-bench", dependencies: ["Services", arguments], swiftSettings: strict),
     .executableTarget(name: "iov-agent", dependencies: ["Agent", arguments], swiftSettings: strict),
     .executableTarget(name: "iov-coordinator", dependencies: ["Coordinator", arguments], swiftSettings: strict),
@@ -99,7 +101,7 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(name: "SATATests", dependencies: ["iov-plugin-sata"], swiftSettings: strict),
     .testTarget(name: "CoordinatorTests", dependencies: ["Coordinator"], swiftSettings: strict),
-    .testTarget(name: "CommandLineTests", dependencies: ["iov"], swiftSettings: strict),
+    .testTarget(name: "CommandLineTests", dependencies: ["iov", "Configuration"], swiftSettings: strict),
     // A plugin in a process of its own, for the agent's tests.
     .executableTarget(name: "TestPlugin", dependencies: ["Services"], path: "Tests/TestPlugin", swiftSettings: strict),
     .testTarget(

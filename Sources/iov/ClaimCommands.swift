@@ -4,7 +4,7 @@ import Services
 struct ClaimCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "claim", abstract: "Ask for functions, see what was granted, release them.",
-    subcommands: [Create.self, Get.self, List.self, Update.self, Delete.self, Watch.self])
+    subcommands: [Create.self, Get.self, List.self, Update.self, Delete.self, Wait.self, Watch.self])
 
   struct Get: AsyncParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Show one claim: what it got, or what it waits for.")
@@ -13,9 +13,8 @@ struct ClaimCommand: AsyncParsableCommand {
     @OptionGroup var common: CommonOptions
 
     func run() async throws {
-      try await withCoordinator(common) { channel in
-        let claim = try await ClaimsClient(channel).getClaim(GetClaimRequest { $0.name = name }, options: .command)
-        show(claim, common)
+      try await withCoordinator(common.connection) { coordinator in
+        show(try await coordinator.claim(named: name), common)
       }
     }
   }
@@ -23,13 +22,15 @@ struct ClaimCommand: AsyncParsableCommand {
   struct List: AsyncParsableCommand {
     static let configuration = CommandConfiguration(abstract: "List all claims.")
 
-    @OptionGroup var common: CommonOptions
+    @OptionGroup var common: ListOptions
 
     func run() async throws {
-      try await withCoordinator(common) { channel in
-        let answer = try await ClaimsClient(channel).listClaims(ListClaimsRequest(), options: .command)
-        guard common.output == .table else { return printJSON(answer) }
-        printTable([Claim.tableHeading] + answer.claims.map(\.tableRow))
+      try await withCoordinator(common.connection) { coordinator in
+        let answer = try await coordinator.ask {
+          try await coordinator.claims.listClaims(ListClaimsRequest(), options: .command)
+        }
+        common.output.show(
+          answer, names: answer.claims.map(\.name), table: [Claim.tableHeading] + answer.claims.map(\.tableRow))
       }
     }
   }
@@ -50,13 +51,16 @@ struct ClaimCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-      try await withCoordinator(common) { channel in
+      try await withCoordinator(common.connection) { coordinator in
         let request = UpdateClaimRatesRequest {
           $0.name = name
           $0.maxTransmitBitsPerSecond = rates.maxTransmit?.bitsPerSecond
           $0.maxReceiveBitsPerSecond = rates.maxReceive?.bitsPerSecond
         }
-        show(try await ClaimsClient(channel).updateClaimRates(request, options: .command), common)
+        let claim = try await coordinator.ask {
+          try await coordinator.claims.updateClaimRates(request, options: .command)
+        }
+        show(claim, common)
       }
     }
   }
@@ -71,12 +75,35 @@ struct ClaimCommand: AsyncParsableCommand {
     @OptionGroup var common: CommonOptions
 
     func run() async throws {
-      try await withCoordinator(common) { channel in
-        let client = ClaimsClient(channel)
-        let claim = try await client.deleteClaim(DeleteClaimRequest { $0.name = name }, options: .command)
+      try await withCoordinator(common.connection) { coordinator in
+        let claim = try await coordinator.delete(try await coordinator.claim(named: name))
         guard waiting.wait else { return show(claim, common) }
-        let last = try await waiting.claim(named: name, uid: claim.uid, from: client, until: .gone)
-        if common.output == .json { printJSON(last ?? claim) } else { print("claim \(name) is released") }
+        let last = try await coordinator.claim(named: name, uid: claim.uid, reaches: .gone, within: waiting.limit)
+        common.output.show(last ?? claim) { print("claim \(name) is released") }
+      }
+    }
+  }
+
+  struct Wait: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Wait until a claim is ready or gone, with progress on standard error.",
+      discussion: "A claim that is gone already is gone. Goes on over a restart of the coordinator.")
+
+    @Argument(help: "The claim's name.") var name: String
+    @Option(name: .customLong("for"), help: "What to wait for.") var goal: WaitGoal
+    @OptionGroup var limit: WaitLimit
+    @OptionGroup var common: CommonOptions
+
+    func run() async throws {
+      try await withCoordinator(common.connection) { coordinator in
+        do {
+          let claim = try await coordinator.claim(named: name)
+          let last = try await coordinator.claim(named: name, uid: claim.uid, reaches: goal, within: limit) ?? claim
+          guard goal == .ready else { return print("claim \(name) is gone") }
+          show(last, common)
+        } catch let error as RPCError where error.code == .notFound && goal == .gone {
+          print("claim \(name) is gone")
+        }
       }
     }
   }
@@ -84,23 +111,62 @@ struct ClaimCommand: AsyncParsableCommand {
   struct Watch: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "Print claims as they are and as they change, until interrupted.",
-      discussion: "With -o json one event a line.")
+      discussion: """
+        With -o json one event a line, with -o yaml one a document. Goes on over a restart of the coordinator: what \
+        changed meanwhile follows, and nothing is told twice.
+        """)
 
     @Argument(help: "Only this claim.") var name: String?
     @OptionGroup var common: CommonOptions
 
     func run() async throws {
-      try await withCoordinator(common) { channel in
-        let events = try await ClaimsClient(channel).watchClaims(WatchClaimsRequest { $0.name = name ?? "" })
-        for try await event in events {
-          if common.output == .json {
-            printJSON(event, onOneLine: true)
-          } else if let claim = event.claim {
-            let gone = event.kind == .gone ? "gone" : claim.status?.phase.word ?? "-"
-            let why = claim.status?.error?.summary ?? claim.status?.pending.first?.message ?? claim.arrivedAs ?? ""
-            print("\(event.revision)\t\(claim.name)\t\(gone)\t\(why)")
-          }
+      try await withCoordinator(common.connection) { coordinator in
+        try await coordinator.followClaims(named: name ?? "") { event in
+          show(event)
+          return true
         }
+      }
+    }
+
+    private func show(_ event: ClaimEvent) {
+      switch common.output {
+      case .json: printJSON(event, onOneLine: true)
+      case .yaml:
+        print("---")
+        printYAML(event)
+      case .table: if let line = event.line { print(line) }
+      }
+      flushOutput()
+    }
+  }
+}
+
+extension ClaimEvent {
+  /// Nil: there is no claim in it.
+  fileprivate var line: String? {
+    guard let claim else { return nil }
+    let gone = kind == .gone ? "gone" : claim.status?.phase.word ?? "-"
+    let why = claim.status?.error?.summary ?? claim.status?.pending.first?.message ?? claim.arrivedAs ?? ""
+    return "\(revision)\t\(claim.name)\t\(gone)\t\(why)"
+  }
+}
+
+extension Coordinator {
+  func claim(named name: String) async throws -> Claim {
+    try await ask { try await claims.getClaim(GetClaimRequest { $0.name = name }, options: .command) }
+  }
+
+  /// Releases this claim. After a call that broke in the middle it may be gone, and another one may have its name.
+  func delete(_ claim: Claim) async throws -> Claim {
+    try await ask { isAgain in
+      do {
+        if isAgain {
+          let present = try await claims.getClaim(GetClaimRequest { $0.name = claim.name }, options: .command)
+          guard present.uid == claim.uid else { return claim }
+        }
+        return try await claims.deleteClaim(DeleteClaimRequest { $0.name = claim.name }, options: .command)
+      } catch let error as RPCError where isAgain && error.code == .notFound {
+        return claim
       }
     }
   }
@@ -108,7 +174,7 @@ struct ClaimCommand: AsyncParsableCommand {
 
 /// Prints one claim in the form asked for.
 func show(_ claim: Claim, _ options: CommonOptions) {
-  if options.output == .json { printJSON(claim) } else { printTable(claim.details) }
+  options.output.show(claim) { printTable(claim.details) }
 }
 
 struct RateOptions: ParsableArguments {

@@ -2,12 +2,6 @@ import ArgumentParser
 import Glibc
 import Services
 
-#if canImport(FoundationEssentials)
-  import FoundationEssentials
-#else
-  import Foundation
-#endif
-
 extension CallOptions {
   /// For a single question: a coordinator that does not answer must not hang a script.
   static let command = CallOptions(timeout: .seconds(10))
@@ -16,6 +10,7 @@ extension CallOptions {
 /// Exit codes that scripts can rely on; the root command's help lists them.
 extension ExitCode {
   static let refused = ExitCode(1)
+  static let needsAttention = ExitCode(1)
   static let notFound = ExitCode(2)
   static let unreachable = ExitCode(3)
   static let timedOut = ExitCode(4)
@@ -29,42 +24,99 @@ extension ExitCode {
   }
 }
 
-/// Runs `body` with a channel to the coordinator; a failed call becomes a message and an exit code.
-func withCoordinator(_ options: CommonOptions, _ body: (RPCChannel) async throws -> Void) async throws {
-  let text = options.coordinator ?? ProcessInfo.processInfo.environment["IOV_COORDINATOR"] ?? "127.0.0.1:7100"
-  let endpoint: SocketEndpoint
-  do {
-    endpoint = try SocketEndpoint(parsing: text)
-  } catch {
-    throw ValidationError("'\(text)' is no endpoint (\(error)): use HOST:PORT, [IPv6]:PORT or unix:PATH")
+/// Where the coordinator is, and for how long it is sought.
+struct ConnectionOptions: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "Where the coordinator listens: HOST:PORT, [IPv6]:PORT or unix:PATH. Default: $IOV_COORDINATOR, else 127.0.0.1:7100.",
+      valueName: "endpoint"))
+  var coordinator: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "For how long a coordinator that cannot be reached is tried again; 0: once.", valueName: "seconds"))
+  var connectTimeout: UInt32 = 5
+
+  func endpoint() throws -> SocketEndpoint {
+    let text = coordinator ?? getenv("IOV_COORDINATOR").map { String(cString: $0) } ?? "127.0.0.1:7100"
+    do {
+      return try SocketEndpoint(parsing: text)
+    } catch {
+      throw ValidationError("'\(text)' is no endpoint (\(error)): use HOST:PORT, [IPv6]:PORT or unix:PATH")
+    }
   }
-  let channel = RPCChannel(endpoint)
+}
+
+/// The coordinator's services, over a channel that a command has for its time.
+struct Coordinator: Sendable {
+  let channel: RPCChannel
+  let patience: Patience
+
+  var claims: ClaimsClient { ClaimsClient(channel) }
+  var inventory: InventoryClient { InventoryClient(channel) }
+  var operations: OperationsClient { OperationsClient(channel) }
+
+  init(_ endpoint: SocketEndpoint, patience: Patience) {
+    var limits = ChannelLimits()
+    limits.connectTimeout = .seconds(Int64(min(max(patience.seconds, 1), 5)))
+    channel = RPCChannel(endpoint, limits: limits)
+    self.patience = patience
+  }
+
+  /// Asks a question, again while the coordinator is away. A call that broke in the middle may have been carried out: only
+  /// what may be asked twice is asked so.
+  func ask<Answer>(_ question: () async throws -> Answer) async throws -> Answer {
+    try await ask { _ in try await question() }
+  }
+
+  /// `isAgain`: an earlier call may have been carried out.
+  func ask<Answer>(_ question: (_ isAgain: Bool) async throws -> Answer) async throws -> Answer {
+    var outage = Patience.Outage(patience)
+    var isAgain = false
+    while true {
+      do {
+        return try await question(isAgain)
+      } catch let error as RPCError where error.code == .unavailable {
+        try await outage.wait(after: error)
+        isAgain = true
+      }
+    }
+  }
+
+  /// Nil: this coordinator is older than the question.
+  func askIfKnown<Answer>(_ question: () async throws -> Answer) async throws -> Answer? {
+    do {
+      return try await ask(question)
+    } catch let error as RPCError where error.code == .unimplemented {
+      return nil
+    }
+  }
+}
+
+/// Runs `body` with the coordinator; a failed call becomes a message and an exit code.
+func withCoordinator(_ options: ConnectionOptions, _ body: (Coordinator) async throws -> Void) async throws {
+  let coordinator = Coordinator(try options.endpoint(), patience: Patience(seconds: options.connectTimeout))
   let result: Result<Void, any Error>
   do {
-    result = .success(try await body(channel))
+    result = .success(try await body(coordinator))
   } catch {
     result = .failure(error)
   }
-  await channel.close()
+  await coordinator.channel.close()
   do {
     try result.get()
   } catch let error as RPCError {
-    printToStandardError("iov: \(error.message)")
+    printToStandardError("iov: \(words(for: error))")
     if ExitCode(error.code) == .unreachable {
       printToStandardError(
-        "iov: is the coordinator running at \(text)? Name another with --coordinator or $IOV_COORDINATOR.")
+        "iov: is the coordinator running at \(coordinator.channel.endpoint)? Name another with --coordinator or "
+          + "$IOV_COORDINATOR.")
     }
     throw ExitCode(error.code)
   }
 }
 
-/// Messages and progress, beside the output proper.
-func printToStandardError(_ line: String) {
-  var bytes = Array((line + "\n").utf8)[...]
-  while !bytes.isEmpty {
-    let written = bytes.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
-    // Nobody is there to be told that standard error is closed.
-    guard written > 0 else { return }
-    bytes = bytes.dropFirst(written)
-  }
+private func words(for error: RPCError) -> String {
+  guard error.code == .unimplemented else { return error.message }
+  return "the coordinator is older than this program (\(iovmeshVersion)) and cannot do that: \(error.message)"
 }

@@ -49,19 +49,28 @@ extension ClaimCommand {
     var size: ByteCount?
     @Flag(help: "Make a disk function read-only.") var readOnly = false
 
+    @Flag(
+      help: """
+        Let go of the function when the host has lost the coordinator for longer than its lease, and get another one when \
+        it is back. Default: keep it.
+        """)
+    var selfFence = false
+
     @OptionGroup var waiting: WaitOptions
     @OptionGroup var common: CommonOptions
 
     func run() async throws {
-      try await withCoordinator(common) { channel in
-        let client = ClaimsClient(channel)
+      try await withCoordinator(common.connection) { coordinator in
         let request = CreateClaimRequest {
           $0.name = name
           $0.specification = specification
         }
-        var claim = try await client.createClaim(request, options: .command)
+        var claim = try await coordinator.ask {
+          try await coordinator.claims.createClaim(request, options: .command)
+        }
         if waiting.wait, claim.status?.phase != .ready {
-          claim = try await waiting.claim(named: name, uid: claim.uid, from: client, until: .ready) ?? claim
+          claim =
+            try await coordinator.claim(named: name, uid: claim.uid, reaches: .ready, within: waiting.limit) ?? claim
         }
         show(claim, common)
       }
@@ -75,6 +84,7 @@ extension ClaimCommand {
         $0.endNode = selector
         $0.allowedPaths = paths
         $0.attributes = attributes
+        if selfFence { $0.lossPolicy = .selfFence }
       }
     }
 

@@ -8,14 +8,16 @@ struct HostCommand: AsyncParsableCommand {
   struct List: AsyncParsableCommand {
     static let configuration = CommandConfiguration(abstract: "List the hosts that have joined, and their plugins.")
 
-    @OptionGroup var common: CommonOptions
+    @OptionGroup var common: ListOptions
 
     func run() async throws {
-      try await withCoordinator(common) { channel in
-        let answer = try await InventoryClient(channel).listHosts(ListHostsRequest(), options: .command)
-        guard common.output == .table else { return printJSON(answer) }
-        printTable(
-          [["NAME", "STATE", "MEDIATION ADDRESS", "PLUGINS", "AGENT"]]
+      try await withCoordinator(common.connection) { coordinator in
+        let answer = try await coordinator.ask {
+          try await coordinator.inventory.listHosts(ListHostsRequest(), options: .command)
+        }
+        common.output.show(
+          answer, names: answer.hosts.map(\.name),
+          table: [["NAME", "STATE", "MEDIATION ADDRESS", "PLUGINS", "AGENT"]]
             + answer.hosts.map { host in
               [
                 host.name, host.state.word, orDash(host.mediationAddress),
@@ -34,14 +36,16 @@ struct EndNodeCommand: AsyncParsableCommand {
   struct List: AsyncParsableCommand {
     static let configuration = CommandConfiguration(abstract: "List the end nodes: where they are and what is in use.")
 
-    @OptionGroup var common: CommonOptions
+    @OptionGroup var common: ListOptions
 
     func run() async throws {
-      try await withCoordinator(common) { channel in
-        let answer = try await InventoryClient(channel).listEndNodes(ListEndNodesRequest(), options: .command)
-        guard common.output == .table else { return printJSON(answer) }
-        printTable(
-          [["NAME", "CLASS", "HEALTH", "FUNCTIONS", "SIZE", "LABELS", "ID"]]
+      try await withCoordinator(common.connection) { coordinator in
+        let answer = try await coordinator.ask {
+          try await coordinator.inventory.listEndNodes(ListEndNodesRequest(), options: .command)
+        }
+        common.output.show(
+          answer, names: answer.endNodes.map(\.name),
+          table: [["NAME", "CLASS", "HEALTH", "FUNCTIONS", "SIZE", "LABELS", "ID"]]
             + answer.endNodes.map { node in
               [
                 node.name, node.deviceClass, node.health?.word ?? "-", node.functionsInUse, node.sizeInUse,
@@ -62,14 +66,16 @@ struct FunctionCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "List the functions in use: who holds each, where, by which path, under which token.")
 
-    @OptionGroup var common: CommonOptions
+    @OptionGroup var common: ListOptions
 
     func run() async throws {
-      try await withCoordinator(common) { channel in
-        let answer = try await InventoryClient(channel).listFunctions(ListFunctionsRequest(), options: .command)
-        guard common.output == .table else { return printJSON(answer) }
-        printTable(
-          [["FUNCTION", "CLAIM", "HOST", "PATH", "CONTROLLED BY", "TOKEN", "REPORTED"]]
+      try await withCoordinator(common.connection) { coordinator in
+        let answer = try await coordinator.ask {
+          try await coordinator.inventory.listFunctions(ListFunctionsRequest(), options: .command)
+        }
+        common.output.show(
+          answer, names: answer.functions.compactMap { $0.assignment?.function },
+          table: [["FUNCTION", "CLAIM", "HOST", "PATH", "CONTROLLED BY", "TOKEN", "REPORTED"]]
             + answer.functions.map { function in
               let assignment = function.assignment ?? Assignment()
               let reports = function.reports.map { "\($0.host): \($0.status?.phase.word ?? "-")" }

@@ -27,18 +27,19 @@ struct Iov: AsyncParsableCommand {
 
 /// Options that every command takes.
 struct CommonOptions: ParsableArguments {
-  @Option(
-    help: ArgumentHelp(
-      "Where the coordinator listens: HOST:PORT, [IPv6]:PORT or unix:PATH. Default: $IOV_COORDINATOR, else 127.0.0.1:7100.",
-      valueName: "endpoint"))
-  var coordinator: String?
+  @OptionGroup var connection: ConnectionOptions
 
-  @Option(name: [.customShort("o"), .long], help: "How to print: table for people, json for programs.")
+  @Option(name: [.customShort("o"), .long], help: "How to print: a table for people, the others for programs.")
   var output: OutputFormat = .table
 }
 
-enum OutputFormat: String, ExpressibleByArgument, CaseIterable {
-  case table, json
+/// Options that every command that lists takes.
+struct ListOptions: ParsableArguments {
+  @OptionGroup var connection: ConnectionOptions
+
+  @Option(
+    name: [.customShort("o"), .long], help: "How to print: a table for people, names alone, the others for programs.")
+  var output: ListFormat = .table
 }
 
 struct VersionCommand: AsyncParsableCommand {
@@ -48,11 +49,11 @@ struct VersionCommand: AsyncParsableCommand {
   @OptionGroup var common: CommonOptions
 
   func run() async throws {
-    try await withCoordinator(common) { channel in
-      let cluster = try await InventoryClient(channel).getCluster(GetClusterRequest(), options: .command)
-      switch common.output {
-      case .json: printJSON(cluster)
-      case .table:
+    try await withCoordinator(common.connection) { coordinator in
+      let cluster = try await coordinator.ask {
+        try await coordinator.inventory.getCluster(GetClusterRequest(), options: .command)
+      }
+      common.output.show(cluster) {
         printTable([
           ["WHAT", "VERSION", "CLUSTER", "EPOCH"],
           ["iov", iovmeshVersion, "", ""],

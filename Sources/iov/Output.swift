@@ -1,23 +1,5 @@
 import Services
 
-#if canImport(FoundationEssentials)
-  import FoundationEssentials
-#else
-  import Foundation
-#endif
-
-/// Prints a message in the protobuf JSON mapping.
-func printJSON(_ message: some Message, onOneLine: Bool = false) {
-  let encoder = JSONEncoder()
-  encoder.outputFormatting =
-    onOneLine ? [.sortedKeys, .withoutEscapingSlashes] : [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-  do {
-    print(String(decoding: try encoder.encode(message), as: UTF8.self))
-  } catch {
-    printToStandardError("iov: cannot print the answer as JSON: \(error)")
-  }
-}
-
 /// Prints rows in columns; the first row is the heading.
 func printTable(_ rows: [[String]]) {
   print(table(rows).joined(separator: "\n"))

@@ -1,0 +1,290 @@
+import FoundationEssentials
+import Services
+import Synchronization
+
+/// A coordinator as the commands see it: what a test puts into it, on a Unix socket of its own.
+final class FakeCoordinator: Sendable {
+  struct World: Sendable {
+    var cluster = Cluster {
+      $0.id = "6f0e8d2c-0000-4000-8000-000000000001"
+      $0.epoch = 3
+      $0.coordinatorVersion = "0.1.0"
+    }
+    var claims: [Claim] = []
+    var hosts: [Host] = []
+    var endNodes: [EndNode] = []
+    var functions: [AssignedFunction] = []
+    var orphans: [Orphan] = []
+    /// What `Backup` sends and `Restore` has received.
+    var backup: [[UInt8]] = []
+    var restored: [UInt8] = []
+    /// Watch events, told to each watcher after what there is; a watch of a lower revision is told the later ones.
+    var events: [ClaimEvent] = []
+    var watchRequests: [WatchClaimsRequest] = []
+    /// Calls that are carried out and whose answer is lost, by method.
+    var lostAnswers: [String: Int] = [:]
+    /// Methods in the order in which they were called.
+    var calls: [String] = []
+    var clockError: Duration = .zero
+  }
+
+  let world: Mutex<World>
+  let endpoint: SocketEndpoint
+  private let running = Mutex<Task<Void, any Error>?>(nil)
+  private let directory: String
+  private let hasOperations: Bool
+
+  init(hasOperations: Bool = true, _ body: (inout World) -> Void = { _ in }) async throws {
+    directory = "/tmp/iov-cli-" + UUID().uuidString
+    try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+    endpoint = .unix(path: directory + "/socket")
+    self.hasOperations = hasOperations
+    var first = World()
+    body(&first)
+    world = Mutex(first)
+    try await start()
+  }
+
+  deinit {
+    running.withLock { $0?.cancel() }
+    try? FileManager.default.removeItem(atPath: directory)
+  }
+
+  func file(_ name: String) -> String { directory + "/" + name }
+
+  func start() async throws {
+    var services: [any RPCService] = [FakeClaims(coordinator: self), FakeInventory(coordinator: self)]
+    if hasOperations { services.append(FakeOperations(coordinator: self)) }
+    let server = RPCServer(services: services)
+    _ = try await server.bind(endpoint)
+    running.withLock { $0 = Task { try await server.run() } }
+  }
+
+  /// As a coordinator that is stopped: all its calls end with UNAVAILABLE.
+  func stop() async throws {
+    let task = running.withLock { $0 }
+    task?.cancel()
+    try await task?.value
+  }
+
+  /// Carries a call out, and loses the answer if the test wants that.
+  func carryOut<Answer: Sendable>(_ method: String, _ body: (inout World) throws -> Answer) throws -> Answer {
+    let (answer, isLost) = try world.withLock { world in
+      world.calls.append(method)
+      let answer = try body(&world)
+      let left = world.lostAnswers[method] ?? 0
+      if left > 0 { world.lostAnswers[method] = left - 1 }
+      return (answer, left > 0)
+    }
+    guard !isLost else { throw RPCError(.unavailable, "the coordinator is stopping") }
+    return answer
+  }
+
+  func arguments(_ words: [String]) -> [String] { words + ["--coordinator", endpoint.description] }
+
+  /// Runs `iov` against this coordinator.
+  func iov(_ words: String..., input: String? = nil) async throws -> Run {
+    try await run(arguments(words), input: input)
+  }
+}
+
+private struct FakeClaims: ClaimsService {
+  unowned let coordinator: FakeCoordinator
+
+  func createClaim(_ request: CreateClaimRequest, call: ServerCall) async throws -> Claim {
+    try coordinator.carryOut("createClaim") { world in
+      if let claim = world.claims.first(where: { $0.name == request.name }) { return claim }
+      let claim = Claim {
+        $0.name = request.name
+        $0.uid = "uid-\(world.claims.count + 1)"
+        $0.specification = request.specification
+        $0.status = ClaimStatus { $0.phase = .pending }
+      }
+      world.claims.append(claim)
+      return claim
+    }
+  }
+
+  func getClaim(_ request: GetClaimRequest, call: ServerCall) async throws -> Claim {
+    try coordinator.carryOut("getClaim") { world in
+      guard let claim = world.claims.first(where: { $0.name == request.name }) else {
+        throw RPCError(.notFound, "no claim '\(request.name)'")
+      }
+      return claim
+    }
+  }
+
+  func listClaims(_ request: ListClaimsRequest, call: ServerCall) async throws -> ListClaimsResponse {
+    try coordinator.carryOut("listClaims") { world in ListClaimsResponse { $0.claims = world.claims } }
+  }
+
+  func deleteClaim(_ request: DeleteClaimRequest, call: ServerCall) async throws -> Claim {
+    try coordinator.carryOut("deleteClaim") { world in
+      guard let index = world.claims.firstIndex(where: { $0.name == request.name }) else {
+        throw RPCError(.notFound, "no claim '\(request.name)'")
+      }
+      return world.claims.remove(at: index)
+    }
+  }
+
+  func updateClaimRates(_ request: UpdateClaimRatesRequest, call: ServerCall) async throws -> Claim {
+    throw RPCError(.unimplemented, "not here")
+  }
+
+  func watchClaims(
+    _ request: WatchClaimsRequest, responses: ResponseWriter<ClaimEvent>, call: ServerCall
+  ) async throws {
+    let events = try coordinator.world.withLock { world in
+      world.watchRequests.append(request)
+      if request.fromRevision > 0, request.epoch != world.cluster.epoch {
+        throw RPCError(.outOfRange, "revisions of different epochs do not compare")
+      }
+      return request.fromRevision > 0
+        ? world.events.filter { $0.revision > request.fromRevision }
+        : world.claims.map { world.event(.exists, $0) } + [world.event(.synced, nil)] + world.events
+    }
+    for event in events { try await responses.write(event) }
+    while true { try await Task.sleep(for: .seconds(3600)) }
+  }
+}
+
+extension FakeCoordinator.World {
+  func event(_ kind: ClaimEventKind, _ claim: Claim?, revision: UInt64? = nil) -> ClaimEvent {
+    ClaimEvent {
+      $0.kind = kind
+      $0.claim = claim
+      $0.revision = revision ?? cluster.revision
+      $0.epoch = cluster.epoch
+    }
+  }
+}
+
+private struct FakeInventory: InventoryService {
+  unowned let coordinator: FakeCoordinator
+
+  func getCluster(_ request: GetClusterRequest, call: ServerCall) async throws -> Cluster {
+    try coordinator.carryOut("getCluster") { $0.cluster }
+  }
+
+  func listHosts(_ request: ListHostsRequest, call: ServerCall) async throws -> ListHostsResponse {
+    try coordinator.carryOut("listHosts") { world in ListHostsResponse { $0.hosts = world.hosts } }
+  }
+
+  func listEndNodes(_ request: ListEndNodesRequest, call: ServerCall) async throws -> ListEndNodesResponse {
+    try coordinator.carryOut("listEndNodes") { world in ListEndNodesResponse { $0.endNodes = world.endNodes } }
+  }
+
+  func listFunctions(_ request: ListFunctionsRequest, call: ServerCall) async throws -> ListFunctionsResponse {
+    try coordinator.carryOut("listFunctions") { world in ListFunctionsResponse { $0.functions = world.functions } }
+  }
+}
+
+private struct FakeOperations: OperationsService {
+  unowned let coordinator: FakeCoordinator
+
+  func getStatus(_ request: GetStatusRequest, call: ServerCall) async throws -> CoordinatorStatus {
+    try coordinator.carryOut("getStatus") { world in
+      let now = Date().timeIntervalSince1970 + Double(world.clockError.components.seconds)
+      return CoordinatorStatus {
+        $0.cluster = world.cluster
+        $0.now = Timestamp(seconds: Int64(now))
+        $0.started = Timestamp(seconds: Int64(now) - 3720)
+        $0.storePath = "/var/lib/iov/claims.sqlite"
+        $0.storeBytes = 3 << 20
+      }
+    }
+  }
+
+  func confirmHostDead(_ request: ConfirmHostDeadRequest, call: ServerCall) async throws -> Host {
+    try coordinator.carryOut("confirmHostDead \(request.bootId)") { world in
+      try world.changeHost(request.host) { host in
+        host.state = .dead
+        host.death = HostDeath { $0.reason = "confirmed by an operator" }
+      }
+    }
+  }
+
+  func fenceHost(_ request: FenceHostRequest, call: ServerCall) async throws -> Host {
+    try coordinator.carryOut("fenceHost") { world in
+      try world.changeHost(request.host) { host in
+        host.state = .dead
+        host.death = HostDeath { $0.reason = "fenced by /usr/sbin/fence_test" }
+      }
+    }
+  }
+
+  func forgetHost(_ request: ForgetHostRequest, call: ServerCall) async throws -> Host {
+    try coordinator.carryOut("forgetHost") { world in
+      let host = try world.changeHost(request.host) { _ in }
+      world.hosts.removeAll { $0.name == request.host }
+      return host
+    }
+  }
+
+  func listOrphans(_ request: ListOrphansRequest, call: ServerCall) async throws -> ListOrphansResponse {
+    try coordinator.carryOut("listOrphans") { world in ListOrphansResponse { $0.orphans = world.orphans } }
+  }
+
+  func adoptOrphan(_ request: AdoptOrphanRequest, call: ServerCall) async throws -> Claim {
+    try coordinator.carryOut("adoptOrphan") { world in
+      guard let orphan = world.orphans.first(where: { $0.status?.function?.id == request.function }) else {
+        throw RPCError(.notFound, "no orphan '\(request.function)'")
+      }
+      world.orphans.removeAll { $0.status?.function?.id == request.function }
+      let claim = Claim {
+        $0.name = request.claim.isEmpty ? orphan.status?.assignment?.claim ?? "" : request.claim
+        $0.uid = "adopted"
+        $0.status = ClaimStatus {
+          $0.phase = .ready
+          $0.assignment = Assignment { $0.function = request.function }
+        }
+      }
+      world.claims.append(claim)
+      return claim
+    }
+  }
+
+  func purgeOrphan(_ request: PurgeOrphanRequest, call: ServerCall) async throws -> ListOrphansResponse {
+    try coordinator.carryOut("purgeOrphan") { world in
+      for index in world.orphans.indices
+      where world.orphans[index].status?.function?.id == request.function
+        && (request.host.isEmpty || request.host == world.orphans[index].host)
+      {
+        world.orphans[index].releasing = true
+      }
+      return ListOrphansResponse { $0.orphans = world.orphans.filter { $0.status?.function?.id == request.function } }
+    }
+  }
+
+  func backup(_ request: BackupRequest, responses: ResponseWriter<BackupChunk>, call: ServerCall) async throws {
+    let chunks = try coordinator.carryOut("backup") { $0.backup }
+    for chunk in chunks { try await responses.write(BackupChunk { $0.data = chunk }) }
+    if chunks.isEmpty { throw RPCError(.internalError, "the disk is broken") }
+  }
+
+  func restore(
+    _ requests: RequestStream<BackupChunk>, responses: ResponseWriter<RestoreResponse>, call: ServerCall
+  ) async throws {
+    var bytes: [UInt8] = []
+    for try await chunk in requests { bytes += chunk.data }
+    let received = bytes
+    coordinator.world.withLock { $0.restored = received }
+    try await responses.write(
+      RestoreResponse {
+        $0.clusterId = "6f0e8d2c-0000-4000-8000-000000000001"
+        $0.revision = 90
+        $0.claims = 2
+        $0.formerStorePath = "/var/lib/iov/claims.sqlite.before-restore"
+      })
+  }
+}
+
+extension FakeCoordinator.World {
+  fileprivate mutating func changeHost(_ name: String, _ change: (inout Host) -> Void) throws -> Host {
+    guard let index = hosts.firstIndex(where: { $0.name == name }) else {
+      throw RPCError(.notFound, "no host '\(name)'")
+    }
+    change(&hosts[index])
+    return hosts[index]
+  }
+}
