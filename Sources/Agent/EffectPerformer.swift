@@ -77,7 +77,9 @@ struct EffectPerformer: Sendable {
     } catch {
       let error = error as? RPCError ?? RPCError(.unknown, "\(error)")
       logger.warning("step failed", metadata: ["error": "\(error)"])
-      let failure = StepFailure(code: UInt32(error.code.rawValue), message: error.message)
+      let failure = StepFailure(
+        code: UInt32(error.code.rawValue), message: error.message,
+        highestToken: error.metadata["iov-highest-token"].flatMap { UInt64($0) })
       core.handle(.stepFailed(step.key, failure, draw: .random(in: 0..<1)))
     }
   }

@@ -18,7 +18,7 @@ import Services
 /// `scrub` ends early, at its next report of progress.
 ///
 /// The kit fills in what it knows: in a status, the function's identity and token when `function` is nil, and the role; in
-/// an end node, the highest token and the control token.
+/// what was observed, the assignment it was set up by; in an end node, the highest token and the control token.
 public protocol FunctionPlugin: Sendable {
   /// The shape of the configuration file. Keys that it does not have are refused with the line they stand in.
   associatedtype PluginConfiguration: Decodable & Sendable
@@ -40,8 +40,9 @@ public protocol FunctionPlugin: Sendable {
 
   /// The end nodes that are there now.
   func discover() async throws -> [EndNode]
-  /// A new stream, with an element whenever `discover` might answer something else. The kit calls `discover` then and
-  /// tells the agent. Make it with `.bufferingNewest(1)`.
+  /// A new stream, with an element whenever `discover` or `observe` might answer something else: also when a function was
+  /// lost, such as by the end of its daemon. The kit tells the agent each time, and the agent asks for both. Make it with
+  /// `.bufferingNewest(1)`.
   func watch() -> AsyncStream<Void>
 
   /// Problems that would keep the request from being carried out; empty if there are none. Changes nothing.

@@ -15,6 +15,14 @@ enum LedgerError: Error, Hashable, CustomStringConvertible {
     }
   }
 
+  /// Of a token that is stale: the highest one seen, for the caller to tell this refusal from others.
+  var highestToken: UInt64? {
+    switch self {
+    case .stale(_, _, _, let highest), .staleControl(_, _, _, let highest): highest
+    case .incomplete, .otherParameters, .controlYielded: nil
+    }
+  }
+
   var description: String {
     switch self {
     case .incomplete(let verb, let missing): "\(verb) lacks \(missing)."

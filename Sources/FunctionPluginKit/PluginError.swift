@@ -17,12 +17,17 @@ public struct PluginError: Error, Hashable, CustomStringConvertible {
 }
 
 extension RPCError {
+  /// Beside FAILED_PRECONDITION when a token is stale.
+  static let highestTokenTrailer = "iov-highest-token"
+
   /// The status that an agent is told for an error of a verb.
   init(verbFailure error: any Error) {
     switch error {
     case let error as RPCError: self = error
     case let error as PluginError: self = RPCError(error.code, error.message)
-    case let error as LedgerError: self = RPCError(error.code, error.description)
+    case let error as LedgerError:
+      self = RPCError(error.code, error.description)
+      if let highest = error.highestToken { metadata.add(Self.highestTokenTrailer, .text("\(highest)")) }
     case is CancellationError: self = RPCError(.cancelled, "The verb was cancelled.")
     default: self = RPCError(.internalError, String(describing: error))
     }

@@ -92,13 +92,9 @@ final class PluginService<Plugin: FunctionPlugin>: VirtualFunctionsService {
     let plugin = try plugin(for: call)
     // The stream first: what changes during the first discovery is seen by a second one.
     let changes = plugin.watch()
-    var last = try await discover(plugin)
-    try await responses.write(last)
-    for await _ in changes {
-      let now = try await discover(plugin)
-      if now != last { try await responses.write(now) }
-      last = now
-    }
+    try await responses.write(try await discover(plugin))
+    // Also what `discover` answers as before: what changed may be a function, which the agent then looks for.
+    for await _ in changes { try await responses.write(try await discover(plugin)) }
   }
 
   private func discover(_ plugin: Plugin) async throws -> DiscoverResponse {
@@ -207,11 +203,21 @@ final class PluginService<Plugin: FunctionPlugin>: VirtualFunctionsService {
   func observe(_ request: ObserveRequest, call: ServerCall) async throws -> ObserveResponse {
     let plugin = try plugin(for: call)
     do {
-      let functions = try await plugin.observe()
+      let functions = try await plugin.observe().map(withAssignment)
       return ObserveResponse { $0.functions = functions }
     } catch {
       throw RPCError(verbFailure: error)
     }
+  }
+
+  /// With what this host was told when it set the function up: an orphan is adopted by that.
+  private func withAssignment(_ status: FunctionStatus) -> FunctionStatus {
+    guard let function = status.function, let known = ledger.knownFunction(function.id),
+      known.role == status.role, known.assignment?.token == function.token
+    else { return status }
+    var status = status
+    status.assignment = known.assignment
+    return status
   }
 
   func statistics(_ request: StatisticsRequest, call: ServerCall) async throws -> StatisticsResponse {

@@ -32,10 +32,13 @@ public struct StepFailure: Sendable, Hashable {
   /// A gRPC status code.
   public var code: UInt32
   public var message: String
+  /// The step's token is stale, and this is the highest one that the plugin has seen.
+  public var highestToken: UInt64?
 
-  public init(code: UInt32, message: String) {
+  public init(code: UInt32, message: String, highestToken: UInt64? = nil) {
     self.code = code
     self.message = message
+    self.highestToken = highestToken
   }
 
   /// Trying again without a change elsewhere cannot help: INVALID_ARGUMENT, NOT_FOUND, PERMISSION_DENIED,

@@ -21,6 +21,8 @@ extension TrackedFunction {
       status.arrival = nil
       status.serverPort = 0
     }
+    // By this an orphan is adopted. What is wanted is known to whoever wants it.
+    if wanted != nil { status.assignment = nil }
     status.error = error
     status.revision = answeredRevision(in: status.phase, error)
     return status

@@ -81,6 +81,7 @@ extension Reconciler {
     error.code = failure.code
     error.message = failure.message
     error.permanent = failure.isPermanent
+    error.highestToken = failure.highestToken.map { highest in FencingToken { $0.value = highest } }
     function.error = error
     // What is wanted has changed since the step began: no reason to wait with what is wanted now.
     if function.sent == function.wanted?.assignment, function.nextVerb == verb {

@@ -16,6 +16,7 @@ final class NotebookPlugin: FunctionPlugin {
   let context: PluginContext
   private let pages: Int
   private let entries = Mutex<[String: FunctionPhase]>([:])
+  private let watchers = Mutex<[AsyncStream<Void>.Continuation]>([])
   private let inside = Mutex<[String: Int]>([:])
 
   init(configuration: PluginConfiguration, context: PluginContext) async throws {
@@ -33,6 +34,12 @@ final class NotebookPlugin: FunctionPlugin {
         $0.capacity = Capacity { $0.functions = pages }
       }
     ]
+  }
+
+  func watch() -> AsyncStream<Void> {
+    let (stream, continuation) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+    watchers.withLock { $0.append(continuation) }
+    return stream
   }
 
   func create(_ request: FunctionRequest) async throws -> FunctionStatus { try await turn(request, to: .created) }
@@ -62,6 +69,7 @@ final class NotebookPlugin: FunctionPlugin {
     for _ in 0..<10 { await Task.yield() }
     inside.withLock { $0[function, default: 1] -= 1 }
     entries.withLock { $0[function] = phase }
+    for watcher in watchers.withLock({ $0 }) { watcher.yield() }
     return FunctionStatus { $0.phase = phase }
   }
 }

@@ -48,6 +48,7 @@ struct PluginServiceTests {
       let error = await refusal { try await plugin.attach(request(1)) }
       #expect(
         error?.code == .failedPrecondition && error?.message.contains("highest token seen or released is 1") == true)
+      #expect(error?.metadata["iov-highest-token"] == "1")
       #expect(try await plugin.destroy(request(1)).phase == .absent)
       #expect(await refusal { try await plugin.create(request(1)) }?.code == .failedPrecondition)
       #expect(try await plugin.discover(DiscoverRequest()).endNodes.first?.highestToken?.value == 1)
@@ -84,8 +85,20 @@ struct PluginServiceTests {
     try await withRunningPlugin(in: directory) { _ = try await $0.create(request(1)) }
     try await withRunningPlugin(in: directory) { plugin async throws in
       #expect(try await plugin.observe(ObserveRequest()).functions.map { $0.function?.id } == ["notebook/1/1"])
+      #expect(try await plugin.observe(ObserveRequest()).functions.first?.assignment == request(1).assignment)
       _ = try await plugin.destroy(request(1))
       #expect(try await plugin.observe(ObserveRequest()).functions.isEmpty)
+    }
+  }
+
+  @Test func theAgentIsToldWheneverSomethingMayHaveChanged() async throws {
+    try await withRunningPlugin(in: ScratchDirectory()) { plugin async throws in
+      _ = try await plugin.create(request(1))
+      var told = try await plugin.watch(WatchRequest()).makeAsyncIterator()
+      let first = try await told.next()
+      _ = try await plugin.attach(request(1))
+      // The end nodes are as before: it is a function that changed.
+      #expect(try await told.next() == first)
     }
   }
 

@@ -25,6 +25,13 @@ import Testing
     #expect(!error.permanent)
   }
 
+  @Test func aSpentTokenIsSaidWithTheHighestSeen() throws {
+    var (host, step) = started()
+    let key = try #require(step).key
+    host.handle(.stepFailed(key, StepFailure(code: 9, message: "stale", highestToken: 4), draw: 0))
+    #expect(host.reported("f/1")?.error?.highestToken?.value == 4)
+  }
+
   @Test func aFailureIsRetriedAndForgottenOnceItWorks() throws {
     var (host, step) = started()
     host.handle(.stepFailed(try #require(step).key, StepFailure(code: 14, message: "busy"), draw: 0))

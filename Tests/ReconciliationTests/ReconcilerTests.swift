@@ -135,6 +135,20 @@ import Testing
     #expect(host.reported("o/9")?.function?.token?.value == 9)
   }
 
+  @Test func onlyAnOrphanIsReportedWithWhatTheHostWasTold() {
+    var host = FakeHost()
+    host.start(makeWanted([makeEntry("f/1")]))
+    host.settle()
+    host.handle(.pluginChanged(plugin: "ethernet"))
+    host.pending = []
+    var known = makeStatus("f/1", .direct, token: 1, .inUse)
+    known.assignment = Assignment { $0.function = "f/1" }
+    host.handle(.observed(plugin: "ethernet", [known]))
+    #expect(host.reported("f/1")?.assignment == nil)
+    host.handle(.wanted(makeWanted([], revision: 2)))
+    #expect(host.reported("f/1")?.assignment == known.assignment)
+  }
+
   @Test func aFunctionIsNotGivenOnBeforeItsFormerGrantIsReleased() {
     var host = FakeHost()
     host.start(makeWanted([makeEntry("f", token: 1)]))
