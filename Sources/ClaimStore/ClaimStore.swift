@@ -43,32 +43,20 @@ public protocol ClaimStore: Sendable {
   /// Carries out all changes in their order, or none. They are on the disk when it returns.
   func commit(_ changes: [StoreChange]) throws(StoreError)
 
+  /// Where it is, for people.
+  var path: String { get }
+
+  /// What it takes up now, with its log.
+  var byteCount: UInt64 { get }
+
+  /// Writes all of it, as it is at one moment, to a new file beside it, and answers the file's path; commits go on
+  /// meanwhile. Whoever asked removes the file.
+  func copy() throws(StoreError) -> String
+
+  /// Puts a file that `SQLiteStore(candidate:)` has found whole in the store's place, and closes the store. The store as it
+  /// was is kept at `former`. If it throws, the former store is still in its place.
+  func replace(with candidate: String, keepingAs former: String) throws(StoreError)
+
   /// Nothing may be asked of the store afterwards; asked again, it does nothing.
   func close()
-}
-
-/// Why a store cannot be used, in words for the operator.
-public struct StoreError: Error, Sendable, Hashable, CustomStringConvertible {
-  public enum Reason: Sendable, Hashable {
-    /// There is no way to the file, or no right to it.
-    case unreachable
-    case readOnly
-    /// Another coordinator has it open.
-    case inUse
-    /// Not a database, a damaged one, or somebody else's.
-    case damaged
-    /// A later version of iovmesh wrote it.
-    case newerSchema
-    /// The disk refused; what was asked is not stored.
-    case failed
-    case closed
-  }
-
-  public var reason: Reason
-  public var description: String
-
-  public init(_ reason: Reason, _ description: String) {
-    self.reason = reason
-    self.description = description
-  }
 }

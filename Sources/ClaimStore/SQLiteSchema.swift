@@ -9,8 +9,8 @@ enum SQLiteSchema {
   static let applicationID = 0x696F_766D
 
   static var configuration: GRDB.Configuration {
+    // Not GRDB's way into WAL mode: that writes to the file before anybody has looked what it is.
     var configuration = GRDB.Configuration()
-    configuration.journalMode = .wal
     // Another process may look into the file, with the sqlite3 shell for one; a commit waits for it this long.
     configuration.busyMode = .timeout(5)
     configuration.label = "claims"
@@ -19,7 +19,7 @@ enum SQLiteSchema {
 
   /// Has every commit reach the disk, and makes sure that SQLite agreed to it.
   static func makeDurable(_ database: Database) throws {
-    try database.execute(sql: "PRAGMA synchronous = FULL")
+    try database.execute(sql: "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")
     let synchronous = try Int.fetchOne(database, sql: "PRAGMA synchronous") ?? -1
     guard synchronous == 2 else {
       throw StoreError(.failed, "SQLite does not make commits durable: synchronous reads \(synchronous) instead of 2")
@@ -31,14 +31,13 @@ enum SQLiteSchema {
     }
   }
 
-  /// Makes the tables in a new file; answers the cluster's identity.
-  static func prepare(_ database: Database, path: String) throws -> String {
+  /// Whether the file is a store, whole and readable by this version, or nothing yet. Changes nothing.
+  static func inspect(_ database: Database, path: String) throws {
     let found = try Int.fetchOne(database, sql: "PRAGMA user_version") ?? 0
     let owner = try Int.fetchOne(database, sql: "PRAGMA application_id") ?? 0
-    let tables = try Int.fetchOne(database, sql: "SELECT count(*) FROM sqlite_master") ?? 0
-    if tables == 0, found == 0, owner == 0 { return try create(database) }
+    guard try !isEmpty(database) else { return }
     guard owner == applicationID else {
-      throw StoreError(.damaged, "\(path) is a database of another program; name a file of the coordinator's own")
+      throw StoreError(.foreign, "\(path) is a database of another program; name a file of the coordinator's own")
     }
     guard found <= version else {
       throw StoreError(
@@ -46,8 +45,18 @@ enum SQLiteSchema {
         "the store \(path) has layout \(found), and this version of iov-coordinator knows layouts up to \(version): "
           + "start the version that wrote it, or a later one")
     }
+    try check(database, path: path)
+  }
+
+  private static func isEmpty(_ database: Database) throws -> Bool {
+    try Int.fetchOne(database, sql: "SELECT count(*) FROM sqlite_master") == 0
+  }
+
+  /// Makes the tables in a new file; answers the cluster's identity.
+  static func prepare(_ database: Database, path: String, isNew: Bool) throws -> String {
+    if isNew, try isEmpty(database) { return try create(database) }
     guard let id = try String.fetchOne(database, sql: "SELECT value FROM property WHERE name = 'cluster_id'") else {
-      throw StoreError(.damaged, "the store \(path) has lost its cluster id")
+      throw StoreError.damaged(path, "it has lost its cluster id")
     }
     return id
   }
@@ -68,33 +77,8 @@ enum SQLiteSchema {
   }
 
   /// Reads through the whole file once, so that damage is found before anything is decided on its ground.
-  static func check(_ database: Database, path: String) throws {
+  private static func check(_ database: Database, path: String) throws {
     let found = try String.fetchOne(database, sql: "PRAGMA quick_check(1)") ?? "no answer"
-    guard found == "ok" else { throw StoreError(.damaged, "the store \(path) is damaged: \(found)") }
-  }
-}
-
-extension StoreError {
-  init(opening path: String, _ error: any Error) { self.init(path, error, doing: "open") }
-
-  init(using path: String, _ error: any Error) { self.init(path, error, doing: "use") }
-
-  private init(_ path: String, _ error: any Error, doing: String) {
-    if let error = error as? StoreError {
-      self = error
-      return
-    }
-    let code = (error as? DatabaseError)?.resultCode
-    let words = (error as? DatabaseError).map { $0.message ?? "\($0.resultCode)" } ?? "\(error)"
-    switch code {
-    case .SQLITE_NOTADB?, .SQLITE_CORRUPT?:
-      self.init(.damaged, "the store \(path) is not an undamaged SQLite database: \(words)")
-    case .SQLITE_READONLY?:
-      self.init(.readOnly, "the store \(path) cannot be written: \(words)")
-    case .SQLITE_CANTOPEN?, .SQLITE_PERM?, .SQLITE_AUTH?:
-      self.init(.unreachable, "cannot open the store \(path): \(words)")
-    default:
-      self.init(.failed, "cannot \(doing) the store \(path): \(words)")
-    }
+    guard found == "ok" else { throw StoreError.damaged(path, found) }
   }
 }

@@ -1,35 +1,72 @@
 import Foundation
 import GRDB
+import Glibc
 import Messages
 import Synchronization
 
 /// The embedded store: one SQLite file, one table of records.
 ///
 /// A commit is on the disk when it returns: the journal is a write-ahead log and `synchronous` is FULL, so SQLite calls
-/// fsync(2) on the log for every transaction (https://www.sqlite.org/pragma.html#pragma_synchronous). GRDB sets NORMAL
-/// whenever it enters WAL mode, which loses the last transactions in a power failure; it is set back here and read back.
+/// fsync(2) on the log for every transaction (https://www.sqlite.org/pragma.html#pragma_synchronous). GRDB would set
+/// NORMAL with WAL mode, which loses the last transactions in a power failure; both are set here and read back.
 public final class SQLiteStore: ClaimStore {
-  public let path: String
   public let clusterID: String
-  private let lock: StoreLock
+  private let files: StoreFiles
+  /// Nil for a file that is no store yet.
+  private let lock: StoreLock?
   /// Nil once closed. A queue rather than a pool: all writes come from one thread, and reads happen once, at the start.
   private let database: Mutex<DatabaseQueue?>
+  /// Held while a copy is made: a reader would keep the log from being moved into the database at the end.
+  private let copying = Mutex(())
+
+  public var path: String { files.path }
 
   /// Opens the store at `path` and makes it if there is none; its directory must exist.
-  public init(path: String) throws(StoreError) {
+  public convenience init(path: String) throws(StoreError) {
+    let files = StoreFiles(path: path)
     let lock = try StoreLock(for: path)
+    if let cluster = lock.knownCluster, StoreFiles.size(of: path) ?? 0 == 0 {
+      throw StoreError(
+        .damaged,
+        "the store \(path) is missing or empty, and it held cluster \(cluster): put the file back; or \(StoreError.wayBack); "
+          + "or, to begin a new cluster, remove \(files.lock)")
+    }
+    files.removeTemporaries()
+    try self.init(files, lock: lock)
+    lock.note(cluster: clusterID)
+  }
+
+  /// Opens a file that may be put in a store's place, a backup for one. It is changed only by what is committed to it.
+  public convenience init(candidate path: String) throws(StoreError) {
+    guard StoreFiles.size(of: path) ?? 0 > 0 else {
+      throw StoreError(.foreign, "the backup is empty")
+    }
+    try self.init(StoreFiles(path: path), lock: nil)
+  }
+
+  private init(_ files: StoreFiles, lock: StoreLock?) throws(StoreError) {
+    let path = files.path
     do {
+      try Self.checkWritable(path)
+      if let problem = WriteAheadLog.problem(at: files.log) { throw StoreError.damaged(path, problem) }
       let queue = try DatabaseQueue(path: path, configuration: SQLiteSchema.configuration)
-      try queue.writeWithoutTransaction { database in try SQLiteSchema.makeDurable(database) }
-      clusterID = try queue.write { database in try SQLiteSchema.prepare(database, path: path) }
-      try queue.read { database in try SQLiteSchema.check(database, path: path) }
+      try queue.read { try SQLiteSchema.inspect($0, path: path) }
+      try queue.writeWithoutTransaction { try SQLiteSchema.makeDurable($0) }
+      clusterID = try queue.write { try SQLiteSchema.prepare($0, path: path, isNew: lock != nil) }
       database = Mutex(queue)
     } catch {
-      lock.release()
+      lock?.release()
       throw StoreError(opening: path, error)
     }
-    self.path = path
+    self.files = files
     self.lock = lock
+  }
+
+  /// SQLite opens what it cannot write for reading, and would tell at the first commit.
+  private static func checkWritable(_ path: String) throws(StoreError) {
+    guard access(path, W_OK) != 0, errno != ENOENT else { return }
+    throw StoreError(
+      .readOnly, "the store \(path) cannot be written: \(StoreLock.words(for: errno)); \(StoreError.writableAgain)")
   }
 
   public func load() throws(StoreError) -> [StoredRecord] {
@@ -64,12 +101,17 @@ public final class SQLiteStore: ClaimStore {
   }
 
   public func close() {
+    closeDatabase()
+    lock?.release()
+  }
+
+  private func closeDatabase() {
+    copying.withLock { _ in }
     database.withLock { database in
       // Closing fails only while a statement runs, and the lock is held here; the file is whole in any case.
       try? database?.close()
       database = nil
     }
-    lock.release()
   }
 
   /// What `PRAGMA synchronous` and `PRAGMA journal_mode` read now.
@@ -93,5 +135,96 @@ public final class SQLiteStore: ClaimStore {
         throw StoreError(using: path, error)
       }
     }
+  }
+}
+
+// MARK: Backup and restore
+
+extension SQLiteStore {
+  public var byteCount: UInt64 {
+    (StoreFiles.size(of: path) ?? 0) + (StoreFiles.size(of: files.log) ?? 0)
+  }
+
+  /// As `ClaimStore.copy`, by SQLite's online backup (https://www.sqlite.org/backup.html). The copy is read over a connection of
+  /// its own: in a write-ahead log's time a reader holds no writer up.
+  public func copy() throws(StoreError) -> String {
+    try copying.withLock { (_) throws(StoreError) in try makeCopy() }
+  }
+
+  private func makeCopy() throws(StoreError) -> String {
+    let destination = files.temporary()
+    // The disk must not fill up with a backup: then the coordinator could not commit any more.
+    if let free = files.freeBytes, free < byteCount + Self.reservedBytes {
+      throw StoreError(
+        .full,
+        "a backup is made beside the store and takes \(byteCount >> 10) KiB; \(free >> 10) KiB are free in "
+          + "\(files.directory), and \(Self.reservedBytes >> 10) of them are kept for the store itself: make space there"
+      )
+    }
+    do {
+      var configuration = GRDB.Configuration()
+      configuration.readonly = true
+      let source = try DatabaseQueue(path: path, configuration: configuration)
+      defer { try? source.close() }
+      let copy = try DatabaseQueue(path: destination)
+      // It is read back through the same cache and never survives a crash: waiting for the disk would only slow commits.
+      try copy.writeWithoutTransaction { try $0.execute(sql: "PRAGMA synchronous = OFF") }
+      try source.backup(to: copy)
+      try copy.close()
+      return destination
+    } catch {
+      Self.removeCandidate(destination)
+      throw StoreError(using: path, error)
+    }
+  }
+
+  /// What backups leave free on the store's disk.
+  public static let reservedBytes: UInt64 = 1 << 20
+
+  /// What may be written beside the store before `reservedBytes` are touched; nil where the file system does not say.
+  public static func room(besideStore path: String) -> UInt64? {
+    StoreFiles(path: path).freeBytes.map { $0 - min($0, reservedBytes) }
+  }
+
+  /// A name for a file that may be put in the store's place; what is left there is removed when the store is opened again.
+  public static func candidatePath(forStore path: String) -> String { StoreFiles(path: path).temporary() }
+
+  /// Removes a candidate and what SQLite keeps beside it.
+  public static func removeCandidate(_ path: String) {
+    let files = StoreFiles(path: path)
+    for path in [path, files.log, files.sharedMemory, path + "-journal"] { unlink(path) }
+  }
+
+  public func replace(with candidate: String, keepingAs former: String) throws(StoreError) {
+    closeDatabase()
+    defer { lock?.release() }
+    // The last connection that closes moves the log into the database. A log that stayed would be taken for the new one's.
+    guard StoreFiles.size(of: files.log) ?? 0 == 0 else {
+      throw StoreError(.failed, "another process has the store \(path) open; end it (lsof \(path)), then restore again")
+    }
+    try files.replace(with: candidate, keepingAs: former)
+  }
+
+  /// As `replace`, for a store that cannot be opened: no coordinator runs on it. The log of a damaged store is kept beside it.
+  public static func replaceDamaged(
+    _ path: String, with candidate: String, keepingAs former: String
+  ) throws(StoreError) {
+    let files = StoreFiles(path: path)
+    let lock = try StoreLock(for: path)
+    defer { lock.release() }
+    let kept = StoreFiles(path: former)
+    for (file, name) in [(files.log, kept.log), (files.sharedMemory, kept.sharedMemory)] {
+      guard rename(file, name) == 0 || errno == ENOENT else {
+        throw StoreError(.failed, "cannot keep \(file) as \(name): \(StoreLock.words(for: errno))")
+      }
+    }
+    try files.replace(with: candidate, keepingAs: former)
+  }
+
+  /// The cluster that the store at `path` was last known to be of; nil if nothing says so. Throws while a coordinator runs.
+  public static func knownCluster(ofStore path: String) throws(StoreError) -> String? {
+    let lock = try StoreLock(for: path)
+    defer { lock.release() }
+    return lock.knownCluster
   }
 }

@@ -67,8 +67,10 @@ import Testing
     let other = try DatabaseQueue(path: path)
     try other.write { try $0.execute(sql: "CREATE TABLE recipe (name TEXT)") }
     try other.close()
-    #expect(reason(opening: path)?.reason == .damaged)
+    let before = FileManager.default.contents(atPath: path)
+    #expect(reason(opening: path)?.reason == .foreign)
     #expect(reason(opening: path)?.description.contains("another program") == true)
+    #expect(FileManager.default.contents(atPath: path) == before)
   }
 
   @Test func aLayoutOfALaterVersionIsLeftAlone() throws {

@@ -19,5 +19,11 @@ final class FailingStore: ClaimStore {
     try store.commit(changes)
   }
 
+  var path: String { store.path }
+  var byteCount: UInt64 { store.byteCount }
+  func copy() throws(StoreError) -> String { try store.copy() }
+  func replace(with candidate: String, keepingAs former: String) throws(StoreError) {
+    try store.replace(with: candidate, keepingAs: former)
+  }
   func close() { store.close() }
 }

@@ -1,0 +1,91 @@
+import Foundation
+import GRDB
+
+/// Why a store cannot be used, in words for the operator.
+public struct StoreError: Error, Sendable, Hashable, CustomStringConvertible {
+  public enum Reason: Sendable, Hashable {
+    /// There is no way to the file, or no right to it.
+    case unreachable
+    case readOnly
+    /// Another coordinator has it open.
+    case inUse
+    /// A store that cannot be read any more, or is gone.
+    case damaged
+    /// No store, and never was one.
+    case foreign
+    /// A later version of iovmesh wrote it.
+    case newerSchema
+    /// No space is left for what was asked, which is not stored.
+    case full
+    /// The disk refused; what was asked is not stored.
+    case failed
+    case closed
+  }
+
+  public var reason: Reason
+  public var description: String
+
+  public init(_ reason: Reason, _ description: String) {
+    self.reason = reason
+    self.description = description
+  }
+}
+
+extension StoreError {
+  static let wayBack =
+    "go back to the newest backup with iov-coordinator --config FILE --restore BACKUP, which keeps the damaged file "
+    + "beside it; agents keep what is in use meanwhile"
+  static let writableAgain =
+    "make it writable again (a file system that turns read-only by itself has seen errors: dmesg), then start again; what "
+    + "was acknowledged is stored"
+
+  static func damaged(_ path: String, _ how: String) -> StoreError {
+    StoreError(.damaged, "the store \(path) is damaged: \(how); \(wayBack)")
+  }
+
+  init(opening path: String, _ error: any Error) { self.init(path, error, doing: "open") }
+
+  init(using path: String, _ error: any Error) { self.init(path, error, doing: "use") }
+
+  private init(_ path: String, _ error: any Error, doing: String) {
+    if let error = error as? StoreError {
+      self = error
+      return
+    }
+    let code = (error as? DatabaseError)?.resultCode
+    let words = (error as? DatabaseError).map { $0.message ?? "\($0.resultCode)" } ?? "\(error)"
+    switch code {
+    case .SQLITE_NOTADB?: self = .notADatabase(path, words)
+    case .SQLITE_CORRUPT?: self = .damaged(path, words)
+    case .SQLITE_READONLY?:
+      self.init(.readOnly, "the store \(path) cannot be written: \(words); \(Self.writableAgain)")
+    case .SQLITE_FULL?: self = .full(path, words)
+    // SQLite says so of many calls, with a full disk behind some of them.
+    case .SQLITE_IOERR? where StoreFiles(path: path).isFull, .SQLITE_CANTOPEN? where StoreFiles(path: path).isFull:
+      self = .full(path, words)
+    case .SQLITE_CANTOPEN?, .SQLITE_PERM?, .SQLITE_AUTH?:
+      self.init(.unreachable, "cannot open the store \(path): \(words)")
+    default:
+      self.init(.failed, "cannot \(doing) the store \(path): \(words)")
+    }
+  }
+
+  private static func full(_ path: String, _ words: String) -> StoreError {
+    let files = StoreFiles(path: path)
+    let free = files.freeBytes.map { "\($0 / 1024) KiB are free" } ?? "how much is free is not known"
+    return StoreError(
+      .full,
+      "no space for the store \(path) (\(words)): \(free) in \(files.directory). Nothing was acknowledged that is not "
+        + "stored: make space there, then start the coordinator again; agents keep what is in use meanwhile")
+  }
+
+  /// Nobody can tell a store whose beginning is destroyed from a file that never was one, but for the lock beside it.
+  private static func notADatabase(_ path: String, _ words: String) -> StoreError {
+    .damaged(path, "it is no SQLite database (\(words)), unless store.path names another program's file")
+  }
+}
+
+extension StoreFiles {
+  /// Whether what SQLite needs beside its database, an index of the log of 32 KiB, would not fit.
+  fileprivate var isFull: Bool { freeBytes.map { $0 < 64 << 10 } ?? false }
+}
