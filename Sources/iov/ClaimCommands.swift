@@ -4,7 +4,9 @@ import Services
 struct ClaimCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "claim", abstract: "Ask for functions, see what was granted, release them.",
-    subcommands: [Create.self, Get.self, List.self, Update.self, Delete.self, Wait.self, Watch.self])
+    subcommands: [
+      Create.self, Get.self, Describe.self, List.self, Update.self, Delete.self, Wait.self, Watch.self,
+    ])
 
   struct Get: AsyncParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Show one claim: what it got, or what it waits for.")
@@ -152,8 +154,14 @@ extension ClaimEvent {
 }
 
 extension Coordinator {
+  /// Not found: with the names that are near.
   func claim(named name: String) async throws -> Claim {
-    try await ask { try await claims.getClaim(GetClaimRequest { $0.name = name }, options: .command) }
+    do {
+      return try await ask { try await claims.getClaim(GetClaimRequest { $0.name = name }, options: .command) }
+    } catch let error as RPCError where error.code == .notFound {
+      let present = try await ask { try await claims.listClaims(ListClaimsRequest(), options: .command) }.claims
+      throw RPCError(.notFound, "no claim '\(name)'" + suggestion(for: name, among: present.map(\.name), of: "claim"))
+    }
   }
 
   /// Releases this claim. After a call that broke in the middle it may be gone, and another one may have its name.

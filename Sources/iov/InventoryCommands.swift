@@ -3,7 +3,7 @@ import Services
 
 struct HostCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "host", abstract: "The machines of the rack.", subcommands: [List.self])
+    commandName: "host", abstract: "The machines of the rack.", subcommands: [List.self, Describe.self])
 
   struct List: AsyncParsableCommand {
     static let configuration = CommandConfiguration(abstract: "List the hosts that have joined, and their plugins.")
@@ -31,7 +31,7 @@ struct HostCommand: AsyncParsableCommand {
 
 struct EndNodeCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "endnode", abstract: "The devices that can be shared.", subcommands: [List.self])
+    commandName: "endnode", abstract: "The devices that can be shared.", subcommands: [List.self, Describe.self])
 
   struct List: AsyncParsableCommand {
     static let configuration = CommandConfiguration(abstract: "List the end nodes: where they are and what is in use.")
@@ -49,7 +49,7 @@ struct EndNodeCommand: AsyncParsableCommand {
             + answer.endNodes.map { node in
               [
                 node.name, node.deviceClass, node.health?.word ?? "-", node.functionsInUse, node.sizeInUse,
-                orDash(node.labels.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }.joined(separator: ",")),
+                orDash(node.labels.labelText),
                 node.id,
               ]
             })
@@ -60,7 +60,8 @@ struct EndNodeCommand: AsyncParsableCommand {
 
 struct FunctionCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "function", abstract: "The virtual functions that are granted.", subcommands: [List.self])
+    commandName: "function", abstract: "The virtual functions that are granted.",
+    subcommands: [List.self, Describe.self])
 
   struct List: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -75,16 +76,7 @@ struct FunctionCommand: AsyncParsableCommand {
         }
         common.output.show(
           answer, names: answer.functions.compactMap { $0.assignment?.function },
-          table: [["FUNCTION", "CLAIM", "HOST", "PATH", "CONTROLLED BY", "TOKEN", "REPORTED"]]
-            + answer.functions.map { function in
-              let assignment = function.assignment ?? Assignment()
-              let reports = function.reports.map { "\($0.host): \($0.status?.phase.word ?? "-")" }
-              return [
-                assignment.function, assignment.claim, assignment.host, assignment.path.word,
-                assignment.controllingHost, String(assignment.token?.value ?? 0),
-                orDash(reports.joined(separator: ", ")),
-              ]
-            })
+          table: [AssignedFunction.heading] + answer.functions.map(\.row))
       }
     }
   }

@@ -22,7 +22,10 @@ struct Iov: AsyncParsableCommand {
       timed out; 64 the command line is wrong.
       """,
     version: iovmeshVersion,
-    subcommands: [ClaimCommand.self, HostCommand.self, EndNodeCommand.self, FunctionCommand.self, VersionCommand.self])
+    subcommands: [
+      StatusCommand.self, ClaimCommand.self, HostCommand.self, EndNodeCommand.self, FunctionCommand.self,
+      VersionCommand.self,
+    ])
 }
 
 /// Options that every command takes.

@@ -55,6 +55,16 @@ func formatByteCount(_ bytes: UInt64) -> String {
   format(bytes, steps: [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)]) ?? "\(bytes)B"
 }
 
+/// For people: three digits at most, `1.5GiB`.
+func roundedByteCount(_ bytes: UInt64) -> String {
+  let steps: [(unit: String, factor: UInt64)] = [
+    ("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10),
+  ]
+  guard let step = steps.first(where: { bytes >= $0.factor }) else { return "\(bytes)B" }
+  let tenths = bytes / (step.factor / 10)
+  return tenths < 100 && tenths % 10 != 0 ? "\(tenths / 10).\(tenths % 10)\(step.unit)" : "\(tenths / 10)\(step.unit)"
+}
+
 private func format(_ value: UInt64, steps: [(unit: String, factor: UInt64)]) -> String? {
   guard value > 0, let step = steps.first(where: { value % $0.factor == 0 }) else { return nil }
   return "\(value / step.factor)\(step.unit)"

@@ -1,0 +1,98 @@
+import ArgumentParser
+import Services
+
+extension HostCommand {
+  struct Describe: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "All that is known of one host: state, lease, plugins, what it holds, what waits for it.")
+
+    @Argument(help: "The host's name.") var name: String
+    @OptionGroup var common: CommonOptions
+
+    func run() async throws {
+      try await withCoordinator(common.connection) { coordinator in
+        let rack = try await coordinator.rack()
+        let host = try rack.knownHost(name)
+        common.output.show(host) { rack.describe(host).printed() }
+      }
+    }
+  }
+}
+
+extension EndNodeCommand {
+  struct Describe: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "All that is known of one end node: health, roots, tokens, functions, what waits for it.")
+
+    @Argument(help: "The end node's name or id.") var name: String
+    @OptionGroup var common: CommonOptions
+
+    func run() async throws {
+      try await withCoordinator(common.connection) { coordinator in
+        let rack = try await coordinator.rack()
+        guard
+          let node = rack.endNodes.first(where: { $0.id == name }) ?? rack.endNodes.first(where: { $0.name == name })
+        else {
+          throw RPCError(
+            .notFound,
+            "no end node '\(name)'" + suggestion(for: name, among: rack.endNodes.map(\.name), of: "end node"))
+        }
+        common.output.show(node) { rack.describe(node).printed() }
+      }
+    }
+  }
+}
+
+extension FunctionCommand {
+  struct Describe: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "All that is known of one function: grant, mediation, what each host reports, errors.")
+
+    @Argument(help: "The function's id, as in `iov function list` or `iov orphan list`.") var id: String
+    @OptionGroup var common: CommonOptions
+
+    func run() async throws {
+      try await withCoordinator(common.connection) { coordinator in
+        let rack = try await coordinator.rack()
+        if let function = rack.functions.first(where: { $0.assignment?.function == id }) {
+          common.output.show(function) { rack.describe(function).printed() }
+        } else if let orphan = rack.orphans?.first(where: { $0.functionID == id }) {
+          common.output.show(orphan) { rack.describe(orphan).printed() }
+        } else {
+          let known = rack.functions.compactMap { $0.assignment?.function } + (rack.orphans ?? []).map(\.functionID)
+          throw RPCError(.notFound, "no function '\(id)'" + suggestion(for: id, among: known, of: "function"))
+        }
+      }
+    }
+  }
+}
+
+extension ClaimCommand {
+  struct Describe: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "All that is known of one claim: what it asks for, what it holds or waits for, what each host reports.")
+
+    @Argument(help: "The claim's name.") var name: String
+    @OptionGroup var common: CommonOptions
+
+    func run() async throws {
+      try await withCoordinator(common.connection) { coordinator in
+        let rack = try await coordinator.rack()
+        guard let claim = rack.claims.first(where: { $0.name == name }) else {
+          throw RPCError(
+            .notFound, "no claim '\(name)'" + suggestion(for: name, among: rack.claims.map(\.name), of: "claim"))
+        }
+        common.output.show(claim) { rack.describe(claim).printed() }
+      }
+    }
+  }
+}
+
+extension Rack {
+  func knownHost(_ name: String) throws(RPCError) -> Host {
+    guard let host = host(named: name) else {
+      throw RPCError(.notFound, "no host '\(name)'" + suggestion(for: name, among: hosts.map(\.name), of: "host"))
+    }
+    return host
+  }
+}

@@ -1,0 +1,216 @@
+import Services
+
+extension Rack {
+  // MARK: End nodes
+
+  func describe(_ node: EndNode) -> Description {
+    var text = Description()
+    text.facts([
+      ("Name", node.name), ("Id", node.id), ("Class", node.deviceClass), ("Health", node.health?.word ?? "-"),
+      ("Labels", node.labels.labelText), ("Functions in use", node.functionsInUse),
+      ("Size in use", node.sizeInUse == "-" ? nil : node.sizeInUse),
+      ("Bandwidth", node.capacity.flatMap { $0.bitsPerSecond == 0 ? nil : formatBitRate($0.bitsPerSecond) }),
+      ("Controlled by", node.physicalFunction?.controllingHost), ("Driver", node.physicalFunction?.driver),
+      ("Control token", node.physicalFunction?.controlToken.map { String($0.value) }),
+      ("Highest token", node.highestToken.map { String($0.value) }),
+    ])
+    text.section(
+      "Roots", ["HOST", "STATE", "CALLED THERE", "NUMA NODE"],
+      node.roots.map { root in
+        [
+          root.host, host(named: root.host).map(state) ?? "unknown", orDash(root.localName),
+          root.numaNode.map { String($0) } ?? "-",
+        ]
+      })
+    text.section("Can", node.capabilities?.rows ?? [])
+    let there = functions.filter { $0.assignment?.endNode == node.id || $0.assignment?.endNode == node.name }
+    text.section("Functions", AssignedFunction.heading, there.map(\.row))
+    let waiting = claims.filter { claim in
+      guard claim.status?.phase != .ready, let wanted = claim.specification?.endNode?.name else { return false }
+      return wanted == node.name || wanted == node.id
+    }
+    text.section("Wait for it", ["CLAIM", "PHASE", "WHY"], waiting.map(\.waitingRow))
+    return text
+  }
+
+  // MARK: Functions
+
+  func describe(_ function: AssignedFunction) -> Description {
+    let assignment = function.assignment ?? Assignment()
+    var text = Description()
+    text.facts([
+      ("Function", assignment.function), ("State", function.releasing ? "being released" : "granted"),
+      ("Claim", assignment.claim), ("Claim uid", assignment.claimUid), ("Class", assignment.deviceClass),
+      ("End node", assignment.endNode), ("Path", assignment.path.word), ("Used on", assignment.host),
+      ("Controlled by", assignment.controllingHost), ("Token", assignment.token.map { String($0.value) }),
+      ("Fence domain", assignment.fenceDomain), ("Consumer", assignment.consumer?.words),
+      ("At loss", assignment.lossPolicy.words),
+    ])
+    text.section("Mediation", assignment.mediation?.rows ?? [])
+    text.section("Granted", assignment.attributes?.details ?? [])
+    text.section("Arrived", assignment.arrival?.rows ?? [])
+    text.section("Reports", HostFunctionStatus.heading, function.reports.map { $0.row })
+    for report in function.reports { text.section("Error of \(report.host)", report.status?.error?.rows ?? []) }
+    return text
+  }
+
+  func describe(_ orphan: Orphan) -> Description {
+    var text = describe(
+      AssignedFunction {
+        $0.assignment = orphan.status?.assignment ?? Assignment { $0.function = orphan.functionID }
+        $0.releasing = orphan.releasing
+        $0.reports = (orphans ?? []).filter { $0.functionID == orphan.functionID }.map { part in
+          HostFunctionStatus {
+            $0.host = part.host
+            $0.status = part.status
+          }
+        }
+      })
+    text.note(
+      "No claim stands behind it. Make one of it: iov orphan adopt \(orphan.functionID); or have it torn down: "
+        + "iov orphan purge \(orphan.functionID)")
+    return text
+  }
+
+  // MARK: Claims
+
+  func describe(_ claim: Claim) -> Description {
+    var text = Description()
+    text.facts(facts(of: claim))
+    text.section("Asks for", wishes(of: claim.specification ?? ClaimSpecification()))
+    if let assignment = claim.status?.assignment {
+      text.section("Holds", holding(assignment))
+      text.section("Mediation", assignment.mediation?.rows ?? [])
+    }
+    if let function = function(of: claim) {
+      text.section("Reports", HostFunctionStatus.heading, function.reports.map { $0.row })
+    }
+    return text
+  }
+
+  private func facts(of claim: Claim) -> [(String, String?)] {
+    var facts: [(String, String?)] = [
+      ("Name", claim.name), ("Uid", claim.uid), ("Created", claim.created?.told(at: now)),
+      ("Phase", claim.status?.phase.word ?? "-"),
+    ]
+    for reason in claim.status?.pending ?? [] { facts.append(("Waits for", reason.message)) }
+    return facts + [("Error", claim.status?.error?.summary), ("Revision", String(claim.revision))]
+  }
+
+  private func wishes(of specification: ClaimSpecification) -> [[String]] {
+    let paths = specification.allowedPaths.map(\.word).joined(separator: ", then ")
+    let rows = [
+      ["Class", specification.deviceClass], ["Host", withState(specification.host)],
+      ["Consumer", specification.consumer?.words ?? "the host"],
+      ["Paths", paths.isEmpty ? "any, fastest first" : paths], ["At loss", specification.lossPolicy.words],
+    ]
+    return rows + (specification.endNode?.rows ?? []) + (specification.attributes?.details ?? [])
+  }
+
+  private func holding(_ assignment: Assignment) -> [[String]] {
+    let rows = [
+      ["Function", assignment.function], ["End node", assignment.endNode], ["Path", assignment.path.word],
+      ["Controlled by", withState(assignment.controllingHost)], ["Token", String(assignment.token?.value ?? 0)],
+      ["Fence domain", orDash(assignment.fenceDomain)],
+    ]
+    return rows + (assignment.arrival?.rows ?? assignment.attributes?.details ?? [])
+  }
+
+  private func withState(_ name: String) -> String {
+    guard let host = host(named: name) else { return name }
+    return "\(name) (\(state(of: host)))"
+  }
+}
+
+// MARK: Parts
+
+extension AssignedFunction {
+  static let heading = ["FUNCTION", "CLAIM", "HOST", "PATH", "CONTROLLED BY", "TOKEN", "REPORTED"]
+
+  var row: [String] {
+    let assignment = assignment ?? Assignment()
+    return [
+      assignment.function, assignment.claim, assignment.host, assignment.path.word, assignment.controllingHost,
+      String(assignment.token?.value ?? 0), orDash(reportSummary),
+    ]
+  }
+}
+
+extension HostFunctionStatus {
+  static let heading = ["HOST", "ROLE", "PHASE", "TOKEN", "REVISION", "ERROR"]
+
+  var row: [String] {
+    let status = status ?? FunctionStatus()
+    return [
+      host, status.role.word, status.phase.word, status.function?.token.map { String($0.value) } ?? "-",
+      String(status.revision), status.error.map { "\($0.step): \($0.message)" } ?? "",
+    ]
+  }
+}
+
+extension FunctionError {
+  fileprivate var rows: [[String]] {
+    let name = StatusCode(rawValue: Int(code)).map { "\($0)" } ?? String(code)
+    var rows = [
+      ["Step", step], ["Message", message], ["Code", name], ["Tried again", permanent ? "in vain" : "yes"],
+    ]
+    if let highestToken { rows.append(["Highest token seen", String(highestToken.value)]) }
+    return rows
+  }
+}
+
+extension Capabilities {
+  fileprivate var rows: [[String]] {
+    var rows = [
+      ["Paths", paths.map(\.word).joined(separator: ", ")], ["Mediators", mediators.joined(separator: ", ")],
+      ["Consumers", consumers.joined(separator: ", ")], ["Settings", attributes.joined(separator: ", ")],
+    ]
+    if maximumMtu > 0 { rows.append(["MTU", "\(minimumMtu) to \(maximumMtu) bytes"]) }
+    if blockSizeBytes > 0 { rows.append(["Sizes", "multiples of \(formatByteCount(UInt64(blockSizeBytes)))"]) }
+    return rows.filter { !$0[1].isEmpty }
+  }
+}
+
+extension Mediation {
+  fileprivate var rows: [[String]] {
+    var rows = [["By", mediator], ["Server", serverAddress], ["Consumer", consumerAddress]]
+    if vni > 0 { rows.append(["VNI", String(vni)]) }
+    if !exportName.isEmpty { rows.append(["Export", exportName]) }
+    if serverPort > 0 { rows.append(["Port", String(serverPort)]) }
+    return rows
+  }
+}
+
+extension Arrival {
+  fileprivate var rows: [[String]] {
+    [
+      ["Interface", interfaceName], ["Network namespace", networkNamespace], ["Device", devicePath], ["URI", uri],
+    ].filter { !$0[1].isEmpty } + (enforced?.details ?? [])
+  }
+}
+
+extension Consumer {
+  var words: String {
+    let place =
+      switch kind {
+      case .networkNamespace(let namespace): "network namespace \(namespace.name)"
+      case .host, nil: "the host"
+      }
+    return interfaceName.isEmpty ? place : "\(place), as \(interfaceName)"
+  }
+}
+
+extension LossPolicy {
+  var words: String {
+    switch self {
+    case .selfFence: "fence itself when the coordinator is lost"
+    case .keep, .unspecified, .unrecognized: "keep"
+    }
+  }
+}
+
+extension EndNodeSelector {
+  fileprivate var rows: [[String]] {
+    [["End node", name], ["Of host", host], ["With labels", labels.labelText]].filter { !$0[1].isEmpty }
+  }
+}

@@ -1,0 +1,80 @@
+import Services
+
+/// All that the coordinator knows, as it was a moment ago.
+struct Rack: Sendable, Encodable {
+  var cluster = Cluster()
+  /// Nil: the coordinator is older than this question.
+  var coordinator: CoordinatorStatus?
+  var hosts: [Host] = []
+  var endNodes: [EndNode] = []
+  var claims: [Claim] = []
+  var functions: [AssignedFunction] = []
+  /// Nil: as `coordinator`.
+  var orphans: [Orphan]?
+
+  /// The coordinator's clock: the times in its answers are by it.
+  var now: Timestamp { coordinator?.now ?? .now() }
+
+  func host(named name: String) -> Host? { hosts.first { $0.name == name } }
+  func function(of claim: Claim) -> AssignedFunction? { functions.first { $0.assignment?.claimUid == claim.uid } }
+}
+
+extension Coordinator {
+  func rack() async throws -> Rack {
+    var rack = Rack()
+    rack.coordinator = try await askIfKnown {
+      try await operations.getStatus(GetStatusRequest(), options: .command)
+    }
+    if let known = rack.coordinator?.cluster {
+      rack.cluster = known
+    } else {
+      rack.cluster = try await ask { try await inventory.getCluster(GetClusterRequest(), options: .command) }
+    }
+    rack.hosts = try await ask { try await inventory.listHosts(ListHostsRequest(), options: .command) }.hosts
+    rack.endNodes = try await ask { try await inventory.listEndNodes(ListEndNodesRequest(), options: .command) }
+      .endNodes
+    rack.functions =
+      try await ask { try await inventory.listFunctions(ListFunctionsRequest(), options: .command) }.functions
+    rack.orphans = try await askIfKnown {
+      try await operations.listOrphans(ListOrphansRequest(), options: .command)
+    }?.orphans
+    // Last, so that a claim's reasons are not older than what they speak of.
+    rack.claims = try await ask { try await claims.listClaims(ListClaimsRequest(), options: .command) }.claims
+    return rack
+  }
+}
+
+// MARK: Who has to do with whom
+
+extension Claim {
+  /// Why it is not as it should be, in the coordinator's and the hosts' words; nil while nothing is in its way.
+  var trouble: String? {
+    guard status?.phase != .ready else { return status?.error?.summary }
+    let reasons = (status?.pending ?? []).map(\.message) + [status?.error?.summary].compactMap { $0 }
+    return reasons.isEmpty ? nil : reasons.joined(separator: "; ")
+  }
+
+  /// Whether it waits, and names this host in what it waits for.
+  func waits(for host: String) -> Bool {
+    guard status?.phase != .ready else { return false }
+    if status?.error?.host == host { return true }
+    return (status?.pending ?? []).contains { $0.message.namesHost(host) }
+  }
+}
+
+extension String {
+  /// Whether the name stands in it as a whole word; a hyphen is part of a name.
+  fileprivate func namesHost(_ name: String) -> Bool {
+    func isPartOfName(_ character: Character) -> Bool { character.isLetter || character.isNumber || character == "-" }
+    return split { !isPartOfName($0) }.contains { $0 == name }
+  }
+}
+
+extension AssignedFunction {
+  func isHeld(on host: String) -> Bool { assignment?.host == host }
+  func isServed(from host: String) -> Bool { assignment?.controllingHost == host && assignment?.host != host }
+
+  var reportSummary: String {
+    reports.map { "\($0.host): \($0.status?.phase.word ?? "-")" }.joined(separator: ", ")
+  }
+}

@@ -1,0 +1,155 @@
+import Configuration
+import Services
+import Testing
+
+@testable import iov
+
+@Suite struct StatusTests {
+  private func rack(_ change: (inout Rack) -> Void = { _ in }) -> Rack {
+    var world = FakeCoordinator.World()
+    world.fillWithSample()
+    var rack = Rack()
+    rack.coordinator = CoordinatorStatus { $0.now = .now() }
+    rack.hosts = world.hosts
+    rack.endNodes = world.endNodes
+    rack.claims = world.claims
+    rack.functions = world.functions
+    rack.orphans = []
+    change(&rack)
+    return rack
+  }
+
+  @Test func whatIsInOrderNeedsNobody() {
+    let status = RackStatus(rack())
+    #expect(status.attention.isEmpty)
+    #expect(status.lines.last == "All is well.")
+    let passing = RackStatus(rack { $0.claims += [.waiting("new", .preparing), .waiting("old", .releasing)] })
+    #expect(passing.attention.isEmpty)
+  }
+
+  @Test func whatIsNotInOrderIsSaidWithWhatToDo() {
+    let status = RackStatus(
+      rack { rack in
+        rack.hosts[1].state = .disconnected
+        rack.hosts[1].lastSeen = Timestamp(seconds: rack.now.seconds - 300)
+        rack.hosts[0].plugins[0].state = .failed
+        rack.hosts[0].plugins[0].message = "exit code 3"
+        rack.endNodes[0].health = Health {
+          $0.state = .unhealthy
+          $0.message = "no carrier"
+        }
+        rack.claims.append(.waiting("data", .pending, for: "no end node is of class sata"))
+        rack.orphans = [.sample("eth-9-t1", on: "host-a")]
+      })
+    #expect(
+      status.attention == [
+        "host host-b is away for 5 min; if it is off: iov host confirm-dead host-b",
+        "plugin ethernet of host host-a fails: exit code 3", "end node host-a/eth1 is unhealthy: no carrier",
+        "claim data is pending: no end node is of class sata",
+        "function eth-9-t1 on host-a has no claim: iov orphan adopt, or iov orphan purge",
+      ])
+    #expect(status.lines.last == "5 things need attention.")
+  }
+
+  @Test func aLargeRackStaysOnOneScreen() {
+    let status = RackStatus(
+      rack { rack in
+        for number in 0..<500 {
+          rack.hosts.append(.connected("n\(number)"))
+          rack.hosts[rack.hosts.count - 1].state = .dead
+          rack.claims.append(.waiting("c\(number)", .pending, for: "nothing fits"))
+          rack.orphans?.append(.sample("f\(number)", on: "host-a"))
+        }
+      })
+    #expect(status.lines.count < 45)
+    #expect(status.lines.contains("! and 492 more like these"))
+    #expect(status.attention.count == 1500)
+  }
+
+  @Test func theExitCodeSaysWhetherSomebodyIsNeeded() async throws {
+    let coordinator = try await FakeCoordinator { $0.fillWithSample() }
+    let well = try await coordinator.iov("status")
+    #expect(well.code == 0, "\(well.errors)")
+    #expect(well.output.contains("up 1 h 2 min"))
+    coordinator.world.withLock { $0.hosts[0].state = .dead }
+    let unwell = try await coordinator.iov("status")
+    #expect(unwell.code == 1)
+    #expect(unwell.lines.last == "1 thing needs attention.")
+    let json = try await coordinator.iov("status", "-o", "yaml")
+    #expect(json.code == 1)
+    #expect(json.output.hasPrefix("attention:\n- 'host host-a is dead"))
+  }
+
+  @Test func anOlderCoordinatorHasAStatusToo() async throws {
+    let coordinator = try await FakeCoordinator(hasOperations: false) { $0.fillWithSample() }
+    let run = try await coordinator.iov("status")
+    #expect(run.code == 0, "\(run.errors)")
+    #expect(run.output.contains("older than this program"))
+    #expect(run.output.contains("Orphans      not known"))
+  }
+}
+
+@Suite struct DescriptionTests {
+  private func coordinator(_ change: @Sendable (inout FakeCoordinator.World) -> Void = { _ in }) async throws
+    -> FakeCoordinator
+  {
+    try await FakeCoordinator { world in
+      world.fillWithSample()
+      change(&world)
+    }
+  }
+
+  @Test func aHostSaysWhatItHoldsServesAndWhoWaitsForIt() async throws {
+    let coordinator = try await coordinator { world in
+      world.hosts[0].state = .disconnected
+      world.claims.append(
+        .waiting("next", .pending, for: "host-a has yet to let go of eth-0011-t1; it is disconnected"))
+      world.claims.append(.waiting("other", .pending, for: "waits for host-a2"))
+      world.functions[0].reports[0].status?.error = FunctionError {
+        $0.host = "host-a"
+        $0.step = "serve"
+        $0.message = "no such interface"
+      }
+    }
+    let server = try await coordinator.iov("host", "describe", "host-a").output
+    #expect(server.contains("State:"))
+    #expect(server.contains("iov host confirm-dead host-a"))
+    #expect(server.contains("Serves:\n"))
+    #expect(!server.contains("Holds:"))
+    #expect(server.contains("next   pending"))
+    #expect(!server.contains("other"))
+    #expect(server.contains("eth-0011-t4  serve  no such interface"))
+    let consumer = try await coordinator.iov("host", "describe", "host-b").output
+    #expect(consumer.contains("Holds:\n"))
+    #expect(!consumer.contains("Wait for it"))
+  }
+
+  @Test func everythingHasADescription() async throws {
+    let coordinator = try await coordinator { $0.orphans = [.sample("eth-9-t1", on: "host-a")] }
+    let node = try await coordinator.iov("endnode", "describe", "host-a/eth1")
+    #expect(node.output.contains("Control token:     2"))
+    #expect(try await coordinator.iov("endnode", "describe", "eth-0011").output == node.output)
+    #expect(
+      try await coordinator.iov("function", "describe", "eth-0011-t4").output.contains("host-b  consumer  in use"))
+    #expect(try await coordinator.iov("function", "describe", "eth-9-t1").output.contains("iov orphan adopt eth-9-t1"))
+    let claim = try await coordinator.iov("claim", "describe", "web")
+    #expect(claim.output.contains("Controlled by  host-a (connected)"))
+    let yaml = try await coordinator.iov("claim", "describe", "web", "-o", "yaml")
+    #expect(try Configuration.decode(Claim.self, from: yaml.output, named: "x") == .held("web"))
+  }
+
+  @Test func aMisspeltNameIsToldTheNearOne() async throws {
+    let coordinator = try await coordinator()
+    for (words, near) in [
+      (["host", "describe", "hots-a"], "did you mean 'host-a'?"),
+      (["endnode", "describe", "host-a/eth2"], "did you mean 'host-a/eth1'?"),
+      (["function", "describe", "eth-0011-t5"], "did you mean 'eth-0011-t4'?"),
+      (["claim", "describe", "wbe"], "did you mean 'web'?"), (["claim", "get", "we"], "did you mean 'web'?"),
+      (["claim", "delete", "database"], "there is web"),
+    ] {
+      let run = try await run(coordinator.arguments(words))
+      #expect(run.code == 2)
+      #expect(run.errors.contains(near), "\(run.errors)")
+    }
+  }
+}
