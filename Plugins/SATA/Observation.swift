@@ -6,8 +6,11 @@ extension SATAPlugin {
   func observe() async throws -> [FunctionStatus] {
     try await BlockingThread.detached { [self] in
       let known = context.knownFunctions
-      let ids = Set(known.compactMap { $0.assignment?.function })
-      return try known.map { try observe($0) } + orphans(besides: ids)
+      let extents = try disks.extents()
+      // Read again: a function that is made meanwhile is known before it has an extent, one that is destroyed loses its
+      // extent before it is forgotten.
+      let ids = Set((known + context.knownFunctions).compactMap { $0.assignment?.function })
+      return try known.map { try observe($0) } + orphans(among: extents, besides: ids)
     }
   }
 
@@ -31,8 +34,10 @@ extension SATAPlugin {
   }
 
   /// Extents that nobody made known to this plugin: its memory was lost, the table was not.
-  private func orphans(besides known: Set<String>) throws -> [FunctionStatus] {
-    try disks.extents().filter { !known.contains($0.extent.function) }.map { endNode, extent in
+  private func orphans(
+    among extents: [(endNode: String, extent: Extent)], besides known: Set<String>
+  ) -> [FunctionStatus] {
+    extents.filter { !known.contains($0.extent.function) }.map { endNode, extent in
       FunctionStatus {
         $0.function = VirtualFunction {
           $0.id = extent.function
