@@ -15,6 +15,8 @@ public struct Arbiter: Sendable {
   var hosts: [String: HostState] = [:]
   var endNodes: [String: EndNodeState] = [:]
   var claims: [String: ClaimState] = [:]
+  /// By record name: released entries that no claim stands behind, until their hosts have cleaned up.
+  var abandoned: [String: WantedFunction] = [:]
 
   // Indexes, so that a decision does not look at the whole cluster. All follow from the state above.
   var hostOfSession: [SessionID: String] = [:]
@@ -25,6 +27,12 @@ public struct Arbiter: Sendable {
   var claimOfInterface: [InterfaceKey: String] = [:]
   var claimOfVNI: [UInt32: String] = [:]
   var pendingClaims: Set<String> = []
+  var hostsWithOrphans: Set<String> = []
+
+  /// The revision that this run began with: an entry with a higher one was changed in this run.
+  private(set) var firstRevision: UInt64 = 0
+  /// When this run took its first event.
+  var began: Instant?
 
   /// What the event at hand has changed so far.
   var changes = Changes()
@@ -40,10 +48,11 @@ public struct Arbiter: Sendable {
     var cluster = Cluster()
     cluster.id = clusterID
     self.cluster = cluster
-    for record in records { restore(record) }
+    try restore(records)
     guard self.cluster.id == clusterID else {
       throw Refusal(.failedPrecondition, "the store is of cluster \(clusterID), its records are of \(self.cluster.id)")
     }
+    firstRevision = self.cluster.revision
     self.cluster.epoch += 1
     self.cluster.coordinatorVersion = version
     try restoreIndexes()
@@ -55,28 +64,41 @@ public struct Arbiter: Sendable {
 
   /// Takes one event and answers what is to be done about it.
   public mutating func handle(_ event: Event, at now: Instant) -> [Effect] {
+    if began == nil { began = now }
     switch event {
     case .claimCreated(let call, let request, let uid):
-      answer(call) { (arbiter) throws(Refusal) in try arbiter.createClaim(request, uid: uid, at: now) }
+      answer(call) { (arbiter) throws(Refusal) in .claim(try arbiter.createClaim(request, uid: uid, at: now)) }
     case .claimDeleted(let call, let request):
-      answer(call) { (arbiter) throws(Refusal) in try arbiter.deleteClaim(request) }
+      answer(call) { (arbiter) throws(Refusal) in .claim(try arbiter.deleteClaim(request)) }
     case .claimRatesUpdated(let call, let request):
-      answer(call) { (arbiter) throws(Refusal) in try arbiter.updateRates(request) }
+      answer(call) { (arbiter) throws(Refusal) in .claim(try arbiter.updateRates(request)) }
+    case .hostConfirmedDead(let call, let request, let reason):
+      answer(call) { (arbiter) throws(Refusal) in .host(try arbiter.confirmDead(request, reason: reason, at: now)) }
+    case .hostForgotten(let call, let request):
+      answer(call) { (arbiter) throws(Refusal) in .host(try arbiter.forgetHost(request)) }
+    case .orphanAdopted(let call, let request):
+      answer(call) { (arbiter) throws(Refusal) in .claim(try arbiter.adoptOrphan(request, at: now)) }
+    case .orphanPurged(let call, let request):
+      answer(call) { (arbiter) throws(Refusal) in .orphans(try arbiter.purgeOrphan(request)) }
+    case .fenceFailed(let host, let bootID, let message): noteFailedFence(of: host, bootID, message, at: now)
     case .hostConnected(let session, let hello): connect(session, hello, at: now)
     case .hostDisconnected(let session): disconnect(session)
     case .heartbeatReceived(let session, let heartbeat): renewLease(session, heartbeat, at: now)
     case .inventoryReported(let session, let report): takeInventory(session, report)
     case .functionsReported(let session, let report): takeFunctions(session, report)
-    case .timePassed: expireLeases(at: now)
+    case .timePassed:
+      expireLeases(at: now)
+      concludeFromSilence(at: now)
     }
     return takeEffects()
   }
 
-  private mutating func answer(_ call: CallID, _ decide: (inout Arbiter) throws(Refusal) -> Claim) {
+  private mutating func answer(_ call: CallID?, _ decide: (inout Arbiter) throws(Refusal) -> Answer) {
     do throws(Refusal) {
-      changes.replies.append(.answer(call, try decide(&self)))
+      let answer = try decide(&self)
+      if let call { changes.replies.append(.answer(call, answer)) }
     } catch {
-      changes.replies.append(.refuse(call, error))
+      if let call { changes.replies.append(.refuse(call, error)) }
     }
   }
 }

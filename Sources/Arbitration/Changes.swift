@@ -8,8 +8,15 @@ struct Changes: Sendable {
   var gone: [Claim] = []
   /// By host: the entries that it must hear of.
   private(set) var entries: [String: [RecordKey: WantedFunction]] = [:]
+  /// By host: the end nodes that it controls under a new token.
+  private(set) var controls: [String: Set<String>] = [:]
+  /// The classes in which something has become free or reachable, so that a claim that waits may fit.
+  private(set) var classesToPlace: Set<String> = []
+  private(set) var isEveryClassToPlace = false
   /// To sessions, before any wanted state.
   var messages: [Effect] = []
+  /// Hosts to be fenced.
+  var fences: [Effect] = []
   /// To callers, after all else.
   var replies: [Effect] = []
 
@@ -26,8 +33,16 @@ struct Changes: Sendable {
     entries[entry.host, default: [:]][key] = entry
   }
 
+  mutating func noteControl(_ endNode: String, of host: String) { controls[host, default: []].insert(endNode) }
+
   /// A host that has just been sent everything needs no word of the parts.
-  mutating func dropEntries(for host: String) { entries[host] = nil }
+  mutating func dropEntries(for host: String) {
+    entries[host] = nil
+    controls[host] = nil
+  }
+
+  mutating func place(ofClass deviceClass: String) { classesToPlace.insert(deviceClass) }
+  mutating func placeAll() { isEveryClassToPlace = true }
 }
 
 extension Arbiter {
@@ -47,27 +62,36 @@ extension Arbiter {
   }
 
   mutating func takeEffects() -> [Effect] {
+    if changes.isEveryClassToPlace {
+      placePending { _ in true }
+    } else if !changes.classesToPlace.isEmpty {
+      let classes = changes.classesToPlace
+      placePending { classes.contains($0.specification.deviceClass) }
+    }
     let changes = self.changes
     self.changes = Changes()
     var effects = changes.records.sorted().map { key in record(key).map(Effect.save) ?? .remove(key) }
     effects += changes.messages
-    for host in changes.entries.keys.sorted() {
-      guard let session = hosts[host]?.session, let entries = changes.entries[host] else { continue }
-      effects.append(.send(session, wanted(Array(entries.values), complete: false)))
+    for host in Set(changes.entries.keys).union(changes.controls.keys).sorted() {
+      guard let session = hosts[host]?.session else { continue }
+      let entries = changes.entries[host].map { Array($0.values) } ?? []
+      let controls = (changes.controls[host] ?? []).sorted().compactMap { endNodes[$0]?.wantedControl }
+      effects.append(.send(session, wanted(entries, controls, complete: false)))
     }
     let changed = changes.claims.compactMap { claims[$0]?.claim }.map { ($0.revision, Effect.claimChanged($0)) }
     let gone = changes.gone.map { ($0.revision, Effect.claimGone($0)) }
     effects += (changed + gone).sorted { $0.0 < $1.0 }.map(\.1)
-    return effects + changes.replies
+    return effects + changes.fences + changes.replies
   }
 
-  func wanted(_ entries: [WantedFunction], complete: Bool) -> CoordinatorMessage {
+  func wanted(_ entries: [WantedFunction], _ controls: [WantedControl], complete: Bool) -> CoordinatorMessage {
     var wanted = WantedState()
     wanted.epoch = cluster.epoch
     wanted.revision = cluster.revision
     wanted.complete = complete
     // As they came about; no two have one revision.
     wanted.functions = entries.sorted { $0.revision < $1.revision }
+    wanted.controls = controls
     return CoordinatorMessage { $0.kind = .wanted(wanted) }
   }
 
@@ -83,6 +107,7 @@ extension Arbiter {
   }
 
   private func entry(recordName: String) -> WantedFunction? {
+    if let entry = abandoned[recordName] { return entry }
     let function = recordName.split(separator: "/", maxSplits: 1).last.map(String.init) ?? ""
     guard let claim = claimOfFunction[function], let state = claims[claim] else { return nil }
     return [state.controlling, state.consumer].compactMap { $0 }.first { $0.recordName == recordName }

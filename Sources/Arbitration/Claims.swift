@@ -49,11 +49,7 @@ extension Arbiter {
       $0.error = nil
     }
     pendingClaims.remove(request.name)
-    if var entry = state.controlling {
-      entry.released = true
-      note(&entry)
-      state.controlling = entry
-    }
+    releaseControlling(of: &state)
     put(state)
     settle(request.name)
     // A claim that held nothing is gone by now; it is answered as it was last.
@@ -77,7 +73,7 @@ extension Arbiter {
     try validateRates(normalized, of: state)
 
     state.claim.specification = normalized
-    if var assignment = state.assignment {
+    if var assignment = state.assignment, state.phase != .reclaiming {
       var granted = assignment.attributes ?? Attributes()
       granted.setRates(request)
       assignment.attributes = granted.withoutEmptyParts
@@ -100,6 +96,7 @@ extension Arbiter {
   /// Stamps a changed entry with a new revision and has it saved and sent.
   mutating func note(_ entry: inout WantedFunction) {
     entry.revision = nextRevision()
+    if !entry.released, let host = hosts[entry.host], host.session != nil { entry.bootId = host.record.bootId }
     changes.noteEntry(entry)
   }
 
@@ -114,7 +111,8 @@ extension Arbiter {
 
 extension ClaimSpecification {
   /// The same request in one spelling, so that asking again in another one is not another request: addresses in lower
-  /// case, a rate of zero (no limit) left out, the host itself where no consumer is named.
+  /// case, a rate of zero (no limit) left out, the host itself where no consumer is named, to keep the function where
+  /// nothing is said of losing the coordinator.
   var normalized: ClaimSpecification {
     var result = self
     if let mac = attributes?.ethernet?.macAddress.flatMap(MACAddress.init) {
@@ -125,6 +123,7 @@ extension ClaimSpecification {
     if consumer.kind == nil { consumer.kind = .host(HostConsumer()) }
     result.consumer = consumer
     if result.endNode == EndNodeSelector() { result.endNode = nil }
+    if result.lossPolicy == .unspecified { result.lossPolicy = .keep }
     return result
   }
 

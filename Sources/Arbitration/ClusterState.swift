@@ -13,14 +13,23 @@ struct HostState {
   var hasReportedFunctions = false
   /// Whether it has come in this session. Until then a higher token than ours may be out there.
   var hasReportedFunctionsInSession = false
-  /// What the host last said of each function that it has an entry for.
+  /// What the host last said of each function that it has an entry for; by record name, so that what it says of another
+  /// role is not taken for it.
   var reports: [String: FunctionStatus] = [:]
+  /// Functions that it has and no claim of this host stands behind.
+  var orphans: [String: FunctionStatus] = [:]
   /// The claims that this host has an entry for.
   var claims: Set<String> = []
+  /// The record names of the abandoned entries that are for this host.
+  var abandoned: Set<String> = []
+  /// The end nodes in this session's inventory.
+  var listedEndNodes: Set<String> = []
+  var fencing = Fencing()
   /// Whether a session was welcomed under an epoch of this arbiter's run.
   var hasObeyedThisRun = false
 
   var isConnected: Bool { session != nil && record.state == .connected }
+  var isDead: Bool { record.death != nil }
 
   /// As the store keeps it: what does not outlive a session is left out.
   var durable: Host {
@@ -40,11 +49,12 @@ struct HostState {
 struct EndNodeState {
   /// Without `used`, and with the health that its controlling host reported.
   var record: EndNode
-  /// The claims that hold a function of it.
-  var claims: Set<String> = []
-  var usedSizeBytes: UInt64 = 0
-  /// Other hosts that say they have this end node: identities get cloned, and nobody can tell which one is meant.
-  var conflictingHosts: Set<String> = []
+  /// The functions of it that are there, or may be, with their sizes: of claims, abandoned ones and orphans.
+  private(set) var shares: [String: UInt64] = [:]
+  private(set) var usedSizeBytes: UInt64 = 0
+  /// What other hosts say that they have under this identity: identities get cloned, and nobody can tell which one is
+  /// meant.
+  var conflicting: [String: EndNode] = [:]
 
   var controllingHost: String { record.physicalFunction?.controllingHost ?? "" }
 
@@ -53,7 +63,7 @@ struct EndNodeState {
     var node = record
     node.health = health
     var used = Capacity()
-    used.functions = UInt32(claims.count)
+    used.functions = UInt32(shares.count)
     used.sizeBytes = usedSizeBytes
     // A maximum rate reserves no bandwidth, so none is shown as used.
     node.used = used
@@ -61,7 +71,7 @@ struct EndNodeState {
   }
 
   var health: Health {
-    guard let other = conflictingHosts.min() else { return record.health ?? Health() }
+    guard let other = conflicting.keys.min() else { return record.health ?? Health() }
     var health = Health()
     health.state = .unhealthy
     health.message =
@@ -69,7 +79,17 @@ struct EndNodeState {
     return health
   }
 
-  mutating func free(sizeBytes: UInt64) { usedSizeBytes -= min(usedSizeBytes, sizeBytes) }
+  mutating func takeShare(_ function: String, sizeBytes: UInt64) {
+    freeShare(function)
+    shares[function] = sizeBytes
+    // A size that an agent made up must not overflow the sum.
+    usedSizeBytes = usedSizeBytes.addingReportingOverflow(sizeBytes).partialValue
+  }
+
+  mutating func freeShare(_ function: String) {
+    guard let sizeBytes = shares.removeValue(forKey: function) else { return }
+    usedSizeBytes = usedSizeBytes.subtractingReportingOverflow(sizeBytes).partialValue
+  }
 
   /// Draws the next token of this end node.
   mutating func drawToken() -> FencingToken {
@@ -81,8 +101,7 @@ struct EndNodeState {
 
   /// No token up to `value` will be drawn again. Answers whether that is news.
   mutating func rememberToken(_ value: UInt64) -> Bool {
-    // The highest number is kept free, so that a peer's nonsense cannot make the counter overflow.
-    guard value > record.highestToken?.value ?? 0, value < UInt64.max / 2 else { return false }
+    guard value > record.highestToken?.value ?? 0, value < FencingToken.limit else { return false }
     var token = FencingToken()
     token.value = value
     record.highestToken = token

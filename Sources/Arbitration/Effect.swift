@@ -10,12 +10,16 @@ public enum Effect: Sendable, Hashable {
   /// The agent is told the refusal and its stream ends.
   case endSession(SessionID, Refusal)
 
-  case answer(CallID, Claim)
+  case answer(CallID, Answer)
   case refuse(CallID, Refusal)
 
   /// For those who watch; the claim carries its revision.
   case claimChanged(Claim)
   case claimGone(Claim)
+
+  /// Something waits for proof from this host, it is silent, and its operator allows it to be fenced without being
+  /// asked: a `hostConfirmedDead` for this boot, or a `fenceFailed`, is expected.
+  case fenceHost(host: String, bootID: String)
 
   /// Whether this effect goes to the store.
   public var isDurable: Bool {
@@ -24,6 +28,13 @@ public enum Effect: Sendable, Hashable {
     default: false
     }
   }
+}
+
+/// What a caller is answered.
+public enum Answer: Sendable, Hashable {
+  case claim(Claim)
+  case host(Host)
+  case orphans([Orphan])
 }
 
 /// Why a request is not carried out, in words for the one who must act.

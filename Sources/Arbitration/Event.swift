@@ -19,6 +19,15 @@ public enum Event: Sendable, Hashable {
   case claimDeleted(CallID, DeleteClaimRequest)
   case claimRatesUpdated(CallID, UpdateClaimRatesRequest)
 
+  /// Somebody knows from outside that nothing runs on the host any more; `reason` says who, and how. Without a call
+  /// where nobody waits for the answer.
+  case hostConfirmedDead(CallID?, ConfirmHostDeadRequest, reason: String)
+  /// What `Effect.fenceHost` asked for has not been done.
+  case fenceFailed(host: String, bootID: String, message: String)
+  case hostForgotten(CallID, ForgetHostRequest)
+  case orphanAdopted(CallID, AdoptOrphanRequest)
+  case orphanPurged(CallID, PurgeOrphanRequest)
+
   /// The first message of a session.
   case hostConnected(SessionID, AgentHello)
   case hostDisconnected(SessionID)

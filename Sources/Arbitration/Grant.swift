@@ -24,7 +24,9 @@ extension Arbiter {
     assignment.consumer = state.specification.consumer
     assignment.attributes = grantedAttributes(candidate, for: state)
     assignment.mediation = mediation(candidate, token: token, for: state)
+    assignment.lossPolicy = state.specification.lossPolicy
     reserve(assignment, for: state.claim.name)
+    takeShare(of: assignment)
 
     var entry = WantedFunction()
     entry.assignment = assignment
@@ -59,7 +61,7 @@ extension Arbiter {
     var attempt = 0
     while true {
       let mac = MACAddress(derivedFrom: uid, attempt: attempt)
-      if mac.value != 0, claimOfMAC[mac] == nil { return mac }
+      if mac.value != 0, claimOfMAC[mac] == nil, !isUsedByOrphan({ $0.macAddress == mac }) { return mac }
       attempt += 1
     }
   }
@@ -80,7 +82,7 @@ extension Arbiter {
   /// The lowest identifier that is not in use. The small numbers are left to the operator's own networks.
   private func freeVNI() -> UInt32 {
     var vni: UInt32 = 4096
-    while claimOfVNI[vni] != nil { vni += 1 }
+    while claimOfVNI[vni] != nil || isUsedByOrphan({ $0.mediation?.vni == vni }) { vni += 1 }
     precondition(vni < 1 << 24, "more mediated functions than there are VXLAN identifiers")
     return vni
   }

@@ -13,14 +13,14 @@ struct Candidate {
   }
 
   private var score: (Int, Int, UInt64, String) {
-    (preference, node.claims.count, node.usedSizeBytes, node.record.id)
+    (preference, node.shares.count, node.usedSizeBytes, node.record.id)
   }
 }
 
 extension Arbiter {
   /// Grants what fits to the claims that wait, the oldest first.
-  mutating func placePending() {
-    let waiting = pendingClaims.compactMap { claims[$0] }.sorted { $0.isOlder(than: $1) }
+  mutating func placePending(where isConcerned: (ClaimState) -> Bool) {
+    let waiting = pendingClaims.compactMap { claims[$0] }.filter(isConcerned).sorted { $0.isOlder(than: $1) }
     for state in waiting { place(state.claim.name) }
   }
 
@@ -111,7 +111,7 @@ extension Arbiter {
 
   private func checkRoom(in node: EndNodeState, for specification: ClaimSpecification) throws(Drop) {
     let capacity = node.record.capacity ?? Capacity()
-    guard capacity.functions == 0 || node.claims.count < Int(capacity.functions) else {
+    guard capacity.functions == 0 || node.shares.count < Int(capacity.functions) else {
       throw Drop(.functions, "all \(capacity.functions) functions of \(node.record.name) are in use")
     }
     guard node.isBlockDevice, let size = specification.attributes?.block?.sizeBytes else { return }

@@ -9,52 +9,24 @@ extension Arbiter {
     let before = state.durable
     state.record.plugins = report.plugins
     state.hasReportedInventory = true
+    // Without an identity or a class a device cannot be spoken of.
+    let reported = report.endNodes.filter { !$0.id.isEmpty && !$0.deviceClass.isEmpty }
+    state.listedEndNodes = Set(reported.map(\.id))
     hosts[host] = state
     if state.durable != before { changes.save(RecordKey(.host, host)) }
 
-    // Without an identity or a class a device cannot be spoken of.
-    let reported = report.endNodes.filter { !$0.id.isEmpty && !$0.deviceClass.isEmpty }
     for node in reported.sorted(by: { $0.id < $1.id }) { take(node, from: host) }
-    noteMissing(reported: Set(reported.map(\.id)), on: host)
-    placePending()
+    noteMissing(reported: state.listedEndNodes, on: host)
+    changes.placeAll()
   }
 
   private mutating func take(_ said: EndNode, from host: String) {
-    let known = endNodes[said.id]
-    if let known, known.controllingHost != host {
-      endNodes[said.id]?.conflictingHosts.insert(host)
-      return
+    if let known = endNodes[said.id], known.controllingHost != host {
+      endNodes[said.id]?.conflicting[host] = said
+      moveControl(of: said.id)
+    } else {
+      takeControlled(said, from: host)
     }
-    var state = known ?? EndNodeState(record: EndNode())
-    state.record = merged(said, into: known?.record, from: host)
-    if (state.record.physicalFunction?.controlToken?.value ?? 0) == 0 {
-      let token = state.drawToken()
-      state.record.physicalFunction?.controlToken = token
-    }
-    endNodes[said.id] = state
-    if known?.record.deviceClass != said.deviceClass {
-      if let known { endNodesOfClass[known.record.deviceClass]?.removeAll { $0 == said.id } }
-      index(said.id, ofClass: said.deviceClass)
-    }
-    if state.record != known?.record { changes.save(RecordKey(.endNode, said.id)) }
-  }
-
-  /// What the host says, with what only the coordinator decides: names, roots, control and tokens.
-  private func merged(_ said: EndNode, into known: EndNode?, from host: String) -> EndNode {
-    var node = said
-    var root = said.roots.first { $0.host == host || $0.host.isEmpty } ?? Root()
-    root.host = host
-    node.roots = [root]
-    node.name = root.localName.isEmpty ? said.id : "\(host)/\(root.localName)"
-    node.used = nil
-    var physicalFunction = said.physicalFunction ?? PhysicalFunction()
-    physicalFunction.controllingHost = host
-    physicalFunction.controlToken = known?.physicalFunction?.controlToken
-    node.physicalFunction = physicalFunction
-    var token = FencingToken()
-    token.value = max(said.highestToken?.value ?? 0, known?.highestToken?.value ?? 0)
-    node.highestToken = token
-    return node
   }
 
   /// An end node of a plugin that serves, and that is in its list no more, takes no new functions. It is not forgotten:
@@ -62,7 +34,7 @@ extension Arbiter {
   private mutating func noteMissing(reported: Set<String>, on host: String) {
     for id in endNodes.keys.sorted() where !reported.contains(id) {
       guard var state = endNodes[id] else { continue }
-      state.conflictingHosts.remove(host)
+      state.conflicting[host] = nil
       let isServed = hosts[host]?.servingPlugin(of: state.record.deviceClass) != nil
       if state.controllingHost == host, isServed {
         var health = Health()
@@ -74,6 +46,7 @@ extension Arbiter {
         }
       }
       endNodes[id] = state
+      moveControl(of: id)
     }
   }
 
@@ -96,24 +69,35 @@ extension Arbiter {
       hosts[host]?.reports = [:]
       hosts[host]?.hasReportedFunctions = true
       hosts[host]?.hasReportedFunctionsInSession = true
+      let found = Set(report.functions.compactMap { $0.function?.id })
+      for id in (hosts[host]?.orphans ?? [:]).keys.sorted() where !found.contains(id) { dropOrphan(id, on: host) }
     }
     for status in report.functions {
-      let id = status.function?.id ?? ""
-      // A function that no claim of this host has is an orphan or released already; it is left alone.
-      guard let claim = claimOfFunction[id], hosts[host]?.claims.contains(claim) ?? false else { continue }
-      hosts[host]?.reports[id] = status
-      touched.insert(claim)
+      let claim = claimOfFunction[status.function?.id ?? ""]
+      if let claim, hosts[host]?.claims.contains(claim) ?? false {
+        hosts[host]?.reports[status.recordName] = status
+        touched.insert(claim)
+      } else {
+        takeUnclaimed(status, from: host)
+      }
     }
     settle(touched)
-    if isFirst { placePending() }
+    if isFirst { changes.placeAll() }
+  }
+
+  /// An orphan, or the answer to an abandoned entry.
+  private mutating func takeUnclaimed(_ status: FunctionStatus, from host: String) {
+    noteOrphan(status, on: host)
+    guard let entry = abandoned[status.recordName], entry.host == host else { return }
+    if status.phase == .absent, status.revision >= entry.revision { dropAbandoned(entry.recordName) }
   }
 
   private mutating func raiseAboveTokens(of report: FunctionReport) {
-    for function in report.functions.compactMap(\.function) {
-      guard let token = function.token?.value, endNodes[function.endNode]?.rememberToken(token) ?? false else {
-        continue
-      }
-      changes.save(RecordKey(.endNode, function.endNode))
+    for status in report.functions {
+      guard let node = status.function?.endNode else { continue }
+      // A token that was refused tells of a higher one, too.
+      let highest = max(status.function?.token?.value ?? 0, status.error?.highestToken?.value ?? 0)
+      if endNodes[node]?.rememberToken(highest) ?? false { changes.save(RecordKey(.endNode, node)) }
     }
   }
 
@@ -122,7 +106,7 @@ extension Arbiter {
   private mutating func outrun(_ report: FunctionReport) {
     if report.epoch > cluster.epoch { raiseEpoch(above: report.epoch) }
     // The highest number is kept free, so that a peer's nonsense cannot make the counter overflow.
-    if report.revision < UInt64.max / 2 { cluster.revision = max(cluster.revision, report.revision) }
+    if report.revision < FencingToken.limit { cluster.revision = max(cluster.revision, report.revision) }
     for name in claims.keys.sorted() {
       guard var state = claims[name] else { continue }
       if var entry = state.controlling {
@@ -134,6 +118,11 @@ extension Arbiter {
         state.consumer = entry
       }
       claims[name] = state
+    }
+    for recordName in abandoned.keys.sorted() {
+      guard var entry = abandoned[recordName] else { continue }
+      note(&entry)
+      abandoned[recordName] = entry
     }
   }
 }

@@ -1,38 +1,48 @@
 import Messages
 
 extension Arbiter {
-  /// Takes one record of the store. They come in no particular order.
-  mutating func restore(_ record: Record) {
-    switch record {
-    case .cluster(let cluster): self.cluster = cluster
-    case .host(let host):
-      var state = HostState(record: host)
-      state.record.state = .disconnected
-      hosts[host.name] = state
-    case .endNode(let node):
-      endNodes[node.id] = EndNodeState(record: node)
-      index(node.id, ofClass: node.deviceClass)
-    case .claim(let claim):
-      claims[claim.name, default: ClaimState(claim: claim)].claim = claim
-    case .wantedFunction(let entry):
-      let name = entry.assignment?.claim ?? ""
-      var placeholder = Claim()
-      placeholder.name = name
-      var state = claims[name] ?? ClaimState(claim: placeholder)
-      switch entry.role {
-      case .consumer: state.consumer = entry
-      default: state.controlling = entry
+  /// Takes the records of the store, which come in no particular order.
+  mutating func restore(_ records: [Record]) throws(Refusal) {
+    var entries: [WantedFunction] = []
+    var nameOfClaim: [String: String] = [:]
+    for record in records {
+      switch record {
+      case .cluster(let cluster): self.cluster = cluster
+      case .host(let host): restore(host)
+      case .endNode(let node):
+        endNodes[node.id] = EndNodeState(record: node)
+        index(node.id, ofClass: node.deviceClass)
+      case .claim(let claim):
+        claims[claim.name] = ClaimState(restoring: claim)
+        nameOfClaim[claim.uid] = claim.name
+      case .wantedFunction(let entry): entries.append(entry)
       }
-      claims[name] = state
+    }
+    for entry in entries { try restore(entry, nameOfClaim) }
+  }
+
+  private mutating func restore(_ host: Host) {
+    var state = HostState(record: host)
+    state.record.state = host.death == nil ? .disconnected : .dead
+    hosts[host.name] = state
+  }
+
+  private mutating func restore(_ entry: WantedFunction, _ nameOfClaim: [String: String]) throws(Refusal) {
+    if entry.abandoned { return keepAbandoned(entry) }
+    // By the uid: an orphan that was adopted under another name keeps, for its plugin, the name that it was made with.
+    guard let name = nameOfClaim[entry.assignment?.claimUid ?? ""] else {
+      let claim = entry.assignment?.claim ?? ""
+      throw Refusal(.failedPrecondition, "the store wants a function for claim '\(claim)', which it does not hold")
+    }
+    switch entry.role {
+    case .consumer: claims[name]?.consumer = entry
+    default: claims[name]?.controlling = entry
     }
   }
 
   /// Fills the indexes from the state.
   mutating func restoreIndexes() throws(Refusal) {
     for (name, state) in claims.sorted(by: { $0.key < $1.key }) {
-      guard !state.claim.uid.isEmpty else {
-        throw Refusal(.failedPrecondition, "the store wants a function for claim '\(name)', which it does not hold")
-      }
       reserveNames(of: state)
       guard let assignment = state.assignment else {
         pendingClaims.insert(name)
@@ -43,6 +53,8 @@ extension Arbiter {
           .failedPrecondition, "the store gives function \(assignment.function) to both '\(other)' and '\(name)'")
       }
       reserve(assignment, for: name)
+      // Without an entry for the controlling side that side has proven its part absent.
+      if state.controlling != nil { takeShare(of: assignment) }
       for entry in [state.controlling, state.consumer].compactMap({ $0 }) {
         hosts[entry.host]?.claims.insert(name)
       }
@@ -65,21 +77,42 @@ extension Arbiter {
     if let key = state.specification.interfaceKey { claimOfInterface[key] = nil }
   }
 
-  /// Takes what an assignment uses.
+  /// Takes what an assignment uses, but for its share of the end node.
   mutating func reserve(_ assignment: Assignment, for claim: String) {
     claimOfFunction[assignment.function] = claim
-    endNodes[assignment.endNode]?.claims.insert(claim)
-    endNodes[assignment.endNode]?.usedSizeBytes += assignment.attributes?.block?.sizeBytes ?? 0
-    if let mac = assignment.attributes?.ethernet?.macAddress.flatMap(MACAddress.init) { claimOfMAC[mac] = claim }
+    if let mac = assignment.macAddress { claimOfMAC[mac] = claim }
     if let vni = assignment.mediation?.vni, vni != 0 { claimOfVNI[vni] = claim }
   }
 
-  mutating func free(_ assignment: Assignment) {
+  /// What `reserve` took. The names that the specification asks for stay the claim's.
+  mutating func free(_ assignment: Assignment, of state: ClaimState) {
     claimOfFunction[assignment.function] = nil
-    endNodes[assignment.endNode]?.claims.remove(assignment.claim)
-    endNodes[assignment.endNode]?.free(sizeBytes: assignment.attributes?.block?.sizeBytes ?? 0)
-    if let mac = assignment.attributes?.ethernet?.macAddress.flatMap(MACAddress.init) { claimOfMAC[mac] = nil }
+    if let mac = assignment.macAddress { claimOfMAC[mac] = nil }
     if let vni = assignment.mediation?.vni { claimOfVNI[vni] = nil }
+    reserveNames(of: state)
+  }
+
+  mutating func takeShare(of assignment: Assignment) {
+    endNodes[assignment.endNode]?.takeShare(assignment.function, sizeBytes: assignment.sizeBytes)
+  }
+
+  mutating func freeShare(of assignment: Assignment) {
+    endNodes[assignment.endNode]?.freeShare(assignment.function)
+    changes.place(ofClass: assignment.deviceClass)
+  }
+}
+
+extension Assignment {
+  var macAddress: MACAddress? { attributes?.ethernet?.macAddress.flatMap(MACAddress.init) }
+  var sizeBytes: UInt64 { attributes?.block?.sizeBytes ?? 0 }
+}
+
+extension ClaimState {
+  /// A claim of a store that an earlier version wrote may spell its specification in an earlier way.
+  fileprivate init(restoring claim: Claim) {
+    var claim = claim
+    claim.specification = claim.specification?.normalized
+    self.init(claim: claim)
   }
 }
 

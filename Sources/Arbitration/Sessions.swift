@@ -18,6 +18,7 @@ extension Arbiter {
     if hello.highestEpoch > cluster.epoch || (hello.highestEpoch == cluster.epoch && !isOurs) {
       raiseEpoch(above: hello.highestEpoch)
     }
+    if !isOurs { distrustRuns(before: said.bootId, on: said.name) }
     if let former = known?.session, former != session {
       hostOfSession[former] = nil
       changes.messages.append(
@@ -29,20 +30,22 @@ extension Arbiter {
       // What was observed before the host restarted says nothing of what is there now.
       state.reports = [:]
       state.hasReportedFunctions = false
+      state.fencing = Fencing()
     }
     state.take(said)
     state.session = session
     state.hasObeyedThisRun = true
     state.hasReportedInventory = false
+    state.listedEndNodes = []
     state.hasReportedFunctionsInSession = false
-    state.renewLease(at: now, termMilliseconds: settings.leaseTermMilliseconds)
+    _ = state.renewLease(at: now, termMilliseconds: settings.leaseTermMilliseconds)
     hosts[said.name] = state
     hostOfSession[session] = said.name
     if state.durable != before { changes.save(RecordKey(.host, said.name)) }
 
     settle(state.claims)
     welcome(session, host: said.name)
-    placePending()
+    changes.placeAll()
   }
 
   private func checkIdentity(of host: Host, _ hello: AgentHello) throws(Refusal) {
@@ -69,15 +72,35 @@ extension Arbiter {
     welcome.leaseTermMilliseconds = settings.leaseTermMilliseconds
     welcome.heartbeatIntervalMilliseconds = settings.heartbeatIntervalMilliseconds
     changes.messages.append(.send(session, CoordinatorMessage { $0.kind = .welcome(welcome) }))
-    changes.messages.append(.send(session, wanted(entries(for: host), complete: true)))
+    tellRun(of: host)
+    changes.messages.append(.send(session, wanted(entries(for: host), controls(for: host), complete: true)))
     changes.dropEntries(for: host)
+  }
+
+  /// Notes which run of the host is about to be told of its entries: only that one can hold what is not released.
+  private mutating func tellRun(of host: String) {
+    guard let boot = hosts[host]?.record.bootId else { return }
+    for name in hosts[host]?.claims ?? [] {
+      guard var state = claims[name] else { continue }
+      state.controlling = told(state.controlling, to: boot, on: host)
+      state.consumer = told(state.consumer, to: boot, on: host)
+      claims[name] = state
+    }
+  }
+
+  private mutating func told(_ entry: WantedFunction?, to boot: String, on host: String) -> WantedFunction? {
+    guard var entry, entry.host == host, !entry.released, entry.bootId != boot else { return entry }
+    entry.bootId = boot
+    changes.save(RecordKey(.wantedFunction, entry.recordName))
+    return entry
   }
 
   /// All that concerns a host.
   func entries(for host: String) -> [WantedFunction] {
-    (hosts[host]?.claims ?? []).compactMap { claims[$0] }
+    let held = (hosts[host]?.claims ?? []).compactMap { claims[$0] }
       .flatMap { [$0.controlling, $0.consumer].compactMap { $0 } }
       .filter { $0.host == host }
+    return held + (hosts[host]?.abandoned ?? []).compactMap { abandoned[$0] }
   }
 
   mutating func disconnect(_ session: SessionID) {
@@ -88,13 +111,16 @@ extension Arbiter {
     state.record.lease = nil
     hosts[name] = state
     settle(state.claims)
-    placePending()
+    changes.placeAll()
   }
 
   mutating func renewLease(_ session: SessionID, _ heartbeat: Heartbeat, at now: Instant) {
     guard let name = hostOfSession[session], var state = hosts[name] else { return }
     let wasConnected = state.isConnected
-    state.renewLease(at: now, termMilliseconds: settings.leaseTermMilliseconds)
+    let isOlderMinute = state.renewLease(at: now, termMilliseconds: settings.leaseTermMilliseconds)
+    let watchdog = heartbeat.watchdogMilliseconds
+    if isOlderMinute || state.record.watchdogMilliseconds != watchdog { changes.save(RecordKey(.host, name)) }
+    state.record.watchdogMilliseconds = watchdog
     hosts[name] = state
     var acknowledgement = HeartbeatAcknowledgement()
     acknowledgement.sequence = heartbeat.sequence
@@ -102,7 +128,7 @@ extension Arbiter {
     changes.messages.append(.send(session, CoordinatorMessage { $0.kind = .heartbeat(acknowledgement) }))
     if !wasConnected {
       settle(state.claims)
-      placePending()
+      changes.placeAll()
     }
   }
 
@@ -114,12 +140,12 @@ extension Arbiter {
       hosts[name]?.record.state = .disconnected
       settle(hosts[name]?.claims ?? [])
     }
-    placePending()
+    changes.placeAll()
   }
 
   mutating func raiseEpoch(above epoch: UInt64) {
     // The highest number is kept free, so that a peer's nonsense cannot make the counter overflow.
-    guard epoch >= cluster.epoch, epoch < UInt64.max / 2 else { return }
+    guard epoch >= cluster.epoch, epoch < FencingToken.limit else { return }
     cluster.epoch = epoch + 1
     changes.save(RecordKey(.cluster, ""))
   }
@@ -137,16 +163,25 @@ extension HostState {
         return plugin
       }
     }
+    let lastSeen = record.lastSeen
     record = said
     record.plugins = plugins
+    record.lastSeen = lastSeen
+    // Whoever speaks is alive, whatever was said of it.
+    record.death = nil
   }
 
-  fileprivate mutating func renewLease(at now: Instant, termMilliseconds: UInt32) {
+  /// Answers whether it was last seen in an earlier minute: the record is stored once in a minute, and not at every
+  /// heartbeat.
+  fileprivate mutating func renewLease(at now: Instant, termMilliseconds: UInt32) -> Bool {
     leaseEndsAtMilliseconds = now.monotonicMilliseconds + UInt64(termMilliseconds)
     var lease = Lease()
     lease.termMilliseconds = termMilliseconds
     lease.expires = now.timestamp(afterMilliseconds: termMilliseconds)
     record.lease = lease
     record.state = .connected
+    guard record.lastSeen != now.minute else { return false }
+    record.lastSeen = now.minute
+    return true
   }
 }

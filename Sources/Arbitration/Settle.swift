@@ -28,6 +28,7 @@ extension Arbiter {
 
   private mutating func settleGrant(_ before: ClaimState) {
     guard let controlling = before.controlling, var assignment = before.assignment else { return }
+    if let loss = loss(of: before) { return reclaim(before, because: loss) }
     var state = before
     let controllingUse = use(of: controlling)
     if case .inUse(let status) = controllingUse, assignment.path == .mediated {
@@ -97,50 +98,29 @@ extension Arbiter {
 
   private mutating func settleRelease(_ before: ClaimState) {
     var state = before
-    if let entry = state.controlling, isAbsent(entry) {
-      drop(entry, of: state)
-      state.controlling = nil
-    }
-    let isCut = state.controlling.map { isCutOff($0) } ?? true
+    if let entry = state.controlling, concluded(entry, of: state) { state.controlling = nil }
+    let isCut = state.controlling.map { proof(of: $0) != nil } ?? true
     if isCut, var entry = state.consumer {
       if !entry.released {
         entry.released = true
         note(&entry)
         state.consumer = entry
-      } else if isAbsent(entry) {
-        drop(entry, of: state)
-        state.consumer = nil
       }
+      if concluded(entry, of: state) { state.consumer = nil }
     }
-    guard state.controlling != nil || state.consumer != nil else { return forget(state) }
+    guard state.controlling != nil || state.consumer != nil else {
+      return state.phase == .reclaiming ? waitAgain(state) : forget(state)
+    }
     let error = lastError(of: state)
+    let cause = state.claim.status?.pending.filter { $0.filter == PendingReason.reclaiming } ?? []
     let waiting = waitingReasons(of: state, for: "let go of")
     state.withStatus {
       $0.error = error
-      $0.pending = waiting
+      $0.pending = cause + waiting
     }
     // The entries are read again when the effects are made, so they are stored even if the claim reads as before.
     claims[state.claim.name] = state
     if state.claim != before.claim { put(state) }
-  }
-
-  /// Proof: the host answered the release, under its token, that the function is not there.
-  private func isAbsent(_ entry: WantedFunction) -> Bool { isProven(entry) { $0 == .absent } }
-
-  /// Proof that nobody can reach the function any more, though it may still be being cleaned.
-  private func isCutOff(_ entry: WantedFunction) -> Bool { isProven(entry) { $0 == .absent || $0 == .scrubbing } }
-
-  private func isProven(_ entry: WantedFunction, by accepts: (FunctionPhase) -> Bool) -> Bool {
-    guard entry.released, let status = report(of: entry) else { return false }
-    // An answer to an earlier revision was given by an agent that had not yet heard of the release: it may say "absent"
-    // and set the function up a moment later.
-    return status.revision >= entry.revision && accepts(status.phase)
-  }
-
-  private mutating func drop(_ entry: WantedFunction, of state: ClaimState) {
-    changes.save(RecordKey(.wantedFunction, entry.recordName))
-    hosts[entry.host]?.claims.remove(state.claim.name)
-    hosts[entry.host]?.reports[entry.functionID] = nil
   }
 
   /// The claim holds nothing any more: what it used is free.
@@ -150,27 +130,26 @@ extension Arbiter {
     last.revision = nextRevision()
     last.status?.pending = []
     last.status?.error = nil
+    if let assignment = state.assignment { free(assignment, of: state) }
     freeNames(of: state)
-    if let assignment = state.assignment { free(assignment) }
     claims[name] = nil
     changes.save(RecordKey(.claim, name))
     changes.gone.append(last)
-    placePending()
   }
 
   // MARK: What the hosts say
 
-  private func report(of entry: WantedFunction) -> FunctionStatus? {
-    guard let status = hosts[entry.host]?.reports[entry.functionID] else { return nil }
-    // A report of the other role or of another token is of something else.
-    guard status.role == entry.role else { return nil }
+  func report(of entry: WantedFunction) -> FunctionStatus? {
+    guard let status = hosts[entry.host]?.reports[entry.recordName] else { return nil }
+    // A report of another token is of something else.
     if let token = status.function?.token, token != entry.assignment?.token { return nil }
     return status
   }
 
   private func use(of entry: WantedFunction) -> Use {
     guard let status = report(of: entry) else {
-      return hosts[entry.host]?.hasReportedFunctions ?? false ? .notInUse(nil) : .unknown
+      guard let host = hosts[entry.host] else { return .unknown }
+      return host.hasReportedFunctions || host.isDead ? .notInUse(nil) : .unknown
     }
     return status.phase == .inUse ? .inUse(status) : .notInUse(status)
   }
@@ -187,22 +166,33 @@ extension Arbiter {
   /// Which host has to act next.
   private func waitingReasons(of state: ClaimState, for task: String) -> [PendingReason] {
     let entries = [state.controlling, state.consumer].compactMap { $0 }
+    let isReleasing = state.phase == .releasing || state.phase == .reclaiming
     let next =
-      state.phase == .releasing
-      ? entries.first { $0.released && !isAbsent($0) }
+      isReleasing
+      ? entries.first { $0.released && proof(of: $0) == nil } ?? entries.first { $0.released && proof(of: $0) == .cut }
       : entries.first { if case .inUse = use(of: $0) { false } else { true } }
     guard let next else { return [] }
-    let isAway = !(hosts[next.host]?.isConnected ?? false)
     var reason = PendingReason()
     reason.filter = "waiting"
-    reason.message = "\(next.host) has yet to \(task) \(next.functionID)" + (isAway ? "; it is disconnected" : "")
+    reason.message =
+      "\(next.host) has yet to \(task) \(next.functionID)" + absence(of: next.host, isProofAwaited: isReleasing)
     return [reason]
+  }
+
+  /// Why a host does not act, and how to get on without it.
+  private func absence(of name: String, isProofAwaited: Bool) -> String {
+    guard let host = hosts[name], !host.isConnected else { return "" }
+    if let death = host.record.death { return "; it is dead: \(death.reason)" }
+    let since = host.record.lastSeen.map { ", last seen \($0.minute)" } ?? ""
+    guard isProofAwaited else { return "; it is disconnected\(since)" }
+    let fencing = host.fencing.failures > 0 ? "; it could not be fenced: \(host.fencing.failure)" : ""
+    return "; it is disconnected\(since)\(fencing); if it is off: iov host confirm-dead \(name)"
   }
 }
 
 extension Attributes {
-  /// Takes what the controlling host enforces: its rates, in place of what the consumer's host was once told of them, and
-  /// what is not set here.
+  /// Takes what the controlling host enforces: its rates, in place of what the consumer's host was once told of them,
+  /// and what is not set here.
   fileprivate mutating func take(limitsOf server: Attributes) {
     if let theirs = server.ethernet {
       var mine = ethernet ?? EthernetAttributes()

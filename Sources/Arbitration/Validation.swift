@@ -7,6 +7,7 @@ extension Arbiter {
     try validateClass(specification.deviceClass)
     try validateHost(specification.host)
     try validatePaths(specification.allowedPaths)
+    try validateLossPolicy(specification.lossPolicy)
     try validateConsumer(specification)
     try validateMAC(specification)
     try validateSelector(specification)
@@ -74,6 +75,12 @@ extension Arbiter {
           "the path '\(path.word)' is not known; known paths: direct, direct-software, fabric, mediated")
       }
     }
+  }
+
+  private func validateLossPolicy(_ policy: LossPolicy) throws(Refusal) {
+    // A policy of a later version must not be taken for "keep": who asked for it relies on it.
+    guard case .unrecognized(let number) = policy else { return }
+    throw Refusal(.invalidArgument, "the loss policy number \(number) is not known; known ones: KEEP, SELF_FENCE")
   }
 
   private func validateConsumer(_ specification: ClaimSpecification) throws(Refusal) {

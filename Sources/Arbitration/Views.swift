@@ -10,9 +10,13 @@ extension Arbiter {
   /// By name.
   public var listedHosts: [Host] { hosts.values.map(\.record).sorted { $0.name < $1.name } }
 
+  public func host(named name: String) -> Host? { hosts[name]?.record }
+
   /// By name, then by id: a name follows a device's local name, which two devices may have had in turn.
   public var listedEndNodes: [EndNode] {
-    endNodes.values.map(\.shown).sorted { ($0.name, $0.id) < ($1.name, $1.id) }
+    endNodes.values.filter { hosts[$0.controllingHost] != nil }.map(\.shown).sorted {
+      ($0.name, $0.id) < ($1.name, $1.id)
+    }
   }
 
   /// By id, with what each host last reported.
@@ -24,9 +28,9 @@ extension Arbiter {
     guard let assignment = state.assignment else { return nil }
     var function = AssignedFunction()
     function.assignment = assignment
-    function.releasing = state.phase == .releasing
+    function.releasing = state.phase == .releasing || state.phase == .reclaiming
     function.reports = [state.controlling, state.consumer].compactMap { $0 }.compactMap { entry in
-      guard let status = hosts[entry.host]?.reports[entry.functionID] else { return nil }
+      guard let status = hosts[entry.host]?.reports[entry.recordName] else { return nil }
       var report = HostFunctionStatus()
       report.host = entry.host
       report.status = status

@@ -10,7 +10,7 @@ struct ClaimsFrontend: ClaimsService {
 
   func createClaim(_ request: CreateClaimRequest, call: ServerCall) async throws -> Claim {
     let uid = makeUID()
-    return try await arbiter.ask { .claimCreated($0, request, uid: uid) }
+    return try await arbiter.askForClaim { .claimCreated($0, request, uid: uid) }
   }
 
   func getClaim(_ request: GetClaimRequest, call: ServerCall) async throws -> Claim {
@@ -29,11 +29,11 @@ struct ClaimsFrontend: ClaimsService {
   }
 
   func deleteClaim(_ request: DeleteClaimRequest, call: ServerCall) async throws -> Claim {
-    try await arbiter.ask { .claimDeleted($0, request) }
+    try await arbiter.askForClaim { .claimDeleted($0, request) }
   }
 
   func updateClaimRates(_ request: UpdateClaimRatesRequest, call: ServerCall) async throws -> Claim {
-    try await arbiter.ask { .claimRatesUpdated($0, request) }
+    try await arbiter.askForClaim { .claimRatesUpdated($0, request) }
   }
 
   func watchClaims(

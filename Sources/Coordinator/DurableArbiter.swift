@@ -20,7 +20,7 @@ final class DurableArbiter: Sendable {
 
   /// Those who wait for something.
   private struct Edge {
-    var calls: [CallID: CheckedContinuation<Claim, any Error>] = [:]
+    var calls: [CallID: CheckedContinuation<Answer, any Error>] = [:]
     var sessions: [SessionID: SessionOutbox] = [:]
     var lastID: UInt64 = 0
     var failure: StoreError?
@@ -82,9 +82,9 @@ final class DurableArbiter: Sendable {
     for effect in effects { perform(effect) }
   }
 
-  /// Asks for a claim or a change of one, and waits until the answer is durable. A caller that goes away changes nothing:
+  /// Asks for a change, and waits until the answer is durable. A caller that goes away changes nothing:
   /// what was decided stays.
-  func ask(_ event: (CallID) -> Event) async throws -> Claim {
+  func ask(_ event: (CallID) -> Event) async throws -> Answer {
     try await withCheckedThrowingContinuation { continuation in
       let call = edge.withLock { edge in
         edge.lastID += 1
@@ -94,6 +94,14 @@ final class DurableArbiter: Sendable {
       }
       submit(event(call))
     }
+  }
+
+  /// As `ask`, for an event whose answer is a claim.
+  func askForClaim(_ event: (CallID) -> Event) async throws -> Claim {
+    guard case .claim(let claim) = try await ask(event) else {
+      preconditionFailure("the arbiter answers a request for a claim with a claim")
+    }
+    return claim
   }
 
   // MARK: Sessions
@@ -135,7 +143,7 @@ final class DurableArbiter: Sendable {
     case .endSession(let session, let refusal):
       logger.warning("session ended by the coordinator", metadata: ["reason": "\(refusal.message)"])
       endSession(session, RPCError(refusal))
-    case .answer(let call, let claim): take(call)?.resume(returning: claim)
+    case .answer(let call, let answer): take(call)?.resume(returning: answer)
     case .refuse(let call, let refusal): take(call)?.resume(throwing: RPCError(refusal))
     case .claimChanged(let claim):
       let before = board.change(claim)
@@ -143,10 +151,12 @@ final class DurableArbiter: Sendable {
     case .claimGone(let claim):
       board.remove(claim)
       logger.info("claim gone", metadata: metadata(claim))
+    case .fenceHost(let host, let bootID):
+      submit(.fenceFailed(host: host, bootID: bootID, message: "no fence command is configured for it"))
     }
   }
 
-  private func take(_ call: CallID) -> CheckedContinuation<Claim, any Error>? {
+  private func take(_ call: CallID) -> CheckedContinuation<Answer, any Error>? {
     edge.withLock { $0.calls.removeValue(forKey: call) }
   }
 

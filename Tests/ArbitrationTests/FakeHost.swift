@@ -11,6 +11,7 @@ struct FakeFunction: Hashable {
   var attributes: Attributes?
   var vni: UInt32
   var isCut = false
+  var assignment: Assignment?
 
   var sizeBytes: UInt64 { attributes?.block?.sizeBytes ?? 0 }
   var macAddress: String? { attributes?.ethernet?.macAddress }
@@ -72,7 +73,12 @@ struct FakeHost {
       $0.revision = revision
       $0.bootId = bootId
       $0.complete = complete
-      $0.functions = answered.keys.sorted().compactMap { answered[$0] }
+      $0.functions = answered.keys.sorted().compactMap { id in
+        var status = answered[id]
+        // Of what nobody wants, the plugin remembers what it was set up with.
+        if wanted[id] == nil { status?.assignment = functions[id]?.assignment }
+        return status
+      }
     }
   }
 
@@ -80,7 +86,11 @@ struct FakeHost {
     guard state.epoch >= epoch else { return }
     epoch = state.epoch
     revision = state.revision
-    if state.complete { wanted = [:] }
+    if state.complete {
+      wanted = [:]
+      // What is gone and not wanted is not spoken of.
+      answered = answered.filter { functions[$0.key] != nil }
+    }
     for entry in state.functions { wanted[entry.functionID] = entry }
   }
 
@@ -99,7 +109,7 @@ struct FakeHost {
     }
     functions[id] = FakeFunction(
       claimUid: assignment.claimUid, endNode: assignment.endNode, token: token, role: entry.role,
-      attributes: assignment.attributes, vni: assignment.mediation?.vni ?? 0)
+      attributes: assignment.attributes, vni: assignment.mediation?.vni ?? 0, assignment: assignment)
     answered[id] = status(id, entry, .inUse) { status in
       switch entry.role {
       case .server where assignment.mediation?.mediator == "nbd": status.serverPort = 10_809

@@ -62,20 +62,11 @@ private struct Dice: RandomNumberGenerator {
     case 8: world.connect(host)
     case 9: world.hosts[host]?.isStuck.toggle()
     case 10: world.hosts[host]?.isScrubbingForever.toggle()
-    case 11: reboot(host, in: &world)
+    case 11: world.reboot(host)
     case 12: world.restart()
     default:
       world.wait(milliseconds: UInt64.random(in: 0...15_000, using: &dice))
       world.settle()
     }
-  }
-
-  /// Kernel objects are gone with the boot; the agent comes back and finds nothing.
-  private func reboot(_ host: String, in world: inout World) {
-    world.disconnect(host)
-    world.hosts[host]?.functions = [:]
-    world.hosts[host]?.answered = [:]
-    world.hosts[host]?.bootId += "'"
-    world.connect(host)
   }
 }

@@ -9,9 +9,11 @@ struct World {
   var arbiter: Arbiter
   var hosts: [String: FakeHost] = [:]
   var store: [RecordKey: Record] = [:]
-  var answers: [CallID: Result<Claim, Refusal>] = [:]
+  var answers: [CallID: Result<Answer, Refusal>] = [:]
   var ended: [SessionID: Refusal] = [:]
   var watched: [Effect] = []
+  /// The hosts that were to be fenced, in order.
+  var fenced: [String] = []
   /// Everything the arbiter ever answered, in order.
   var effects: [Effect] = []
   var milliseconds: UInt64 = 1_000_000
@@ -49,12 +51,12 @@ struct World {
     request.name = name
     request.specification = specification
     let uid = "uid-\(nextID())-\(name)"
-    return ask { .claimCreated($0, request, uid: uid) }
+    return ask { .claimCreated($0, request, uid: uid) }.map(\.claim)
   }
 
   @discardableResult
   mutating func delete(_ name: String) -> Result<Claim, Refusal> {
-    ask { .claimDeleted($0, DeleteClaimRequest { $0.name = name }) }
+    ask { .claimDeleted($0, DeleteClaimRequest { $0.name = name }) }.map(\.claim)
   }
 
   @discardableResult
@@ -63,10 +65,42 @@ struct World {
     request.name = name
     request.maxTransmitBitsPerSecond = transmit
     request.maxReceiveBitsPerSecond = receive
-    return ask { .claimRatesUpdated($0, request) }
+    return ask { .claimRatesUpdated($0, request) }.map(\.claim)
   }
 
-  private mutating func ask(_ event: (CallID) -> Event) -> Result<Claim, Refusal> {
+  @discardableResult
+  mutating func confirmDead(_ host: String, bootID: String = "") -> Result<Host, Refusal> {
+    let request = ConfirmHostDeadRequest {
+      $0.host = host
+      $0.bootId = bootID
+    }
+    return ask { .hostConfirmedDead($0, request, reason: "confirmed by an operator") }.map(\.host)
+  }
+
+  @discardableResult
+  mutating func forget(_ host: String) -> Result<Host, Refusal> {
+    ask { .hostForgotten($0, ForgetHostRequest { $0.host = host }) }.map(\.host)
+  }
+
+  @discardableResult
+  mutating func adopt(_ function: String, as claim: String = "") -> Result<Claim, Refusal> {
+    let request = AdoptOrphanRequest {
+      $0.function = function
+      $0.claim = claim
+    }
+    return ask { .orphanAdopted($0, request) }.map(\.claim)
+  }
+
+  @discardableResult
+  mutating func purge(_ function: String, on host: String = "") -> Result<[Orphan], Refusal> {
+    let request = PurgeOrphanRequest {
+      $0.function = function
+      $0.host = host
+    }
+    return ask { .orphanPurged($0, request) }.map(\.orphans)
+  }
+
+  private mutating func ask(_ event: (CallID) -> Event) -> Result<Answer, Refusal> {
     let call = CallID(nextID())
     send(event(call))
     guard let answer = answers[call] else {
@@ -101,6 +135,20 @@ struct World {
     guard let session = hosts[name]?.session else { return }
     hosts[name]?.session = nil
     send(.hostDisconnected(session))
+  }
+
+  /// The power is off. Kernel objects are gone with the boot; nobody tells the coordinator but the end of the stream.
+  mutating func crash(_ name: String) {
+    hosts[name]?.functions = [:]
+    hosts[name]?.answered = [:]
+    hosts[name]?.bootId += "'"
+    disconnect(name)
+  }
+
+  /// The agent comes back and finds nothing.
+  mutating func reboot(_ name: String) {
+    crash(name)
+    connect(name)
   }
 
   mutating func reportInventory(_ name: String) {
@@ -159,9 +207,10 @@ struct World {
       case .remove(let key): store[key] = nil
       case .send(let session, let message): deliver(message, to: session)
       case .endSession(let session, let refusal): ended[session] = refusal
-      case .answer(let call, let claim): answers[call] = .success(claim)
+      case .answer(let call, let answer): answers[call] = .success(answer)
       case .refuse(let call, let refusal): answers[call] = .failure(refusal)
       case .claimChanged, .claimGone: watched.append(effect)
+      case .fenceHost(let host, _): fenced.append(host)
       }
     }
   }
@@ -193,7 +242,8 @@ struct World {
     }
     #expect(holders[assignment.function] ?? assignment.claimUid == assignment.claimUid, "a function changed hands")
     holders[assignment.function] = assignment.claimUid
-    if entry.role == .consumer {
+    // An abandoned entry hands nothing on: the order of its ends does not matter.
+    if entry.role == .consumer, !entry.abandoned {
       let server = hosts[assignment.controllingHost]?.functions[assignment.function]
       if entry.released {
         #expect(server == nil || server?.isCut == true, "the consumer is told to let go before the server was cut")
@@ -222,4 +272,10 @@ struct World {
     let networks = present.map(\.vni).filter { $0 != 0 }
     #expect(Set(networks).count == networks.count, "two functions have one VNI")
   }
+}
+
+extension Answer {
+  var claim: Claim { if case .claim(let claim) = self { claim } else { Claim() } }
+  var host: Host { if case .host(let host) = self { host } else { Host() } }
+  var orphans: [Orphan] { if case .orphans(let orphans) = self { orphans } else { [] } }
 }

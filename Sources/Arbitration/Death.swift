@@ -1,0 +1,168 @@
+import Messages
+
+/// Attempts to have a host fenced without an operator.
+struct Fencing {
+  /// The run that was to be fenced last.
+  var bootID = ""
+  var failures: UInt32 = 0
+  /// On the arbiter's monotonic clock; nil while an attempt is under way, or was never made.
+  var retryAtMilliseconds: UInt64?
+  var failure = ""
+
+  func isDue(_ bootID: String, at now: Instant) -> Bool {
+    guard self.bootID == bootID else { return true }
+    return retryAtMilliseconds.map { $0 <= now.monotonicMilliseconds } ?? false
+  }
+}
+
+/// Who is dead: by somebody's word from outside, or by a watchdog that outlives the agent.
+extension Arbiter {
+  mutating func confirmDead(
+    _ request: ConfirmHostDeadRequest, reason: String, at now: Instant
+  ) throws(Refusal) -> Host {
+    let state = try knownHost(request.host)
+    let boot = state.record.bootId
+    guard request.bootId.isEmpty || request.bootId == boot else {
+      throw Refusal(
+        .failedPrecondition,
+        "the run \(Names.shown(request.bootId)) of host '\(request.host)' was to be confirmed dead, and the last one "
+          + "known is \(boot): that one may be alive")
+    }
+    if state.isDead { return state.record }
+    guard !state.isConnected else {
+      throw Refusal(
+        .failedPrecondition,
+        "host '\(request.host)' is connected and its lease is good, so it is alive; if it was switched off just now, "
+          + "ask again once the lease has run out, in \(settings.leaseTermMilliseconds) ms at the latest")
+    }
+    declareDead(request.host, reason: reason, at: now)
+    return hosts[request.host]?.record ?? state.record
+  }
+
+  func knownHost(_ name: String) throws(Refusal) -> HostState {
+    guard let state = hosts[name] else {
+      throw Refusal(
+        .notFound,
+        "there is no host '\(Names.shown(name))'" + Names.suggestion(for: name, among: Array(hosts.keys), of: "hosts"))
+    }
+    return state
+  }
+
+  private mutating func declareDead(_ name: String, reason: String, at now: Instant) {
+    guard var state = hosts[name] else { return }
+    if let session = state.session {
+      // Of a machine that is gone the stream may stay open for long; whatever still comes by it is of the dead run.
+      hostOfSession[session] = nil
+      changes.messages.append(
+        .endSession(session, Refusal(.aborted, "host '\(name)' was taken for dead (\(reason)); begin another session")))
+    }
+    var death = HostDeath()
+    death.bootId = state.record.bootId
+    death.reason = reason
+    death.at = now.timestamp
+    state.record.death = death
+    state.record.state = .dead
+    state.record.lease = nil
+    state.session = nil
+    state.reports = [:]
+    state.hasReportedFunctions = false
+    state.fencing = Fencing()
+    hosts[name] = state
+    changes.save(RecordKey(.host, name))
+    // Claims that it serves to others too: those have an entry here as well.
+    settle(state.claims)
+    for id in endNodes.keys.sorted() where endNodes[id]?.controllingHost == name { moveControl(of: id) }
+    changes.placeAll()
+  }
+
+  // MARK: What silence means
+
+  /// Silence alone is no proof. It is one where the host had reported a watchdog that resets it; and where its operator
+  /// allows it, silence is the reason to make sure.
+  mutating func concludeFromSilence(at now: Instant) {
+    let silent = hosts.filter { !$0.value.isConnected && !$0.value.isDead && silence(of: $0.value, at: now) != nil }
+    for name in silent.keys.sorted() {
+      guard let state = hosts[name], let silence = silence(of: state, at: now) else { continue }
+      // Of a run of the coordinator before this one it is not known whether the watchdog was disarmed since the record
+      // was written: the store may be an older copy.
+      if state.hasObeyedThisRun, state.record.watchdogMilliseconds > 0,
+        silence >= UInt64(state.record.watchdogMilliseconds)
+      {
+        declareDead(name, reason: "reset by its watchdog", at: now)
+      } else if settings.automaticFenceHosts.contains(name), state.fencing.isDue(state.record.bootId, at: now),
+        isProofAwaited(from: name)
+      {
+        fence(name, bootID: state.record.bootId)
+      }
+    }
+  }
+
+  /// How long ago the host's lease and the margin ran out; nil if they have not.
+  private func silence(of state: HostState, at now: Instant) -> UInt64? {
+    // A host that this run has not seen may have a lease of the run before.
+    let leaseEnd =
+      state.hasObeyedThisRun
+      ? state.leaseEndsAtMilliseconds
+      : (began ?? now).monotonicMilliseconds + UInt64(settings.leaseTermMilliseconds)
+    let end = leaseEnd + UInt64(settings.fenceMarginMilliseconds)
+    return now.monotonicMilliseconds >= end ? now.monotonicMilliseconds - end : nil
+  }
+
+  private func isProofAwaited(from host: String) -> Bool {
+    (hosts[host]?.claims ?? []).contains { name in
+      guard let state = claims[name] else { return false }
+      return [state.controlling, state.consumer].contains { entry in
+        guard let entry, entry.host == host, entry.released else { return false }
+        return proof(of: entry) == nil
+      }
+    }
+  }
+
+  private mutating func fence(_ host: String, bootID: String) {
+    if hosts[host]?.fencing.bootID != bootID { hosts[host]?.fencing = Fencing(bootID: bootID) }
+    hosts[host]?.fencing.retryAtMilliseconds = nil
+    changes.fences.append(.fenceHost(host: host, bootID: bootID))
+  }
+
+  mutating func noteFailedFence(of host: String, _ bootID: String, _ message: String, at now: Instant) {
+    // Of an earlier run: the host has come back meanwhile.
+    guard let state = hosts[host], state.fencing.bootID == bootID else { return }
+    let failures = state.fencing.failures + 1
+    // 10 s, 20 s, … up to about ten minutes: a power switch that is away is not to be flooded.
+    let delay = UInt64(10_000) << UInt64(min(failures - 1, 6))
+    hosts[host]?.fencing.failures = failures
+    hosts[host]?.fencing.failure = message
+    hosts[host]?.fencing.retryAtMilliseconds = now.monotonicMilliseconds + delay
+    settle(state.claims)
+  }
+
+  // MARK: Hosts that will not come back
+
+  mutating func forgetHost(_ request: ForgetHostRequest) throws(Refusal) -> Host {
+    let name = request.host
+    let state = try knownHost(name)
+    guard state.isDead else {
+      throw Refusal(
+        .failedPrecondition,
+        "host '\(name)' is not known to be dead; if it is off for good: iov host confirm-dead \(name)")
+    }
+    let concerned = claims.values.filter { $0.specification.host == name }.map(\.claim.name) + state.claims
+    guard concerned.isEmpty else {
+      throw Refusal(
+        .failedPrecondition,
+        "claims are for host '\(name)' or held by it: \(Names.list(Set(concerned))); delete them first")
+    }
+    for recordName in state.abandoned.sorted() { dropAbandoned(recordName) }
+    for function in state.orphans.keys.sorted() { dropOrphan(function, on: name) }
+    hosts[name] = nil
+    changes.save(RecordKey(.host, name))
+    // Its end nodes are shown no more. Their token counters are kept: a disk that comes back in another host goes on
+    // there.
+    for id in endNodes.keys.sorted() {
+      endNodes[id]?.conflicting[name] = nil
+      moveControl(of: id)
+    }
+    changes.placeAll()
+    return state.record
+  }
+}

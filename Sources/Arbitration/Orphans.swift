@@ -1,0 +1,266 @@
+import Messages
+
+/// Functions that hosts have and no claim stands behind: of a store that was restored, or made by hand. They are
+/// counted and shown, and touched only when an operator says so.
+extension Arbiter {
+  // MARK: Keeping
+
+  mutating func noteOrphan(_ status: FunctionStatus, on host: String) {
+    guard let id = status.function?.id, !id.isEmpty else { return }
+    switch status.phase {
+    case .created, .inUse, .scrubbing:
+      hosts[host]?.orphans[id] = status
+      hostsWithOrphans.insert(host)
+      // A consumer's part takes nothing of the end node.
+      guard status.role != .consumer, let node = status.function?.endNode else { return }
+      endNodes[node]?.takeShare(id, sizeBytes: status.sizeBytes)
+    case .absent, .unspecified, .unrecognized: dropOrphan(id, on: host)
+    }
+  }
+
+  mutating func dropOrphan(_ id: String, on host: String) {
+    guard let status = hosts[host]?.orphans.removeValue(forKey: id) else { return }
+    if hosts[host]?.orphans.isEmpty ?? true { hostsWithOrphans.remove(host) }
+    let isStillTaken = claimOfFunction[id] != nil || abandoned[status.recordName] != nil
+    guard status.role != .consumer, !isStillTaken, let node = status.function?.endNode else { return }
+    endNodes[node]?.freeShare(id)
+    changes.place(ofClass: endNodes[node]?.record.deviceClass ?? "")
+  }
+
+  /// Networks and addresses that orphans use are not given to anybody else.
+  func isUsedByOrphan(_ matches: (Assignment) -> Bool) -> Bool {
+    hostsWithOrphans.contains { host in
+      hosts[host]?.orphans.values.contains { $0.assignment.map(matches) ?? false } ?? false
+    }
+  }
+
+  // MARK: Listing
+
+  /// By function, then by host.
+  public var listedOrphans: [Orphan] {
+    var listed: [Orphan] = []
+    for host in hosts.keys.sorted() {
+      var statuses = hosts[host]?.orphans ?? [:]
+      let releasing = (hosts[host]?.abandoned ?? []).compactMap { abandoned[$0] }
+      for entry in releasing where statuses[entry.functionID] == nil {
+        statuses[entry.functionID] = FunctionStatus(unseen: entry)
+      }
+      let releasingIDs = Set(releasing.map(\.functionID))
+      for (id, status) in statuses {
+        var orphan = Orphan()
+        orphan.host = host
+        orphan.status = status
+        orphan.releasing = releasingIDs.contains(id)
+        listed.append(orphan)
+      }
+    }
+    return listed.sorted { ($0.status?.function?.id ?? "", $0.host) < ($1.status?.function?.id ?? "", $1.host) }
+  }
+
+  private func parts(of function: String) -> [(host: String, status: FunctionStatus)] {
+    hostsWithOrphans.sorted().compactMap { host in hosts[host]?.orphans[function].map { (host, $0) } }
+  }
+
+  private func unknownOrphan(_ function: String, on host: String = "") -> Refusal {
+    if let claim = claimOfFunction[function] {
+      return Refusal(.failedPrecondition, "function \(function) is no orphan: claim '\(claim)' holds it")
+    }
+    let known = hostsWithOrphans.flatMap { hosts[$0]?.orphans.keys.map { $0 } ?? [] }
+    let place = host.isEmpty ? "" : " on host '\(Names.shown(host))'"
+    return Refusal(
+      .notFound,
+      "there is no orphan '\(Names.shown(function))'\(place)"
+        + Names.suggestion(for: function, among: Array(Set(known)), of: "orphans"))
+  }
+
+  // MARK: Purging
+
+  mutating func purgeOrphan(_ request: PurgeOrphanRequest) throws(Refusal) -> [Orphan] {
+    let chosen = parts(of: request.function).filter { request.host.isEmpty || $0.host == request.host }
+    let isReleasing = listedOrphans.contains {
+      $0.releasing && $0.status?.function?.id == request.function && (request.host.isEmpty || $0.host == request.host)
+    }
+    guard !chosen.isEmpty || isReleasing else { throw unknownOrphan(request.function, on: request.host) }
+    var entries: [WantedFunction] = []
+    for part in chosen {
+      let entry = try release(of: part.status, on: part.host)
+      if abandoned[entry.recordName] == nil { entries.append(entry) }
+    }
+    for var entry in entries {
+      note(&entry)
+      keepAbandoned(entry)
+    }
+    return listedOrphans.filter {
+      $0.status?.function?.id == request.function && (request.host.isEmpty || $0.host == request.host)
+    }
+  }
+
+  /// What has the host tear its orphan down, from what it says of it.
+  private func release(of status: FunctionStatus, on host: String) throws(Refusal) -> WantedFunction {
+    let function = status.function ?? VirtualFunction()
+    var assignment = status.assignment ?? Assignment()
+    assignment.function = function.id
+    assignment.endNode = assignment.endNode.isEmpty ? function.endNode : assignment.endNode
+    assignment.deviceClass = assignment.deviceClass.isEmpty ? function.deviceClass : assignment.deviceClass
+    assignment.claimUid = assignment.claimUid.isEmpty ? function.claimUid : assignment.claimUid
+    assignment.token = function.token ?? assignment.token
+    guard (assignment.token?.value ?? 0) > 0 else {
+      throw Refusal(
+        .failedPrecondition, "\(host) does not say under which token it has \(function.id), so none can be spent")
+    }
+    if status.role == .server { assignment.controllingHost = host } else { assignment.host = host }
+    var entry = WantedFunction()
+    entry.assignment = assignment
+    entry.role = status.role == .unspecified ? .direct : status.role
+    entry.released = true
+    entry.abandoned = true
+    return entry
+  }
+
+  // MARK: Adopting
+
+  mutating func adoptOrphan(_ request: AdoptOrphanRequest, at now: Instant) throws(Refusal) -> Claim {
+    let parts = parts(of: request.function)
+    guard !parts.isEmpty else { throw unknownOrphan(request.function) }
+    let assignment = try agreedAssignment(of: request.function, parts)
+    let name = request.claim.isEmpty ? assignment.claim : request.claim
+    let specification = ClaimSpecification(of: assignment)
+    try checkAdoption(of: assignment, as: name, specification)
+
+    var claim = Claim()
+    claim.name = name
+    claim.uid = assignment.claimUid
+    claim.specification = specification
+    claim.created = now.timestamp
+    var state = ClaimState(claim: claim)
+    state.withStatus {
+      $0.phase = .preparing
+      $0.assignment = assignment
+    }
+    reserveNames(of: state)
+    reserve(assignment, for: name)
+    takeShare(of: assignment)
+    for part in parts { adopt(part.status, of: assignment, on: part.host, by: &state) }
+    put(state)
+    settle(name)
+    return claims[name]?.claim ?? state.claim
+  }
+
+  private mutating func adopt(
+    _ status: FunctionStatus, of assignment: Assignment, on host: String, by state: inout ClaimState
+  ) {
+    var entry = WantedFunction()
+    entry.assignment = status.role == .consumer ? status.assignment : assignment
+    entry.role = status.role
+    note(&entry)
+    if status.role == .consumer { state.consumer = entry } else { state.controlling = entry }
+    hosts[host]?.orphans[assignment.function] = nil
+    if hosts[host]?.orphans.isEmpty ?? true { hostsWithOrphans.remove(host) }
+    hosts[host]?.claims.insert(state.claim.name)
+    hosts[host]?.reports[entry.recordName] = status
+  }
+
+  /// The assignment that all parts were made with. A consumer's part that is not there is set up again.
+  private func agreedAssignment(
+    of function: String, _ parts: [(host: String, status: FunctionStatus)]
+  ) throws(Refusal) -> Assignment {
+    for part in parts where abandoned[part.status.recordName] != nil {
+      throw Refusal(.failedPrecondition, "\(part.host) has been told to tear \(function) down")
+    }
+    for part in parts where part.status.assignment == nil {
+      throw Refusal(
+        .failedPrecondition,
+        "\(part.host) does not remember what \(function) was set up for; it can only be purged: "
+          + "iov orphan purge \(function)"
+      )
+    }
+    let controlling = parts.filter { $0.status.role != .consumer }
+    guard controlling.count == 1, let owner = controlling.first, var assignment = owner.status.assignment else {
+      let server = parts.first?.status.assignment?.controllingHost ?? ""
+      throw Refusal(
+        .failedPrecondition,
+        controlling.isEmpty
+          ? "only the consumer's side of \(function) is there; \(server), which has to serve it, does not report it"
+          : "\(Names.list(controlling.map(\.host))) say that each of them has \(function)")
+    }
+    let expected = assignment.path == .mediated ? (Role.server, assignment.controllingHost) : (.direct, assignment.host)
+    guard assignment.function == function, (owner.status.role, owner.host) == expected,
+      assignment.token == owner.status.function?.token, (assignment.token?.value ?? 0) > 0
+    else {
+      throw Refusal(.failedPrecondition, "what \(owner.host) remembers of \(function) is of another function")
+    }
+    for part in parts where part.status.role == .consumer {
+      guard part.status.assignment?.claimUid == assignment.claimUid, part.host == assignment.host else {
+        throw Refusal(.failedPrecondition, "\(part.host) and \(owner.host) have \(function) for different claims")
+      }
+    }
+    assignment.arrival = nil
+    return assignment
+  }
+
+  private func checkAdoption(
+    of assignment: Assignment, as name: String, _ specification: ClaimSpecification
+  ) throws(Refusal) {
+    if let problem = Names.problem(with: name, of: "claim") { throw Refusal(.invalidArgument, problem) }
+    guard claims[name] == nil else {
+      throw Refusal(.alreadyExists, "claim '\(name)' exists; adopt \(assignment.function) under another name")
+    }
+    guard !assignment.claimUid.isEmpty, !claims.values.contains(where: { $0.claim.uid == assignment.claimUid }) else {
+      throw Refusal(
+        .failedPrecondition, "\(assignment.function) was set up for a claim that exists and holds another function")
+    }
+    guard let node = endNodes[assignment.endNode], node.controllingHost == assignment.controllingHost else {
+      throw Refusal(
+        .failedPrecondition,
+        "\(assignment.controllingHost) does not control the end node \(assignment.endNode) of \(assignment.function)")
+    }
+    guard hosts[assignment.host] != nil else {
+      throw Refusal(
+        .failedPrecondition, "host '\(assignment.host)', which is to use \(assignment.function), is not known")
+    }
+    if let other = assignment.macAddress.flatMap({ claimOfMAC[$0] }) {
+      throw Refusal(.failedPrecondition, "the MAC address of \(assignment.function) is in use by claim '\(other)'")
+    }
+    if let vni = assignment.mediation?.vni, let other = claimOfVNI[vni] {
+      throw Refusal(.failedPrecondition, "the VNI \(vni) of \(assignment.function) is in use by claim '\(other)'")
+    }
+    if let key = specification.interfaceKey, let other = claimOfInterface[key] {
+      throw Refusal(.failedPrecondition, "the interface '\(key.name)' on \(key.host) is in use by claim '\(other)'")
+    }
+  }
+}
+
+extension ClaimSpecification {
+  /// The request that an assignment fulfils, with everything that was granted asked for.
+  fileprivate init(of assignment: Assignment) {
+    var specification = ClaimSpecification()
+    specification.deviceClass = assignment.deviceClass
+    specification.host = assignment.host
+    specification.consumer = assignment.consumer
+    specification.attributes = assignment.attributes
+    specification.lossPolicy = assignment.lossPolicy
+    self = specification.normalized
+  }
+}
+
+extension FunctionStatus {
+  var recordName: String { "\(role.rawValue)/\(function?.id ?? "")" }
+
+  fileprivate var sizeBytes: UInt64 {
+    assignment?.attributes?.block?.sizeBytes ?? function?.enforced?.block?.sizeBytes ?? 0
+  }
+
+  /// Of an abandoned entry whose host has not reported since.
+  fileprivate init(unseen entry: WantedFunction) {
+    var function = VirtualFunction()
+    function.id = entry.functionID
+    function.endNode = entry.assignment?.endNode ?? ""
+    function.deviceClass = entry.assignment?.deviceClass ?? ""
+    function.token = entry.assignment?.token
+    function.claimUid = entry.assignment?.claimUid ?? ""
+    self.init()
+    self.function = function
+    role = entry.role
+    assignment = entry.assignment
+  }
+}

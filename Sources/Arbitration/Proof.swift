@@ -1,0 +1,93 @@
+import Messages
+
+/// How it is known that a host cannot use the function of a released entry any more. A refusal, a missing report and
+/// the end of a lease are no proof.
+enum Proof {
+  /// The host answered the release, under its token, that the function is not there: nothing of it is left.
+  case absent
+  /// It answered that nobody can reach the function, and is still cleaning it.
+  case cut
+  /// The run of the host that held it is over. What it left on the device has yet to be cleaned.
+  case runEnded
+}
+
+extension Arbiter {
+  func proof(of entry: WantedFunction) -> Proof? {
+    guard entry.released, let host = hosts[entry.host] else { return nil }
+    // An answer to an earlier revision was given by an agent that had not yet heard of the release: it may say "absent"
+    // and set the function up a moment later.
+    if let status = report(of: entry), status.revision >= entry.revision {
+      if status.phase == .absent { return .absent }
+      if status.phase == .scrubbing { return .cut }
+    }
+    if host.isDead { return .runEnded }
+    // Only the run that was last told of it unreleased can hold it, and another one has come since.
+    return entry.bootId.isEmpty || entry.bootId == host.record.bootId ? nil : .runEnded
+  }
+
+  /// A host's entry of the claim is proven: gone, or left to the host to clean up. Nil while it is neither.
+  mutating func concluded(_ entry: WantedFunction, of state: ClaimState) -> Bool {
+    switch proof(of: entry) {
+    case .absent: drop(entry, of: state)
+    case .runEnded: abandon(entry, of: state)
+    case .cut, nil: return false
+    }
+    return true
+  }
+
+  private mutating func drop(_ entry: WantedFunction, of state: ClaimState) {
+    changes.save(RecordKey(.wantedFunction, entry.recordName))
+    detach(entry, from: state)
+    guard entry.role != .consumer, let assignment = entry.assignment else { return }
+    // The place on the end node is free, also while the consumer's host has yet to clean up.
+    freeShare(of: assignment)
+  }
+
+  private mutating func abandon(_ entry: WantedFunction, of state: ClaimState) {
+    detach(entry, from: state)
+    var entry = entry
+    entry.abandoned = true
+    note(&entry)
+    keepAbandoned(entry)
+  }
+
+  private mutating func detach(_ entry: WantedFunction, from state: ClaimState) {
+    hosts[entry.host]?.claims.remove(state.claim.name)
+    hosts[entry.host]?.reports[entry.recordName] = nil
+  }
+
+  // MARK: What no claim stands behind any more
+
+  /// A released entry that outlives its claim. On the controlling side it keeps its share of the end node: the device
+  /// has not been cleaned. On the consumer's side it takes nothing: names and networks died with the run that had them.
+  mutating func keepAbandoned(_ entry: WantedFunction) {
+    abandoned[entry.recordName] = entry
+    hosts[entry.host]?.abandoned.insert(entry.recordName)
+    if entry.role != .consumer, let assignment = entry.assignment { takeShare(of: assignment) }
+  }
+
+  mutating func dropAbandoned(_ recordName: String) {
+    guard let entry = abandoned.removeValue(forKey: recordName) else { return }
+    hosts[entry.host]?.abandoned.remove(recordName)
+    changes.save(RecordKey(.wantedFunction, recordName))
+    if entry.role != .consumer, let assignment = entry.assignment { freeShare(of: assignment) }
+  }
+
+  /// After a restart an entry that was released in this run may, if the store is an older copy, have been told
+  /// unreleased to a later run of its host than the store knows. So the run that the host first comes with may hold it.
+  mutating func distrustRuns(before bootID: String, on host: String) {
+    for name in (hosts[host]?.claims ?? []).sorted() {
+      guard var state = claims[name] else { continue }
+      state.controlling = attributed(state.controlling, to: bootID, on: host)
+      state.consumer = attributed(state.consumer, to: bootID, on: host)
+      claims[name] = state
+    }
+  }
+
+  private mutating func attributed(_ entry: WantedFunction?, to bootID: String, on host: String) -> WantedFunction? {
+    guard var entry, entry.host == host, entry.revision > firstRevision, entry.bootId != bootID else { return entry }
+    entry.bootId = bootID
+    changes.save(RecordKey(.wantedFunction, entry.recordName))
+    return entry
+  }
+}

@@ -1,0 +1,119 @@
+import Messages
+import Testing
+
+@testable import Arbitration
+
+@Suite struct OrphanTests {
+  /// A rack whose store is from before its claims were made.
+  private func restored(_ make: (inout World) -> Void) -> World {
+    var world = World.rack()
+    let backup = world.store
+    make(&world)
+    world.settle()
+    world.store = backup
+    world.restart()
+    for name in ["a", "b", "c"] { world.connect(name) }
+    world.settle()
+    return world
+  }
+
+  @Test func whatARestoredStoreDoesNotKnowIsShownAndLeftAlone() {
+    let world = restored { $0.create("web") }
+    let orphans = world.arbiter.listedOrphans
+    #expect(orphans.map(\.host) == ["a", "b"])
+    #expect(orphans.map { $0.status?.role } == [.server, .consumer])
+    #expect(orphans.allSatisfy { $0.status?.assignment?.claim == "web" && !$0.releasing })
+    #expect(world.hosts["a"]?.functions.count == 1)
+    // Its place on the card is taken.
+    #expect(world.arbiter.listedEndNodes.first { $0.deviceClass == "ethernet" }?.used?.functions == 1)
+  }
+
+  @Test func anOrphanIsAdoptedWithBothEndsAsItIs() throws {
+    var world = restored { $0.create("web") }
+    let function = try #require(world.arbiter.listedOrphans.first?.status?.function)
+    let claim = try world.adopt(function.id).get()
+    #expect(claim.name == "web")
+    #expect(claim.status?.phase == .ready)
+    #expect(claim.status?.assignment?.token == function.token)
+    #expect(world.arbiter.listedOrphans.isEmpty)
+    world.settle()
+    #expect(world.phase("web") == .ready)
+    world.restart()
+    for name in ["a", "b", "c"] { world.connect(name) }
+    world.settle()
+    #expect(world.phase("web") == .ready)
+    world.delete("web")
+    world.settle()
+    #expect(world.claim("web") == nil)
+    #expect(world.hosts.values.allSatisfy { $0.functions.isEmpty })
+  }
+
+  @Test func anOrphanIsAdoptedUnderAnotherNameWhenItsOwnIsTaken() throws {
+    var world = restored { $0.create("web") }
+    let function = try #require(world.arbiter.listedOrphans.first?.status?.function?.id)
+    world.create("web", host: "a")
+    #expect(world.adopt(function).refusal?.code == .alreadyExists)
+    try #expect(world.adopt(function, as: "former-web").get().status?.phase == .ready)
+    world.restart()
+    for name in ["a", "b", "c"] { world.connect(name) }
+    world.settle()
+    #expect(world.phase("former-web") == .ready)
+    #expect(world.phase("web") == .ready)
+  }
+
+  @Test func anOrphanThatConflictsIsNotAdopted() throws {
+    let attributes = Attributes { $0.ethernet = EthernetAttributes { $0.macAddress = "02:00:00:00:00:77" } }
+    var world = restored { $0.create("web") { $0.attributes = attributes } }
+    let function = try #require(world.arbiter.listedOrphans.first?.status?.function?.id)
+    world.disconnect("a")
+    world.create("other") { $0.attributes = attributes }
+    #expect(world.adopt(function).refusal?.message.contains("in use by claim 'other'") == true)
+    #expect(world.adopt("ethernet/none/1").refusal?.code == .notFound)
+  }
+
+  @Test func onlyTheConsumersSideCannotBeAdopted() throws {
+    var world = restored { $0.create("web") }
+    world.hosts["a"]?.functions = [:]
+    world.hosts["a"]?.answered = [:]
+    world.reboot("a")
+    let function = try #require(world.arbiter.listedOrphans.first?.status?.function?.id)
+    #expect(world.adopt(function).refusal?.message.contains("only the consumer's side") == true)
+  }
+
+  @Test func aPurgedOrphanIsTornDownUnderItsTokenEverywhere() throws {
+    var world = restored {
+      $0.create("web")
+      $0.create("data", host: "a", deviceClass: "sata") {
+        $0.attributes = Attributes { $0.block = BlockAttributes { $0.sizeBytes = 1 << 29 } }
+      }
+    }
+    for function in Set(world.arbiter.listedOrphans.compactMap { $0.status?.function?.id }).sorted() {
+      let purged = try world.purge(function).get()
+      #expect(purged.count == 2)
+      #expect(purged.allSatisfy { $0.releasing })
+    }
+    // An order that was given survives the coordinator.
+    world.restart()
+    for name in ["a", "b", "c"] { world.connect(name) }
+    world.settle()
+    #expect(world.arbiter.listedOrphans.isEmpty)
+    #expect(world.hosts.values.allSatisfy { $0.functions.isEmpty })
+    #expect(world.arbiter.listedEndNodes.allSatisfy { $0.used == Capacity() })
+    #expect(!world.store.keys.contains { $0.kind == .wantedFunction })
+  }
+
+  @Test func networksAndPlacesOfOrphansAreNotGivenAway() throws {
+    var world = restored { world in
+      world.hosts["a"]?.endNodes = [card("ethernet/52:54:00:00:00:01", functions: 2)]
+      world.reportInventory("a")
+      world.create("web")
+    }
+    world.create("one")
+    world.create("two")
+    world.settle()
+    #expect(world.phase("one") == .ready)
+    #expect(world.claim("two")?.status?.pending.map(\.filter) == ["functions"])
+    let orphan = try #require(world.arbiter.listedOrphans.first?.status?.assignment?.mediation?.vni)
+    #expect(world.claim("one")?.status?.assignment?.mediation?.vni != orphan)
+  }
+}

@@ -1,0 +1,183 @@
+import Messages
+import Testing
+
+@testable import Arbitration
+
+/// What counts as proof that a host cannot use a function any more, and what follows from it.
+@Suite struct ProofTests {
+  private func waiting(_ world: World, _ name: String) -> String {
+    world.claim(name)?.status?.pending.map(\.message).joined(separator: "\n") ?? ""
+  }
+
+  @Test func aHostThatIsAliveCannotBeConfirmedDead() throws {
+    var world = World.rack()
+    #expect(world.confirmDead("b").refusal?.code == .failedPrecondition)
+    world.disconnect("b")
+    #expect(world.confirmDead("b", bootID: "boot-0").refusal?.code == .failedPrecondition)
+    let host = try world.confirmDead("b", bootID: "boot-1").get()
+    #expect(host.state == .dead)
+    #expect(host.death?.reason == "confirmed by an operator")
+    try #expect(world.confirmDead("b").get() == host)
+    #expect(world.confirmDead("bb").refusal?.message.contains("did you mean 'b'") == true)
+  }
+
+  @Test func aSilentHostWithAnOpenStreamCanBeConfirmedDead() throws {
+    var world = World.rack()
+    let session = try #require(world.hosts["b"]?.session)
+    world.wait(milliseconds: 11_000)
+    try #expect(world.confirmDead("b").get().state == .dead)
+    #expect(world.ended[session]?.code == .aborted)
+  }
+
+  @Test func aDeadConsumersNetworkIsFreeAndItsHostCleansUpWhenItComesBack() throws {
+    var world = World.rack()
+    world.create("web") { $0.consumer = Consumer { $0.interfaceName = "data0" } }
+    world.settle()
+    world.disconnect("b")
+    world.delete("web")
+    world.settle()
+    #expect(world.phase("web") == .releasing)
+    #expect(waiting(world, "web").contains("b has yet to let go of"))
+    #expect(waiting(world, "web").hasSuffix("if it is off: iov host confirm-dead b"))
+    world.confirmDead("b")
+    #expect(world.claim("web") == nil)
+    #expect(world.arbiter.listedOrphans.map(\.releasing) == [true])
+    #expect(world.arbiter.listedOrphans.map(\.host) == ["b"])
+    // What it holds survives a restart of the coordinator, too.
+    world.restart()
+    #expect(world.arbiter.listedOrphans.count == 1)
+    for name in ["a", "b", "c"] { world.connect(name) }
+    world.create("web") { $0.consumer = Consumer { $0.interfaceName = "data0" } }
+    world.settle()
+    #expect(world.phase("web") == .ready)
+    #expect(world.arbiter.listedOrphans.isEmpty)
+    #expect(world.hosts["b"]?.functions.count == 1)
+  }
+
+  @Test func theEndNodesShareIsFreeWhileTheConsumersHostIsStillAway() throws {
+    var world = World.rack()
+    world.hosts["a"]?.endNodes = [card("ethernet/52:54:00:00:00:01", functions: 1)]
+    world.reportInventory("a")
+    let mac = "02:00:00:00:00:77"
+    world.create("one") { $0.attributes = Attributes { $0.ethernet = EthernetAttributes { $0.macAddress = mac } } }
+    world.settle()
+    world.disconnect("b")
+    world.create("two", host: "a")
+    #expect(world.phase("two") == .pending)
+    world.delete("one")
+    world.settle()
+    #expect(world.phase("one") == .releasing)
+    #expect(world.phase("two") == .ready)
+    // The address is not: the consumer's host may still be using it.
+    let other = world.create("three") {
+      $0.attributes = Attributes { $0.ethernet = EthernetAttributes { $0.macAddress = mac } }
+    }
+    #expect(other.refusal?.message.contains("in use by claim 'one'") == true)
+    world.restart()
+    for name in ["a", "b", "c"] { world.connect(name) }
+    world.settle()
+    #expect(world.claim("one") == nil)
+    #expect(world.phase("two") == .ready)
+  }
+
+  @Test func aClaimServedByADeadHostGetsAnotherFunction() throws {
+    var world = World.rack()
+    var c = try #require(world.hosts["c"])
+    c.endNodes.append(card("ethernet/c", on: "eth9"))
+    world.create("web")
+    world.settle()
+    let before = try #require(world.claim("web"))
+    world.hosts["c"] = c
+    world.reportInventory("c")
+    world.crash("a")
+    world.settle()
+    #expect(world.phase("web") == .ready, "silence alone changes nothing")
+    world.confirmDead("a")
+    #expect(world.phase("web") == .reclaiming)
+    #expect(waiting(world, "web").contains("a, which served"))
+    world.settle()
+    let after = try #require(world.claim("web"))
+    #expect(world.phase("web") == .ready)
+    #expect(after.uid == before.uid)
+    #expect(after.status?.assignment?.controllingHost == "c")
+    // What is left on the dead host's card takes its place there until that host has cleaned up.
+    let card = { world.arbiter.endNodes["ethernet/52:54:00:00:00:01"]?.shares.count }
+    #expect(card() == 1)
+    world.connect("a")
+    world.settle()
+    #expect(card() == 0)
+    #expect(world.hosts["a"]?.functions.isEmpty == true)
+  }
+
+  @Test func aClaimForADeadHostWaitsForItAndIsSetUpAgainUnderTheSameToken() throws {
+    var world = World.rack()
+    world.create("web")
+    world.settle()
+    let token = world.claim("web")?.status?.assignment?.token
+    world.crash("b")
+    world.confirmDead("b")
+    #expect(world.phase("web") == .preparing)
+    #expect(waiting(world, "web").contains("b is dead") || waiting(world, "web").contains("it is dead"))
+    world.connect("b")
+    world.settle()
+    #expect(world.phase("web") == .ready)
+    #expect(world.claim("web")?.status?.assignment?.token == token)
+    #expect(world.arbiter.host(named: "b")?.death == nil)
+  }
+
+  @Test func aRebootAfterTheReleaseIsProof() throws {
+    var world = World.rack()
+    world.create("web")
+    world.settle()
+    world.disconnect("a")
+    world.delete("web")
+    world.settle()
+    #expect(world.phase("web") == .releasing)
+    world.hosts["a"]?.isStuck = true
+    world.reboot("a")
+    world.settle()
+    #expect(world.claim("web") == nil)
+    #expect(world.arbiter.listedOrphans.map(\.releasing) == [true])
+    world.hosts["a"]?.isStuck = false
+    world.settle()
+    #expect(world.arbiter.listedOrphans.isEmpty)
+  }
+
+  @Test func aRebootBeforeTheReleaseIsNoProof() throws {
+    var world = World.rack()
+    world.create("web")
+    world.settle()
+    world.reboot("a")
+    world.settle()
+    world.hosts["a"]?.isStuck = true
+    world.delete("web")
+    world.settle()
+    #expect(world.phase("web") == .releasing)
+    #expect(world.hosts["b"]?.wanted.values.map(\.released) == [false])
+  }
+
+  @Test func aHostIsForgottenOnceItIsDeadAndNothingIsForIt() throws {
+    var world = World.rack()
+    world.create("web")
+    world.settle()
+    #expect(world.forget("a").refusal?.message.contains("iov host confirm-dead a") == true)
+    world.crash("a")
+    world.confirmDead("a")
+    world.settle()
+    #expect(world.phase("web") == .pending)
+    #expect(world.arbiter.listedOrphans.count == 1)
+    try #expect(world.forget("a").get().name == "a")
+    #expect(world.arbiter.listedOrphans.isEmpty)
+    #expect(world.arbiter.listedHosts.map(\.name) == ["b", "c"])
+    #expect(world.arbiter.listedEndNodes.map(\.id) == ["sata/S3R1AL"])
+    world.crash("b")
+    world.confirmDead("b")
+    #expect(world.forget("b").refusal?.message.contains("web") == true)
+    world.restart()
+    #expect(world.arbiter.listedHosts.map(\.name) == ["b", "c"])
+    // The tokens of its card go on from where they were, in whatever host it comes back.
+    let highest = world.arbiter.endNodes["ethernet/52:54:00:00:00:01"]?.record.highestToken?.value ?? 0
+    world.connect("a")
+    #expect(world.arbiter.endNodes["ethernet/52:54:00:00:00:01"]?.record.highestToken?.value ?? 0 >= highest)
+  }
+}
