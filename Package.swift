@@ -103,9 +103,11 @@ let package = Package(
     .testTarget(name: "CoordinatorTests", dependencies: ["Coordinator"], swiftSettings: strict),
     .testTarget(name: "CommandLineTests", dependencies: ["iov", "Configuration"], swiftSettings: strict),
     // A plugin in a process of its own, for the agent's tests.
-    .executableTarget(name: "TestPlugin", dependencies: ["Services"], path: "Tests/TestPlugin", swiftSettings: strict),
+    .executableTarget(
+      name: "TestPlugin", dependencies: ["Services", "LinuxDevices"], path: "Tests/TestPlugin", swiftSettings: strict),
     .testTarget(
-      name: "AgentTests", dependencies: ["Agent", "TestPlugin", "LinuxDevices", log], swiftSettings: strict),
+      name: "AgentTests", dependencies: ["Agent", "iov-agent", "TestPlugin", "LinuxDevices", log], swiftSettings: strict
+    ),
   ],
   swiftLanguageModes: [.v6]
 )

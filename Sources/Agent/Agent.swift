@@ -22,7 +22,8 @@ public final class Agent: Sendable {
     try SmallFile.makeDirectory(configuration.runtimeDirectory)
     core = AgentCore(
       host: configuration.host, bootID: ProcessIdentity.currentBootID, plugins: configuration.plugins.map(\.name),
-      deviceClasses: state.deviceClasses, highestEpoch: state.current.highestEpoch, now: HostClock.now)
+      deviceClasses: state.deviceClasses, highestEpoch: state.current.highestEpoch,
+      formerLeaseTerm: .milliseconds(state.current.leaseTermMilliseconds), now: HostClock.now)
   }
 
   /// The plugins as they are now.

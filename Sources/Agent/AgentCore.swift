@@ -39,10 +39,11 @@ final class AgentCore: Sendable {
   private let state: Mutex<State>
   private let now: @Sendable () -> Instant
 
-  /// `deviceClasses` are those that the plugins had when they served last, by name.
+  /// `deviceClasses` are those that the plugins had when they served last, by name; `formerLeaseTerm` is the one that the
+  /// coordinator granted last.
   init(
     host: String, bootID: String, plugins: [String], deviceClasses: [String: String], highestEpoch: UInt64,
-    now: @escaping @Sendable () -> Instant
+    formerLeaseTerm: Duration, now: @escaping @Sendable () -> Instant
   ) {
     self.host = host
     self.now = now
@@ -57,12 +58,17 @@ final class AgentCore: Sendable {
     }
     state = Mutex(
       State(
-        reconciler: Reconciler(host: host, bootID: bootID, plugins: plugins, highestEpoch: highestEpoch),
+        reconciler: Reconciler(
+          host: host, bootID: bootID, plugins: plugins, highestEpoch: highestEpoch,
+          formerLeaseUntil: now().advanced(by: formerLeaseTerm)),
         plugins: Dictionary(views, uniquingKeysWith: { first, _ in first })))
   }
 
   var plugins: [Plugin] { state.withLock { Self.report($0).plugins } }
   var statuses: [FunctionStatus] { state.withLock { $0.reconciler.statuses } }
+
+  /// Whether a step may be begun at this moment.
+  func mayBegin(_ step: Step) -> Bool { state.withLock { $0.reconciler.mayBegin(step, at: now()) } }
 
   func handle(_ event: Event) { state.withLock { handle(event, &$0) } }
 
@@ -72,11 +78,11 @@ final class AgentCore: Sendable {
 
   // MARK: The coordinator
 
-  func openSession(epoch: UInt64, outbox: Outbox) {
+  func openSession(epoch: UInt64, leaseUntil: Instant, outbox: Outbox) {
     state.withLock { state in
       state.hasSession = true
       queue.yield(.openOutbox(outbox))
-      handle(.sessionOpened(epoch: epoch), &state)
+      handle(.sessionOpened(epoch: epoch, leaseUntil: leaseUntil), &state)
       queue.yield(.send(Self.report(state)))
     }
   }

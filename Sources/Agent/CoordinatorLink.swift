@@ -63,16 +63,17 @@ struct CoordinatorLink: Sendable {
           })
       })
     let welcome = try await welcome(from: call)
-    try await join(welcome.clusterId)
+    try await join(welcome)
 
     onWelcome()
     logger.info(
       "session with the coordinator",
       metadata: ["coordinator": "\(endpoint)", "cluster": "\(welcome.clusterId)", "epoch": "\(welcome.epoch)"])
     let outbox = Outbox()
-    core.openSession(epoch: welcome.epoch, outbox: outbox)
+    let lease = LeaseClock(term: welcome.leaseTerm, helloAt: helloAt)
+    core.openSession(epoch: welcome.epoch, leaseUntil: lease.goodUntil, outbox: outbox)
     defer { core.closeSession() }
-    try await CoordinatorSession(call: call, welcome: welcome, outbox: outbox, core: core).run(helloAt: helloAt)
+    try await CoordinatorSession(call: call, welcome: welcome, outbox: outbox, core: core).run(lease)
   }
 
   /// The coordinator's first message. One that never says anything is given up.
@@ -98,16 +99,20 @@ struct CoordinatorLink: Sendable {
   }
 
   /// A host belongs to the cluster that it joined first: obeying two would give its devices away twice.
-  private func join(_ clusterID: String) async throws {
-    let joined = state.current.clusterID
-    guard joined != clusterID else { return }
-    guard joined.isEmpty else {
+  private func join(_ welcome: Welcome) async throws {
+    let (joined, clusterID) = (state.current.clusterID, welcome.clusterId)
+    guard joined.isEmpty || joined == clusterID else {
       throw RPCError(
         .failedPrecondition,
         "the coordinator at \(endpoint) leads cluster \(clusterID), and this host has joined cluster \(joined): correct "
           + "`coordinator`, or remove \(state.path)/coordinator once nothing of the former cluster is in use here")
     }
     let state = state
-    try await storage.run { try state.save { $0.clusterID = clusterID } }
+    try await storage.run {
+      try state.save {
+        $0.clusterID = clusterID
+        $0.leaseTermMilliseconds = welcome.leaseTermMilliseconds
+      }
+    }
   }
 }

@@ -10,9 +10,8 @@ struct CoordinatorSession: Sendable {
   let core: AgentCore
 
   /// Runs until the session is over, and throws why.
-  func run(helloAt: Instant) async throws {
-    let term = Duration.milliseconds(max(welcome.leaseTermMilliseconds, 1000))
-    let lease = SharedLease(LeaseClock(term: term, helloAt: helloAt))
+  func run(_ lease: LeaseClock) async throws {
+    let lease = SharedLease(lease)
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask { try await read(lease) }
       group.addTask { try await write() }
@@ -28,7 +27,8 @@ struct CoordinatorSession: Sendable {
       case .wanted(let state): core.handle(.wanted(state))
       case .heartbeat(let answer):
         // A leader of another epoch did not take this heartbeat for this session's lease.
-        if answer.epoch >= welcome.epoch { lease.acknowledge(answer.sequence) }
+        guard answer.epoch >= welcome.epoch else { continue }
+        core.handle(.leaseRenewed(until: lease.acknowledge(answer.sequence)))
       case .welcome: throw RPCError(.internalError, "the coordinator welcomed this host twice")
       // What a newer coordinator says beside that is not for this agent.
       case nil: continue
@@ -58,6 +58,11 @@ struct CoordinatorSession: Sendable {
   }
 }
 
+extension Welcome {
+  /// A term that no heartbeat could keep up with is taken for a mistake.
+  var leaseTerm: Duration { .milliseconds(max(leaseTermMilliseconds, 1000)) }
+}
+
 /// The lease, between the tasks that send heartbeats and read the answers.
 private final class SharedLease: Sendable {
   let term: Duration
@@ -69,6 +74,14 @@ private final class SharedLease: Sendable {
   }
 
   func beat(at now: Instant) -> UInt64 { clock.withLock { $0.beat(at: now) } }
-  func acknowledge(_ sequence: UInt64) { clock.withLock { $0.acknowledge(sequence) } }
+
+  /// Answers until when the lease is good.
+  func acknowledge(_ sequence: UInt64) -> Instant {
+    clock.withLock { clock in
+      clock.acknowledge(sequence)
+      return clock.goodUntil
+    }
+  }
+
   func hasExpired(at now: Instant) -> Bool { clock.withLock { $0.hasExpired(at: now) } }
 }

@@ -71,6 +71,11 @@ struct EffectPerformer: Sendable {
       guard let link = core.link(to: step.plugin) else {
         throw RPCError(.unavailable, "the plugin '\(step.plugin)' does not serve")
       }
+      // By the clock once more: this process may have been stopped since the step was decided on.
+      guard core.mayBegin(step) else {
+        logger.notice("step withheld: the coordinator's words are not good any more")
+        return core.handle(.stepWithheld(step.key))
+      }
       let status = try await step.verb.call(link.client, step.request)
       logger.info("step done", metadata: ["phase": "\(status.phase.protobufName ?? "?")"])
       core.handle(.stepSucceeded(step.key, status))

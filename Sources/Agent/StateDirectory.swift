@@ -9,6 +9,8 @@ final class StateDirectory: Sendable {
     /// Empty before the first join.
     var clusterID = ""
     var highestEpoch: UInt64 = 0
+    /// As the coordinator granted it last: a lease that this host had when the agent ended is over after that.
+    var leaseTermMilliseconds: UInt32 = 10_000
   }
 
   /// The device classes of plugins that have served, by the plugin's name: a class is known from the agent's start on,
@@ -40,7 +42,12 @@ final class StateDirectory: Sendable {
     var changed = current
     change(&changed)
     guard changed != current else { return }
-    let text = "cluster \(changed.clusterID)\nepoch \(changed.highestEpoch)\n"
+    let text = """
+      cluster \(changed.clusterID)
+      epoch \(changed.highestEpoch)
+      lease-term-milliseconds \(changed.leaseTermMilliseconds)
+
+      """
     try SmallFile.replace(path + "/coordinator", with: Array(text.utf8))
     allegiance.withLock { $0 = changed }
   }
@@ -102,6 +109,8 @@ final class StateDirectory: Sendable {
       case "cluster" where words.count == 2: allegiance.clusterID = String(words[1])
       case "epoch" where words.count == 2 && UInt64(words[1]) != nil:
         allegiance.highestEpoch = UInt64(words[1]) ?? 0
+      case "lease-term-milliseconds" where words.count == 2 && UInt32(words[1]) != nil:
+        allegiance.leaseTermMilliseconds = UInt32(words[1]) ?? 0
       default: throw AgentError("\(path) is damaged at '\(line)'; restore it from a backup")
       }
     }

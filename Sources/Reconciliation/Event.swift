@@ -3,7 +3,9 @@ import Messages
 /// What happened. Times and random draws come in with it: the same events always have the same effects.
 public enum Event: Sendable, Hashable {
   /// A coordinator leads under this epoch and has welcomed the agent. Reports go to it from now on.
-  case sessionOpened(epoch: UInt64)
+  case sessionOpened(epoch: UInt64, leaseUntil: Instant)
+  /// The coordinator has answered a heartbeat.
+  case leaseRenewed(until: Instant)
   case sessionClosed
   case wanted(WantedState)
 
@@ -18,10 +20,12 @@ public enum Event: Sendable, Hashable {
   /// `draw` is in 0..<1.
   case observationFailed(plugin: String, draw: Double)
 
-  /// The answers to `Effect.step`: exactly one of them for each.
+  /// The answers to `Effect.step`: exactly one for each.
   case stepSucceeded(FunctionKey, FunctionStatus)
   /// `draw` is in 0..<1.
   case stepFailed(FunctionKey, StepFailure, draw: Double)
+  /// `mayBegin` had changed its mind before the plugin was asked.
+  case stepWithheld(FunctionKey)
 
   /// The time of `Effect.setTimer` has come.
   case timerFired

@@ -19,6 +19,14 @@ public struct Reconciler: Sendable {
   var plugins: [String: PluginRecord]
   var pluginOfClass: [String: String] = [:]
   var session: Session?
+  /// Of the event that is being handled.
+  var now = Instant(nanoseconds: 0)
+  /// How long the coordinator's words are good; nil before it has spoken to this run of the agent.
+  var leaseUntil: Instant?
+  /// When the lease of an earlier run of the agent is over, too.
+  let formerLeaseUntil: Instant
+  /// What this host lets go of by itself at the end of its lease.
+  var selfFencing: Set<FunctionKey> = []
 
   /// The functions that wait for another attempt.
   var retries: [FunctionKey: Instant] = [:]
@@ -39,17 +47,23 @@ public struct Reconciler: Sendable {
   }
 
   /// `plugins` are the names of all that the agent starts: until each of them has been asked once, "not found on this
-  /// host" cannot be said of anything.
-  public init(host: String, bootID: String, plugins: [String], highestEpoch: UInt64) {
+  /// host" cannot be said of anything. `formerLeaseUntil` is when a lease that an earlier run of the agent had is over for
+  /// certain.
+  public init(
+    host: String, bootID: String, plugins: [String], highestEpoch: UInt64, formerLeaseUntil: Instant
+  ) {
     self.host = host
     self.bootID = bootID
     self.highestEpoch = highestEpoch
+    self.formerLeaseUntil = formerLeaseUntil
     self.plugins = Dictionary(plugins.map { ($0, PluginRecord()) }, uniquingKeysWith: { first, _ in first })
   }
 
   public mutating func handle(_ event: Event, at now: Instant) -> [Effect] {
+    self.now = now
     switch event {
-    case .sessionOpened(let epoch): openSession(epoch: epoch)
+    case .sessionOpened(let epoch, let leaseUntil): openSession(epoch: epoch, leaseUntil: leaseUntil)
+    case .leaseRenewed(let until): renewLease(until: until)
     case .sessionClosed: session = nil
     case .wanted(let state): take(state)
     case .pluginServing(let plugin, let deviceClass): pluginServes(plugin, deviceClass: deviceClass)
@@ -59,8 +73,10 @@ public struct Reconciler: Sendable {
     case .observationFailed(let plugin, let draw): observationFailed(plugin, draw: draw, at: now)
     case .stepSucceeded(let key, let status): stepSucceeded(key, status, at: now)
     case .stepFailed(let key, let failure, let draw): stepFailed(key, failure, draw: draw, at: now)
+    case .stepWithheld(let key): stepWithheld(key)
     case .timerFired: retryWhatIsDue(at: now)
     }
+    fenceWithoutLease()
     startSteps()
     report()
     forgetWhatIsGone()
@@ -76,12 +92,7 @@ public struct Reconciler: Sendable {
 
   // MARK: The coordinator
 
-  private mutating func openSession(epoch: UInt64) {
-    guard obey(epoch) else { return }
-    session = Session()
-  }
-
-  private mutating func obey(_ epoch: UInt64) -> Bool {
+  mutating func obey(_ epoch: UInt64) -> Bool {
     guard epoch >= highestEpoch else {
       effects.append(.refuseCoordinator(epoch: epoch, highestEpoch: highestEpoch))
       return false
@@ -98,7 +109,7 @@ public struct Reconciler: Sendable {
     let isOfSameLeader = state.epoch == epoch
     epoch = state.epoch
     revision = state.revision
-    session?.hasWantedState = true
+    if state.complete { session?.hasWantedState = true }
 
     var named: Set<FunctionKey> = []
     for entry in state.functions {
@@ -111,6 +122,7 @@ public struct Reconciler: Sendable {
     for (key, function) in functions where function.wanted != nil && !named.contains(key) {
       functions[key]?.wanted = nil
       functions[key]?.release = .notBegun
+      noteLossPolicy(of: key)
       clearFailures(of: key)
       touched.insert(key)
     }
@@ -130,6 +142,7 @@ public struct Reconciler: Sendable {
     function.wanted = entry
     functions[key] = function
     keysOfFunction[key.function, default: []].insert(key)
+    noteLossPolicy(of: key)
     if isNews { clearFailures(of: key) }
     touched.insert(key)
   }

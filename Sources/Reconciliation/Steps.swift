@@ -11,7 +11,7 @@ extension Reconciler {
     guard var function = functions[key], function.activity == .idle,
       let verb = function.nextVerb, let assignment = function.wanted?.assignment,
       let plugin = pluginOfClass[function.deviceClass], plugins[plugin]?.isObserved ?? false,
-      !isAnotherStepping(than: key), rival(of: key) == nil
+      !isAnotherStepping(than: key), rival(of: key) == nil, !verb.setsUp || reasonNotToSetUp(at: now) == nil
     else { return }
     counter += 1
     function.activity = .stepping(verb)
@@ -111,7 +111,7 @@ extension Reconciler {
   }
 
   mutating func setTimer() {
-    let due = (Array(retries.values) + plugins.values.compactMap(\.askAgainAt)).min()
+    let due = (Array(retries.values) + plugins.values.compactMap(\.askAgainAt) + [fenceDue].compactMap(\.self)).min()
     // A timer that fires early finds nothing due, and is set again.
     guard let due, timer.map({ due < $0 }) ?? true else { return }
     timer = due
@@ -147,6 +147,7 @@ extension Reconciler {
   private func obstacle(to key: FunctionKey) -> FunctionError? {
     guard let function = functions[key], let wanted = function.wanted, !function.isStepping else { return nil }
     if !wanted.released, case .present(let status) = function.observation, status.phase == .inUse { return nil }
+    if !wanted.released, function.selfFence == .done { return selfFenceError(of: key) }
     var error = FunctionError()
     error.host = host
     error.step = (function.nextVerb ?? (wanted.released ? key.role.cutVerb : key.role.firstVerb))?.rawValue ?? ""
@@ -156,7 +157,8 @@ extension Reconciler {
       error.permanent = true
       return error
     }
-    guard let message = absenceOfPlugin(for: function.deviceClass) else { return nil }
+    let waitsForLease = function.nextVerb?.setsUp ?? false ? reasonNotToSetUp(at: now) : nil
+    guard let message = absenceOfPlugin(for: function.deviceClass) ?? waitsForLease else { return nil }
     error.code = StepFailure.unavailable
     error.message = message
     return error
@@ -186,6 +188,7 @@ extension Reconciler {
       functions[key] = nil
       retries[key] = nil
       session?.reported[key] = nil
+      selfFencing.remove(key)
       keysOfFunction[key.function]?.remove(key)
       if keysOfFunction[key.function]?.isEmpty ?? false { keysOfFunction[key.function] = nil }
     }

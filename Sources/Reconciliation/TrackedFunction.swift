@@ -26,12 +26,21 @@ struct TrackedFunction {
     case done
   }
 
+  /// How far the host has let go of the function by itself; see `Reconciler.fenceWithoutLease`.
+  enum SelfFence: Hashable {
+    case notBegun
+    case begun
+    /// Its token is spent. It is not set up again under it.
+    case done
+  }
+
   let key: FunctionKey
   var deviceClass: String
   var wanted: WantedFunction?
   var observation = Observation.unknown
   var activity = Activity.idle
   var release = Release.notBegun
+  var selfFence = SelfFence.notBegun
   var failures = 0
   var error: FunctionError?
   /// What the plugin was last told, and did; nil if another run of the agent told it.
@@ -67,6 +76,7 @@ struct TrackedFunction {
   var nextVerb: Verb? {
     guard let wanted, let assignment = wanted.assignment else { return nil }
     if wanted.released { return nextReleaseVerb }
+    if selfFence != .notBegun { return nextSelfFenceVerb }
     switch observation {
     case .unknown: return nil
     case .absent: return key.role.firstVerb
@@ -95,7 +105,9 @@ struct TrackedFunction {
       return "the plugin answered '\(verb.rawValue)' with \(status.phase.protobufName ?? "an unknown phase")"
     }
     observation = status.phase == .absent ? .absent : .present(status)
+    if wanted?.released == false, verb == key.role.cutVerb { selfFence = .done }
     switch verb {
+    case _ where wanted?.released == false && !verb.setsUp: break
     case .detach, .unserve: release = .cut
     case .scrub: release = .scrubbed
     case .disconnect, .destroy: release = .done
@@ -104,6 +116,15 @@ struct TrackedFunction {
     error = nil
     failures = 0
     return nil
+  }
+
+  private var nextSelfFenceVerb: Verb? {
+    switch observation {
+    case .unknown: return nil
+    case .present(let status) where status.phase == .inUse: return key.role.cutVerb
+    // Cut once, so that the plugin refuses the token from now on.
+    case .present, .absent: return selfFence == .done ? nil : key.role.cutVerb
+    }
   }
 
   private var nextReleaseVerb: Verb? {

@@ -7,6 +7,14 @@ public enum Verb: String, Sendable, Hashable, CaseIterable {
   case detach, unserve, disconnect
   case scrub, destroy
 
+  /// Gives somebody something, which is good only while the coordinator's word is.
+  var setsUp: Bool {
+    switch self {
+    case .create, .attach, .serve, .connect, .configure: true
+    case .detach, .unserve, .disconnect, .scrub, .destroy: false
+    }
+  }
+
   /// The phases that a plugin may answer when it has done what it was asked.
   func promises(_ phase: FunctionPhase) -> Bool {
     switch self {

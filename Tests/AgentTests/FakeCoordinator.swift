@@ -15,6 +15,7 @@ final class FakeCoordinator: AgentSessionsService {
     var wanted: [WantedFunction] = []
     var revision: UInt64 = 1
     var answersHeartbeats = true
+    var isAway = false
     var sessions: [Session] = []
     var messages: [(session: Int, message: AgentMessage)] = []
     var waiters: [UInt64: @Sendable () -> Void] = [:]
@@ -36,6 +37,7 @@ final class FakeCoordinator: AgentSessionsService {
   ) async throws {
     var number = 0
     for try await message in requests {
+      if state.withLock({ $0.isAway }) { throw RPCError(.unavailable, "the coordinator is away") }
       switch message.kind {
       case .hello(let hello):
         let (welcome, wanted) = state.withLock { state in
@@ -86,15 +88,19 @@ final class FakeCoordinator: AgentSessionsService {
     }
   }
 
-  /// Wants this of the host, now and in later sessions.
+  /// Wants this of the host, in later sessions and, unless it is away, now.
   func want(_ entries: [WantedFunction]) async throws {
     let (session, message) = state.withLock { state in
       state.wanted = entries
       state.revision += 1
-      return (state.sessions.last, Self.wanted(state, complete: false))
+      return (state.isAway ? nil : state.sessions.last, Self.wanted(state, complete: false))
     }
     try await session?.responses.write(message)
   }
+
+  /// From now on it hears nobody and ends what sessions there are, until it is back.
+  func goAway() { state.withLock { $0.isAway = true } }
+  func comeBack() { state.withLock { $0.isAway = false } }
 
   // MARK: What it was told
 

@@ -27,13 +27,16 @@ final class Stage: Sendable {
 
   var state: String { directory + "/state" }
 
-  /// The test plugin, beside the test program.
-  static let testPlugin: String = {
+  static let testPlugin = programs + "/TestPlugin"
+  static let agentProgram = programs + "/iov-agent"
+
+  /// Where the test program is, and the others beside it.
+  private static let programs: String = {
     var path = [CChar](repeating: 0, count: 4096)
     let count = readlink("/proc/self/exe", &path, path.count)
     let program = String(decoding: path[..<max(0, count)].map { UInt8(bitPattern: $0) }, as: UTF8.self)
     let end = program.lastIndex(of: "/") ?? program.startIndex
-    return program[..<end] + "/TestPlugin"
+    return String(program[..<end])
   }()
 
   func file(_ name: String, _ text: String, mode: mode_t = 0o600) -> String {
@@ -96,7 +99,8 @@ final class Stage: Sendable {
 }
 
 func entry(
-  _ function: String, _ role: Role = .direct, token: UInt64 = 1, revision: UInt64 = 1, released: Bool = false
+  _ function: String, _ role: Role = .direct, token: UInt64 = 1, revision: UInt64 = 1, released: Bool = false,
+  lossPolicy: LossPolicy = .keep
 ) -> WantedFunction {
   WantedFunction {
     $0.role = role
@@ -106,6 +110,7 @@ func entry(
       $0.function = function
       $0.endNode = "test/1"
       $0.deviceClass = "test"
+      $0.lossPolicy = lossPolicy
       $0.token = FencingToken { $0.value = token }
     }
   }

@@ -31,7 +31,7 @@ struct SeededGenerator: RandomNumberGenerator {
     }
 
     mutating func connect() {
-      host.handle(.sessionOpened(epoch: epoch))
+      host.handle(.sessionOpened(epoch: epoch, leaseUntil: .farOff))
       host.handle(.wanted(everything))
     }
 

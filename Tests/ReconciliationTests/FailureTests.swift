@@ -98,7 +98,7 @@ import Testing
 
   @Test func nothingIsSaidToBeMissingBeforeEveryPluginWasAsked() {
     var host = FakeHost()
-    host.handle(.sessionOpened(epoch: 1))
+    host.handle(.sessionOpened(epoch: 1, leaseUntil: .farOff))
     host.handle(.wanted(makeWanted([])))
     #expect(host.reports.isEmpty)
     host.handle(.pluginServing(plugin: "ethernet", deviceClass: "ethernet"))

@@ -113,7 +113,7 @@ func makeStatus(
 
 func makeEntry(
   _ function: String, _ role: Role = .direct, token: UInt64 = 1, revision: UInt64 = 1, released: Bool = false,
-  deviceClass: String = "ethernet", maxTransmit: UInt64? = nil
+  deviceClass: String = "ethernet", maxTransmit: UInt64? = nil, lossPolicy: LossPolicy = .unspecified
 ) -> WantedFunction {
   WantedFunction {
     $0.role = role
@@ -124,6 +124,7 @@ func makeEntry(
       $0.endNode = "ethernet/a"
       $0.deviceClass = deviceClass
       $0.claimUid = "uid"
+      $0.lossPolicy = lossPolicy
       $0.token = FencingToken { $0.value = token }
       if let maxTransmit {
         $0.attributes = Attributes {
@@ -145,6 +146,11 @@ func makeWanted(
   }
 }
 
+extension Instant {
+  /// In no test's time.
+  static let farOff = Instant(nanoseconds: .max / 2)
+}
+
 /// A reconciler, its plugin and what it told its coordinator. Effects are carried out when the test says so.
 struct FakeHost {
   var reconciler: Reconciler
@@ -159,7 +165,7 @@ struct FakeHost {
   init() { reconciler = Self.makeReconciler(epoch: 0) }
 
   private static func makeReconciler(epoch: UInt64) -> Reconciler {
-    Reconciler(host: "host-a", bootID: "boot", plugins: ["ethernet"], highestEpoch: epoch)
+    Reconciler(host: "host-a", bootID: "boot", plugins: ["ethernet"], highestEpoch: epoch, formerLeaseUntil: .farOff)
   }
 
   mutating func handle(_ event: Event) {
@@ -177,7 +183,7 @@ struct FakeHost {
   /// Serves the plugin and opens a session with this wanted state.
   mutating func start(_ wanted: WantedState) {
     handle(.pluginServing(plugin: "ethernet", deviceClass: "ethernet"))
-    handle(.sessionOpened(epoch: wanted.epoch))
+    handle(.sessionOpened(epoch: wanted.epoch, leaseUntil: .farOff))
     handle(.wanted(wanted))
   }
 
@@ -186,6 +192,7 @@ struct FakeHost {
     switch effect {
     case .observe(let name): handle(.observed(plugin: name, plugin.observe()))
     case .step(let step):
+      guard reconciler.mayBegin(step, at: now) else { return handle(.stepWithheld(step.key)) }
       switch plugin.perform(step) {
       case .success(let status): handle(.stepSucceeded(step.key, status))
       case .failure(let refusal):

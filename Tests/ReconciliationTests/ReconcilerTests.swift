@@ -24,7 +24,7 @@ import Testing
 
   @Test func nothingIsDoneBeforeThePluginWasAskedWhatThereIs() {
     var host = FakeHost()
-    host.handle(.sessionOpened(epoch: 1))
+    host.handle(.sessionOpened(epoch: 1, leaseUntil: .farOff))
     host.handle(.wanted(makeWanted([makeEntry("f/1")])))
     host.handle(.pluginServing(plugin: "ethernet", deviceClass: "ethernet"))
     #expect(host.pending == [.observe(plugin: "ethernet")])
@@ -117,7 +117,7 @@ import Testing
     host.start(makeWanted([makeEntry("f/1")]))
     host.settle()
     host.plugin.calls = []
-    host.handle(.sessionOpened(epoch: 2))
+    host.handle(.sessionOpened(epoch: 2, leaseUntil: .farOff))
     host.handle(.wanted(makeWanted([], epoch: 2)))
     host.settle()
     #expect(host.plugin.calls.isEmpty)
@@ -183,7 +183,7 @@ import Testing
     var host = FakeHost()
     host.start(makeWanted([], epoch: 5))
     host.killAgent()
-    host.handle(.sessionOpened(epoch: 4))
+    host.handle(.sessionOpened(epoch: 4, leaseUntil: .farOff))
     #expect(host.refusals == 1)
   }
 

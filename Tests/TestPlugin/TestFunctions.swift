@@ -54,39 +54,49 @@ struct TestFunctions: VirtualFunctionsService {
     }
   }
 
-  private func set(_ request: FunctionRequest, _ phase: FunctionPhase) throws -> FunctionStatus {
+  private func set(
+    _ request: FunctionRequest, _ phase: FunctionPhase, _ verb: String
+  ) async throws -> FunctionStatus {
     let assignment = request.assignment ?? Assignment()
     let token = assignment.token?.value ?? 0
     let path = "\(state)/function-\(request.role.rawValue)-\(token)"
     if words.contains("refuse") { throw RPCError(.invalidArgument, "this plugin refuses everything") }
+    try await Files.hold("\(state)/before-\(verb)")
     if phase == .absent {
       unlink(path)
     } else {
       try Files.write("\(assignment.function) \(phase == .inUse ? "used" : "created")", to: path)
     }
+    try await Files.hold("\(state)/after-\(verb)")
     return status(assignment.function, request.role, token: token, phase)
   }
 
   func create(_ request: FunctionRequest, call: ServerCall) async throws -> FunctionStatus {
-    try set(request, .created)
+    try await set(request, .created, "create")
   }
-  func attach(_ request: FunctionRequest, call: ServerCall) async throws -> FunctionStatus { try set(request, .inUse) }
-  func serve(_ request: FunctionRequest, call: ServerCall) async throws -> FunctionStatus { try set(request, .inUse) }
-  func connect(_ request: FunctionRequest, call: ServerCall) async throws -> FunctionStatus { try set(request, .inUse) }
+  func attach(_ request: FunctionRequest, call: ServerCall) async throws -> FunctionStatus {
+    try await set(request, .inUse, "attach")
+  }
+  func serve(_ request: FunctionRequest, call: ServerCall) async throws -> FunctionStatus {
+    try await set(request, .inUse, "serve")
+  }
+  func connect(_ request: FunctionRequest, call: ServerCall) async throws -> FunctionStatus {
+    try await set(request, .inUse, "connect")
+  }
   func configure(_ request: FunctionRequest, call: ServerCall) async throws -> FunctionStatus {
-    try set(request, .inUse)
+    try await set(request, .inUse, "configure")
   }
   func detach(_ request: FunctionRequest, call: ServerCall) async throws -> FunctionStatus {
-    try set(request, .created)
+    try await set(request, .created, "detach")
   }
   func unserve(_ request: FunctionRequest, call: ServerCall) async throws -> FunctionStatus {
-    try set(request, .created)
+    try await set(request, .created, "unserve")
   }
   func disconnect(_ request: FunctionRequest, call: ServerCall) async throws -> FunctionStatus {
-    try set(request, .absent)
+    try await set(request, .absent, "disconnect")
   }
   func destroy(_ request: FunctionRequest, call: ServerCall) async throws -> FunctionStatus {
-    try set(request, .absent)
+    try await set(request, .absent, "destroy")
   }
 
   func scrub(_ request: FunctionRequest, responses: ResponseWriter<ScrubProgress>, call: ServerCall) async throws {
@@ -95,7 +105,7 @@ struct TestFunctions: VirtualFunctionsService {
         $0.doneBytes = 1
         $0.totalBytes = 2
       })
-    let status = try set(request, .created)
+    let status = try await set(request, .created, "scrub")
     try await responses.write(ScrubProgress { $0.status = status })
   }
 

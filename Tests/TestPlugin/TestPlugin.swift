@@ -1,4 +1,5 @@
 import Glibc
+import LinuxDevices
 import Services
 
 /// A plugin for the agent's tests, in a process of its own. Its functions are files in its state directory, so that they
@@ -70,6 +71,16 @@ enum Files {
         })
     }
     return names.sorted()
+  }
+
+  /// If there is a pipe of this name, waits until somebody has opened and closed its other end.
+  static func hold(_ path: String) async throws {
+    guard access(path, F_OK) == 0 else { return }
+    try await BlockingThread.detached {
+      guard let pipe = try? FileDescriptor(opening: path, O_RDONLY) else { return }
+      var byte: UInt8 = 0
+      while Glibc.read(pipe.number, &byte, 1) > 0 {}
+    }
   }
 
   static func complain(_ text: String) {
