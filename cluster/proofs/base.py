@@ -1,5 +1,7 @@
 """Claims that nobody touches, with traffic through them all the time: a mediated and a direct interface, a mediated and a
 direct disk. Whatever else happens, no gap in it is longer than a second, and no block is anywhere but where it belongs."""
+import contextlib
+
 import blocks
 import device
 import packets
@@ -22,6 +24,16 @@ class Base:
         self.claims, self.faults = {}, []
         self.longest = {"packets": 0.0, "blocks": 0.0}
         self.written = 0
+
+    @contextlib.contextmanager
+    def working(self):
+        """Made, and with traffic meanwhile."""
+        self.make()
+        self.watch()
+        try:
+            yield self
+        finally:
+            self.end_traffic()
 
     def make(self):
         rack.run("ip", "netns", "add", TENANT)

@@ -100,8 +100,9 @@ def _text(path):
 def files():
     for root in (rack.RACK, rack.STATE):
         for path in sorted(root.rglob("*")):
-            # The store's companions come and go with the coordinator; logs and pid files are the rack's.
-            if path.suffix not in (".log", ".pid") and not path.name.startswith("coordinator.sqlite-"):
+            # The store's companions come and go with the coordinator; a disk's map is made at its first use and stays;
+            # logs and pid files are the rack's.
+            if path.suffix not in (".log", ".pid", ".extents") and not path.name.startswith("coordinator.sqlite-"):
                 yield f"file: {path}"
 
 

@@ -13,7 +13,7 @@ import rack
 
 CALM_EVERY = 15  # rounds
 CONVERGE_WITHIN = 30  # seconds after everything is back
-CHURNS = 3
+CHURNS = 5
 
 
 class Violated(Exception):
