@@ -8,6 +8,7 @@ public final class Agent: Sendable {
   private let configuration: AgentConfiguration
   private let state: StateDirectory
   private let core: AgentCore
+  private let journal: Journal
   private let logger: Logger
 
   /// Takes the state directory. Blocks on the disk.
@@ -24,6 +25,9 @@ public final class Agent: Sendable {
       host: configuration.host, bootID: ProcessIdentity.currentBootID, plugins: configuration.plugins.map(\.name),
       deviceClasses: state.deviceClasses, highestEpoch: state.current.highestEpoch,
       formerLeaseTerm: .milliseconds(state.current.leaseTermMilliseconds), now: HostClock.now)
+    journal = Journal(state.journalPath, bootID: ProcessIdentity.currentBootID)
+    let remembered = journal.remembered
+    core.handle(.restored(remembered.wanted, selfFenced: remembered.selfFenced))
   }
 
   /// The plugins as they are now.
@@ -36,9 +40,16 @@ public final class Agent: Sendable {
   /// the state directory cannot be written.
   public func run() async throws {
     logger.info("agent starts", metadata: ["version": "\(iovmeshVersion)", "instance": "\(state.instanceID)"])
+    if journal.damagedLines > 0 {
+      logger.warning(
+        "the journal is damaged; its good lines are used",
+        metadata: ["journal": "\(journal.path)", "damagedLines": "\(journal.damagedLines)"])
+    }
     let storage = BlockingThread(name: "iov-state")
     try await withThrowingTaskGroup(of: Void.self) { group in
-      let performer = EffectPerformer(core: core, state: state, storage: storage, logger: logger)
+      let journal = JournalKeeper(journal, storage: storage, core: core, logger: logger)
+      group.addTask { try await journal.run() }
+      let performer = EffectPerformer(core: core, state: state, storage: storage, journal: journal, logger: logger)
       group.addTask { try await performer.run() }
       for plugin in configuration.plugins {
         let supervisor = supervisor(of: plugin, storage)
@@ -54,6 +65,11 @@ public final class Agent: Sendable {
       }
     }
     logger.info("agent stopped; functions stay as they are")
+  }
+
+  /// The journal of the agent that is configured so, for people, also while it runs. Blocks on the disk.
+  public static func printJournal(of configuration: AgentConfiguration, _ line: (String) -> Void) throws {
+    try Journal.print(StateDirectory.journalPath(in: configuration.stateDirectory), line)
   }
 
   private func supervisor(of plugin: PluginConfiguration, _ storage: BlockingThread) -> PluginSupervisor {

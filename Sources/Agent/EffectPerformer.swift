@@ -9,9 +9,10 @@ struct EffectPerformer: Sendable {
   let state: StateDirectory
   /// The state directory's disk.
   let storage: BlockingThread
+  let journal: JournalKeeper
   let logger: Logger
 
-  /// Until the task is cancelled, or the state directory cannot be written: without it no leader can be obeyed.
+  /// Until the task is cancelled.
   func run() async throws {
     var timer: Task<Void, Never>?
     defer { timer?.cancel() }
@@ -23,7 +24,10 @@ struct EffectPerformer: Sendable {
         case .closeOutbox: outbox = nil
         case .send(let inventory): outbox?.send(.inventory(inventory))
         case .effect(.report(let report)): outbox?.send(.functions(report))
-        case .effect(.persistEpoch(let epoch)): try await persist(epoch)
+        case .effect(.persistEpoch(let epoch)):
+          if let problem = await persist(epoch) { group.addTask { await persistLater(epoch, problem) } }
+        case .effect(.remember(let entries)): await journal.note(wanted: entries)
+        case .effect(.forget(let keys)): await journal.note(forgotten: keys)
         case .effect(.step(let step)): group.addTask { await perform(step) }
         case .effect(.observe(let plugin)): group.addTask { await observe(plugin) }
         case .effect(.setTimer(let due)):
@@ -41,9 +45,27 @@ struct EffectPerformer: Sendable {
     }
   }
 
-  private func persist(_ epoch: UInt64) async throws {
+  /// Answers why it did not work, or nil.
+  private func persist(_ epoch: UInt64) async -> String? {
     let state = state
-    try await storage.run { try state.save { $0.highestEpoch = epoch } }
+    do {
+      try await storage.run { try state.save { $0.highestEpoch = max($0.highestEpoch, epoch) } }
+      return nil
+    } catch {
+      return "\(error)"
+    }
+  }
+
+  /// Nothing is set up by this leader's words until it has worked: an agent that ends before has done nothing that a
+  /// leader of a lower epoch could contradict.
+  private func persistLater(_ epoch: UInt64, _ problem: String) async {
+    logger.error("whom this host obeys cannot be written down", metadata: ["epoch": "\(epoch)", "error": "\(problem)"])
+    core.handle(.journalFailed(reason: problem))
+    var delay = RetryDelay(from: .seconds(1), to: .seconds(10))
+    repeat {
+      guard (try? await Task.sleep(for: delay.next())) != nil else { return }
+    } while await persist(epoch) != nil
+    core.handle(.journalWritten)
   }
 
   private func fire(at due: Instant) async {
@@ -71,17 +93,22 @@ struct EffectPerformer: Sendable {
       guard let link = core.link(to: step.plugin) else {
         throw RPCError(.unavailable, "the plugin '\(step.plugin)' does not serve")
       }
+      await journal.note(.begun(step.key, verb: step.verb.rawValue))
       // By the clock once more: this process may have been stopped since the step was decided on.
       guard core.mayBegin(step) else {
-        logger.notice("step withheld: the coordinator's words are not good any more")
+        logger.notice("step withheld: nothing may be set up any more")
+        await journal.note(.ended(step.key, verb: step.verb.rawValue, result: "withheld"))
         return core.handle(.stepWithheld(step.key))
       }
       let status = try await step.verb.call(link.client, step.request)
-      logger.info("step done", metadata: ["phase": "\(status.phase.protobufName ?? "?")"])
+      let phase = status.phase.protobufName ?? "?"
+      logger.info("step done", metadata: ["phase": "\(phase)"])
+      await journal.note(.ended(step.key, verb: step.verb.rawValue, result: phase))
       core.handle(.stepSucceeded(step.key, status))
     } catch {
       let error = error as? RPCError ?? RPCError(.unknown, "\(error)")
       logger.warning("step failed", metadata: ["error": "\(error)"])
+      await journal.note(.ended(step.key, verb: step.verb.rawValue, result: "\(error)"))
       let failure = StepFailure(
         code: UInt32(error.code.rawValue), message: error.message,
         highestToken: error.metadata["iov-highest-token"].flatMap { UInt64($0) })

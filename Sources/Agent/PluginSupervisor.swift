@@ -101,7 +101,8 @@ struct PluginSupervisor: Sendable {
       "plugin serves",
       metadata: ["class": "\(description.deviceClass)", "version": "\(description.version)"])
     let (state, name) = (state, plugin.name)
-    try await storage.run { try state.save(deviceClass: description.deviceClass, ofPlugin: name) }
+    // Only for the first moments of the agent's next run.
+    try? await storage.run { try state.save(deviceClass: description.deviceClass, ofPlugin: name) }
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask { try await watch(client, description) }
       group.addTask { try await lookRegularly() }

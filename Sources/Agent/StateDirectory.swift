@@ -24,6 +24,9 @@ final class StateDirectory: Sendable {
   private let allegiance: Mutex<Allegiance>
   private let classes: Mutex<DeviceClasses>
 
+  var journalPath: String { Self.journalPath(in: path) }
+  static func journalPath(in stateDirectory: String) -> String { stateDirectory + "/journal" }
+
   var current: Allegiance { allegiance.withLock { $0 } }
   var deviceClasses: DeviceClasses { classes.withLock { $0 } }
 
@@ -80,8 +83,8 @@ final class StateDirectory: Sendable {
           + "\(path). Stop it, or give this agent another stateDirectory")
     }
     ftruncate(file.number, 0)
-    // For people who look; the lock itself is the kernel's.
-    try SmallFile.append(Array("\(getpid())\n".utf8), to: file, path: path)
+    // For people who look; the lock itself is the kernel's, and needs no room on the disk.
+    try? SmallFile.append(Array("\(getpid())\n".utf8), to: file, path: path)
     return file
   }
 

@@ -2,8 +2,12 @@ import Messages
 
 /// What is to be done, in this order.
 public enum Effect: Sendable, Hashable {
-  /// Must be durable before the next effect is performed: a leader of a lower epoch is not obeyed after a restart either.
+  /// To be durable before the next effect is performed: a leader of a lower epoch is not obeyed after a restart either. If
+  /// it cannot be, `Event.journalFailed`.
   case persistEpoch(UInt64)
+  /// Write down for the agent's next run, before the steps that follow.
+  case remember([WantedFunction])
+  case forget([FunctionKey])
   case step(Step)
   /// Ask the plugin what functions there are, and answer with `Event.observed` or `.observationFailed`.
   case observe(plugin: String)

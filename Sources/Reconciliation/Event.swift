@@ -2,6 +2,13 @@ import Messages
 
 /// What happened. Times and random draws come in with it: the same events always have the same effects.
 public enum Event: Sendable, Hashable {
+  /// What an earlier run of the agent had written down: the first event, if there is any. `selfFenced` are functions that
+  /// it had begun to let go of by itself.
+  case restored([WantedFunction], selfFenced: [FunctionKey])
+  /// What is to be remembered cannot be written down: a step that is taken now would be lost with the agent.
+  case journalFailed(reason: String)
+  case journalWritten
+
   /// A coordinator leads under this epoch and has welcomed the agent. Reports go to it from now on.
   case sessionOpened(epoch: UInt64, leaseUntil: Instant)
   /// The coordinator has answered a heartbeat.

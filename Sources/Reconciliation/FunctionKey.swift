@@ -13,7 +13,8 @@ public struct FunctionKey: Sendable, Hashable, Comparable, CustomStringConvertib
     self.token = token
   }
 
-  init?(_ entry: WantedFunction) {
+  /// Nil if the entry names no function.
+  public init?(_ entry: WantedFunction) {
     guard let assignment = entry.assignment, !assignment.function.isEmpty else { return nil }
     self.init(function: assignment.function, role: entry.role, token: assignment.token?.value ?? 0)
   }

@@ -25,6 +25,8 @@ public struct Reconciler: Sendable {
   var leaseUntil: Instant?
   /// When the lease of an earlier run of the agent is over, too.
   let formerLeaseUntil: Instant
+  /// Why nothing can be written down; nil if it can.
+  var journalProblem: String?
   /// What this host lets go of by itself at the end of its lease.
   var selfFencing: Set<FunctionKey> = []
 
@@ -37,6 +39,9 @@ public struct Reconciler: Sendable {
   /// What this event has touched and still has to be looked at.
   var touched: Set<FunctionKey> = []
   var effects: [Effect] = []
+  /// Whose entries this event has changed, or taken away.
+  var news: Set<FunctionKey> = []
+  var dismissed: Set<FunctionKey> = []
 
   /// What was said in the session that is open.
   struct Session: Sendable {
@@ -65,6 +70,11 @@ public struct Reconciler: Sendable {
     case .sessionOpened(let epoch, let leaseUntil): openSession(epoch: epoch, leaseUntil: leaseUntil)
     case .leaseRenewed(let until): renewLease(until: until)
     case .sessionClosed: session = nil
+    case .restored(let entries, let selfFenced): restore(entries, selfFenced)
+    case .journalFailed(let reason): journalProblem = reason
+    case .journalWritten:
+      journalProblem = nil
+      touched.formUnion(functions.keys)
     case .wanted(let state): take(state)
     case .pluginServing(let plugin, let deviceClass): pluginServes(plugin, deviceClass: deviceClass)
     case .pluginGone(let plugin, let reason): pluginIsGone(plugin, reason: reason)
@@ -77,11 +87,13 @@ public struct Reconciler: Sendable {
     case .timerFired: retryWhatIsDue(at: now)
     }
     fenceWithoutLease()
+    if !news.isEmpty { effects.append(.remember(news.sorted().compactMap { functions[$0]?.wanted })) }
     startSteps()
     report()
     forgetWhatIsGone()
+    if !dismissed.isEmpty { effects.append(.forget(dismissed.sorted())) }
     setTimer()
-    defer { effects = [] }
+    defer { (effects, news, dismissed) = ([], [], []) }
     return effects
   }
 
@@ -121,11 +133,23 @@ public struct Reconciler: Sendable {
     // What the coordinator does not speak of is not wanted, which is no reason to touch it.
     for (key, function) in functions where function.wanted != nil && !named.contains(key) {
       functions[key]?.wanted = nil
+      dismissed.insert(key)
       functions[key]?.release = .notBegun
       noteLossPolicy(of: key)
       clearFailures(of: key)
       touched.insert(key)
     }
+  }
+
+  /// Known from the first moment, so that releases go on without a coordinator and what is in use is known as such. Nothing
+  /// is set up by it: that takes a lease and new words.
+  private mutating func restore(_ entries: [WantedFunction], _ selfFenced: [FunctionKey]) {
+    for entry in entries {
+      guard let key = FunctionKey(entry) else { continue }
+      take(entry, key, isOfSameLeader: false)
+    }
+    for key in selfFenced where functions[key]?.wanted?.released == false { functions[key]?.selfFence = .begun }
+    news = []
   }
 
   private mutating func take(_ entry: WantedFunction, _ key: FunctionKey, isOfSameLeader: Bool) {
@@ -143,7 +167,10 @@ public struct Reconciler: Sendable {
     functions[key] = function
     keysOfFunction[key.function, default: []].insert(key)
     noteLossPolicy(of: key)
-    if isNews { clearFailures(of: key) }
+    if isNews {
+      clearFailures(of: key)
+      news.insert(key)
+    }
     touched.insert(key)
   }
 

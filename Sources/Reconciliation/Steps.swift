@@ -185,6 +185,7 @@ extension Reconciler {
       guard let function = functions[key], !function.isStepping else { continue }
       let isOver = function.release == .done || (function.wanted == nil && !function.isPresent)
       guard isOver else { continue }
+      if function.wanted != nil { dismissed.insert(key) }
       functions[key] = nil
       retries[key] = nil
       session?.reported[key] = nil

@@ -8,7 +8,7 @@ public enum Verb: String, Sendable, Hashable, CaseIterable {
   case scrub, destroy
 
   /// Gives somebody something, which is good only while the coordinator's word is.
-  var setsUp: Bool {
+  public var setsUp: Bool {
     switch self {
     case .create, .attach, .serve, .connect, .configure: true
     case .detach, .unserve, .disconnect, .scrub, .destroy: false

@@ -37,11 +37,16 @@ struct AgentCommand: AsyncParsableCommand {
   @Flag(help: "Check the configuration file, and that what it names is there, and do nothing else.")
   var check = false
 
+  @Flag(help: "Print what was wanted of this host and every step that was taken, and do nothing else.")
+  var journal = false
+
   func run() async throws {
     do {
       let configuration = try Configuration.load(AgentConfiguration.self, from: config)
       if check {
         try report(configuration.problems())
+      } else if journal {
+        try Agent.printJournal(of: configuration) { print($0) }
       } else {
         try await serve(configuration)
       }

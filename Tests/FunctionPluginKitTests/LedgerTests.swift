@@ -31,7 +31,7 @@ private func livedThrough(_ directory: ScratchDirectory) throws -> [LedgerRecord
     var expected = TokenLedger()
     var end = 0
     for record in records {
-      end += record.line.count
+      end += RecordFile.line(record.text).count
       if end <= length { expected.apply(record) }
     }
     #expect(ledger.functions == expected.functions && ledger.endNodes == expected.endNodes)
@@ -85,10 +85,11 @@ private func livedThrough(_ directory: ScratchDirectory) throws -> [LedgerRecord
     .seen(request(3)), .released("a b\n", endNode: "", token: .max), .gone("ü"), .forgotten("x", token: 7),
     .control("y", token: 1, yielded: true),
   ] {
-    #expect(LedgerRecord(line: record.line.dropLast()) == record)
-    var damaged = record.line
+    let line = RecordFile.line(record.text)
+    #expect(RecordFile.record(of: line.dropLast()).flatMap { LedgerRecord($0) } == record)
+    var damaged = line
     damaged[damaged.count / 2] ^= 1
-    #expect(LedgerRecord(line: damaged.dropLast()) == nil)
+    #expect(RecordFile.record(of: damaged.dropLast()) == nil)
   }
 }
 

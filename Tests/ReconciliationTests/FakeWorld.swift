@@ -161,6 +161,9 @@ struct FakeHost {
   var timer: Instant?
   var epoch: UInt64 = 0
   var refusals = 0
+  /// What outlives the agent.
+  var journal: [FunctionKey: WantedFunction] = [:]
+  var selfFenced: Set<FunctionKey> = []
 
   init() { reconciler = Self.makeReconciler(epoch: 0) }
 
@@ -172,6 +175,8 @@ struct FakeHost {
     for effect in reconciler.handle(event, at: now) {
       switch effect {
       case .persistEpoch(let epoch): self.epoch = epoch
+      case .remember(let entries): for entry in entries { if let key = FunctionKey(entry) { journal[key] = entry } }
+      case .forget(let keys): for key in keys { journal[key] = nil }
       case .report(let report): reports.append(report)
       case .setTimer(let instant): timer = instant
       case .refuseCoordinator: refusals += 1
@@ -193,6 +198,7 @@ struct FakeHost {
     case .observe(let name): handle(.observed(plugin: name, plugin.observe()))
     case .step(let step):
       guard reconciler.mayBegin(step, at: now) else { return handle(.stepWithheld(step.key)) }
+      if !step.verb.setsUp, journal[step.key]?.released == false { selfFenced.insert(step.key) }
       switch plugin.perform(step) {
       case .success(let status): handle(.stepSucceeded(step.key, status))
       case .failure(let refusal):
@@ -226,6 +232,8 @@ struct FakeHost {
     reconciler = Self.makeReconciler(epoch: epoch)
     pending = []
     timer = nil
+    let entries = journal.keys.sorted().compactMap { journal[$0] }
+    handle(.restored(entries, selfFenced: selfFenced.sorted()))
   }
 
   /// What the coordinator heard last of a function, over all reports.

@@ -158,3 +158,57 @@ private func leasedHost(_ entries: [WantedFunction]) -> FakeHost {
     #expect(host.phase("f/1") == .inUse)
   }
 }
+
+@Suite struct WhatWasWrittenDown {
+  @Test func aReleaseIsCarriedOnAfterARestartWithoutACoordinator() {
+    var host = leasedHost([makeEntry("f/1")])
+    host.performAll()
+    host.handle(.wanted(makeWanted([makeEntry("f/1", revision: 2, released: true)], revision: 2, complete: false)))
+    host.performNext()
+    host.killAgent()
+    host.handle(.pluginServing(plugin: "ethernet", deviceClass: "ethernet"))
+    host.settle()
+    #expect(host.phase("f/1") == nil)
+    #expect(host.journal.isEmpty)
+  }
+
+  @Test func nothingIsSetUpByOldWordsAfterARestart() {
+    var host = leasedHost([makeEntry("f/1")])
+    host.performNext()
+    host.killAgent()
+    host.plugin.calls = []
+    host.handle(.pluginServing(plugin: "ethernet", deviceClass: "ethernet"))
+    host.settle()
+    #expect(host.plugin.calls.isEmpty)
+    host.handle(.sessionOpened(epoch: 1, leaseUntil: .farOff))
+    host.handle(.wanted(makeWanted([makeEntry("f/1")])))
+    host.settle()
+    #expect(host.phase("f/1") == .inUse)
+  }
+
+  @Test func aHostThatHadBegunToLetGoIsDoneWithThatFirst() {
+    var host = leasedHost([makeEntry("f/1", lossPolicy: .selfFence)])
+    host.performAll()
+    host.selfFenced = [FunctionKey(function: "f/1", role: .direct, token: 1)]
+    host.killAgent()
+    host.plugin.calls = []
+    host.start(makeWanted([makeEntry("f/1", lossPolicy: .selfFence)]))
+    host.settle()
+    #expect(host.plugin.calls == ["detach f/1"])
+    #expect(host.reported("f/1")?.error?.step == "self-fence")
+  }
+
+  @Test func nothingIsSetUpWhileNothingCanBeWrittenDown() {
+    var host = leasedHost([makeEntry("g/2", token: 2)])
+    host.performAll()
+    host.handle(.journalFailed(reason: "No space left on device"))
+    let released = makeEntry("g/2", token: 2, revision: 2, released: true)
+    host.handle(.wanted(makeWanted([makeEntry("f/1"), released], revision: 2, complete: false)))
+    host.performAll()
+    #expect(host.phase("f/1") == nil && host.phase("g/2") == nil)
+    #expect(host.reported("f/1")?.error?.message.contains("No space left") == true)
+    host.handle(.journalWritten)
+    host.performAll()
+    #expect(host.phase("f/1") == .inUse)
+  }
+}
