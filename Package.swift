@@ -96,10 +96,15 @@ let package = Package(
     .testTarget(
       name: "FunctionPluginKitTests", dependencies: ["FunctionPluginKit", "LinuxDevices", "CLinux"],
       swiftSettings: strict),
-    .testTarget(
-      name: "EthernetTests", dependencies: ["iov-plugin-ethernet", "LinuxDevices", "Services", "CLinux"],
+    // Plugins' programs as processes of their own, started and killed by the plugins' tests.
+    .target(
+      name: "PluginTrials", dependencies: ["Services", "LinuxDevices", "CLinux"], path: "Tests/PluginTrials",
       swiftSettings: strict),
-    .testTarget(name: "SATATests", dependencies: ["iov-plugin-sata"], swiftSettings: strict),
+    .testTarget(
+      name: "EthernetTests",
+      dependencies: ["iov-plugin-ethernet", "PluginTrials", "LinuxDevices", "Services", "CLinux"],
+      swiftSettings: strict),
+    .testTarget(name: "SATATests", dependencies: ["iov-plugin-sata", "PluginTrials"], swiftSettings: strict),
     .testTarget(name: "CoordinatorTests", dependencies: ["Coordinator"], swiftSettings: strict),
     .testTarget(name: "CommandLineTests", dependencies: ["iov", "Configuration"], swiftSettings: strict),
     // A plugin in a process of its own, for the agent's tests.

@@ -16,6 +16,9 @@ struct DeviceLink: Sendable, Hashable {
     path = "\(Self.directory)/\(claim)"
   }
 
+  /// What a process leaves that is killed before it gives the link its name.
+  private var temporary: String { "\(Self.directory)/.\(path.split(separator: "/").last ?? "").new" }
+
   var target: String? {
     withUnsafeTemporaryAllocation(of: CChar.self, capacity: 257) { buffer in
       guard let base = buffer.baseAddress else { return nil }
@@ -29,7 +32,6 @@ struct DeviceLink: Sendable, Hashable {
   func make(to device: String) throws(SystemCallError) {
     if target == device { return }
     try SmallFile.makeDirectory(Self.directory, mode: 0o755)
-    let temporary = "\(Self.directory)/.\(path.split(separator: "/").last ?? "").new"
     try SmallFile.remove(temporary)
     guard symlink(device, temporary) == 0 else { throw SystemCallError("link \(temporary)", errno: errno) }
     guard rename(temporary, path) == 0 else { throw SystemCallError("rename \(temporary)", errno: errno) }
@@ -38,5 +40,11 @@ struct DeviceLink: Sendable, Hashable {
   /// Removes the link if it leads to this device: another claim of that name may have made it anew.
   func remove(to device: String) throws(SystemCallError) {
     if target == device { try SmallFile.remove(path) }
+  }
+
+  /// Removes the link wherever it leads: its device may have been detached by somebody else, and its number given on.
+  func remove() throws(SystemCallError) {
+    try SmallFile.remove(temporary)
+    try SmallFile.remove(path)
   }
 }

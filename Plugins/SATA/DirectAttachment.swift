@@ -11,17 +11,13 @@ struct DirectAttachment: Sendable {
 
   /// The loop device over exactly this extent, if there is one.
   func found() throws -> LoopDevice? {
-    guard let loop = try LoopDevice.find(backing: disk, offset: extent.offsetBytes), loop.sizeBytes == extent.sizeBytes
-    else {
-      return nil
-    }
-    return loop
+    try LoopDevice.find(backing: disk, offset: extent.offsetBytes, size: extent.sizeBytes)
   }
 
   func attach() throws -> FunctionStatus {
     var loop = try found()
     if let other = loop, other.isReadOnly != plan.isReadOnly {
-      try other.detach()
+      try other.withdraw()
       loop = nil
     }
     let attached =
@@ -43,15 +39,25 @@ struct DirectAttachment: Sendable {
     return plan.arrived(device: plan.link.path, sizeBytes: facts.sizeBytes, isReadOnly: facts.isReadOnly)
   }
 
-  /// Throws while somebody holds the device open: as long as that lasts, it can be written to.
+  /// Whether the link that its user was told of leads to the device.
+  func isLinked(to loop: LoopDevice) -> Bool { plan.link.target == loop.path }
+
+  /// Cuts the device off from the extent, also while somebody holds it open or has mounted it: what was written and not
+  /// yet flushed by a file system is lost then, as when a disk is pulled.
   func detach() throws {
     guard let loop = try found() else { return }
-    do throws(SystemCallError) {
-      try loop.detach()
-    } catch {
-      guard error.errno == EBUSY else { throw error }
-      throw PluginError(.unavailable, "\(plan.link.path): \(error). Unmount it or stop who uses it.")
-    }
     try plan.link.remove(to: loop.path)
+    do throws(SystemCallError) {
+      try loop.withdraw()
+    } catch {
+      // Linux refuses to change a loop device under a mounted file system from 6.19 on.
+      guard error.errno == EBUSY else { throw error }
+      throw PluginError(
+        .unavailable,
+        "\(loop.path) of \(plan.function): \(error). Unmount it: this kernel takes no mounted device away.")
+    }
+    guard try found() == nil else {
+      throw PluginError(.unavailable, "\(plan.function) is still attached when read back.")
+    }
   }
 }

@@ -20,6 +20,8 @@ struct ExtentTable: Sendable {
   /// The table of an end node in a directory; nil if the disk has none yet.
   static func load(directory: String, endNode: String, diskSizeBytes: UInt64) throws -> ExtentTable? {
     let path = Self.path(directory, endNode)
+    // What a process left that was killed while it wrote: never acted on.
+    try SmallFile.remove(SmallFile.temporary(path))
     guard access(path, F_OK) == 0 else {
       guard errno == ENOENT else { throw SystemCallError("look for \(path)", errno: errno) }
       return nil

@@ -27,7 +27,7 @@ struct NetworkDisk: Sendable {
       let loop = try LoopDevice.attach(to: file, offset: 0, size: 0, readOnly: plan.isReadOnly)
       try directory.write("loop", "\(loop.path) \(loop.sequence)")
       try plan.link.make(to: loop.path)
-      guard let status = try connected(uri) else { throw PluginError(.unavailable, "\(loop.path) went at once.") }
+      guard let status = try connected(uri) else { throw PluginError(.unavailable, "\(uri) went at once.") }
       return status
     } catch {
       let log = directory.text("nbdfuse.log") ?? ""
@@ -36,10 +36,12 @@ struct NetworkDisk: Sendable {
     }
   }
 
-  /// The status if everything is there and belongs to this server.
+  /// The status if everything is there, belongs to this server, and the server is at the other end.
   func connected(_ uri: String? = nil) throws -> FunctionStatus? {
     let wanted = try uri ?? self.uri()
-    guard directory.text("uri") == wanted, isRunning, let loop = loopUse() else { return nil }
+    guard directory.text("uri") == wanted, let process, isServed(process), let loop = loopUse(),
+      plan.link.target == loop.path
+    else { return nil }
     let facts = try BlockDevice.facts(loop.path)
     guard facts.isReadOnly == plan.isReadOnly, plan.sizeBytes == 0 || facts.sizeBytes == plan.sizeBytes else {
       throw PluginError(
@@ -47,13 +49,30 @@ struct NetworkDisk: Sendable {
         "\(wanted) has \(facts.sizeBytes) bytes and read-only \(facts.isReadOnly), the assignment grants \(plan.sizeBytes) "
           + "and \(plan.isReadOnly).")
     }
-    try plan.link.make(to: loop.path)
     return plan.arrived(
       device: plan.link.path, sizeBytes: facts.sizeBytes, isReadOnly: facts.isReadOnly, uri: wanted)
   }
 
-  var isRunning: Bool {
-    !directory.processes(recordedAs: "nbdfuse", program: Self.program, argument: file).isEmpty
+  /// The process that shows the export as a file; nil when there is none.
+  var process: ProcessHandle? {
+    directory.processes(recordedAs: "nbdfuse", program: Self.program, argument: file).first
+  }
+
+  /// Its way to the server; nil when it has none.
+  func connection(of process: ProcessHandle) throws -> ProcessConnection? {
+    let mediation = try plan.mediation()
+    guard let port = UInt16(exactly: mediation.serverPort) else { return nil }
+    return try process.connection(to: mediation.serverAddress, port: port)
+  }
+
+  /// False when the server has closed the connection: nbdfuse never opens another. A connection that cannot be looked at
+  /// is taken for good.
+  private func isServed(_ process: ProcessHandle) -> Bool {
+    do {
+      return try connection(of: process).map { !$0.isHungUp } ?? false
+    } catch {
+      return true
+    }
   }
 
   /// Whether anything of the function is left on this host.
@@ -68,14 +87,16 @@ struct NetworkDisk: Sendable {
   /// The loop device over our file, found without asking the file, whose server may be dead.
   func loopUse() -> LoopUse? {
     if let words = directory.text("loop")?.split(separator: " "), words.count == 2, let sequence = UInt64(words[1]),
-      LoopDevice.attachedSequence(String(words[0])) == sequence
+      LoopDevice.attachedSequence(String(words[0])) == sequence, !LoopDevice.isGivenUp(String(words[0]))
     {
       return LoopUse(path: String(words[0]), sequence: sequence)
     }
     // The plugin may have died between attaching and writing it down. The kernel knows the file's name.
     for name in SmallFile.names(in: "/sys/block")
     where name.hasPrefix("loop") && SmallFile.text("/sys/block/\(name)/loop/backing_file") == file {
-      if let sequence = LoopDevice.attachedSequence(name) { return LoopUse(path: "/dev/\(name)", sequence: sequence) }
+      if !LoopDevice.isGivenUp(name), let sequence = LoopDevice.attachedSequence(name) {
+        return LoopUse(path: "/dev/\(name)", sequence: sequence)
+      }
     }
     return nil
   }
@@ -120,7 +141,7 @@ struct NetworkDisk: Sendable {
     throw PluginError(.unavailable, "\(Self.program) did not connect in \(Self.connectLimitMilliseconds) ms")
   }
 
-  /// Bounded in time whether the server answers or not.
+  /// Bounded in time whether the server answers or not, and whether somebody holds the device open or not.
   func disconnect() throws {
     if isAbsent { return }
     let loop = loopUse()
@@ -128,14 +149,8 @@ struct NetworkDisk: Sendable {
     // First the process: with it gone every request that waits for a dead server fails, and nothing below can hang. What
     // was written and not flushed is lost, as when any disk is pulled; the server has cut us off by now anyway.
     for process in directory.allProcesses(program: Self.program, argument: file) { try StorageDaemon.kill(process) }
-    if let loop {
-      do throws(SystemCallError) {
-        try LoopDevice.detach(loop.path, sequence: loop.sequence)
-      } catch {
-        guard error.errno == EBUSY else { throw error }
-        throw PluginError(.unavailable, "\(plan.link.path): \(error). Unmount it or stop who uses it.")
-      }
-    }
+    // Whoever has the device open keeps a device without anything behind it, which goes when they let go.
+    if let loop { try LoopDevice.release(loop.path, sequence: loop.sequence) }
     try unmount()
     guard directory.allProcesses(program: Self.program, argument: file).isEmpty else {
       throw PluginError(.unavailable, "\(Self.program) for \(file) is still there.")

@@ -29,7 +29,9 @@ extension SATAPlugin {
       status.serverPort = port
       return status
     }
-    guard let loop = try attachment.found() else { return FunctionStatus(request, .created) }
+    guard let loop = try attachment.found(), attachment.isLinked(to: loop) else {
+      return FunctionStatus(request, .created)
+    }
     return try attachment.status(loop)
   }
 
@@ -64,7 +66,7 @@ extension SATAPlugin {
     let plan = try FunctionPlan(request)
     let counters: DiskCounters? =
       switch request.role {
-      case .server: daemon(plan).processIdentity.flatMap { DiskCounters(process: $0) }
+      case .server: (daemon(plan).process?.identity).flatMap { DiskCounters(process: $0) }
       case .consumer: networkDisk(plan).loopUse().flatMap { DiskCounters(loop: $0.path) }
       default: try attachment(plan)?.found().flatMap { DiskCounters(loop: $0.path) }
       }

@@ -20,18 +20,23 @@ final class SATAPlugin: FunctionPlugin {
     }
   }
 
-  /// Disks that are plugged or taken into use by somebody else announce themselves to no one here.
+  /// Disks that are plugged, and devices that somebody else detaches, announce themselves to no one here.
   private static let lookInterval = Duration.seconds(5)
 
   let context: PluginContext
   let disks: Disks
-  private let watchers = Mutex<[UInt64: AsyncStream<Void>.Continuation]>([:])
+  private let watchers = Watchers()
+  private let lives: LifeWatch
 
   init(configuration: SATAConfiguration, context: PluginContext) async throws {
     self.context = context
     let disks = Disks(configuration: configuration, context: context)
     self.disks = disks
-    try await BlockingThread.detached { try disks.load() }
+    lives = LifeWatch { [watchers] in watchers.changed() }
+    try await BlockingThread.detached {
+      try disks.load()
+      for request in context.knownFunctions { self.watchLife(of: request) }
+    }
   }
 
   func describe() -> PluginOffer {
@@ -46,25 +51,27 @@ final class SATAPlugin: FunctionPlugin {
   }
 
   func watch() -> AsyncStream<Void> {
-    let (stream, continuation) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
-    let key = UInt64.random(in: .min ... .max)
-    let ticker = Task {
+    let (stream, key) = watchers.add()
+    let ticker = Task { [weak self] in
+      var last: Sight?
       while !Task.isCancelled {
+        let now = try? await self?.look()
+        if let last, now != last { self?.watchers.changed() }
+        last = now
         try await Task.sleep(for: Self.lookInterval)
-        continuation.yield()
       }
     }
-    continuation.onTermination = { [weak self] _ in
-      ticker.cancel()
-      self?.watchers.withLock { $0[key] = nil }
-    }
-    watchers.withLock { $0[key] = continuation }
+    watchers.onEnd(of: key) { ticker.cancel() }
     return stream
   }
 
-  private func changed() {
-    for continuation in watchers.withLock({ Array($0.values) }) { continuation.yield() }
+  /// What an agent should look at again when it differs.
+  private struct Sight: Equatable {
+    var endNodes: [EndNode]
+    var functions: [FunctionStatus]
   }
+
+  private func look() async throws -> Sight { Sight(endNodes: try await discover(), functions: try await observe()) }
 
   func validate(_ request: FunctionRequest) async throws -> [String] {
     let plan: FunctionPlan
@@ -79,7 +86,7 @@ final class SATAPlugin: FunctionPlugin {
   }
 
   func create(_ request: FunctionRequest) async throws -> FunctionStatus {
-    defer { changed() }
+    defer { watchers.changed() }
     return try await perform(request) { plan in
       _ = try self.disks.allocate(plan)
       return FunctionStatus(request, .created)
@@ -87,7 +94,7 @@ final class SATAPlugin: FunctionPlugin {
   }
 
   func destroy(_ request: FunctionRequest) async throws -> FunctionStatus {
-    defer { changed() }
+    defer { watchers.changed() }
     return try await perform(request) { plan in
       try self.checkUnused(plan)
       try self.disks.release(plan)
@@ -101,6 +108,7 @@ final class SATAPlugin: FunctionPlugin {
 
   func detach(_ request: FunctionRequest) async throws -> FunctionStatus {
     try await perform(request) { plan in
+      try self.removeLink(plan)
       guard let attachment = try self.attachment(plan) else { return FunctionStatus(request, .absent) }
       try attachment.detach()
       return FunctionStatus(request, .created)
@@ -116,6 +124,7 @@ final class SATAPlugin: FunctionPlugin {
           disk: attachment.disk, offsetBytes: attachment.extent.offsetBytes, sizeBytes: attachment.extent.sizeBytes,
           isReadOnly: plan.isReadOnly, exportName: mediation.exportName, serverAddress: mediation.serverAddress,
           consumerAddress: mediation.consumerAddress))
+      self.watchLife(of: request)
       var status = FunctionStatus(request, .inUse)
       status.serverPort = port
       return status
@@ -124,6 +133,7 @@ final class SATAPlugin: FunctionPlugin {
 
   func unserve(_ request: FunctionRequest) async throws -> FunctionStatus {
     try await perform(request) { plan in
+      self.lives.stop(Self.key(request))
       try self.daemon(plan).stop()
       guard let attachment = try self.attachment(plan) else { return FunctionStatus(request, .absent) }
       try ExtentScrubber(disk: attachment.disk, extent: attachment.extent).flush()
@@ -132,11 +142,20 @@ final class SATAPlugin: FunctionPlugin {
   }
 
   func connect(_ request: FunctionRequest) async throws -> FunctionStatus {
-    try await perform(request) { try self.networkDisk($0).connect() }
+    try await perform(request) { plan in
+      let disk = self.networkDisk(plan)
+      if let status = try disk.connected() { return status }
+      self.lives.stop(Self.key(request))
+      let status = try disk.connect()
+      self.watchLife(of: request)
+      return status
+    }
   }
 
   func disconnect(_ request: FunctionRequest) async throws -> FunctionStatus {
     try await perform(request) { plan in
+      self.lives.stop(Self.key(request))
+      try self.removeLink(plan)
       try self.networkDisk(plan).disconnect()
       return FunctionStatus(request, .absent)
     }
@@ -212,7 +231,33 @@ final class SATAPlugin: FunctionPlugin {
     if let loop = try attachment(plan)?.found() {
       throw PluginError(.failedPrecondition, "\(plan.function) is still attached as \(loop.path).")
     }
-    if daemon(plan).isRunning { throw PluginError(.failedPrecondition, "\(plan.function) is still served.") }
+    guard daemon(plan).isProvenGone else { throw PluginError(.failedPrecondition, "\(plan.function) is still served.") }
+  }
+
+  /// A claim's name is given again once its function is gone: the link of another function stays.
+  private func removeLink(_ plan: FunctionPlan) throws {
+    let isAnothers = context.knownFunctions.contains { other in
+      other.assignment?.claim == plan.request.assignment?.claim && other.assignment?.function != plan.function
+    }
+    if !isAnothers { try plan.link.remove() }
+  }
+
+  private static func key(_ request: FunctionRequest) -> String {
+    "\(request.assignment?.function ?? "") \(request.role)"
+  }
+
+  /// Also of a process that another run of this plugin started. What does not run now is seen by the next observation.
+  private func watchLife(of request: FunctionRequest) {
+    guard let plan = try? FunctionPlan(request) else { return }
+    switch request.role {
+    case .server:
+      if let process = daemon(plan).process { lives.watch(Self.key(request), process) }
+    case .consumer:
+      let disk = networkDisk(plan)
+      guard !disk.isAbsent, let process = disk.process else { return }
+      lives.watch(Self.key(request), process, connection: try? disk.connection(of: process))
+    default: break
+    }
   }
 
   /// Each verb blocks, so each has a thread.

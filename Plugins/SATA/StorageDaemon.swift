@@ -30,15 +30,12 @@ struct StorageDaemon: Sendable {
   /// Serves, or finds that it is served already; answers the port.
   func serve(_ extent: ServedExtent) throws -> UInt32 {
     if let port = runningPort(exportName: extent.exportName) { return port }
+    // A consumer whose server died connects again by itself if nothing about the server has changed.
+    let former = directory.text("port").flatMap { UInt16($0) }
     // The directory is made before a daemon and removed after the proof that it is gone.
     if directory.exists { try stop() }
     try directory.make()
-    var port: UInt16 = 0
-    let listener = iov_listen_for_peer(extent.serverAddress, extent.consumerAddress, &port)
-    guard listener >= 0 else {
-      throw SystemCallError("listen on \(extent.serverAddress) for \(extent.consumerAddress)", errno: -listener)
-    }
-    let dataSocket = FileDescriptor(owning: listener)
+    let (dataSocket, port) = try listen(extent, former: former)
     try start(extent, dataSocket)
     do {
       try readBack(extent)
@@ -51,6 +48,19 @@ struct StorageDaemon: Sendable {
     return UInt32(port)
   }
 
+  private func listen(_ extent: ServedExtent, former: UInt16?) throws -> (socket: FileDescriptor, port: UInt16) {
+    var port = former ?? 0
+    var listener = iov_listen_for_peer(extent.serverAddress, extent.consumerAddress, &port)
+    if listener == -EADDRINUSE, former != nil {
+      port = 0
+      listener = iov_listen_for_peer(extent.serverAddress, extent.consumerAddress, &port)
+    }
+    guard listener >= 0 else {
+      throw SystemCallError("listen on \(extent.serverAddress) for \(extent.consumerAddress)", errno: -listener)
+    }
+    return (FileDescriptor(owning: listener), port)
+  }
+
   /// The port at which the export is served now; nil when it is not.
   func runningPort(exportName: String) -> UInt32? {
     guard let port = directory.text("port").flatMap({ UInt32($0) }), isRunning,
@@ -60,7 +70,10 @@ struct StorageDaemon: Sendable {
     return port
   }
 
-  var isRunning: Bool { !processes().isEmpty }
+  var isRunning: Bool { process != nil }
+
+  /// Without trust in what was written down: for proof that nobody writes to the extent.
+  var isProvenGone: Bool { directory.allProcesses(program: Self.program, argument: pidFile).isEmpty }
 
   /// The port that was written down, if the daemon lives; without asking it.
   var recordedPort: UInt32? { isRunning ? directory.text("port").flatMap { UInt32($0) } : nil }
@@ -154,10 +167,9 @@ struct StorageDaemon: Sendable {
     }
   }
 
-  var processIdentity: ProcessIdentity? { processes().first?.identity }
-
-  private func processes() -> [ProcessHandle] {
-    guard directory.exists else { return [] }
-    return directory.processes(recordedAs: "daemon", program: Self.program, argument: pidFile)
+  /// The daemon, if it runs.
+  var process: ProcessHandle? {
+    guard directory.exists else { return nil }
+    return directory.processes(recordedAs: "daemon", program: Self.program, argument: pidFile).first
   }
 }

@@ -62,4 +62,13 @@ int iov_read_loop_status(int fd, struct iov_loop_status *status) {
   return 0;
 }
 
+int iov_loop_cut(int fd) {
+  struct loop_info64 info;
+  if (ioctl(fd, LOOP_GET_STATUS64, &info) < 0) return -errno;
+  // Beyond any disk, and far enough from the largest offset that no position in the extent overflows.
+  info.lo_offset = 1ull << 62;
+  info.lo_flags |= LO_FLAGS_AUTOCLEAR;
+  return ioctl(fd, LOOP_SET_STATUS64, &info) < 0 ? -errno : 0;
+}
+
 int iov_loop_clear(int fd) { return ioctl(fd, LOOP_CLR_FD) < 0 ? -errno : 0; }

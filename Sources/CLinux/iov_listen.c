@@ -45,6 +45,8 @@ static int listen_on(int fd, const struct sockaddr *address, socklen_t length, c
   // connection waits 40 ms for a delayed acknowledgement (measured).
   int yes = 1;
   if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes) < 0) return -errno;
+  // A port that was served before may have connections on it that the kernel is still closing.
+  if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes) < 0) return -errno;
   if (bind(fd, address, length) < 0 || listen(fd, 16) < 0) return -errno;
   if (getsockname(fd, (struct sockaddr *)&bound, &bound_length) < 0) return -errno;
   *port = bound.ss_family == AF_INET ? ntohs(((struct sockaddr_in *)&bound)->sin_port)
@@ -53,8 +55,8 @@ static int listen_on(int fd, const struct sockaddr *address, socklen_t length, c
 }
 
 int iov_listen_for_peer(const char *address, const char *peer, uint16_t *port) {
-  struct sockaddr_in v4 = {.sin_family = AF_INET};
-  struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
+  struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(*port)};
+  struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(*port)};
   unsigned char peer_bytes[16];
   int family = inet_pton(AF_INET, address, &v4.sin_addr) == 1     ? AF_INET
                : inet_pton(AF_INET6, address, &v6.sin6_addr) == 1 ? AF_INET6

@@ -1,12 +1,15 @@
 #define _GNU_SOURCE
 #include "iov_process.h"
 
+#include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -104,6 +107,51 @@ int iov_process_has_argument(pid_t pid, const char *program, const char *argumen
   return 0;
 }
 
+static int leads_to(int fd, const char *address, uint16_t port) {
+  struct sockaddr_storage peer;
+  socklen_t length = sizeof peer;
+  if (getpeername(fd, (struct sockaddr *)&peer, &length) < 0) return 0;
+  unsigned char wanted[16];
+  if (peer.ss_family == AF_INET) {
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)&peer;
+    return inet_pton(AF_INET, address, wanted) == 1 && memcmp(wanted, &v4->sin_addr, 4) == 0 &&
+           ntohs(v4->sin_port) == port;
+  }
+  if (peer.ss_family != AF_INET6) return 0;
+  const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&peer;
+  return inet_pton(AF_INET6, address, wanted) == 1 && memcmp(wanted, &v6->sin6_addr, 16) == 0 &&
+         ntohs(v6->sin6_port) == port;
+}
+
+int iov_process_connection(pid_t pid, int pidfd, const char *address, uint16_t port) {
+  char path[48], target[64];
+  snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
+  DIR *directory = opendir(path);
+  if (!directory) return -errno;
+  int found = -ENOENT;
+  for (struct dirent *entry; found == -ENOENT && (entry = readdir(directory));) {
+    ssize_t length = readlinkat(dirfd(directory), entry->d_name, target, sizeof target - 1);
+    if (length < 7 || memcmp(target, "socket:", 7) != 0) continue;
+    // Close-on-exec by itself.
+    int duplicate = (int)syscall(SYS_pidfd_getfd, pidfd, atoi(entry->d_name), 0);
+    if (duplicate < 0) {
+      if (errno != EBADF) found = -errno;
+      continue;
+    }
+    if (leads_to(duplicate, address, port))
+      found = duplicate;
+    else
+      close(duplicate);
+  }
+  closedir(directory);
+  return found;
+}
+
+int iov_is_hung_up(int socket_fd) {
+  struct pollfd watched = {.fd = socket_fd, .events = POLLRDHUP};
+  return poll(&watched, 1, 0) > 0;
+}
+
 int iov_set_close_on_exec(int fd) { return fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ? -errno : 0; }
 
 int iov_peer_credentials(int fd, pid_t *pid, uid_t *uid, gid_t *gid) {
@@ -134,14 +182,18 @@ int iov_epoll_create(void) {
   return fd < 0 ? -errno : fd;
 }
 
-int iov_epoll_add_once(int epoll_fd, int fd, uint64_t key) {
-  struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT, .data.u64 = key};
+static int add_once(int epoll_fd, int fd, uint64_t key, uint32_t events) {
+  struct epoll_event event = {.events = events | EPOLLONESHOT, .data.u64 = key};
   if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0) return 0;
   // The number of a duplicate that was closed is given again, and epoll remembers it for as long as any duplicate of the
   // file is open (epoll(7)).
   if (errno == EEXIST && epoll_ctl(epoll_fd, EPOLL_CTL_MOD, fd, &event) == 0) return 0;
   return -errno;
 }
+
+int iov_epoll_add_once(int epoll_fd, int fd, uint64_t key) { return add_once(epoll_fd, fd, key, EPOLLIN); }
+
+int iov_epoll_add_hang_up_once(int epoll_fd, int fd, uint64_t key) { return add_once(epoll_fd, fd, key, EPOLLRDHUP); }
 
 int iov_epoll_wait(int epoll_fd, uint64_t *key) {
   struct epoll_event event;

@@ -18,7 +18,7 @@ struct DeadServerTests {
     let consumer = try await disk.request(.consumer, on: plugin, serverPort: served.serverPort)
     let device = try #require(try await plugin.connect(consumer).arrival?.devicePath)
     let daemon = plugin.daemon(try FunctionPlan(server))
-    let process = try #require(daemon.processIdentity.flatMap { ProcessHandle($0) })
+    let process = try #require(daemon.process)
     try process.kill(SIGSTOP)
 
     // A reader that hangs in the kernel until the disk is taken away.

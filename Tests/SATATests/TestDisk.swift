@@ -27,10 +27,11 @@ final class TestDisk: Sendable {
   let claim: String
   private let known = Mutex<[String: FunctionRequest]>([:])
 
-  init(sizeBytes: Int = 64 << 20, contents: [UInt8] = []) throws {
+  /// - Parameter parent: of its directory; in memory, for tests that sync thousands of times.
+  init(sizeBytes: Int = 64 << 20, contents: [UInt8] = [], in parent: String = "/tmp") throws {
     // Short, because a Unix socket's path holds 107 bytes.
     let unique = String(UInt64.random(in: .min ... .max), radix: 36)
-    directory = "/tmp/iov-\(unique)"
+    directory = "\(parent)/iov-\(unique)"
     claim = "test-\(unique)"
     try SmallFile.makeDirectory(directory)
     let image = try FileDescriptor(opening: directory + "/disk", O_RDWR | O_CREAT)
@@ -42,22 +43,25 @@ final class TestDisk: Sendable {
   deinit {
     try? loop.detach()
     unlink(directory + "/disk")
-    for state in ["state", "runtime"] {
-      for name in SmallFile.names(in: directory + "/" + state) { unlink("\(directory)/\(state)/\(name)") }
-      rmdir(directory + "/" + state)
-    }
-    rmdir(directory)
+    Self.removeTree(directory)
+  }
+
+  private static func removeTree(_ path: String) {
+    for name in SmallFile.names(in: path) { removeTree(path + "/" + name) }
+    remove(path)
   }
 
   var runtimeDirectory: String { directory + "/runtime" }
 
+  var configuration: String { "endNodes:\n  - device: \(loop.path)\n" }
+
   /// A new plugin process, as far as the plugin can tell.
-  func plugin(settings: String = "") async throws -> SATAPlugin {
-    let text = "endNodes:\n  - device: \(loop.path)\n\(settings)"
+  func plugin(settings: String = "", knowing requests: [FunctionRequest]? = nil) async throws -> SATAPlugin {
+    let text = configuration + settings
     let context = PluginContext(
       hostName: "host-a", mediationAddress: "127.0.0.1", stateDirectory: directory + "/state",
       runtimeDirectory: runtimeDirectory, logger: Logger(label: "test"),
-      knownFunctions: { [self] in known.withLock { $0.sorted { $0.key < $1.key }.map(\.value) } })
+      knownFunctions: { [self] in requests ?? known.withLock { $0.sorted { $0.key < $1.key }.map(\.value) } })
     return try await SATAPlugin(
       configuration: Configuration.decode(SATAConfiguration.self, from: text, named: "sata.yaml"), context: context)
   }
@@ -104,7 +108,7 @@ final class TestDisk: Sendable {
       let backing = SmallFile.text("/sys/block/\(other.path.dropFirst(5))/loop/backing_file") ?? ""
       return backing.hasPrefix(directory) || backing == loop.path ? "\(other.path) on \(backing)" : nil
     }
-    let links = SmallFile.names(in: DeviceLink.directory).filter { $0.hasPrefix(claim) }
+    let links = SmallFile.names(in: DeviceLink.directory).filter { $0.contains(claim) }
     let processes = SmallFile.names(in: "/proc").filter { pid in
       guard Int32(pid) != nil, let line = SmallFile.text("/proc/\(pid)/cmdline") else { return false }
       return line.contains(runtimeDirectory)

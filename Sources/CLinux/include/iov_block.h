@@ -31,8 +31,12 @@ int iov_loop_configure(int fd, int backing_fd, uint64_t offset, uint64_t size_li
                        int direct_io, const char *name);
 // -ENXIO: nothing is attached.
 int iov_read_loop_status(int fd, struct iov_loop_status *status);
+// Detaches. A device that others hold open, too, goes when the last of them lets go (the kernel sets its autoclear flag).
 int iov_loop_clear(int fd);
+// Moves the device's extent past the end of whatever is behind it, so that it has no size and every request fails, whoever
+// holds it open; and lets it go with its last user. Returns when no earlier request is under way any more.
+int iov_loop_cut(int fd);
 
-// A listening TCP socket at an address ("192.0.2.1" or an IPv6 one) and a port of the kernel's choice, that drops
-// everything that does not come from `peer` before the kernel answers it. `port` becomes the port.
+// A listening TCP socket at an address ("192.0.2.1" or an IPv6 one) that drops everything that does not come from `peer`
+// before the kernel answers it. `port` is the one that is wanted, zero for any, and becomes the one that it is.
 int iov_listen_for_peer(const char *address, const char *peer, uint16_t *port);

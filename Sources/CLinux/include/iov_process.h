@@ -24,6 +24,12 @@ int iov_pidfd_reap(int pidfd, int *code, int *status);
 // /proc/PID/cmdline; 0 if not, or if there is no such process. Arguments beyond 16 KiB are not seen.
 int iov_process_has_argument(pid_t pid, const char *program, const char *argument);
 
+// A duplicate of the TCP socket by which the process is connected with an address ("192.0.2.1" or an IPv6 one) and port.
+// -ENOENT: it has no such connection.
+int iov_process_connection(pid_t pid, int pidfd, const char *address, uint16_t port);
+// 1 if the other end of a socket has closed it or is gone, 0 if not.
+int iov_is_hung_up(int socket_fd);
+
 int iov_set_close_on_exec(int fd);
 
 // Who was at the other end of a Unix socket when it was connected.
@@ -40,5 +46,7 @@ void iov_name_thread(pthread_t thread, const char *name);
 int iov_epoll_create(void);
 // Reports `key` once, when `fd` has become readable.
 int iov_epoll_add_once(int epoll_fd, int fd, uint64_t key);
+// As above, when the other end of a socket has closed it.
+int iov_epoll_add_hang_up_once(int epoll_fd, int fd, uint64_t key);
 // Waits for one report: 1, or a negative errno.
 int iov_epoll_wait(int epoll_fd, uint64_t *key);

@@ -50,17 +50,29 @@ public struct LoopDevice: Sendable, Hashable {
     return devices
   }
 
-  /// The one on an extent that begins at `offset` of a file or device.
-  public static func find(backing: String, offset: UInt64) throws(SystemCallError) -> LoopDevice? {
+  /// The one on an extent of a file or device, of `size` bytes if that is given; none that is given up.
+  public static func find(backing: String, offset: UInt64, size: UInt64? = nil) throws(SystemCallError) -> LoopDevice? {
     var facts = stat()
     guard stat(backing, &facts) == 0 else {
       if errno == ENOENT { return nil }
       throw SystemCallError("stat \(backing)", errno: Glibc.errno)
     }
     let (device, inode) = (UInt64(facts.st_dev), UInt64(facts.st_ino))
-    return all().first {
-      $0.backingDevice == device && $0.backingInode == inode && $0.offsetBytes == offset
+    for name in SmallFile.names(in: "/sys/block") where name.hasPrefix("loop") {
+      // Asked first, because whoever has a device open keeps others from detaching it.
+      let node = "/sys/block/\(name)/loop"
+      guard SmallFile.text("\(node)/offset") == "\(offset)",
+        size.map({ SmallFile.text("\(node)/sizelimit") == "\($0)" }) ?? true, !isGivenUp(name),
+        let found = try? status("/dev/\(name)")
+      else { continue }
+      if found.backingDevice == device, found.backingInode == inode, found.offsetBytes == offset { return found }
     }
+    return nil
+  }
+
+  /// Whether the device goes with its last user, as one does that was withdrawn while somebody had it open.
+  public static func isGivenUp(_ path: String) -> Bool {
+    SmallFile.text("/sys/block/\(path.split(separator: "/").last ?? "")/loop/autoclear") == "1"
   }
 
   /// Counts what was ever attached there; nil if nothing is. Asks the kernel alone, never the file behind the device.
@@ -113,5 +125,42 @@ public struct LoopDevice: Sendable, Hashable {
       usleep(1000)
     }
     throw SystemCallError("detach \(path), which somebody holds open or has mounted", errno: EBUSY)
+  }
+
+  /// Takes the device from its users at once. One that nobody has open is gone on return. Any other has no size and no
+  /// way to what is behind it from then on, whoever holds it open or has mounted it, and goes with its last user.
+  ///
+  /// A user with write access to the device node itself can set its extent anew (LOOP_SET_STATUS64): that is root, or
+  /// somebody whom root gave the node.
+  public func withdraw() throws(SystemCallError) {
+    if try !Self.release(path, sequence: sequence) { try cut() }
+    if let left = try Self.status(path), left.sequence == sequence {
+      guard left.offsetBytes != offsetBytes, Self.isGivenUp(path), try BlockDevice.facts(path).sizeBytes == 0 else {
+        throw SystemCallError("withdraw \(path)", errno: EBUSY)
+      }
+    }
+  }
+
+  /// Detaches the device, or leaves it to go with its last user: right for one whose backing file is dead already.
+  /// Answers whether it is gone.
+  @discardableResult
+  public static func release(_ path: String, sequence: UInt64) throws(SystemCallError) -> Bool {
+    guard attachedSequence(path) == sequence else { return true }
+    do {
+      let device = try FileDescriptor(opening: path, O_RDONLY)
+      // It may have been taken for something else before it was open.
+      guard attachedSequence(path) == sequence else { return true }
+      let result = iov_loop_clear(device.number)
+      if result != -ENXIO { try checked(result, "detach \(path)") }
+    }
+    return attachedSequence(path) != sequence
+  }
+
+  private func cut() throws(SystemCallError) {
+    let device = try FileDescriptor(opening: path, O_RDONLY)
+    guard Self.attachedSequence(path) == sequence else { return }
+    let result = iov_loop_cut(device.number)
+    if result == -ENXIO { return }
+    try checked(result, "cut \(path) off, which somebody holds open or has mounted,")
   }
 }

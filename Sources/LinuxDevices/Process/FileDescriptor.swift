@@ -39,9 +39,12 @@ public enum SmallFile {
     return String(decoding: bytes, as: UTF8.self)
   }
 
+  /// Where `replace` writes the new contents. It stays when the process is killed there.
+  public static func temporary(_ path: String) -> String { path + ".new" }
+
   /// Replaces the file as a whole: after a crash at any point it holds the old contents or the new ones.
   public static func replace(_ path: String, with bytes: [UInt8], durably: Bool = true) throws(SystemCallError) {
-    let temporary = path + ".new"
+    let temporary = temporary(path)
     do {
       let file = try FileDescriptor(opening: temporary, O_WRONLY | O_CREAT | O_TRUNC)
       try append(bytes, to: file, path: temporary)

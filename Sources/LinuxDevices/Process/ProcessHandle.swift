@@ -42,7 +42,7 @@ public final class ProcessHandle: Sendable {
   /// Waits until the process has ended, and reaps it if it is a child. Throws `CancellationError` when cancelled.
   @discardableResult
   public func waitUntilExit() async throws -> ExitStatus {
-    try await ReadinessWatch.shared.waitUntilReadable(pidfd.number)
+    try await ReadinessWatch.shared.wait(until: .readable, of: pidfd.number)
     return reap()
   }
 
@@ -70,6 +70,16 @@ public final class ProcessHandle: Sendable {
     if try await waitUntilExit(atMost: limit) == nil {
       throw SystemCallError("process \(identity.pid) after SIGKILL and \(limit)", errno: ETIMEDOUT)
     }
+  }
+
+  /// The process's TCP connection with an address and port; nil when it has none, or has ended.
+  ///
+  /// Needs the right to trace the process (ptrace(2)), which root has over what it started.
+  public func connection(to address: String, port: UInt16) throws(SystemCallError) -> ProcessConnection? {
+    let descriptor = iov_process_connection(identity.pid, pidfd.number, address, port)
+    if descriptor == -ENOENT || descriptor == -ESRCH { return nil }
+    try checked(descriptor, "look for the connection of process \(identity.pid)")
+    return ProcessConnection(FileDescriptor(owning: descriptor))
   }
 
   private func reap() -> ExitStatus {

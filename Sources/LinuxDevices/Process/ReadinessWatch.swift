@@ -2,7 +2,7 @@ import CLinux
 import Glibc
 import Synchronization
 
-/// Waits for descriptors to become readable (pidfds: for processes to end) on one thread for all of them.
+/// Waits for descriptors to become readable (pidfds: for processes to end) or to be hung up, on one thread for all of them.
 final class ReadinessWatch: Sendable {
   static let shared = ReadinessWatch()
 
@@ -21,7 +21,14 @@ final class ReadinessWatch: Sendable {
     startThread(named: "iov-readiness", stackBytes: 128 << 10) { [self] in loop() }
   }
 
-  func waitUntilReadable(_ descriptor: CInt) async throws {
+  /// What is waited for.
+  enum Condition {
+    case readable
+    /// The other end of a socket has closed it.
+    case hungUp
+  }
+
+  func wait(until condition: Condition, of descriptor: CInt) async throws {
     // A duplicate: several may wait for one descriptor, and epoll knows each only once.
     let duplicate = FileDescriptor(
       owning: try checkedErrno(fcntl(descriptor, F_DUPFD_CLOEXEC, 3), "duplicate descriptor"))
@@ -32,7 +39,9 @@ final class ReadinessWatch: Sendable {
     try await withTaskCancellationHandler {
       try await withCheckedThrowingContinuation { continuation in
         state.withLock { $0.waiters[key] = continuation }
-        let result = iov_epoll_add_once(epoll, duplicate.number, key)
+        let result =
+          condition == .readable
+          ? iov_epoll_add_once(epoll, duplicate.number, key) : iov_epoll_add_hang_up_once(epoll, duplicate.number, key)
         if result < 0 {
           resume(key, .failure(SystemCallError("epoll_ctl", errno: -result)))
         } else if Task.isCancelled {
