@@ -73,17 +73,24 @@ extension Arbiter {
     mediation.serverAddress = hosts[candidate.node.controllingHost]?.record.mediationAddress ?? ""
     mediation.consumerAddress = hosts[state.specification.host]?.record.mediationAddress ?? ""
     switch mediator {
-    case "vxlan": mediation.vni = freeVNI()
+    case "vxlan": mediation.vni = freeVNI(for: "\(candidate.node.record.id)/\(token.value)", of: state.claim.uid)
     default: mediation.exportName = "iov-\(token.value)-\(state.claim.uid.prefix(8))"
     }
     return mediation
   }
 
-  /// The lowest identifier that is not in use. The small numbers are left to the operator's own networks.
-  private func freeVNI() -> UInt32 {
-    var vni: UInt32 = 4096
-    while claimOfVNI[vni] != nil || isUsedByOrphan({ $0.mediation?.vni == vni }) { vni += 1 }
-    precondition(vni < 1 << 24, "more mediated functions than there are VXLAN identifiers")
+  /// An identifier that is not in use, derived from the function and its claim. Not the lowest one: a store that was
+  /// restored from an older copy does not know which ones hosts that are away are using. The small numbers are left to
+  /// the operator's own networks.
+  private func freeVNI(for function: String, of uid: String) -> UInt32 {
+    let first: UInt64 = 4096
+    let count = 1 << 24 - first
+    let start = MACAddress.fnv1a64("\(function)#\(uid)") % count
+    precondition(claimOfVNI.count < Int(count), "more mediated functions than there are VXLAN identifiers")
+    var vni = UInt32(first + start)
+    while claimOfVNI[vni] != nil || isUsedByOrphan({ $0.mediation?.vni == vni }) {
+      vni = vni + 1 < 1 << 24 ? vni + 1 : UInt32(first)
+    }
     return vni
   }
 }

@@ -38,7 +38,7 @@ struct MACAddress: Hashable, CustomStringConvertible {
   }
 
   /// http://www.isthe.com/chongo/tech/comp/fnv/: short, without a seed, the same everywhere.
-  private static func fnv1a64(_ text: String) -> UInt64 {
+  static func fnv1a64(_ text: String) -> UInt64 {
     text.utf8.reduce(0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
   }
 }

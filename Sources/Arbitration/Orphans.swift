@@ -80,7 +80,15 @@ extension Arbiter {
     let isReleasing = listedOrphans.contains {
       $0.releasing && $0.status?.function?.id == request.function && (request.host.isEmpty || $0.host == request.host)
     }
-    guard !chosen.isEmpty || isReleasing else { throw unknownOrphan(request.function, on: request.host) }
+    guard !chosen.isEmpty || isReleasing, claimOfFunction[request.function] == nil else {
+      throw unknownOrphan(request.function, on: request.host)
+    }
+    guard Set(chosen.map(\.status.recordName)).count == chosen.count else {
+      throw Refusal(
+        .failedPrecondition,
+        "\(Names.list(chosen.map(\.host))) have \(request.function) in the same role; name the host, and purge one after "
+          + "the other")
+    }
     var entries: [WantedFunction] = []
     for part in chosen {
       let entry = try release(of: part.status, on: part.host)
@@ -164,8 +172,10 @@ extension Arbiter {
   private func agreedAssignment(
     of function: String, _ parts: [(host: String, status: FunctionStatus)]
   ) throws(Refusal) -> Assignment {
-    for part in parts where abandoned[part.status.recordName] != nil {
-      throw Refusal(.failedPrecondition, "\(part.host) has been told to tear \(function) down")
+    // Also a part whose host is away and has not said yet that it has it.
+    for role in [Role.direct, .server, .consumer] {
+      guard let entry = abandoned["\(role.rawValue)/\(function)"] else { continue }
+      throw Refusal(.failedPrecondition, "\(entry.host) has been told to tear \(function) down")
     }
     for part in parts where part.status.assignment == nil {
       throw Refusal(

@@ -74,6 +74,7 @@ extension Arbiter {
     }
     for status in report.functions {
       let claim = claimOfFunction[status.function?.id ?? ""]
+      if let claim { recognizeConsumer(of: claim, status, from: host) }
       if let claim, hosts[host]?.claims.contains(claim) ?? false {
         hosts[host]?.reports[status.recordName] = status
         touched.insert(claim)
@@ -83,6 +84,21 @@ extension Arbiter {
     }
     settle(touched)
     if isFirst { changes.placeAll() }
+  }
+
+  /// The consumer's side of a claim is there, and the store does not know that it was ever told: it is an older copy.
+  /// It gets its entry, so that a release waits for it.
+  private mutating func recognizeConsumer(of claim: String, _ status: FunctionStatus, from host: String) {
+    guard status.role == .consumer, status.phase == .created || status.phase == .inUse, var state = claims[claim],
+      let assignment = state.assignment, state.consumer == nil, assignment.host == host, assignment.path == .mediated
+    else { return }
+    var entry = WantedFunction()
+    entry.assignment = status.assignment ?? assignment
+    entry.role = .consumer
+    note(&entry)
+    state.consumer = entry
+    claims[claim] = state
+    hosts[host]?.claims.insert(claim)
   }
 
   /// An orphan, or the answer to an abandoned entry.

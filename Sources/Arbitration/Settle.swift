@@ -40,7 +40,7 @@ extension Arbiter {
     if let arrival = arrival(controllingUse, consumerUse, assignment.path) { assignment.arrival = arrival }
     let phase = phase(of: uses, before: before.phase)
     let error = lastError(of: state)
-    let waiting = phase == .ready ? [] : waitingReasons(of: state, for: "set up")
+    let waiting = (phase == .ready ? [] : waitingReasons(of: state, for: "set up")) + formerAddresses(of: assignment)
     state.withStatus {
       $0.phase = phase
       $0.assignment = assignment
@@ -177,6 +177,25 @@ extension Arbiter {
     reason.message =
       "\(next.host) has yet to \(task) \(next.functionID)" + absence(of: next.host, isProofAwaited: isReleasing)
     return [reason]
+  }
+
+  /// A host that has got another mediation address does not pull what it has granted from under anybody: an entry keeps
+  /// its addresses, for one token means one set of parameters. Whether it still works by the former one only its owner
+  /// knows.
+  private func formerAddresses(of assignment: Assignment) -> [PendingReason] {
+    guard let mediation = assignment.mediation else { return [] }
+    let granted = [
+      (assignment.controllingHost, mediation.serverAddress), (assignment.host, mediation.consumerAddress),
+    ]
+    return granted.compactMap { name, address in
+      guard let now = hosts[name]?.record.mediationAddress, now != address else { return nil }
+      var reason = PendingReason()
+      reason.filter = "mediation-address"
+      reason.message =
+        "it was granted with the mediation address \(address) of \(name), which is \(now.isEmpty ? "none" : now) by now; "
+        + "give \(name) its address back, or delete the claim and make it anew"
+      return reason
+    }
   }
 
   /// Why a host does not act, and how to get on without it.

@@ -27,9 +27,12 @@ struct FakeHost {
   var plugins: [Plugin] = []
   var endNodes: [EndNode] = []
   var clusterId = ""
+  var watchdogMilliseconds: UInt32 = 0
 
   var session: SessionID?
   var wanted: [String: WantedFunction] = [:]
+  /// By end node.
+  var controls: [String: UInt64] = [:]
   var epoch: UInt64 = 0
   var revision: UInt64 = 0
   var functions: [String: FakeFunction] = [:]
@@ -53,6 +56,7 @@ struct FakeHost {
     host.bootId = bootId
     host.mediationAddress = mediationAddress
     host.mediationMtu = mediationMtu
+    host.watchdogMilliseconds = watchdogMilliseconds
     return AgentHello {
       $0.host = host
       $0.highestEpoch = epoch
@@ -91,6 +95,8 @@ struct FakeHost {
       // What is gone and not wanted is not spoken of.
       answered = answered.filter { functions[$0.key] != nil }
     }
+    if state.complete { controls = [:] }
+    for control in state.controls { controls[control.endNode] = control.controlToken?.value }
     for entry in state.functions { wanted[entry.functionID] = entry }
   }
 
@@ -212,8 +218,8 @@ func disk(_ id: String, on localName: String = "sda", sizeBytes: UInt64 = 1 << 3
 
 extension World {
   /// Host a has a card, host c a disk, host b nothing.
-  static func rack() -> World {
-    var world = World()
+  static func rack(_ settings: ArbiterSettings = ArbiterSettings()) -> World {
+    var world = World(settings)
     var a = FakeHost("a", address: "10.0.0.1")
     a.plugins = [ethernetPlugin(), sataPlugin()]
     a.endNodes = [card("ethernet/52:54:00:00:00:01")]

@@ -116,4 +116,54 @@ import Testing
     let orphan = try #require(world.arbiter.listedOrphans.first?.status?.assignment?.mediation?.vni)
     #expect(world.claim("one")?.status?.assignment?.mediation?.vni != orphan)
   }
+
+  // MARK: Found by storms
+
+  @Test func anOrphanWhoseOtherEndIsBeingPurgedIsNotAdopted() throws {
+    var world = restored { $0.create("web") }
+    let function = try #require(world.arbiter.listedOrphans.first?.status?.function?.id)
+    world.hosts["b"]?.isStuck = true
+    try #expect(world.purge(function, on: "b").get().count == 1)
+    world.restart()
+    world.connect("a")
+    #expect(world.adopt(function).refusal?.message.contains("b has been told to tear") == true)
+  }
+
+  @Test func aConsumerThatAnOlderCopyDoesNotKnowOfIsWaitedFor() throws {
+    var world = World.rack()
+    world.create("web")
+    let backup = world.store
+    world.settle()
+    world.store = backup
+    world.restart()
+    world.connect("b")
+    world.delete("web")
+    world.connect("a")
+    world.hosts["b"]?.isStuck = true
+    world.settle()
+    #expect(world.phase("web") == .releasing)
+    #expect(world.arbiter.listedOrphans.isEmpty)
+    world.hosts["b"]?.isStuck = false
+    world.settle()
+    #expect(world.claim("web") == nil)
+    #expect(world.hosts["b"]?.functions.isEmpty == true)
+  }
+
+  @Test func networksOfHostsThatAreAwayAreNotGivenAway() throws {
+    var world = World.rack()
+    var c = try #require(world.hosts["c"])
+    c.endNodes.append(card("ethernet/c", on: "eth9"))
+    world.hosts["c"] = c
+    world.reportInventory("c")
+    let backup = world.store
+    let select = { (host: String) in EndNodeSelector { $0.host = host } }
+    world.create("lost", host: "a") { $0.endNode = select("c") }
+    world.settle()
+    world.store = backup
+    world.restart()
+    for name in ["a", "b"] { world.connect(name) }
+    world.create("new", host: "b") { $0.endNode = select("a") }
+    world.settle()
+    #expect(world.phase("new") == .ready)
+  }
 }

@@ -3,22 +3,9 @@ import Testing
 
 @testable import Arbitration
 
-/// SplitMix64: small, and the same everywhere.
-private struct Dice: RandomNumberGenerator {
-  var state: UInt64
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9e37_79b9_7f4a_7c15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-    z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-    return z ^ (z >> 31)
-  }
-}
-
 @Suite struct RandomHistoryTests {
-  /// The world itself checks that no function changes hands, no device gives more than it has, tokens only rise, nothing
-  /// is sent before it is saved and no consumer is told to let go before its server was cut.
+  /// The world itself checks that no function changes hands, no device gives more than it has, tokens only rise,
+  /// nothing is sent before it is saved and no consumer is told to let go before its server was cut.
   @Test(arguments: UInt64(1)...60)
   func whateverHappensEverythingIsReleasedInTheEnd(seed: UInt64) {
     var dice = Dice(state: seed)

@@ -23,8 +23,8 @@ struct World {
 
   static let clusterID = "5f0c0e0a-0000-4000-8000-000000000001"
 
-  init() {
-    arbiter = try! Arbiter(clusterID: Self.clusterID, version: "test", records: [])
+  init(_ settings: ArbiterSettings = ArbiterSettings()) {
+    arbiter = try! Arbiter(clusterID: Self.clusterID, version: "test", records: [], settings: settings)
     perform(arbiter.begin())
   }
 
@@ -193,7 +193,8 @@ struct World {
   /// The coordinator's process ends and another one begins on the same store; every session is lost.
   mutating func restart() {
     for name in hosts.keys { hosts[name]?.session = nil }
-    arbiter = try! Arbiter(clusterID: Self.clusterID, version: "test", records: Array(store.values))
+    arbiter = try! Arbiter(
+      clusterID: Self.clusterID, version: "test", records: Array(store.values), settings: arbiter.settings)
     perform(arbiter.begin())
   }
 

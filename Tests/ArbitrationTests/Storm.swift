@@ -1,0 +1,358 @@
+import Messages
+import Testing
+
+@testable import Arbitration
+
+/// A rack in which everything goes wrong, seen at the devices: hosts crash and come back, agents restart, messages are
+/// late or lost with their session, duplicated across sessions, and the coordinator begins again from its store, or
+/// from an older copy of it. Whoever says that a host is dead says the truth.
+struct Storm {
+  let seed: UInt64
+  var dice: Dice
+  var arbiter: Arbiter
+  var hosts: [String: StormHost] = [:]
+  var store: [RecordKey: Record] = [:]
+  var now: UInt64 = 1_000_000
+  var answers: [CallID: Result<Answer, Refusal>] = [:]
+  /// The claims that were acknowledged and not deleted: name to uid.
+  var acknowledged: [String: String] = [:]
+  private var copies: [(store: [RecordKey: Record], acknowledged: [String: String])] = []
+  /// Functions that a restored older copy knows nothing of: orphans, until somebody adopts or purges them.
+  private var forgotten: Set<String> = []
+  /// Of sessions that are over; they may still arrive.
+  private var stragglers: [Event] = []
+  private var lastID: UInt64 = 0
+  static let seeds: UInt64 = 150
+  private static let settings = ArbiterSettings(automaticFenceHosts: ["d"])
+
+  init(seed: UInt64) {
+    self.seed = seed
+    dice = Dice(state: seed)
+    arbiter = try! Arbiter(clusterID: World.clusterID, version: "test", records: [], settings: Self.settings)
+    let plugins = [ethernetPlugin(), sataPlugin()]
+    for (name, address) in [("a", "10.0.0.1"), ("b", "10.0.0.2"), ("c", "10.0.0.3"), ("d", "10.0.0.4")] {
+      hosts[name] = StormHost(name: name, address: address, plugins: plugins, endNodes: [])
+    }
+    hosts["a"]?.endNodes = [card("ethernet/a", functions: 3)]
+    hosts["c"]?.endNodes = [disk("sata/c"), card("ethernet/c", on: "eth5", functions: 2)]
+    hosts["d"]?.endNodes = [disk("sata/d", on: "sdd")]
+    hosts["b"]?.watchdogMilliseconds = 8000
+    hosts["c"]?.watchdogMilliseconds = 4000
+    perform(arbiter.begin())
+    for name in hosts.keys.sorted() { connect(name) }
+    for name in hosts.keys.sorted() { exchange(name) }
+  }
+
+  private mutating func roll(_ range: Range<Int>) -> Int { Int.random(in: range, using: &dice) }
+  private mutating func nextID() -> UInt64 {
+    lastID += 1
+    return lastID
+  }
+
+  // MARK: What happens
+
+  mutating func act() {
+    let host = ["a", "b", "c", "d"].randomElement(using: &dice) ?? "a"
+    let name = "claim-\(roll(0..<7))"
+    let choice = roll(0..<60)
+    switch choice {
+    case 0, 1, 2, 3: create(name, for: host)
+    case 4, 5: delete(name)
+    case 6, 7, 8: exchange(host)
+    case 9: hosts[host]?.toHost.isEmpty == false ? deliverToHost(host) : exchange(host)
+    case 10: deliverToCoordinator(host)
+    case 11, 12:
+      hosts[host]?.work(at: now, &dice)
+      hosts[host]?.report()
+    case 13, 29: crash(host)
+    case 14, 15, 16: if hosts[host]?.session == nil { connect(host) }
+    case 17: hangUp(host)
+    case 18, 30, 31: confirmDead(hosts.keys.sorted().first { hosts[$0]?.isUp == false } ?? host)
+    case 19: restart(from: (store, acknowledged))
+    case 20: copies.append((store, acknowledged))
+    case 21: if let copy = copies.randomElement(using: &dice) { restart(from: copy) }
+    case 22: if !stragglers.isEmpty { send(stragglers.removeFirst()) }
+    case 23: adoptOrPurge()
+    case 24: hosts[host]?.sendHeartbeat(at: now)
+    case 25...28: pass(UInt64(roll(0..<6000)))
+    default: calm()
+    }
+    check()
+  }
+
+  /// A second in which nothing breaks.
+  private mutating func calm() {
+    for name in hosts.keys.sorted() {
+      if hosts[name]?.session == nil, hosts[name]?.isUp == true, roll(0..<3) == 0 { connect(name) }
+      hosts[name]?.sendHeartbeat(at: now)
+      if roll(0..<4) > 0 { exchange(name) }
+    }
+    pass(1000)
+  }
+
+  private mutating func create(_ name: String, for host: String) {
+    var specification = ClaimSpecification()
+    specification.deviceClass = roll(0..<2) == 0 ? "ethernet" : "sata"
+    specification.host = host
+    specification.lossPolicy = roll(0..<3) == 0 ? .selfFence : .keep
+    if specification.deviceClass == "sata" {
+      let size = UInt64(roll(1..<4)) << 28
+      specification.attributes = Attributes { $0.block = BlockAttributes { $0.sizeBytes = size } }
+    } else if roll(0..<2) == 0 {
+      specification.attributes = Attributes {
+        $0.ethernet = EthernetAttributes { $0.macAddress = "02:00:00:00:00:0\(name.last!)" }
+      }
+      specification.consumer = Consumer { $0.interfaceName = name }
+    }
+    var request = CreateClaimRequest()
+    request.name = name
+    request.specification = specification
+    let uid = "uid-\(nextID())"
+    if case .success(.claim(let claim)) = ask({ .claimCreated($0, request, uid: uid) }) {
+      acknowledged[name] = claim.uid
+    }
+  }
+
+  mutating func delete(_ name: String) {
+    guard case .success = ask({ .claimDeleted($0, DeleteClaimRequest { $0.name = name }) }) else { return }
+    acknowledged[name] = nil
+  }
+
+  private mutating func confirmDead(_ host: String) {
+    guard hosts[host]?.isUp == false else { return }
+    let request = ConfirmHostDeadRequest { $0.host = host }
+    _ = ask { .hostConfirmedDead($0, request, reason: "confirmed by an operator") }
+  }
+
+  private mutating func adoptOrPurge() {
+    guard let function = arbiter.listedOrphans.randomElement(using: &dice)?.status?.function?.id else { return }
+    if roll(0..<2) == 0 {
+      _ = ask { .orphanPurged($0, PurgeOrphanRequest { $0.function = function }) }
+    } else {
+      let request = AdoptOrphanRequest {
+        $0.function = function
+        $0.claim = "adopted-\(lastID)"
+      }
+      if case .success(.claim(let claim)) = ask({ .orphanAdopted($0, request) }) {
+        acknowledged[claim.name] = claim.uid
+      }
+    }
+  }
+
+  private mutating func ask(_ event: (CallID) -> Event) -> Result<Answer, Refusal> {
+    let call = CallID(nextID())
+    send(event(call))
+    return answers.removeValue(forKey: call) ?? .failure(Refusal(.aborted, "not answered"))
+  }
+
+  // MARK: Machines and messages
+
+  mutating func connect(_ host: String) {
+    let session = SessionID(nextID())
+    if let straggling = hosts[host]?.toCoordinator { stragglers += straggling }
+    hosts[host]?.connect(session, at: now)
+  }
+
+  private mutating func crash(_ host: String) {
+    loseSession(host)
+    hosts[host]?.crash()
+  }
+
+  /// The agent goes, its functions stay.
+  private mutating func hangUp(_ host: String) {
+    loseSession(host)
+    hosts[host]?.endAgent()
+  }
+
+  /// What is under way arrives late or never, and so does the end of the stream.
+  private mutating func loseSession(_ host: String) {
+    guard let session = hosts[host]?.session else { return }
+    let underWay = (hosts[host]?.toCoordinator ?? []) + [.hostDisconnected(session)]
+    switch roll(0..<3) {
+    case 0: for event in underWay { send(event) }
+    case 1: stragglers += underWay
+    default: stragglers.append(.hostDisconnected(session))
+    }
+  }
+
+  private mutating func deliverToHost(_ host: String) {
+    guard let message = hosts[host]?.toHost.first else { return }
+    hosts[host]?.toHost.removeFirst()
+    hosts[host]?.take(message)
+  }
+
+  private mutating func deliverToCoordinator(_ host: String) {
+    guard let event = hosts[host]?.toCoordinator.first else { return }
+    hosts[host]?.toCoordinator.removeFirst()
+    // A copy of it may come again, after its session.
+    if roll(0..<8) == 0 { stragglers.append(event) }
+    send(event)
+  }
+
+  /// Everything under way arrives, the host works and says so.
+  mutating func exchange(_ host: String) {
+    guard hosts[host]?.session != nil else { return }
+    for _ in 0..<3 {
+      while hosts[host]?.toCoordinator.isEmpty == false { deliverToCoordinator(host) }
+      while hosts[host]?.toHost.isEmpty == false { deliverToHost(host) }
+      if hosts[host]?.workAll(at: now) == true { check() }
+      hosts[host]?.report()
+      if hosts[host]?.toCoordinator.isEmpty == true { return }
+    }
+  }
+
+  mutating func pass(_ milliseconds: UInt64) {
+    now += milliseconds
+    for name in hosts.keys.sorted() {
+      hosts[name]?.fenceItself(at: now)
+      guard let host = hosts[name], host.isUp, host.watchdogMilliseconds > 0 else { continue }
+      if now >= host.leaseEnds + UInt64(host.watchdogMilliseconds) { crash(name) }
+    }
+    send(.timePassed)
+  }
+
+  // MARK: The coordinator
+
+  mutating func restart(from copy: (store: [RecordKey: Record], acknowledged: [String: String])) {
+    for name in hosts.keys.sorted() { hosts[name]?.endAgent() }
+    stragglers = []
+    store = copy.store
+    let functions = hosts.values.flatMap { $0.functions.values }
+    for function in functions where store[RecordKey(.wantedFunction, function.key)] == nil {
+      forgotten.insert(function.id)
+    }
+    acknowledged = copy.acknowledged
+    do {
+      let records = store.keys.sorted().compactMap { store[$0] }
+      arbiter = try Arbiter(clusterID: World.clusterID, version: "test", records: records, settings: Self.settings)
+      perform(arbiter.begin())
+    } catch {
+      Issue.record("seed \(seed): the store cannot be restored: \(error)")
+    }
+  }
+
+  mutating func send(_ event: Event) {
+    now += 1
+    perform(arbiter.handle(event, at: Instant(monotonicMilliseconds: now, wallMilliseconds: Int64(now))))
+  }
+
+  private mutating func perform(_ effects: [Effect]) {
+    var fences: [(String, String)] = []
+    for effect in effects {
+      switch effect {
+      case .save(let record): store[record.key] = record
+      case .remove(let key): store[key] = nil
+      case .send(let session, let message):
+        guard let host = hosts.values.first(where: { $0.session == session })?.name else { continue }
+        hosts[host]?.toHost.append(message)
+      case .endSession(let session, _):
+        guard let host = hosts.values.first(where: { $0.session == session })?.name else { continue }
+        hosts[host]?.endAgent()
+      case .answer(let call, let answer): answers[call] = .success(answer)
+      case .refuse(let call, let refusal): answers[call] = .failure(refusal)
+      case .claimChanged, .claimGone: continue
+      case .fenceHost(let host, let bootID): fences.append((host, bootID))
+      }
+    }
+    for (host, bootID) in fences { fence(host, bootID) }
+  }
+
+  private mutating func fence(_ host: String, _ bootID: String) {
+    // The switch cuts the power of whatever runs there now, and then it is known that the run named is over.
+    guard roll(0..<2) == 0 else {
+      return send(.fenceFailed(host: host, bootID: bootID, message: "the power switch does not answer"))
+    }
+    crash(host)
+    let request = ConfirmHostDeadRequest {
+      $0.host = host
+      $0.bootId = bootID
+    }
+    send(.hostConfirmedDead(nil, request, reason: "fenced"))
+  }
+
+  // MARK: What must never happen, seen at the devices
+
+  mutating func check() {
+    let up = hosts.values.filter(\.isUp)
+    let served = up.flatMap { host in host.functions.values.filter { $0.role != .consumer } }
+    checkDevices(hosts.values.flatMap { host in host.functions.values.filter { $0.role != .consumer } })
+    checkHolders(up: up, served: served)
+    for (name, uid) in acknowledged {
+      let claim = arbiter.claim(named: name)
+      require(claim?.uid == uid, "\(name) was acknowledged and is lost")
+    }
+  }
+
+  /// As `#expect`, which takes too long for what is asked a million times.
+  private func require(_ holds: Bool, _ message: @autoclosure () -> String) {
+    if !holds { Issue.record("seed \(seed): \(message())") }
+  }
+
+  private func checkDevices(_ present: [StormHost.Function]) {
+    for node in hosts.values.flatMap(\.endNodes) {
+      let functions = present.filter { $0.assignment.endNode == node.id }
+      if let limit = node.capacity?.functions, limit > 0 {
+        require(functions.count <= Int(limit), "\(node.id) gives more functions than it has")
+      }
+      if let limit = node.capacity?.sizeBytes, limit > 0 {
+        let used = functions.reduce(0) { $0 + $1.assignment.sizeBytes }
+        require(used <= limit, "\(node.id) gives more than its size")
+      }
+    }
+    let inUse = present.filter(\.isInUse)
+    require(Set(inUse.map(\.id)).count == inUse.count, "a function is in use twice")
+    let networks = inUse.compactMap { $0.assignment.mediation?.vni }.filter { $0 != 0 }
+    require(Set(networks).count == networks.count, "two functions have one network")
+  }
+
+  /// Who can move data by a function: its server serves, and the consumer is connected.
+  private func checkHolders(up: [StormHost], served: [StormHost.Function]) {
+    var usable: [String: Set<String>] = [:]
+    var holders: [String: Set<String>] = [:]
+    for function in served where function.isInUse {
+      let id = function.id
+      let consumers = up.filter { $0.functions["\(Role.consumer.rawValue)/\(id)"]?.isInUse == true }.map(\.name)
+      let users = function.role == .direct ? [function.assignment.host] : consumers
+      guard !users.isEmpty else { continue }
+      holders[id, default: []].formUnion(users.map { "\($0) for \(function.assignment.claimUid)" })
+      guard !forgotten.contains(id) else { continue }
+      usable[function.assignment.claimUid, default: []].insert(id)
+    }
+    for (id, who) in holders { require(who.count == 1, "\(id) is held by \(who.sorted())") }
+    for (uid, ids) in usable { require(ids.count == 1, "claim \(uid) uses \(ids.sorted())") }
+  }
+
+  // MARK: Healing
+
+  mutating func heal() {
+    for name in hosts.keys.sorted() { connect(name) }
+    settle()
+  }
+
+  mutating func settle() {
+    var quietRounds = 0
+    while quietRounds < 3 {
+      let before = arbiter.cluster.revision
+      for name in hosts.keys.sorted() {
+        if hosts[name]?.session == nil { connect(name) }
+        hosts[name]?.sendHeartbeat(at: now)
+        exchange(name)
+      }
+      pass(1000)
+      quietRounds = arbiter.cluster.revision == before ? quietRounds + 1 : 0
+    }
+  }
+}
+
+/// SplitMix64: small, and the same everywhere.
+struct Dice: RandomNumberGenerator {
+  var state: UInt64
+
+  mutating func next() -> UInt64 {
+    state &+= 0x9e37_79b9_7f4a_7c15
+    var z = state
+    z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
+    z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
+    return z ^ (z >> 31)
+  }
+}

@@ -1,0 +1,242 @@
+import Messages
+
+@testable import Arbitration
+
+/// A host in a storm: what of it survives what is kept apart.
+///
+/// The agent obeys (tokens, epochs, nothing torn down without a release), and reports with delay. The device side
+/// remembers released tokens for ever; the kernel's objects end with the boot; extents on a disk do not.
+struct StormHost {
+  struct Function: Hashable {
+    var assignment: Assignment
+    var role: Role
+    /// Attached, served or connected; else only there (an extent after a reboot).
+    var isInUse: Bool
+
+    var id: String { assignment.function }
+    var key: String { "\(role.rawValue)/\(id)" }
+  }
+
+  let name: String
+  let address: String
+  var plugins: [Plugin]
+  var endNodes: [EndNode]
+  var watchdogMilliseconds: UInt32 = 0
+
+  // On the disk.
+  var highestEpoch: UInt64 = 0
+  var spent: [String: UInt64] = [:]
+  var highestTokens: [String: UInt64] = [:]
+
+  // In the kernel.
+  var bootNumber = 1
+  var isUp = true
+  var functions: [String: Function] = [:]
+
+  // In the agent.
+  var session: SessionID?
+  var epoch: UInt64 = 0
+  var wanted: [String: WantedFunction] = [:]
+  var hasWantedState = false
+  var hasReportedAll = false
+  var revision: UInt64 = 0
+  var reported: [String: FunctionStatus] = [:]
+  var selfFenced: Set<String> = []
+  var leaseEnds: UInt64 = 0
+  var heartbeatsSent: [UInt64: UInt64] = [:]
+
+  // The network: what is under way in this session.
+  var toHost: [CoordinatorMessage] = []
+  var toCoordinator: [Event] = []
+
+  var bootID: String { "\(name)-boot-\(bootNumber)" }
+
+  // MARK: Failures
+
+  mutating func crash() {
+    isUp = false
+    bootNumber += 1
+    functions = functions.filter { $0.value.role != .consumer && $0.value.assignment.deviceClass == "sata" }
+    for key in functions.keys { functions[key]?.isInUse = false }
+    endAgent()
+  }
+
+  /// Functions stay; what the agent knew is gone but for its files.
+  mutating func endAgent() {
+    session = nil
+    wanted = [:]
+    reported = [:]
+    heartbeatsSent = [:]
+    hasWantedState = false
+    toHost = []
+    toCoordinator = []
+  }
+
+  // MARK: The session
+
+  mutating func connect(_ session: SessionID, at now: UInt64) {
+    endAgent()
+    isUp = true
+    self.session = session
+    hasReportedAll = false
+    leaseEnds = max(leaseEnds, now + 10_000)
+    var host = Host()
+    host.name = name
+    host.instanceId = "instance-of-\(name)"
+    host.bootId = bootID
+    host.mediationAddress = address
+    host.mediationMtu = 1500
+    host.watchdogMilliseconds = watchdogMilliseconds
+    let hello = AgentHello {
+      $0.host = host
+      $0.highestEpoch = highestEpoch
+    }
+    toCoordinator.append(.hostConnected(session, hello))
+    toCoordinator.append(.inventoryReported(session, inventory))
+  }
+
+  private var inventory: InventoryReport {
+    InventoryReport {
+      $0.plugins = plugins
+      $0.endNodes = endNodes.map { node in
+        var node = node
+        node.highestToken = FencingToken { $0.value = highestTokens[node.id] ?? 0 }
+        return node
+      }
+    }
+  }
+
+  mutating func sendHeartbeat(at now: UInt64) {
+    guard let session else { return }
+    heartbeatsSent[now] = now
+    let heartbeat = Heartbeat {
+      $0.sequence = now
+      $0.watchdogMilliseconds = watchdogMilliseconds
+    }
+    toCoordinator.append(.heartbeatReceived(session, heartbeat))
+  }
+
+  mutating func take(_ message: CoordinatorMessage) {
+    switch message.kind {
+    case .welcome, nil: return
+    case .heartbeat(let answer):
+      if let sent = heartbeatsSent.removeValue(forKey: answer.sequence) { leaseEnds = max(leaseEnds, sent + 10_000) }
+    case .wanted(let state): take(state)
+    }
+  }
+
+  private mutating func take(_ state: WantedState) {
+    guard state.epoch >= highestEpoch else { return }
+    epoch = state.epoch
+    highestEpoch = state.epoch
+    revision = state.revision
+    hasWantedState = true
+    if state.complete { wanted = [:] }
+    for entry in state.functions {
+      if wanted[entry.recordName]?.released == true, !entry.released { continue }
+      wanted[entry.recordName] = entry
+    }
+  }
+
+  // MARK: Work
+
+  /// One step of one function: set up, cut, or clean.
+  mutating func work(at now: UInt64, _ dice: inout Dice) {
+    let open = wanted.values.filter { !isFulfilled($0) }.sorted { $0.recordName < $1.recordName }
+    guard isUp, let entry = open.randomElement(using: &dice) else { return }
+    step(entry, at: now)
+  }
+
+  /// Answers whether there was anything to do.
+  mutating func workAll(at now: UInt64) -> Bool {
+    guard isUp else { return false }
+    let open = wanted.values.filter { !isFulfilled($0) }.sorted { $0.recordName < $1.recordName }
+    for entry in open { step(entry, at: now) }
+    return !open.isEmpty
+  }
+
+  private func isFulfilled(_ entry: WantedFunction) -> Bool {
+    if entry.released { return functions[entry.recordName] == nil && isSpent(entry) }
+    return isSpent(entry) || functions[entry.recordName]?.isInUse == true
+  }
+
+  private func isSpent(_ entry: WantedFunction) -> Bool {
+    (spent[entry.recordName] ?? 0) >= (entry.assignment?.token?.value ?? 0)
+  }
+
+  private mutating func step(_ entry: WantedFunction, at now: UInt64) {
+    guard let assignment = entry.assignment, let token = assignment.token?.value else { return }
+    if entry.released {
+      spent[entry.recordName] = max(spent[entry.recordName] ?? 0, token)
+      functions[entry.recordName] = nil
+    } else if now < leaseEnds, !isSpent(entry) {
+      functions[entry.recordName] = Function(assignment: assignment, role: entry.role, isInUse: true)
+    }
+    highestTokens[assignment.endNode] = max(highestTokens[assignment.endNode] ?? 0, token)
+  }
+
+  /// Its own clock says that the lease is over: what asked for it is cut for ever.
+  mutating func fenceItself(at now: UInt64) {
+    guard isUp, now >= leaseEnds else { return }
+    for (key, function) in functions
+    where function.isInUse && function.assignment.lossPolicy == .selfFence && function.role != .server {
+      spent[key] = function.assignment.token?.value
+      functions[key]?.isInUse = false
+      if function.role == .consumer { functions[key] = nil }
+      selfFenced.insert(key)
+    }
+  }
+
+  // MARK: Reports
+
+  mutating func report() {
+    guard let session, hasWantedState else { return }
+    let statuses = Set(wanted.keys).union(functions.keys).sorted().map { status(of: $0) }
+    var changed: [FunctionStatus] = []
+    for status in statuses where !hasReportedAll || reported[status.recordName] != status {
+      reported[status.recordName] = status
+      changed.append(status)
+    }
+    guard !hasReportedAll || !changed.isEmpty else { return }
+    let report = FunctionReport {
+      $0.epoch = epoch
+      $0.revision = revision
+      $0.bootId = bootID
+      $0.complete = !hasReportedAll
+      $0.functions = changed
+    }
+    hasReportedAll = true
+    toCoordinator.append(.functionsReported(session, report))
+  }
+
+  private func status(of key: String) -> FunctionStatus {
+    let entry = wanted[key]
+    let function = functions[key]
+    let assignment = entry?.assignment ?? function?.assignment ?? Assignment()
+    var status = FunctionStatus()
+    status.function = VirtualFunction {
+      $0.id = assignment.function
+      $0.endNode = assignment.endNode
+      $0.token = assignment.token
+    }
+    status.role = entry?.role ?? function?.role ?? .unspecified
+    status.revision = entry?.revision ?? 0
+    switch (function, entry) {
+    case (let function?, _): status.phase = function.isInUse ? .inUse : .created
+    case (nil, let entry?) where entry.released && isFulfilled(entry): status.phase = .absent
+    default: status.phase = .unspecified
+    }
+    if entry == nil { status.assignment = function?.assignment }
+    if status.phase == .inUse, status.role == .server, assignment.mediation?.mediator == "nbd" {
+      status.serverPort = 10_809
+    }
+    if let entry, !entry.released, isSpent(entry) {
+      status.error = FunctionError {
+        $0.step = selfFenced.contains(key) ? "self-fence" : "create"
+        $0.message = "stale token"
+        $0.highestToken = entry.assignment?.token
+      }
+    }
+    return status
+  }
+}

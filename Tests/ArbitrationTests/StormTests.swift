@@ -1,0 +1,32 @@
+import Messages
+import Testing
+
+@testable import Arbitration
+
+@Suite struct StormTests {
+  @Test(arguments: UInt64(1)...Storm.seeds)
+  func inAnyStormNothingIsHeldTwiceNothingIsLostAndAllConverges(seed: UInt64) { weather(seed) }
+
+  private func weather(_ seed: UInt64) {
+    var storm = Storm(seed: seed)
+    for _ in 0..<120 { storm.act() }
+    storm.heal()
+    for claim in storm.arbiter.listedClaims {
+      let phase = claim.status?.phase
+      #expect(phase == .ready || phase == .pending, "seed \(seed): \(claim.name) hangs: \(claim.status?.pending ?? [])")
+    }
+    for claim in storm.arbiter.listedClaims { storm.delete(claim.name) }
+    for function in Set(storm.arbiter.listedOrphans.compactMap { $0.status?.function?.id }).sorted() {
+      storm.send(.orphanPurged(CallID(0), PurgeOrphanRequest { $0.function = function }))
+    }
+    storm.settle()
+    storm.check()
+    #expect(storm.arbiter.listedClaims.isEmpty, "seed \(seed)")
+    #expect(storm.arbiter.listedOrphans.isEmpty, "seed \(seed)")
+    #expect(storm.hosts.values.allSatisfy { $0.functions.isEmpty }, "seed \(seed): something is left over")
+    #expect(storm.arbiter.listedEndNodes.allSatisfy { $0.used == Capacity() }, "seed \(seed)")
+    #expect(!storm.store.keys.contains { $0.kind == .claim || $0.kind == .wantedFunction }, "seed \(seed)")
+    #expect(storm.arbiter.claimOfMAC.isEmpty && storm.arbiter.claimOfVNI.isEmpty, "seed \(seed)")
+    #expect(storm.arbiter.claimOfFunction.isEmpty && storm.arbiter.claimOfInterface.isEmpty, "seed \(seed)")
+  }
+}
