@@ -143,6 +143,17 @@ final class AgentCore: Sendable {
     }
   }
 
+  /// What is in force now, as the plugin read it back.
+  func controlTaken(_ status: ControlStatus, plugin name: String) {
+    state.withLock { state in
+      if let index = state.plugins[name]?.endNodes.firstIndex(where: { $0.id == status.endNode }) {
+        state.plugins[name]?.endNodes[index].physicalFunction?.controlToken = status.controlToken
+        reportInventory(state)
+      }
+      handle(.controlTaken(endNode: status.endNode, token: status.controlToken?.value ?? 0), &state)
+    }
+  }
+
   /// Takes an observation, unless another process has taken the plugin's place since it was asked for.
   func observed(_ plugin: String, generation: UInt64, _ event: Event) {
     state.withLock { state in

@@ -28,6 +28,7 @@ struct EffectPerformer: Sendable {
           if let problem = await persist(epoch) { group.addTask { await persistLater(epoch, problem) } }
         case .effect(.remember(let entries)): await journal.note(wanted: entries)
         case .effect(.forget(let keys)): await journal.note(forgotten: keys)
+        case .effect(.takeControl(let plugin, let request)): group.addTask { await takeControl(request, plugin) }
         case .effect(.step(let step)): group.addTask { await perform(step) }
         case .effect(.observe(let plugin)): group.addTask { await observe(plugin) }
         case .effect(.setTimer(let due)):
@@ -84,6 +85,25 @@ struct EffectPerformer: Sendable {
         "plugin could not be asked for its functions", metadata: ["plugin": "\(plugin)", "error": "\(error)"])
       let event = Event.observationFailed(plugin: plugin, draw: .random(in: 0..<1))
       core.observed(plugin, generation: link.generation, event)
+    }
+  }
+
+  private func takeControl(_ request: ControlRequest, _ plugin: String) async {
+    let token = request.controlToken?.value ?? 0
+    do {
+      guard let link = core.link(to: plugin) else {
+        throw RPCError(.unavailable, "the plugin '\(plugin)' does not serve")
+      }
+      let status = try await link.client.takeControl(request, options: CallOptions(timeout: .seconds(30)))
+      logger.info("control taken", metadata: ["endNode": "\(request.endNode)", "token": "\(token)"])
+      core.controlTaken(status, plugin: plugin)
+    } catch {
+      let error = error as? RPCError ?? RPCError(.unknown, "\(error)")
+      logger.warning(
+        "control could not be taken",
+        metadata: ["endNode": "\(request.endNode)", "token": "\(token)", "error": "\(error)"])
+      let failure = StepFailure(code: UInt32(error.code.rawValue), message: error.message)
+      core.handle(.controlFailed(endNode: request.endNode, token: token, failure, draw: .random(in: 0..<1)))
     }
   }
 

@@ -8,6 +8,8 @@ public enum Effect: Sendable, Hashable {
   /// Write down for the agent's next run, before the steps that follow.
   case remember([WantedFunction])
   case forget([FunctionKey])
+  /// Before the steps that follow it. Answer with `Event.controlTaken` or `.controlFailed`.
+  case takeControl(plugin: String, ControlRequest)
   case step(Step)
   /// Ask the plugin what functions there are, and answer with `Event.observed` or `.observationFailed`.
   case observe(plugin: String)

@@ -27,6 +27,11 @@ public enum Event: Sendable, Hashable {
   /// `draw` is in 0..<1.
   case observationFailed(plugin: String, draw: Double)
 
+  /// The answers to `Effect.takeControl`.
+  case controlTaken(endNode: String, token: UInt64)
+  /// `draw` is in 0..<1.
+  case controlFailed(endNode: String, token: UInt64, StepFailure, draw: Double)
+
   /// The answers to `Effect.step`: exactly one for each.
   case stepSucceeded(FunctionKey, FunctionStatus)
   /// `draw` is in 0..<1.

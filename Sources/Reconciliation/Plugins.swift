@@ -35,6 +35,7 @@ extension Reconciler {
     record.isSettled = plugins[plugin]?.isSettled ?? false
     plugins[plugin] = record
     pluginOfClass[deviceClass] = plugin
+    askForControlAnew(ofClass: deviceClass)
     observe(plugin)
   }
 

@@ -18,6 +18,8 @@ public struct Reconciler: Sendable {
   var keysOfFunction: [String: Set<FunctionKey>] = [:]
   var plugins: [String: PluginRecord]
   var pluginOfClass: [String: String] = [:]
+  /// By end node.
+  var controls: [String: ControlRecord] = [:]
   var session: Session?
   /// Of the event that is being handled.
   var now = Instant(nanoseconds: 0)
@@ -81,6 +83,9 @@ public struct Reconciler: Sendable {
     case .pluginChanged(let plugin): observe(plugin)
     case .observed(let plugin, let statuses): take(statuses, of: plugin)
     case .observationFailed(let plugin, let draw): observationFailed(plugin, draw: draw, at: now)
+    case .controlTaken(let endNode, let token): controlTaken(endNode, token: token)
+    case .controlFailed(let endNode, let token, let failure, let draw):
+      controlFailed(endNode, token: token, failure, draw: draw, at: now)
     case .stepSucceeded(let key, let status): stepSucceeded(key, status, at: now)
     case .stepFailed(let key, let failure, let draw): stepFailed(key, failure, draw: draw, at: now)
     case .stepWithheld(let key): stepWithheld(key)
@@ -88,6 +93,7 @@ public struct Reconciler: Sendable {
     }
     fenceWithoutLease()
     if !news.isEmpty { effects.append(.remember(news.sorted().compactMap { functions[$0]?.wanted })) }
+    takeControls()
     startSteps()
     report()
     forgetWhatIsGone()
@@ -123,6 +129,7 @@ public struct Reconciler: Sendable {
     revision = state.revision
     if state.complete { session?.hasWantedState = true }
 
+    take(state.controls, isComplete: state.complete)
     var named: Set<FunctionKey> = []
     for entry in state.functions {
       guard let key = FunctionKey(entry) else { continue }

@@ -11,7 +11,8 @@ extension Reconciler {
     guard var function = functions[key], function.activity == .idle,
       let verb = function.nextVerb, let assignment = function.wanted?.assignment,
       let plugin = pluginOfClass[function.deviceClass], plugins[plugin]?.isObserved ?? false,
-      !isAnotherStepping(than: key), rival(of: key) == nil, !verb.setsUp || reasonNotToSetUp(at: now) == nil
+      !isAnotherStepping(than: key), rival(of: key) == nil,
+      !verb.setsUp || (reasonNotToSetUp(at: now) ?? lackOfControl(for: function)) == nil
     else { return }
     counter += 1
     function.activity = .stepping(verb)
@@ -99,6 +100,7 @@ extension Reconciler {
 
   mutating func retryWhatIsDue(at now: Instant) {
     timer = nil
+    retryControls(dueAt: now)
     for (key, until) in retries where until <= now {
       retries[key] = nil
       functions[key]?.activity = .idle
@@ -111,7 +113,8 @@ extension Reconciler {
   }
 
   mutating func setTimer() {
-    let due = (Array(retries.values) + plugins.values.compactMap(\.askAgainAt) + [fenceDue].compactMap(\.self)).min()
+    let retries = retries.values + plugins.values.compactMap(\.askAgainAt) + controlRetries
+    let due = (retries + [fenceDue].compactMap(\.self)).min()
     // A timer that fires early finds nothing due, and is set again.
     guard let due, timer.map({ due < $0 }) ?? true else { return }
     timer = due
@@ -126,6 +129,7 @@ extension Reconciler {
     var report = FunctionReport()
     for key in (isComplete ? Set(functions.keys) : touched).sorted() {
       guard let status = status(of: key), isComplete || session.reported[key] != status else { continue }
+      guard isWorthReporting(key, in: session) else { continue }
       session.reported[key] = status
       report.functions.append(status)
     }
@@ -137,6 +141,15 @@ extension Reconciler {
     report.bootId = bootID
     report.complete = isComplete
     effects.append(.report(report))
+  }
+
+  /// That an orphan is gone is news to whoever was told of it, unless the function is there in another role or under
+  /// another token: then only that counts.
+  private func isWorthReporting(_ key: FunctionKey, in session: Session) -> Bool {
+    guard let function = functions[key], function.wanted == nil, !function.isPresent, !function.isStepping else {
+      return true
+    }
+    return session.reported[key] != nil && keysOfFunction[key.function]?.count == 1
   }
 
   func status(of key: FunctionKey) -> FunctionStatus? {
@@ -157,8 +170,9 @@ extension Reconciler {
       error.permanent = true
       return error
     }
-    let waitsForLease = function.nextVerb?.setsUp ?? false ? reasonNotToSetUp(at: now) : nil
-    guard let message = absenceOfPlugin(for: function.deviceClass) ?? waitsForLease else { return nil }
+    let setsUp = function.nextVerb?.setsUp ?? false
+    let reasonToWait = setsUp ? reasonNotToSetUp(at: now) ?? lackOfControl(for: function) : nil
+    guard let message = absenceOfPlugin(for: function.deviceClass) ?? reasonToWait else { return nil }
     error.code = StepFailure.unavailable
     error.message = message
     return error

@@ -40,6 +40,19 @@ import Testing
     }
   }
 
+  @Test func takesControlOfItsEndNodesAndSaysSo() async throws {
+    let stage = try Stage()
+    let coordinator = FakeCoordinator()
+    coordinator.giveControl(token: 5)
+    try await coordinator.want([entry("f/1", token: 6)])
+    try await stage.withAgent([stage.plugin()], coordinator) { _ in
+      try await coordinator.wait { coordinator in
+        coordinator.inventory.endNodes.first?.physicalFunction?.controlToken?.value == 5
+          && coordinator.status("f/1")?.phase == .inUse
+      }
+    }
+  }
+
   @Test func leavesFunctionsWhereTheyAreAndFindsThemAgain() async throws {
     let stage = try Stage()
     let first = FakeCoordinator()

@@ -13,6 +13,7 @@ final class FakeCoordinator: AgentSessionsService {
     var epoch: UInt64 = 1
     var clusterID = "cluster-1"
     var wanted: [WantedFunction] = []
+    var controls: [WantedControl] = []
     var revision: UInt64 = 1
     var answersHeartbeats = true
     var isAway = false
@@ -84,6 +85,7 @@ final class FakeCoordinator: AgentSessionsService {
           $0.revision = state.revision
           $0.complete = complete
           $0.functions = state.wanted
+          $0.controls = state.controls
         })
     }
   }
@@ -96,6 +98,19 @@ final class FakeCoordinator: AgentSessionsService {
       return (state.isAway ? nil : state.sessions.last, Self.wanted(state, complete: false))
     }
     try await session?.responses.write(message)
+  }
+
+  /// Gives control of the test plugin's end node to the host, in later sessions.
+  func giveControl(token: UInt64) {
+    state.withLock {
+      $0.controls = [
+        WantedControl {
+          $0.endNode = "test/1"
+          $0.deviceClass = "test"
+          $0.controlToken = FencingToken { $0.value = token }
+        }
+      ]
+    }
   }
 
   /// From now on it hears nobody and ends what sessions there are, until it is back.

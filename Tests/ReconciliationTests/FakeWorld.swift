@@ -180,7 +180,7 @@ struct FakeHost {
       case .report(let report): reports.append(report)
       case .setTimer(let instant): timer = instant
       case .refuseCoordinator: refusals += 1
-      case .step, .observe: pending.append(effect)
+      case .step, .observe, .takeControl: pending.append(effect)
       }
     }
   }
@@ -196,6 +196,9 @@ struct FakeHost {
     let effect = pending.remove(at: index)
     switch effect {
     case .observe(let name): handle(.observed(plugin: name, plugin.observe()))
+    case .takeControl(_, let request):
+      plugin.calls.append("control \(request.endNode) \(request.controlToken?.value ?? 0)")
+      handle(.controlTaken(endNode: request.endNode, token: request.controlToken?.value ?? 0))
     case .step(let step):
       guard reconciler.mayBegin(step, at: now) else { return handle(.stepWithheld(step.key)) }
       if !step.verb.setsUp, journal[step.key]?.released == false { selfFenced.insert(step.key) }

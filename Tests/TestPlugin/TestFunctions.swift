@@ -21,6 +21,8 @@ struct TestFunctions: VirtualFunctionsService {
         EndNode {
           $0.id = "test/1"
           $0.roots = [Root { $0.localName = "device0" }]
+          guard let control = (try? Files.read(state + "/control")).flatMap({ UInt64($0) }) else { return }
+          $0.physicalFunction = PhysicalFunction { $0.controlToken = FencingToken { $0.value = control } }
         }
       ]
     }
@@ -111,7 +113,14 @@ struct TestFunctions: VirtualFunctionsService {
 
   func validate(_ request: FunctionRequest, call: ServerCall) async throws -> ValidateResponse { ValidateResponse() }
   func fence(_ request: FunctionRequest, call: ServerCall) async throws -> FunctionStatus { throw unused }
-  func takeControl(_ request: ControlRequest, call: ServerCall) async throws -> ControlStatus { throw unused }
+  func takeControl(_ request: ControlRequest, call: ServerCall) async throws -> ControlStatus {
+    try Files.write("\(request.controlToken?.value ?? 0)", to: state + "/control")
+    return ControlStatus {
+      $0.endNode = request.endNode
+      $0.controlToken = request.controlToken
+      $0.held = true
+    }
+  }
   func yieldControl(_ request: ControlRequest, call: ServerCall) async throws -> ControlStatus { throw unused }
   func adopt(_ request: FunctionRequest, call: ServerCall) async throws -> FunctionStatus { throw unused }
   func statistics(_ request: StatisticsRequest, call: ServerCall) async throws -> StatisticsResponse { throw unused }

@@ -1,0 +1,100 @@
+import Messages
+
+/// The control of one end node that the coordinator gave to this host: the right to serve and fence its functions.
+struct ControlRecord: Sendable {
+  enum State: Sendable, Hashable {
+    case wanted
+    case asking
+    case waiting(until: Instant)
+    /// The plugin process that serves now has it.
+    case inForce
+  }
+
+  var deviceClass: String
+  var token: UInt64
+  var state = State.wanted
+  var failures = 0
+  /// Of the last attempt.
+  var problem: String?
+}
+
+extension Reconciler {
+  /// What a complete state does not speak of is another host's, or nobody's: nothing is set up there that would need it.
+  mutating func take(_ wanted: [WantedControl], isComplete: Bool) {
+    if isComplete {
+      let named = Set(wanted.map(\.endNode))
+      for endNode in controls.keys where !named.contains(endNode) { controls[endNode] = nil }
+    }
+    for control in wanted {
+      let token = control.controlToken?.value ?? 0
+      guard !control.endNode.isEmpty, token > 0, controls[control.endNode]?.token != token else { continue }
+      controls[control.endNode] = ControlRecord(deviceClass: control.deviceClass, token: token)
+    }
+  }
+
+  /// Ordered before steps: they wait for it.
+  mutating func takeControls() {
+    guard controls.values.contains(where: { $0.state == .wanted }), reasonNotToSetUp(at: now) == nil else { return }
+    for endNode in controls.keys.sorted() {
+      guard let control = controls[endNode], control.state == .wanted,
+        let plugin = pluginOfClass[control.deviceClass], plugins[plugin]?.isServing ?? false
+      else { continue }
+      controls[endNode]?.state = .asking
+      var request = ControlRequest()
+      request.endNode = endNode
+      var token = FencingToken()
+      token.value = control.token
+      request.controlToken = token
+      effects.append(.takeControl(plugin: plugin, request))
+    }
+  }
+
+  /// Another process of a plugin has its memory of control, but whether it can read it is not known.
+  mutating func askForControlAnew(ofClass deviceClass: String) {
+    for endNode in controls.keys where controls[endNode]?.deviceClass == deviceClass {
+      controls[endNode]?.state = .wanted
+    }
+  }
+
+  mutating func controlTaken(_ endNode: String, token: UInt64) {
+    guard let control = controls[endNode], control.token == token, control.state == .asking else { return }
+    controls[endNode]?.state = .inForce
+    controls[endNode]?.problem = nil
+    controls[endNode]?.failures = 0
+    touchAll(onEndNode: endNode)
+  }
+
+  mutating func controlFailed(_ endNode: String, token: UInt64, _ failure: StepFailure, draw: Double, at now: Instant) {
+    guard var control = controls[endNode], control.token == token, control.state == .asking else { return }
+    control.failures += 1
+    control.problem = failure.message
+    let delay = Backoff.delay(afterFailures: control.failures, isPermanent: failure.isPermanent, draw: draw)
+    control.state = .waiting(until: now.advanced(by: delay))
+    controls[endNode] = control
+    touchAll(onEndNode: endNode)
+  }
+
+  mutating func retryControls(dueAt now: Instant) {
+    for endNode in controls.keys {
+      guard case .waiting(let until) = controls[endNode]?.state, until <= now else { continue }
+      controls[endNode]?.state = .wanted
+    }
+  }
+
+  var controlRetries: [Instant] {
+    controls.values.compactMap { if case .waiting(let until) = $0.state { until } else { nil } }
+  }
+
+  /// Why a function's end node is not this host's to use yet; nil if it is, or if control is not spoken of.
+  func lackOfControl(for function: TrackedFunction) -> String? {
+    guard function.key.role.hasEndNode, let endNode = function.wanted?.assignment?.endNode,
+      let control = controls[endNode], control.state != .inForce
+    else { return nil }
+    let reason = control.problem.map { ": \($0)" } ?? ""
+    return "control of \(endNode) under token \(control.token) is not in force yet\(reason)"
+  }
+
+  private mutating func touchAll(onEndNode endNode: String) {
+    for (key, function) in functions where function.wanted?.assignment?.endNode == endNode { touched.insert(key) }
+  }
+}
