@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -33,8 +34,10 @@ static int set_attributes(posix_spawnattr_t *attributes) {
   return error;
 }
 
-static int set_descriptors(posix_spawn_file_actions_t *actions, const int *inherited, int count, int standard_error) {
-  int error = posix_spawn_file_actions_addopen(actions, 0, "/dev/null", O_RDONLY, 0);
+static int set_descriptors(posix_spawn_file_actions_t *actions, const int *inherited, int count, int standard_input,
+                           int standard_error) {
+  int error = standard_input < 0 ? posix_spawn_file_actions_addopen(actions, 0, "/dev/null", O_RDONLY, 0)
+                                 : posix_spawn_file_actions_adddup2(actions, standard_input, 0);
   if (!error) error = posix_spawn_file_actions_addopen(actions, 1, "/dev/null", O_WRONLY, 0);
   if (!error) error = posix_spawn_file_actions_adddup2(actions, standard_error, 2);
   int highest = 2;
@@ -48,7 +51,7 @@ static int set_descriptors(posix_spawn_file_actions_t *actions, const int *inher
 }
 
 pid_t iov_spawn(const char *path, char *const argv[], char *const envp[], const int *inherited, int inherited_count,
-                int standard_error) {
+                int standard_input, int standard_error) {
   posix_spawnattr_t attributes;
   posix_spawn_file_actions_t actions;
   int error = posix_spawnattr_init(&attributes);
@@ -60,11 +63,16 @@ pid_t iov_spawn(const char *path, char *const argv[], char *const envp[], const 
   }
   pid_t pid = 0;
   error = set_attributes(&attributes);
-  if (!error) error = set_descriptors(&actions, inherited, inherited_count, standard_error);
+  if (!error) error = set_descriptors(&actions, inherited, inherited_count, standard_input, standard_error);
   if (!error) error = posix_spawn(&pid, path, &actions, &attributes, argv, envp);
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
   return error ? -error : pid;
+}
+
+int iov_memory_file(const char *name) {
+  int fd = memfd_create(name, MFD_CLOEXEC);
+  return fd < 0 ? -errno : fd;
 }
 
 int iov_pidfd_open(pid_t pid) {

@@ -4,11 +4,15 @@
 #include <sys/types.h>
 
 // Starts `path` in a session of its own, with default signal dispositions and nothing blocked. `standard_error` becomes
-// its standard error; standard input and output are /dev/null. The descriptors of `inherited` keep their numbers; every
+// its standard error and `standard_input` its standard input, if that is not negative; else it reads /dev/null. Its standard
+// output is /dev/null. The descriptors of `inherited` keep their numbers; every
 // other one above 2 must be close-on-exec, and those above the highest inherited one are closed besides.
 // Answers the process id.
 pid_t iov_spawn(const char *path, char *const argv[], char *const envp[], const int *inherited, int inherited_count,
-                int standard_error);
+                int standard_input, int standard_error);
+
+// A file without a name that goes with its last descriptor, close-on-exec. `name` is for /proc only.
+int iov_memory_file(const char *name);
 
 int iov_pidfd_open(pid_t pid);
 int iov_pidfd_send_signal(int pidfd, int signal_number);

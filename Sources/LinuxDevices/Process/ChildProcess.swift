@@ -20,10 +20,10 @@ public struct ChildProcess: Sendable {
     guard let path = path(of: executable) else { throw SystemCallError("find program \(executable)", errno: ENOENT) }
     let pid = withCStrings([executable] + arguments) { argv in
       guard let environment else {
-        return iov_spawn(path, argv, environ, inheriting, CInt(inheriting.count), standardError ?? STDERR_FILENO)
+        return iov_spawn(path, argv, environ, inheriting, CInt(inheriting.count), -1, standardError ?? STDERR_FILENO)
       }
       return withCStrings(environment.map { "\($0.key)=\($0.value)" }.sorted()) { envp in
-        iov_spawn(path, argv, envp, inheriting, CInt(inheriting.count), standardError ?? STDERR_FILENO)
+        iov_spawn(path, argv, envp, inheriting, CInt(inheriting.count), -1, standardError ?? STDERR_FILENO)
       }
     }
     try checked(pid, "start \(path)")
@@ -56,7 +56,7 @@ public struct ChildProcess: Sendable {
 }
 
 /// A null-terminated array of C strings, valid inside `body`.
-private func withCStrings<Result>(
+func withCStrings<Result>(
   _ strings: [String], _ body: (UnsafePointer<UnsafeMutablePointer<CChar>?>) -> Result
 ) -> Result {
   var pointers = strings.map { strdup($0) } + [nil]

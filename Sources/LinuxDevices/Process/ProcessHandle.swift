@@ -82,10 +82,18 @@ public final class ProcessHandle: Sendable {
     return ProcessConnection(FileDescriptor(owning: descriptor))
   }
 
-  private func reap() -> ExitStatus {
+  private func reap() -> ExitStatus { ExitStatus(reaping: pidfd.number) }
+}
+
+extension ExitStatus {
+  /// Takes the status of a child that has ended.
+  init(reaping pidfd: CInt) {
     var code: CInt = 0
     var status: CInt = 0
-    guard iov_pidfd_reap(pidfd.number, &code, &status) == 1 else { return .unknown }
-    return code == CInt(CLD_EXITED) ? .exited(status) : .killed(signal: status)
+    guard iov_pidfd_reap(pidfd, &code, &status) == 1 else {
+      self = .unknown
+      return
+    }
+    self = code == CInt(CLD_EXITED) ? .exited(status) : .killed(signal: status)
   }
 }

@@ -66,3 +66,30 @@ struct ProcessTests {
     #expect(outside != first)
   }
 }
+
+@Suite(.timeLimit(.minutes(1))) struct CommandTests {
+  @Test func aCommandReadsItsInputAndIsHeardToTheEnd() async throws {
+    let script = "read line; echo \"got $line\" >&2; exit 3"
+    let outcome = try await BlockingThread.detached {
+      try Command(executable: "sh", arguments: ["-c", script], input: "secret\n").run(atMost: .seconds(30))
+    }
+    #expect(outcome.status == .exited(3))
+    #expect(outcome.complaints == "got secret\n")
+  }
+
+  @Test func aCommandThatEndsAtOnceHasItsStatus() async throws {
+    for _ in 0..<20 {
+      let outcome = try await BlockingThread.detached { try Command(executable: "true").run(atMost: .seconds(30)) }
+      #expect(outcome.status == .exited(0))
+    }
+  }
+
+  @Test func aCommandThatTakesTooLongIsKilledWithAllThatItStarted() async throws {
+    let outcome = try await BlockingThread.detached {
+      try Command(executable: "sh", arguments: ["-c", "sleep 1000 & echo $! >&2; wait"]).run(atMost: .milliseconds(300))
+    }
+    #expect(outcome.status == nil)
+    let child = try #require(Int32(outcome.complaints.trimmingPrefix(" ").prefix { $0.isNumber }))
+    while ProcessIdentity(of: child) != nil { await Task.yield() }
+  }
+}
