@@ -60,7 +60,7 @@ let package = Package(
       swiftSettings: strict),
     .target(
       name: "Coordinator",
-      dependencies: ["Arbitration", "ClaimStore", "Services", "Configuration", log],
+      dependencies: ["Arbitration", "ClaimStore", "Services", "Configuration", "LinuxDevices", log],
       swiftSettings: strict),
     .target(
       name: "Agent",
@@ -105,7 +105,7 @@ let package = Package(
       dependencies: ["iov-plugin-ethernet", "PluginTrials", "LinuxDevices", "Services", "CLinux"],
       swiftSettings: strict),
     .testTarget(name: "SATATests", dependencies: ["iov-plugin-sata", "PluginTrials"], swiftSettings: strict),
-    .testTarget(name: "CoordinatorTests", dependencies: ["Coordinator"], swiftSettings: strict),
+    .testTarget(name: "CoordinatorTests", dependencies: ["Coordinator", "LinuxDevices"], swiftSettings: strict),
     .testTarget(name: "CommandLineTests", dependencies: ["iov", "Configuration"], swiftSettings: strict),
     // A plugin in a process of its own, for the agent's tests.
     .executableTarget(

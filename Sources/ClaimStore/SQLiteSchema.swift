@@ -32,20 +32,20 @@ enum SQLiteSchema {
   }
 
   /// Whether the file is a store, whole and readable by this version, or nothing yet. Changes nothing.
-  static func inspect(_ database: Database, path: String) throws {
+  static func inspect(_ database: Database, files: StoreFiles) throws {
     let found = try Int.fetchOne(database, sql: "PRAGMA user_version") ?? 0
     let owner = try Int.fetchOne(database, sql: "PRAGMA application_id") ?? 0
     guard try !isEmpty(database) else { return }
     guard owner == applicationID else {
-      throw StoreError(.foreign, "\(path) is a database of another program; name a file of the coordinator's own")
+      throw StoreError(.foreign, "the \(files.name) is a database of another program, not of a coordinator")
     }
     guard found <= version else {
       throw StoreError(
         .newerSchema,
-        "the store \(path) has layout \(found), and this version of iov-coordinator knows layouts up to \(version): "
+        "the \(files.name) has layout \(found), and this version of iov-coordinator knows layouts up to \(version): "
           + "start the version that wrote it, or a later one")
     }
-    try check(database, path: path)
+    try check(database, files: files)
   }
 
   private static func isEmpty(_ database: Database) throws -> Bool {
@@ -53,10 +53,10 @@ enum SQLiteSchema {
   }
 
   /// Makes the tables in a new file; answers the cluster's identity.
-  static func prepare(_ database: Database, path: String, isNew: Bool) throws -> String {
+  static func prepare(_ database: Database, files: StoreFiles, isNew: Bool) throws -> String {
     if isNew, try isEmpty(database) { return try create(database) }
     guard let id = try String.fetchOne(database, sql: "SELECT value FROM property WHERE name = 'cluster_id'") else {
-      throw StoreError.damaged(path, "it has lost its cluster id")
+      throw StoreError.damaged(files, "it has lost its cluster id")
     }
     return id
   }
@@ -77,8 +77,8 @@ enum SQLiteSchema {
   }
 
   /// Reads through the whole file once, so that damage is found before anything is decided on its ground.
-  private static func check(_ database: Database, path: String) throws {
+  private static func check(_ database: Database, files: StoreFiles) throws {
     let found = try String.fetchOne(database, sql: "PRAGMA quick_check(1)") ?? "no answer"
-    guard found == "ok" else { throw StoreError.damaged(path, found) }
+    guard found == "ok" else { throw StoreError.damaged(files, found) }
   }
 }

@@ -41,22 +41,22 @@ public final class SQLiteStore: ClaimStore {
     guard StoreFiles.size(of: path) ?? 0 > 0 else {
       throw StoreError(.foreign, "the backup is empty")
     }
-    try self.init(StoreFiles(path: path), lock: nil)
+    try self.init(StoreFiles(path: path, isCandidate: true), lock: nil)
   }
 
   private init(_ files: StoreFiles, lock: StoreLock?) throws(StoreError) {
     let path = files.path
     do {
       try Self.checkWritable(path)
-      if let problem = WriteAheadLog.problem(at: files.log) { throw StoreError.damaged(path, problem) }
+      if let problem = WriteAheadLog.problem(at: files.log) { throw StoreError.damaged(files, problem) }
       let queue = try DatabaseQueue(path: path, configuration: SQLiteSchema.configuration)
-      try queue.read { try SQLiteSchema.inspect($0, path: path) }
+      try queue.read { try SQLiteSchema.inspect($0, files: files) }
       try queue.writeWithoutTransaction { try SQLiteSchema.makeDurable($0) }
-      clusterID = try queue.write { try SQLiteSchema.prepare($0, path: path, isNew: lock != nil) }
+      clusterID = try queue.write { try SQLiteSchema.prepare($0, files: files, isNew: lock != nil) }
       database = Mutex(queue)
     } catch {
       lock?.release()
-      throw StoreError(opening: path, error)
+      throw StoreError(opening: files, error)
     }
     self.files = files
     self.lock = lock
@@ -132,7 +132,7 @@ public final class SQLiteStore: ClaimStore {
       do {
         return try body(database)
       } catch {
-        throw StoreError(using: path, error)
+        throw StoreError(using: files, error)
       }
     }
   }
@@ -174,7 +174,7 @@ extension SQLiteStore {
       return destination
     } catch {
       Self.removeCandidate(destination)
-      throw StoreError(using: path, error)
+      throw StoreError(using: files, error)
     }
   }
 

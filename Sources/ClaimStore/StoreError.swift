@@ -11,6 +11,8 @@ public struct StoreError: Error, Sendable, Hashable, CustomStringConvertible {
     case inUse
     /// A store that cannot be read any more, or is gone.
     case damaged
+    /// A store of another cluster.
+    case otherCluster
     /// No store, and never was one.
     case foreign
     /// A later version of iovmesh wrote it.
@@ -39,15 +41,15 @@ extension StoreError {
     "make it writable again (a file system that turns read-only by itself has seen errors: dmesg), then start again; what "
     + "was acknowledged is stored"
 
-  static func damaged(_ path: String, _ how: String) -> StoreError {
-    StoreError(.damaged, "the store \(path) is damaged: \(how); \(wayBack)")
+  static func damaged(_ files: StoreFiles, _ how: String) -> StoreError {
+    StoreError(.damaged, "the \(files.name) is damaged: \(how); \(files.isCandidate ? "take another one" : wayBack)")
   }
 
-  init(opening path: String, _ error: any Error) { self.init(path, error, doing: "open") }
+  init(opening files: StoreFiles, _ error: any Error) { self.init(files, error, doing: "open") }
 
-  init(using path: String, _ error: any Error) { self.init(path, error, doing: "use") }
+  init(using files: StoreFiles, _ error: any Error) { self.init(files, error, doing: "use") }
 
-  private init(_ path: String, _ error: any Error, doing: String) {
+  private init(_ files: StoreFiles, _ error: any Error, doing: String) {
     if let error = error as? StoreError {
       self = error
       return
@@ -55,33 +57,33 @@ extension StoreError {
     let code = (error as? DatabaseError)?.resultCode
     let words = (error as? DatabaseError).map { $0.message ?? "\($0.resultCode)" } ?? "\(error)"
     switch code {
-    case .SQLITE_NOTADB?: self = .notADatabase(path, words)
-    case .SQLITE_CORRUPT?: self = .damaged(path, words)
+    case .SQLITE_NOTADB?: self = .notADatabase(files, words)
+    case .SQLITE_CORRUPT?: self = .damaged(files, words)
     case .SQLITE_READONLY?:
-      self.init(.readOnly, "the store \(path) cannot be written: \(words); \(Self.writableAgain)")
-    case .SQLITE_FULL?: self = .full(path, words)
+      self.init(.readOnly, "the \(files.name) cannot be written: \(words); \(Self.writableAgain)")
+    case .SQLITE_FULL?: self = .full(files, words)
     // SQLite says so of many calls, with a full disk behind some of them.
-    case .SQLITE_IOERR? where StoreFiles(path: path).isFull, .SQLITE_CANTOPEN? where StoreFiles(path: path).isFull:
-      self = .full(path, words)
+    case .SQLITE_IOERR? where files.isFull, .SQLITE_CANTOPEN? where files.isFull:
+      self = .full(files, words)
     case .SQLITE_CANTOPEN?, .SQLITE_PERM?, .SQLITE_AUTH?:
-      self.init(.unreachable, "cannot open the store \(path): \(words)")
+      self.init(.unreachable, "cannot open the \(files.name): \(words)")
     default:
-      self.init(.failed, "cannot \(doing) the store \(path): \(words)")
+      self.init(.failed, "cannot \(doing) the \(files.name): \(words)")
     }
   }
 
-  private static func full(_ path: String, _ words: String) -> StoreError {
-    let files = StoreFiles(path: path)
+  private static func full(_ files: StoreFiles, _ words: String) -> StoreError {
     let free = files.freeBytes.map { "\($0 / 1024) KiB are free" } ?? "how much is free is not known"
     return StoreError(
       .full,
-      "no space for the store \(path) (\(words)): \(free) in \(files.directory). Nothing was acknowledged that is not "
+      "no space for the \(files.name) (\(words)): \(free) in \(files.directory). Nothing was acknowledged that is not "
         + "stored: make space there, then start the coordinator again; agents keep what is in use meanwhile")
   }
 
   /// Nobody can tell a store whose beginning is destroyed from a file that never was one, but for the lock beside it.
-  private static func notADatabase(_ path: String, _ words: String) -> StoreError {
-    .damaged(path, "it is no SQLite database (\(words)), unless store.path names another program's file")
+  private static func notADatabase(_ files: StoreFiles, _ words: String) -> StoreError {
+    guard !files.isCandidate else { return StoreError(.foreign, "the backup is no SQLite database: \(words)") }
+    return .damaged(files, "it is no SQLite database (\(words)), unless store.path names another program's file")
   }
 }
 

@@ -5,6 +5,11 @@ import Glibc
 struct StoreFiles: Sendable {
   /// The database.
   let path: String
+  /// Whether it only may become a store: a backup on its way back.
+  var isCandidate = false
+
+  /// For messages.
+  var name: String { isCandidate ? "backup" : "store \(path)" }
 
   var log: String { path + "-wal" }
   var sharedMemory: String { path + "-shm" }

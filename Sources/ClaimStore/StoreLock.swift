@@ -54,7 +54,10 @@ final class StoreLock: Sendable {
 
   func release() {
     descriptor.withLock { descriptor in
-      if let held = descriptor { Glibc.close(held) }
+      guard let held = descriptor else { return }
+      // Closing alone would leave it to a process that is being started at this moment and has not dropped its copy yet.
+      flock(held, LOCK_UN)
+      Glibc.close(held)
       descriptor = nil
     }
   }

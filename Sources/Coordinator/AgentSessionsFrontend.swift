@@ -31,7 +31,7 @@ struct AgentSessionsFrontend: AgentSessionsService {
         let name = hello.host?.name ?? ""
         host = name
         logger.info("host connected", metadata: ["host": "\(name)"])
-        arbiter.submit(.hostConnected(session, hello))
+        arbiter.begin(session, hello)
       case .hello: throw RPCError(.invalidArgument, "a session has one hello")
       case .heartbeat, .inventory, .functions, nil:
         guard host != nil else { throw RPCError(.invalidArgument, "the first message of a session is a hello") }

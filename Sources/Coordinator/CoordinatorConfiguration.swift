@@ -15,6 +15,10 @@ public struct CoordinatorConfiguration: Sendable, Decodable {
   /// How often an agent renews its lease.
   public var heartbeatIntervalMilliseconds: UInt32
   public var logLevel: Logger.Level
+  /// How hosts can be switched off from outside, one agent for a host.
+  public var fence: [FenceAgent]
+  /// How long after the end of a lease nothing is concluded from silence; no setting for operators.
+  var fenceMarginMilliseconds: UInt32 = 5_000
 
   public struct StoreConfiguration: Sendable, Decodable {
     /// The SQLite file; made if there is none, in a directory that exists.
@@ -29,12 +33,14 @@ public struct CoordinatorConfiguration: Sendable, Decodable {
     leaseTermMilliseconds = 10_000
     heartbeatIntervalMilliseconds = 3_000
     logLevel = .info
+    fence = []
   }
 
   public static let defaultEndpoint = SocketEndpoint.tcp(host: "127.0.0.1", port: 7100)
 
   private enum CodingKeys: String, CodingKey {
     case listen, insecureListenBeyondLoopback, store, leaseTermMilliseconds, heartbeatIntervalMilliseconds, logLevel
+    case fence
   }
 
   public init(from decoder: any Decoder) throws {
@@ -46,6 +52,7 @@ public struct CoordinatorConfiguration: Sendable, Decodable {
     let term = try values.decodeIfPresent(UInt32.self, forKey: .leaseTermMilliseconds)
     let interval = try values.decodeIfPresent(UInt32.self, forKey: .heartbeatIntervalMilliseconds)
     let level = try values.decodeIfPresent(String.self, forKey: .logLevel)
+    fence = try values.decodeIfPresent([FenceAgent].self, forKey: .fence) ?? []
 
     insecureListenBeyondLoopback = isInsecure ?? false
     listen = try Self.endpoints(endpoints, allowsBeyondLoopback: insecureListenBeyondLoopback)
@@ -54,11 +61,21 @@ public struct CoordinatorConfiguration: Sendable, Decodable {
     heartbeatIntervalMilliseconds = interval ?? max(1, min(3_000, leaseTermMilliseconds / 3))
     try Self.checkLease(term: leaseTermMilliseconds, interval: heartbeatIntervalMilliseconds)
     logLevel = try Self.level(level ?? "info")
+    try checkFence()
+  }
+
+  private func checkFence() throws {
+    for (host, agents) in Dictionary(grouping: fence, by: \.host).sorted(by: { $0.key < $1.key }) where agents.count > 1
+    {
+      throw InvalidValue("fence names \(agents.count) agents for host '\(host)'; there is one for a host")
+    }
   }
 
   public var arbiterSettings: ArbiterSettings {
     ArbiterSettings(
-      leaseTermMilliseconds: leaseTermMilliseconds, heartbeatIntervalMilliseconds: heartbeatIntervalMilliseconds)
+      leaseTermMilliseconds: leaseTermMilliseconds, heartbeatIntervalMilliseconds: heartbeatIntervalMilliseconds,
+      fenceMarginMilliseconds: fenceMarginMilliseconds,
+      automaticFenceHosts: Set(fence.filter(\.isAutomatic).map(\.host)))
   }
 
   /// Reads the file; what must be there is checked after the spelling of what is.

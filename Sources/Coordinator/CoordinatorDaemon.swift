@@ -1,14 +1,17 @@
 import Arbitration
 import ClaimStore
 import Foundation
+import LinuxDevices
 import Logging
 import Services
 
-/// The coordinator: the arbiter, its store and its services, on sockets.
+/// One run of the coordinator: the arbiter, its store and its services, on sockets.
 public final class CoordinatorDaemon: Sendable {
   private let arbiter: DurableArbiter
   private let server: RPCServer
   private let store: any ClaimStore
+  private let restorer: Restorer
+  private let fencer: Fencer
   private let endpoints: [SocketEndpoint]
   private let logger: Logger
 
@@ -16,13 +19,19 @@ public final class CoordinatorDaemon: Sendable {
   ///
   /// - Throws: `StoreError`; `Refusal` where the store contradicts itself.
   public init(configuration: CoordinatorConfiguration, store: any ClaimStore, logger: Logger) throws {
-    arbiter = try DurableArbiter(
+    let arbiter = try DurableArbiter(
       store: store, settings: configuration.arbiterSettings, now: SystemClock.now, logger: logger)
+    restorer = Restorer(store: store, currentEpoch: { arbiter.read { $0.cluster.epoch } })
+    fencer = Fencer(agents: configuration.fence, arbiter: arbiter, logger: logger)
     server = RPCServer(services: [
       ClaimsFrontend(arbiter: arbiter, makeUID: { UUID().uuidString.lowercased() }),
       InventoryFrontend(arbiter: arbiter),
       AgentSessionsFrontend(arbiter: arbiter, logger: logger),
+      OperationsFrontend(
+        arbiter: arbiter, store: store, restorer: restorer, fencer: fencer, started: SystemClock.timestamp(),
+        logger: logger),
     ])
+    self.arbiter = arbiter
     self.store = store
     endpoints = configuration.listen
     self.logger = logger
@@ -39,24 +48,41 @@ public final class CoordinatorDaemon: Sendable {
     return bound
   }
 
-  /// Serves until the task is cancelled or the store fails; the store is closed then, and holds all that was answered.
-  public func run() async throws {
-    let result: Result<Void, any Error>
+  /// How a run ends well.
+  public enum End: Sendable {
+    /// Its task was cancelled.
+    case stopped
+    /// A backup was restored: the next run begins with it.
+    case restored
+  }
+
+  /// Serves until the task is cancelled, a backup takes the store's place, or the store fails; the store is closed then, and
+  /// holds all that was answered.
+  public func run() async throws -> End {
+    let result: Result<StoreReplacement?, any Error>
     do {
-      try await serve()
-      result = .success(())
+      result = .success(try await serve())
     } catch {
       result = .failure(error)
     }
     await arbiter.stop()
+    if case .success(let replacement?) = result {
+      await replaceStore(replacement)
+      return .restored
+    }
     store.close()
     logger.notice("stopped")
-    try result.get()
+    _ = try result.get()
+    return .stopped
   }
 
-  private func serve() async throws {
-    try await withThrowingTaskGroup(of: Void.self) { group in
-      group.addTask { [server] in try await server.run() }
+  /// Answers the backup that is to take effect, if there is one.
+  private func serve() async throws -> StoreReplacement? {
+    try await withThrowingTaskGroup(of: StoreReplacement?.self) { group in
+      group.addTask { [server] in
+        try await server.run()
+        return nil
+      }
       group.addTask { [arbiter] in
         while true {
           // A lease that ran out is noticed this much later.
@@ -65,12 +91,29 @@ public final class CoordinatorDaemon: Sendable {
         }
       }
       group.addTask { [arbiter] in throw try await arbiter.storeFailure() }
+      group.addTask { [restorer] in await restorer.next() }
+      arbiter.whenFenceIsWanted { [fencer] host, bootID in fencer.fenceUnasked(host, bootID: bootID) }
       defer { group.cancelAll() }
       do {
-        try await group.next()
+        return try await group.next() ?? nil
       } catch is CancellationError where Task.isCancelled {
         // The stop button.
+        return nil
       }
+    }
+  }
+
+  /// Where it fails the former store is in its place, and the next run begins with that.
+  private func replaceStore(_ replacement: StoreReplacement) async {
+    do {
+      try await BlockingThread.detached { [store] in
+        try store.replace(with: replacement.backup.path, keepingAs: replacement.formerPath)
+      }
+      logger.notice("backup restored", metadata: replacement.metadata(by: "the coordinator"))
+    } catch {
+      store.close()
+      SQLiteStore.removeCandidate(replacement.backup.path)
+      logger.error("backup not restored, the store is as it was", metadata: ["reason": "\(error)"])
     }
   }
 }

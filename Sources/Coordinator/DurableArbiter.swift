@@ -17,14 +17,22 @@ final class DurableArbiter: Sendable {
   private let commits: CommitQueue
   private let now: @Sendable () -> Instant
   private let logger: Logger
+  private let log: DecisionLog
 
   /// Those who wait for something.
   private struct Edge {
     var calls: [CallID: CheckedContinuation<Answer, any Error>] = [:]
-    var sessions: [SessionID: SessionOutbox] = [:]
+    var sessions: [SessionID: Session] = [:]
+    var fence: (@Sendable (_ host: String, _ bootID: String) -> Void)?
     var lastID: UInt64 = 0
     var failure: StoreError?
     var failureWaiter: CheckedContinuation<StoreError, any Error>?
+  }
+
+  private struct Session {
+    var outbox: SessionOutbox
+    /// As its hello says.
+    var host: Host?
   }
 
   /// Restores the state that the store holds. Blocks on the store; nothing is served yet.
@@ -40,9 +48,10 @@ final class DurableArbiter: Sendable {
     board = ClaimBoard(
       claims: arbiter.listedClaims, revision: arbiter.cluster.revision, epoch: arbiter.cluster.epoch)
     commits = CommitQueue(store: store)
-    self.arbiter = Mutex(arbiter)
+    log = DecisionLog(hosts: arbiter.listedHosts, logger: logger)
     self.now = now
     self.logger = logger
+    self.arbiter = Mutex(arbiter)
   }
 
   /// What can be read at any time, decided though perhaps not yet stored.
@@ -104,6 +113,20 @@ final class DurableArbiter: Sendable {
     return claim
   }
 
+  func askForHost(_ event: (CallID) -> Event) async throws -> Host {
+    guard case .host(let host) = try await ask(event) else {
+      preconditionFailure("the arbiter answers a request for a host with a host")
+    }
+    return host
+  }
+
+  func askForOrphans(_ event: (CallID) -> Event) async throws -> [Orphan] {
+    guard case .orphans(let orphans) = try await ask(event) else {
+      preconditionFailure("the arbiter answers a request for orphans with orphans")
+    }
+    return orphans
+  }
+
   // MARK: Sessions
 
   func openSession() -> (id: SessionID, messages: AsyncThrowingStream<CoordinatorMessage, any Error>) {
@@ -111,20 +134,36 @@ final class DurableArbiter: Sendable {
     let id = edge.withLock { edge in
       edge.lastID += 1
       let id = SessionID(edge.lastID)
-      edge.sessions[id] = outbox
+      edge.sessions[id] = Session(outbox: outbox)
       return id
     }
     return (id, messages)
   }
 
+  func begin(_ session: SessionID, _ hello: AgentHello) {
+    edge.withLock { $0.sessions[session]?.host = hello.host }
+    submit(.hostConnected(session, hello))
+  }
+
   /// Has the session's stream end once what was sent is written; with an error if there is one to tell.
   func endSession(_ session: SessionID, _ error: (any Error)?) {
-    edge.withLock { $0.sessions[session] }?.end(error)
+    edge.withLock { $0.sessions[session] }?.outbox.end(error)
+  }
+
+  /// Ends the sessions of one run of a host, which is off: the arbiter hears of it at once.
+  func endSessions(ofHost name: String, bootID: String) {
+    let sessions = edge.withLock { edge in
+      edge.sessions.filter { $0.value.host?.name == name && $0.value.host?.bootId == bootID }
+    }
+    for (id, session) in sessions.sorted(by: { $0.key.value < $1.key.value }) {
+      session.outbox.end(RPCError(.aborted, "host '\(name)' was switched off"))
+      submit(.hostDisconnected(id))
+    }
   }
 
   func closeSession(_ session: SessionID) {
-    let outbox = edge.withLock { $0.sessions.removeValue(forKey: session) }
-    outbox?.end(nil)
+    let closed = edge.withLock { $0.sessions.removeValue(forKey: session) }
+    closed?.outbox.end(nil)
     submit(.hostDisconnected(session))
   }
 
@@ -133,10 +172,11 @@ final class DurableArbiter: Sendable {
   private func perform(_ effect: Effect) {
     switch effect {
     case .save(.cluster(let cluster)): board.take(epoch: cluster.epoch)
+    case .save(.host(let host)): log.note(host)
     case .save, .remove: return
     case .send(let session, let message):
       // A session that has ended meanwhile misses nothing: its next one begins with all that is wanted.
-      let outbox = edge.withLock { $0.sessions[session] }
+      let outbox = edge.withLock { $0.sessions[session]?.outbox }
       if outbox?.send(message) == false {
         outbox?.end(RPCError(.resourceExhausted, "the agent does not read what it is sent"))
       }
@@ -145,29 +185,21 @@ final class DurableArbiter: Sendable {
       endSession(session, RPCError(refusal))
     case .answer(let call, let answer): take(call)?.resume(returning: answer)
     case .refuse(let call, let refusal): take(call)?.resume(throwing: RPCError(refusal))
-    case .claimChanged(let claim):
-      let before = board.change(claim)
-      if before?.status?.phase != claim.status?.phase { logger.info("claim changed", metadata: metadata(claim)) }
+    case .claimChanged(let claim): log.note(claim, before: board.change(claim))
     case .claimGone(let claim):
       board.remove(claim)
-      logger.info("claim gone", metadata: metadata(claim))
-    case .fenceHost(let host, let bootID):
-      submit(.fenceFailed(host: host, bootID: bootID, message: "no fence command is configured for it"))
+      log.noteGone(claim)
+    case .fenceHost(let host, let bootID): edge.withLock { $0.fence }?(host, bootID)
     }
+  }
+
+  /// Has `fence` called, from any thread, for each host that is to be fenced unasked. What comes of it is an event.
+  func whenFenceIsWanted(_ fence: @escaping @Sendable (_ host: String, _ bootID: String) -> Void) {
+    edge.withLock { $0.fence = fence }
   }
 
   private func take(_ call: CallID) -> CheckedContinuation<Answer, any Error>? {
     edge.withLock { $0.calls.removeValue(forKey: call) }
-  }
-
-  private func metadata(_ claim: Claim) -> Logger.Metadata {
-    var metadata: Logger.Metadata = ["claim": "\(claim.name)", "phase": "\(claim.status?.phase ?? .unspecified)"]
-    if let assignment = claim.status?.assignment {
-      metadata["function"] = "\(assignment.function)"
-      metadata["host"] = "\(assignment.host)"
-      metadata["token"] = "\(assignment.token?.value ?? 0)"
-    }
-    return metadata
   }
 
   // MARK: The end
@@ -175,7 +207,7 @@ final class DurableArbiter: Sendable {
   /// The memory is ahead of the disk now, so nothing may be answered out of it any more: everybody is told, and the
   /// process ends.
   private func fail(_ error: StoreError) {
-    let (calls, outboxes, waiter) = edge.withLock { edge in
+    let (calls, sessions, waiter) = edge.withLock { edge in
       edge.failure = edge.failure ?? error
       defer {
         edge.calls = [:]
@@ -185,7 +217,7 @@ final class DurableArbiter: Sendable {
     }
     let refusal = RPCError(.unavailable, "\(error)")
     for call in calls { call.resume(throwing: refusal) }
-    for outbox in outboxes { outbox.end(refusal) }
+    for session in sessions { session.outbox.end(refusal) }
     board.end(refusal)
     waiter?.resume(returning: error)
   }

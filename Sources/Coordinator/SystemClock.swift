@@ -1,5 +1,6 @@
 import Arbitration
 import Glibc
+import Messages
 
 /// The clocks of this machine, as the arbiter wants them.
 enum SystemClock {
@@ -9,6 +10,15 @@ enum SystemClock {
     Instant(
       monotonicMilliseconds: UInt64(clamping: milliseconds(of: CLOCK_BOOTTIME)),
       wallMilliseconds: milliseconds(of: CLOCK_REALTIME))
+  }
+
+  /// The wall clock, for people.
+  static func timestamp() -> Timestamp {
+    let milliseconds = milliseconds(of: CLOCK_REALTIME)
+    var timestamp = Timestamp()
+    timestamp.seconds = milliseconds / 1000
+    timestamp.nanoseconds = Int32(milliseconds % 1000) * 1_000_000
+    return timestamp
   }
 
   private static func milliseconds(of clock: clockid_t) -> Int64 {

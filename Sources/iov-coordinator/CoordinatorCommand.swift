@@ -1,5 +1,4 @@
 import ArgumentParser
-import ClaimStore
 import Coordinator
 import Dispatch
 import Glibc
@@ -30,11 +29,22 @@ struct CoordinatorCommand: AsyncParsableCommand {
   @Flag(help: "Check the configuration file and do nothing else.")
   var check = false
 
+  @Option(
+    help: ArgumentHelp(
+      "Put this backup in the place of the store, keep the former one beside it, and do nothing else. For a coordinator that "
+        + "cannot start any more; a running one restores with 'iov restore'.",
+      valueName: "backup"))
+  var restore: String?
+
   func run() async throws {
     do {
       let configuration = try CoordinatorConfiguration.load(from: config)
       guard !check else {
         print("\(config): ok")
+        return
+      }
+      if let restore {
+        print(try OfflineRestore(store: configuration.store.path, backup: restore).run())
         return
       }
       try await serve(configuration)
@@ -50,12 +60,9 @@ struct CoordinatorCommand: AsyncParsableCommand {
     logger.logLevel = configuration.logLevel
     let stop = StopSignals()
 
-    let store = try SQLiteStore(path: configuration.store.path)
-    logger.info("store opened", metadata: ["path": "\(store.path)", "cluster": "\(store.clusterID)"])
-    let daemon = try CoordinatorDaemon(configuration: configuration, store: store, logger: logger)
-    _ = try await daemon.bind()
+    let service = CoordinatorService(configuration: configuration, logger: logger)
     try await withThrowingTaskGroup(of: Void.self) { group in
-      group.addTask { try await daemon.run() }
+      group.addTask { try await service.run() }
       group.addTask { await stop.wait() }
       defer { group.cancelAll() }
       try await group.next()

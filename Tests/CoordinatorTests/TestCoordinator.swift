@@ -12,19 +12,37 @@ final class TestCoordinator: Sendable {
   private let running: Task<Void, any Error>
 
   /// Starts on `directory`, which may hold the store of a former one.
-  init(in directory: TemporaryDirectory, store: (any ClaimStore)? = nil) async throws {
+  init(
+    in directory: TemporaryDirectory, store: (any ClaimStore)? = nil, logger: Logger = quiet,
+    _ change: (inout CoordinatorConfiguration) -> Void = { _ in }
+  ) async throws {
     self.directory = directory
-    var configuration = CoordinatorConfiguration(storePath: directory.file("claims.sqlite"))
-    configuration.listen = [.tcp(host: "127.0.0.1", port: 0)]
+    var configuration = CoordinatorConfiguration.test(in: directory)
+    change(&configuration)
     let daemon = try CoordinatorDaemon(
-      configuration: configuration, store: try store ?? SQLiteStore(path: configuration.store.path), logger: quiet)
+      configuration: configuration, store: try store ?? SQLiteStore(path: configuration.store.path), logger: logger)
     endpoint = try await daemon.bind()[0]
-    running = Task { try await daemon.run() }
+    running = Task { _ = try await daemon.run() }
+  }
+
+  /// Starts as a process does: it begins anew after a restore.
+  init(serviceIn directory: TemporaryDirectory, logger: Logger = quiet) async throws {
+    self.directory = directory
+    let service = CoordinatorService(configuration: .test(in: directory), logger: logger)
+    let (endpoints, continuation) = AsyncStream.makeStream(of: SocketEndpoint.self)
+    running = Task {
+      defer { continuation.finish() }
+      try await service.run { continuation.yield($0[0]) }
+    }
+    var iterator = endpoints.makeAsyncIterator()
+    guard let endpoint = await iterator.next() else { throw RPCError(.unavailable, "the service did not begin") }
+    self.endpoint = endpoint
   }
 
   func channel() -> RPCChannel { RPCChannel(endpoint) }
   var claims: ClaimsClient { ClaimsClient(channel()) }
   var inventory: InventoryClient { InventoryClient(channel()) }
+  var operations: OperationsClient { OperationsClient(channel()) }
 
   func stop() async throws {
     running.cancel()
@@ -42,6 +60,14 @@ final class TestCoordinator: Sendable {
   }
 }
 
+extension CoordinatorConfiguration {
+  static func test(in directory: TemporaryDirectory) -> CoordinatorConfiguration {
+    var configuration = CoordinatorConfiguration(storePath: directory.file("claims.sqlite"))
+    configuration.listen = [.tcp(host: "127.0.0.1", port: 0)]
+    return configuration
+  }
+}
+
 let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 
 /// A directory of a test's own, removed with the last reference to it.
@@ -56,6 +82,12 @@ final class TemporaryDirectory: Sendable {
   deinit { try? FileManager.default.removeItem(atPath: path) }
 
   func file(_ name: String) -> String { path + "/" + name }
+
+  /// The names of what is in it, sorted; what SQLite keeps beside an open database is left out.
+  var names: [String] {
+    let all = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
+    return all.filter { !$0.hasSuffix("-wal") && !$0.hasSuffix("-shm") }.sorted()
+  }
 }
 
 extension CreateClaimRequest {
