@@ -30,6 +30,12 @@ extension Arbiter {
   }
 
   func checkAttributes(of node: EndNodeState, for specification: ClaimSpecification) throws(Drop) {
+    guard specification.lossPolicy != .selfFence || !node.isBlockDevice else {
+      throw Drop(
+        .attributes,
+        "self-fence is for functions that hold no data; a claim of class \(node.record.deviceClass) keeps its part of "
+          + node.record.name)
+    }
     let honoured = node.record.capabilities?.attributes ?? []
     for attribute in specification.attributes?.fieldPaths ?? [] where !honoured.contains(attribute) {
       throw Drop(

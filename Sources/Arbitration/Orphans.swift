@@ -86,8 +86,8 @@ extension Arbiter {
     guard Set(chosen.map(\.status.recordName)).count == chosen.count else {
       throw Refusal(
         .failedPrecondition,
-        "\(Names.list(chosen.map(\.host))) have \(request.function) in the same role; name the host, and purge one after "
-          + "the other")
+        "\(Names.list(chosen.map(\.host))) have \(request.function) in the same role; name the host, and purge one "
+          + "after the other")
     }
     var entries: [WantedFunction] = []
     for part in chosen {
@@ -132,7 +132,7 @@ extension Arbiter {
     guard !parts.isEmpty else { throw unknownOrphan(request.function) }
     let assignment = try agreedAssignment(of: request.function, parts)
     let name = request.claim.isEmpty ? assignment.claim : request.claim
-    let specification = ClaimSpecification(of: assignment)
+    let specification = specification(of: assignment)
     try checkAdoption(of: assignment, as: name, specification)
 
     var claim = Claim()
@@ -208,6 +208,26 @@ extension Arbiter {
     return assignment
   }
 
+  /// The request that an assignment fulfils, without what was granted by default: so whoever asks for it again as
+  /// before asks for the same claim.
+  private func specification(of assignment: Assignment) -> ClaimSpecification {
+    var attributes = assignment.attributes
+    if assignment.macAddress == MACAddress(derivedFrom: assignment.claimUid) { attributes?.ethernet?.macAddress = nil }
+    if let node = endNodes[assignment.endNode], let host = hosts[assignment.host],
+      let route = try? route(by: assignment.path, from: node, to: host),
+      attributes?.ethernet?.mtu == route.mtuLimit?.bytes
+    {
+      attributes?.ethernet?.mtu = nil
+    }
+    var specification = ClaimSpecification()
+    specification.deviceClass = assignment.deviceClass
+    specification.host = assignment.host
+    specification.consumer = assignment.consumer
+    specification.attributes = attributes
+    specification.lossPolicy = assignment.lossPolicy
+    return specification.normalized
+  }
+
   private func checkAdoption(
     of assignment: Assignment, as name: String, _ specification: ClaimSpecification
   ) throws(Refusal) {
@@ -237,19 +257,6 @@ extension Arbiter {
     if let key = specification.interfaceKey, let other = claimOfInterface[key] {
       throw Refusal(.failedPrecondition, "the interface '\(key.name)' on \(key.host) is in use by claim '\(other)'")
     }
-  }
-}
-
-extension ClaimSpecification {
-  /// The request that an assignment fulfils, with everything that was granted asked for.
-  fileprivate init(of assignment: Assignment) {
-    var specification = ClaimSpecification()
-    specification.deviceClass = assignment.deviceClass
-    specification.host = assignment.host
-    specification.consumer = assignment.consumer
-    specification.attributes = assignment.attributes
-    specification.lossPolicy = assignment.lossPolicy
-    self = specification.normalized
   }
 }
 

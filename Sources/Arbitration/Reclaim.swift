@@ -4,7 +4,8 @@ import Messages
 extension Arbiter {
   /// Why what a claim holds can never be used by it again; nil if it can.
   func loss(of state: ClaimState) -> String? {
-    if let assignment = state.assignment, assignment.path == .mediated,
+    // What is on a disk is its claim's, and comes back with its host; another function would be an empty one.
+    if let assignment = state.assignment, assignment.path == .mediated, !assignment.holdsData,
       let death = hosts[assignment.controllingHost]?.record.death
     {
       return "\(assignment.controllingHost), which served \(assignment.function), is dead: \(death.reason)"

@@ -105,6 +105,8 @@ extension Arbiter {
 extension Assignment {
   var macAddress: MACAddress? { attributes?.ethernet?.macAddress.flatMap(MACAddress.init) }
   var sizeBytes: UInt64 { attributes?.block?.sizeBytes ?? 0 }
+  /// A part of a disk is its content; a function of a network card holds nothing.
+  var holdsData: Bool { attributes?.block != nil }
 }
 
 extension ClaimState {

@@ -174,6 +174,14 @@ extension Arbiter {
     guard let next else { return [] }
     var reason = PendingReason()
     reason.filter = "waiting"
+    if !isReleasing, next.role != .consumer, let assignment = next.assignment, assignment.holdsData,
+      let death = hosts[next.host]?.record.death
+    {
+      reason.message =
+        "\(next.host), whose disk holds the data of '\(state.claim.name)', is dead: \(death.reason); the claim goes on "
+        + "when it is back; delete the claim to give the data up"
+      return [reason]
+    }
     reason.message =
       "\(next.host) has yet to \(task) \(next.functionID)" + absence(of: next.host, isProofAwaited: isReleasing)
     return [reason]
@@ -192,8 +200,8 @@ extension Arbiter {
       var reason = PendingReason()
       reason.filter = "mediation-address"
       reason.message =
-        "it was granted with the mediation address \(address) of \(name), which is \(now.isEmpty ? "none" : now) by now; "
-        + "give \(name) its address back, or delete the claim and make it anew"
+        "it was granted with the mediation address \(address) of \(name), which is \(now.isEmpty ? "none" : now) by "
+        + "now; give \(name) its address back, or delete the claim and make it anew"
       return reason
     }
   }

@@ -36,6 +36,7 @@ import Testing
     #expect(claim.status?.phase == .ready)
     #expect(claim.status?.assignment?.token == function.token)
     #expect(world.arbiter.listedOrphans.isEmpty)
+    try #expect(world.create("web").get().uid == claim.uid, "asked for as before, it is the same claim")
     world.settle()
     #expect(world.phase("web") == .ready)
     world.restart()

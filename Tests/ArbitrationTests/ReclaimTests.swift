@@ -93,7 +93,42 @@ import Testing
     #expect(world.phase("web") == .ready)
   }
 
+  @Test func dataOnADeadHostsDiskIsWaitedForAndNotReplaced() throws {
+    var world = World.rack()
+    world.create("data", host: "a", deviceClass: "sata") {
+      $0.attributes = Attributes { $0.block = BlockAttributes { $0.sizeBytes = 1 << 20 } }
+    }
+    world.settle()
+    let function = world.claim("data")?.status?.assignment?.function
+    world.crash("c")
+    world.confirmDead("c")
+    #expect(world.phase("data") == .preparing)
+    #expect(
+      world.claim("data")?.status?.pending.first?.message.contains("c, whose disk holds the data of 'data'") == true)
+    #expect(world.hosts["a"]?.wanted.values.map(\.released) == [false])
+    world.connect("c")
+    world.settle()
+    #expect(world.phase("data") == .ready)
+    #expect(world.claim("data")?.status?.assignment?.function == function)
+    world.crash("c")
+    world.confirmDead("c")
+    world.delete("data")
+    world.settle()
+    #expect(world.claim("data") == nil)
+    #expect(world.arbiter.listedEndNodes.first { $0.deviceClass == "sata" }?.used?.sizeBytes == 1 << 20)
+  }
+
   // MARK: Loss policies
+
+  @Test func aDiskIsNotAskedToFenceItself() {
+    var world = World.rack()
+    let claim = world.create("data", host: "a", deviceClass: "sata") {
+      $0.attributes = Attributes { $0.block = BlockAttributes { $0.sizeBytes = 1 << 20 } }
+      $0.lossPolicy = .selfFence
+    }
+    #expect(claim.refusal?.code == .invalidArgument)
+    #expect(claim.refusal?.message.contains("self-fence is for functions that hold no data") == true)
+  }
 
   @Test func aLossPolicyIsPartOfTheRequest() throws {
     var world = World.rack()

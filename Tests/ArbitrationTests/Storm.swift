@@ -94,11 +94,11 @@ struct Storm {
     var specification = ClaimSpecification()
     specification.deviceClass = roll(0..<2) == 0 ? "ethernet" : "sata"
     specification.host = host
-    specification.lossPolicy = roll(0..<3) == 0 ? .selfFence : .keep
     if specification.deviceClass == "sata" {
       let size = UInt64(roll(1..<4)) << 28
       specification.attributes = Attributes { $0.block = BlockAttributes { $0.sizeBytes = size } }
     } else if roll(0..<2) == 0 {
+      specification.lossPolicy = roll(0..<2) == 0 ? .selfFence : .keep
       specification.attributes = Attributes {
         $0.ethernet = EthernetAttributes { $0.macAddress = "02:00:00:00:00:0\(name.last!)" }
       }
