@@ -1,5 +1,6 @@
-"""Claims that nobody touches, with traffic through them all the time: a mediated and a direct interface, a mediated and a
-direct disk. Whatever else happens, no gap in it is longer than a second, and no block is anywhere but where it belongs."""
+"""Claims that nobody touches, with traffic through them all the time: a mediated and a direct interface, a
+mediated and a direct disk. Whatever else happens, no gap in it is longer than a second, and no block is
+anywhere but where it belongs."""
 import contextlib
 
 import blocks
@@ -59,7 +60,8 @@ class Base:
                 (rack.RACK_NAMESPACE, "network", own, namespace, interface)]
         for where, through, address, other, link in ends:
             mac = rack.run("cat", f"/sys/class/net/{link}/address", namespace=other).strip()
-            rack.run("ip", "-n", where, "neighbour", "replace", address, "lladdr", mac, "dev", through, "nud", "permanent")
+            rack.run("ip", "-n", where, "neighbour", "replace", address, "lladdr", mac, "dev", through,
+                     "nud", "permanent")
 
     def watch(self):
         self._packets = packets.PacketStreams(
@@ -68,7 +70,7 @@ class Base:
             name: blocks.StampedWriter(f"/dev/iov/{name}", self.claims[name]["uid"], f"{self._seed}/{name}")
             for name in DISKS}
         # The machine's own disk, below all others: where it stalls, so do they.
-        self._own_disk = rack.STATE / "pace"
+        self._own_disk = rack.PACE
         self._own_disk.write_bytes(bytes(1 << 20))
         self._pace = blocks.StampedWriter(str(self._own_disk), "0" * 36, self._seed)
         for process in (self._packets, self._pace, *self._writers.values()):
@@ -93,7 +95,8 @@ class Base:
         return faults + self._blocks(lambda writer, _: writer.report())
 
     def check_disks(self, others=()):
-        """Every acknowledged block where it belongs, and no stamp anywhere else. others: claims that may have extents."""
+        """Every acknowledged block where it belongs, and no stamp anywhere else. others: claims that may have
+        extents."""
         known = rack.extents()
         extents = {
             claim["uid"]: known[rack.assignment(claim)["function"]]

@@ -1,5 +1,6 @@
-"""Stamped blocks: each says whose it is, where it belongs, and of which generation it is, under a checksum. What was
-written and synced must be found, through the claim's device and on the disk itself; and no block may be anywhere else."""
+"""Stamped blocks: each says whose it is, where it belongs, and of which generation it is, under a checksum.
+What was written and synced must be found, through the claim's device and on the disk itself; and no block may
+be anywhere else."""
 import mmap
 import multiprocessing
 import os
@@ -160,8 +161,9 @@ class StampedWriter(multiprocessing.Process):
 
 
 def misplaced(disk, extents):
-    """Stamps on a disk that are not where they belong. extents: {uid: (offset, size)} of the claims that have one. The blocks
-    of a claim that is gone are overwritten before its extent is given away, so its stamps are wrong everywhere."""
+    """Stamps on a disk that are not where they belong. extents: {uid: (offset, size)} of the claims that have
+    one. The blocks of a claim that is gone are overwritten before its extent is given away, so its stamps are
+    wrong everywhere."""
     device = Device(disk, writable=False)
     wrong = []
     for start in range(0, device.size, 1 << 20):

@@ -11,8 +11,8 @@ class Checks:
         self.passed = self.failed = self.skipped = 0
 
     def check(self, description, condition, *arguments, within=0):
-        """condition: a function that answers whether it holds, or what is wrong as text or list ("" and [] are good), or
-        throws. within: seconds in which it may come true."""
+        """condition: a function that answers whether it holds, or what is wrong as text or list ("" and [] are
+        good), or throws. within: seconds in which it may come true."""
         end = time.monotonic() + within
         while True:
             wrong = self._wrong(condition, arguments)
@@ -79,7 +79,9 @@ def phase_is(name, phase):
     if code != rack.DONE:
         return f"exit code {code}: {message}"
     claim = rack.json.loads(output)
-    return "" if rack.phase(claim) == phase else f"{rack.phase(claim)}: {rack.json.dumps(claim.get('status', {}))[:800]}"
+    if rack.phase(claim) == phase:
+        return ""
+    return f"{rack.phase(claim)}: {rack.json.dumps(claim.get('status', {}))[:800]}"
 
 
 def says(name, *texts):

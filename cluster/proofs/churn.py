@@ -1,5 +1,5 @@
-"""Claims that come and go, by the command line, while everything around them is being killed; and a list of what has been
-acknowledged, against which the coordinator's word is held."""
+"""Claims that come and go, by the command line, while everything around them is being killed; and a list of
+what has been acknowledged, against which the coordinator's word is held."""
 import random
 import threading
 import time
@@ -199,7 +199,8 @@ class Churn(threading.Thread):
         rack.run("ip", "-n", rack.RACK_NAMESPACE, "neighbour", "flush", f"198.18.0.{100 + self._number}", check=False)
         end = time.monotonic() + 3
         while time.monotonic() < end:
-            if rack.run("ping", "-c1", "-W1", "-q", "198.18.0.1", namespace=namespace, check=False).find(" 1 received") > 0:
+            answer = rack.run("ping", "-c1", "-W1", "-q", "198.18.0.1", namespace=namespace, check=False)
+            if " 1 received" in answer:
                 return
         raise RuntimeError(f"{name} is ready, and no packet passes")
 

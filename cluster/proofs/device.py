@@ -64,7 +64,8 @@ def _consumer_faults():
     """An export has one consumer, a consumer's file one loop device."""
     exports = [arguments[-1] for _, arguments in rack.processes() if os.path.basename(arguments[0]) == "nbdfuse"]
     names = [re.sub(r".*/", "", uri) for uri in exports]
-    files = [line for line in rack.run("losetup", "--list", "--noheadings", "--output", "BACK-FILE").splitlines() if "/disk" in line]
+    backing = rack.run("losetup", "--list", "--noheadings", "--output", "BACK-FILE").splitlines()
+    files = [file for file in backing if file.endswith("/disk")]
     for what, counted in (("the export", names), ("the file", files)):
         for name, count in collections.Counter(counted).items():
             if count > 1:
@@ -84,8 +85,8 @@ def links():
 
 
 def _network_faults():
-    """On the card's side an address is one macvlan's, on the consumers' side one VXLAN device's; of a network there is one
-    device on each side, and they mean each other."""
+    """On the card's side an address is one macvlan's, on the consumers' side one VXLAN device's; of a network
+    there is one device on each side, and they mean each other."""
     addresses, networks = collections.defaultdict(list), collections.defaultdict(list)
     for namespace, link in links():
         kind = link["linkinfo"]["info_kind"]

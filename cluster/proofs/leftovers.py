@@ -1,5 +1,5 @@
-"""Everything that the product could leave on a machine, one line each, without what changes by itself. Two lists of a rack
-at rest are equal; where they differ, something was left, or was taken that was not ours."""
+"""Everything that the product could leave on a machine, one line each, without what changes by itself. Two
+lists of a rack at rest are equal; where they differ, something was left, or was taken that was not ours."""
 import os
 import pathlib
 import re
@@ -14,8 +14,8 @@ VOLATILE = re.compile(
 
 def network(namespace):
     commands = [
-        ("ip", "-o", "-d", "link"), ("tc", "qdisc"), ("ip", "-o", "rule"), ("ip", "-o", "route", "show", "table", "all"),
-        ("nft", "list", "ruleset"),
+        ("ip", "-o", "-d", "link"), ("tc", "qdisc"), ("ip", "-o", "rule"),
+        ("ip", "-o", "route", "show", "table", "all"), ("nft", "list", "ruleset"),
     ]
     for command in commands:
         for line in _lines(namespace, command):
@@ -100,10 +100,15 @@ def _text(path):
 def files():
     for root in (rack.RACK, rack.STATE):
         for path in sorted(root.rglob("*")):
-            # The store's companions come and go with the coordinator; a disk's map is made at its first use and stays;
-            # logs and pid files are the rack's.
-            if path.suffix not in (".log", ".pid", ".extents") and not path.name.startswith("coordinator.sqlite-"):
+            if not _comes_and_goes(path):
                 yield f"file: {path}"
+
+
+def _comes_and_goes(path):
+    """The store's companions do with the coordinator; a disk's map is made at its first use and stays; logs and pid
+    files are the rack's."""
+    return (path.suffix in (".log", ".pid", ".extents") or path == rack.PACE
+            or path.name.startswith("coordinator.sqlite-"))
 
 
 def device_links():

@@ -18,6 +18,7 @@ CLUSTER = pathlib.Path(__file__).resolve().parent.parent
 PROGRAMS = pathlib.Path(os.environ.get("IOV_PROGRAMS", CLUSTER.parent / ".build/release"))
 RACK = pathlib.Path("/run/iov-rack")
 STATE = pathlib.Path("/var/lib/iov-rack")
+PACE = STATE / "pace"  # a file that the proofs write to, to know how fast the machine's own disk is
 HOSTS = ("host-a", "host-b", "host-c")
 RACK_NAMESPACE = "iov-rack"
 ENDPOINT = f"unix:{RACK}/coordinator.sock"
@@ -121,6 +122,12 @@ def keep_logs():
     for what in ("claim", "host", "function", "endnode"):
         (kept / f"{what}.json").write_text(iov(what, "list", "-o", "json", timeout=10)[1])
     return kept
+
+
+def crashes():
+    """What daemons said when they broke."""
+    lines = [line for path in RACK.glob("*.log") for line in path.read_text(errors="replace").splitlines()]
+    return [line for line in lines if "Fatal error" in line or "Crash" in line]
 
 
 # Processes
@@ -248,7 +255,7 @@ def run(*command, check=True, namespace=None):
 
 
 def namespaces():
-    return sorted(name for name in os.listdir("/run/netns") if name.startswith("iov-")) if os.path.isdir("/run/netns") else []
+    return sorted(path.name for path in pathlib.Path("/run/netns").glob("iov-*"))
 
 
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -140,7 +140,7 @@ class Soak:
         return rack.json.dumps(claim.get("status", {}))[:1500]
 
     def _compare(self, wanted, when):
-        differs = lambda: [line for line in leftovers.difference(wanted, leftovers.listed()) if "/pace" not in line]  # noqa: E731
+        differs = lambda: leftovers.difference(wanted, leftovers.listed())  # noqa: E731
         # What has just been released may be on its way out of the kernel.
         if not rack.wait_until(lambda: not differs(), 5, every=0.3):
             raise Violated(f"{when} the machine differs: " + " | ".join(differs()[:8]))
@@ -162,9 +162,7 @@ class Soak:
         try:
             self._check(self._base.release())
             self._compare(before, "after everything was released")
-            crashes = [line for path in rack.RACK.glob("*.log") for line in path.read_text(errors="replace").splitlines()
-                       if "Fatal error" in line or "Crash" in line]
-            self._check(crashes)
+            self._check(rack.crashes())
         except Violated as error:
             self._report(str(error))
             return str(error)
@@ -176,7 +174,7 @@ class Soak:
 
     def _print_counts(self, failure, seconds):
         strikes = ", ".join(f"{self._strikes[what]} {what}" for what in ("agent", "plugin", "coordinator", "storage"))
+        gaps = " and ".join(f"{gap * 1000:.0f} ms ({what})" for what, gap in self._base.longest.items())
         print(
             f"{self._round} rounds, {strikes} strikes, {self._claims()} claims, {self._base.written} stamped blocks, "
-            f"longest gap {self._base.longest['packets'] * 1000:.0f} ms (packets) {self._base.longest['blocks'] * 1000:.0f} ms (blocks), "
-            f"{seconds:.0f} s, {1 if failure else 0} violated")
+            f"longest gap {gaps}, {seconds:.0f} s, {1 if failure else 0} violated", flush=True)
