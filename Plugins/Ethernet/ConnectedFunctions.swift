@@ -20,6 +20,7 @@ extension EthernetFunctions {
       existing = nil
     }
     if let existing { try refuseOtherParameters(existing, plan, on: nil) }
+    if existing == nil { try takeBackStrays(plan, besides: place) }
     try admission.admit(tunnel)
     let link = try existing ?? createTunnel(plan, tunnel, mtu: mtu, in: place)
     if link.name != plan.interfaceName || !link.isUp || link.alias != plan.names.alias {

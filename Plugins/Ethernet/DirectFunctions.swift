@@ -37,6 +37,7 @@ extension EthernetFunctions {
       try refuseOtherParameters(link, plan, on: card)
       return link
     }
+    try takeBackStrays(plan, besides: place)
     try check(plan, on: card)
     try refuseTakenName(plan, in: place)
     try route.create(
@@ -66,6 +67,16 @@ extension EthernetFunctions {
     if let card, link.kind == "macvlan", link.lowerLink != card.index {
       throw PluginError(
         .invalidArgument, "\(plan.names.function) exists as \(link.name) on another interface than \(card.name)")
+    }
+  }
+
+  /// A namespace is known by its inode. Where the consumer's has died or lost its name and another one bears it now, the
+  /// function is taken out of the former, which a process may keep alive: there is one of it.
+  func takeBackStrays(_ plan: FunctionPlan, besides place: Place) throws {
+    guard plan.consumerNamespace != nil else { return }
+    for found in try everyLink() where found.namespaceID != nil && found.namespaceID != place.namespaceID {
+      guard isOurs(found.link, plan.names) else { continue }
+      try route.delete(found.link.index, inNamespaceWithID: found.namespaceID)
     }
   }
 

@@ -40,10 +40,50 @@ struct EthernetPlugin: FunctionPlugin {
     }
   }
 
-  /// Functions come and go as interfaces too; only a change of the cards is passed on.
   func watch() -> AsyncStream<Void> {
     let (stream, continuation) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
-    let task = Task {
+    let cards = watchCards(continuation)
+    let namespaces = watchNamespaces(continuation)
+    continuation.onTermination = { _ in
+      cards.cancel()
+      namespaces.cancel()
+    }
+    return stream
+  }
+
+  /// Consumers' namespaces end, and others come under their names.
+  private func watchNamespaces(_ continuation: AsyncStream<Void>.Continuation) -> Task<Void, Never> {
+    Task {
+      do {
+        let watch = try NamespaceWatch(in: functions.namespace)
+        for await change in watch.changes where concernsFunctions(change) {
+          // Who looks as soon as there is a name finds a file that is no namespace yet.
+          if case .name = change { try await Task.sleep(for: .milliseconds(50)) }
+          continuation.yield()
+        }
+      } catch {
+        if error is CancellationError { return }
+        context.logger.warning("network namespaces are not watched", metadata: ["error": "\(error)"])
+      }
+    }
+  }
+
+  private func concernsFunctions(_ change: NamespaceWatch.Change) -> Bool {
+    let used = context.knownFunctions.compactMap { request -> String? in
+      guard case .networkNamespace(let consumer) = request.assignment?.consumer?.kind, request.role != .server else {
+        return nil
+      }
+      return consumer.name
+    }
+    switch change {
+    case .ended: return !used.isEmpty
+    case .name(let name): return used.contains(name)
+    }
+  }
+
+  /// Functions come and go as interfaces too; only a change of the cards is passed on.
+  private func watchCards(_ continuation: AsyncStream<Void>.Continuation) -> Task<Void, Never> {
+    Task {
       defer { continuation.finish() }
       do {
         let watch = try LinkWatch(in: functions.namespace)
@@ -61,8 +101,6 @@ struct EthernetPlugin: FunctionPlugin {
         }
       }
     }
-    continuation.onTermination = { _ in task.cancel() }
-    return stream
   }
 
   func validate(_ request: FunctionRequest) async throws -> [String] {

@@ -22,8 +22,22 @@ extension EthernetFunctions {
       let names = FunctionNames(function)
       let request = known(function) ?? Self.orphan(function, names: names, found)
       let place = found.lazy.compactMap(\.namespaceID).first
-      return try status(request, names: names, found, namespaceName: place.flatMap { namespaces[$0] })
+      var status = try status(request, names: names, found, namespaceName: place.flatMap { namespaces[$0] })
+      if status.phase == .inUse, isInFormerNamespace(place, request) {
+        // In use by nobody whom the claim names: it is set up anew, which takes it out of where it is.
+        status.phase = .created
+        status.arrival = nil
+      }
+      return status
     }
+  }
+
+  /// Whether the namespace that the consumer's name means now is another one than the function is in.
+  private func isInFormerNamespace(_ place: Int32?, _ request: FunctionRequest) -> Bool {
+    guard case .networkNamespace(let consumer) = request.assignment?.consumer?.kind, request.role != .server,
+      let place, let named = try? NetworkNamespace.named(consumer.name)
+    else { return false }
+    return (try? route.namespaceID(of: named)) != place
   }
 
   func statistics(function: String?) throws -> [FunctionStatistics] {

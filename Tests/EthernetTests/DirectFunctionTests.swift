@@ -1,4 +1,5 @@
 import FunctionPluginKit
+import Glibc
 import LinuxDevices
 import Services
 import Testing
@@ -113,11 +114,33 @@ struct DirectFunctionTests {
     let request = try hosts.request(.direct) {
       $0.consumer?.kind = .networkNamespace(named(short))
       $0.attributes?.ethernet?.maxTransmitBitsPerSecond = 1_000_000
+      $0.attributes?.ethernet?.maxReceiveBitsPerSecond = 1_000_000
     }
     _ = try hosts.a.attach(request)
     short = nil
+    while try hosts.a.observe(known: { _ in request }).contains(where: { $0.phase == .inUse }) { sched_yield() }
     #expect(try hosts.a.detach(request).phase == .absent)
     #expect(try hosts.a.destroy(request).phase == .absent)
+    #expect(try hosts.hosts[0].traces() == before)
+  }
+
+  @Test(arguments: [false, true])
+  func aNamespaceIsKnownByItsInodeAndNotByItsName(theFormerLivesOn: Bool) throws {
+    let hosts = try TestHosts()
+    let before = try hosts.hosts[0].traces()
+    let request = try hosts.request(.direct) { $0.attributes?.ethernet?.maxReceiveBitsPerSecond = 1_000_000 }
+    _ = try hosts.a.attach(request)
+    // While somebody holds the former one open, as a process in it would, it lives on without its name.
+    let former = theFormerLivesOn ? try RouteNetlink(in: .named(hosts.tenant.name)) : nil
+    let second = try hosts.renewTenant()
+    #expect(try hosts.a.observe { _ in request }.map(\.phase) != [.inUse])
+    let status = try hosts.a.attach(request)
+    #expect(status.phase == .inUse)
+    #expect(try RouteNetlink(in: second).link(named: "net0") != nil)
+    #expect(try former?.link(named: "net0") == nil)
+    #expect(try hosts.a.observe { _ in request } == [status])
+    #expect(try hosts.a.detach(request).phase == .absent)
+    #expect(try RouteNetlink(in: second).link(named: "net0") == nil)
     #expect(try hosts.hosts[0].traces() == before)
   }
 

@@ -172,6 +172,33 @@ struct MediatedFunctionTests {
     #expect(try hosts.tenant.route.link(named: "mine") == nil)
   }
 
+  @Test func aConsumerWhoseNamespaceWasMadeAnewIsConnectedThere() async throws {
+    let hosts = try TestHosts()
+    let before = try hosts.hosts[1].traces()
+    try hosts.mediate()
+    let consumer = try hosts.request(.consumer)
+    let second = try hosts.renewTenant()
+    #expect(try hosts.b.observe { _ in consumer }.map(\.phase) != [.inUse])
+    #expect(try hosts.b.connect(consumer).phase == .inUse)
+    #expect(try RouteNetlink(in: second).link(named: "net0")?.isUp == true)
+    #expect(try hosts.b.disconnect(consumer).phase == .absent)
+    #expect(try RouteNetlink(in: second).link(named: "net0") == nil)
+    #expect(try hosts.hosts[1].traces() == before)
+    #expect(try !hosts.b.admission.isActive())
+  }
+
+  @Test func aDeadConsumersRemainsAreReclaimed() async throws {
+    let hosts = try TestHosts()
+    let before = try hosts.hosts[1].traces()
+    try hosts.mediate()
+    let consumer = try hosts.request(.consumer)
+    try NetworkNamespace.remove(named: hosts.tenant.name)
+    #expect(try hosts.b.admission.isActive())
+    #expect(try hosts.b.disconnect(consumer).phase == .absent)
+    #expect(try hosts.hosts[1].traces() == before)
+    #expect(try !hosts.b.admission.isActive())
+  }
+
   @Test func aHalfDoneServeIsCompleted() async throws {
     let hosts = try TestHosts()
     let server = try hosts.request(.server)

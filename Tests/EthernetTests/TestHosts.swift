@@ -153,6 +153,12 @@ struct TestHosts {
     try tenant.give(Self.tenantAddress, to: "net0")
   }
 
+  /// Another namespace under the tenant's name, as when a container is started again.
+  func renewTenant() throws -> NetworkNamespace {
+    try NetworkNamespace.remove(named: tenant.name)
+    return try NetworkNamespace.create(named: tenant.name)
+  }
+
   /// Everything that a release must give back, on every host and with the tenant.
   func traces() throws -> [String] {
     try (hosts + [tenant, wire]).flatMap { try $0.traces() }
