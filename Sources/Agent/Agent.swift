@@ -9,13 +9,22 @@ public final class Agent: Sendable {
   private let state: StateDirectory
   private let core: AgentCore
   private let journal: Journal
+  private let restarts: [String: RestartSwitch]
+  private let probe: PluginProbe
   private let logger: Logger
 
   /// Takes the state directory. Blocks on the disk.
   ///
   /// - Throws: `AgentError` if another agent has it or it is damaged; `SystemCallError` if it cannot be made.
-  public init(configuration: AgentConfiguration, logger: Logger) throws {
+  public convenience init(configuration: AgentConfiguration, logger: Logger) throws {
+    try self.init(configuration: configuration, probe: PluginProbe(), logger: logger)
+  }
+
+  init(configuration: AgentConfiguration, probe: PluginProbe, logger: Logger) throws {
     self.configuration = configuration
+    self.probe = probe
+    restarts = Dictionary(
+      configuration.plugins.map { ($0.name, RestartSwitch()) }, uniquingKeysWith: { first, _ in first })
     var logger = logger
     logger[metadataKey: "host"] = "\(configuration.host)"
     self.logger = logger
@@ -67,6 +76,14 @@ public final class Agent: Sendable {
     logger.info("agent stopped; functions stay as they are")
   }
 
+  /// Ends those plugins, one after the other, whose executable or configuration file has changed since they were started,
+  /// and starts them again. Functions in use stay as they are.
+  public func restartChangedPlugins() async {
+    for plugin in configuration.plugins {
+      await restarts[plugin.name]?.restart(unlessStartedWith: PluginFiles(of: plugin))
+    }
+  }
+
   /// The journal of the agent that is configured so, for people, also while it runs. Blocks on the disk.
   public static func printJournal(of configuration: AgentConfiguration, _ line: (String) -> Void) throws {
     try Journal.print(StateDirectory.journalPath(in: configuration.stateDirectory), line)
@@ -76,7 +93,8 @@ public final class Agent: Sendable {
     var logger = logger
     logger[metadataKey: "plugin"] = "\(plugin.name)"
     return PluginSupervisor(
-      plugin: plugin, agent: configuration, core: core, state: state, storage: storage, logger: logger)
+      plugin: plugin, agent: configuration, core: core, state: state, storage: storage, logger: logger,
+      restarts: restarts[plugin.name] ?? RestartSwitch(), probe: probe)
   }
 
   private func link(_ storage: BlockingThread) -> CoordinatorLink {

@@ -116,11 +116,14 @@ final class AgentCore: Sendable {
     }
   }
 
+  func pluginFailed(_ name: String, _ message: String) { pluginIsGone(name, .failed, message) }
+  func pluginRestarts(_ name: String, _ message: String) { pluginIsGone(name, .starting, message) }
+
   /// What was found of its devices before is not said any more, which tells nobody that they are gone.
-  func pluginFailed(_ name: String, _ message: String) {
+  private func pluginIsGone(_ name: String, _ pluginState: PluginState, _ message: String) {
     state.withLock { state in
       guard var view = state.plugins[name] else { return }
-      view.plugin.state = .failed
+      view.plugin.state = pluginState
       view.plugin.message = message
       view.endNodes = []
       view.link = nil

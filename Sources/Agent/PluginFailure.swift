@@ -20,6 +20,11 @@ extension PluginConfiguration {
     return PluginFailure("\(executable) ended with \(status) \(when)", complaints: complaints)
   }
 
+  func stuck(within limit: Duration, complaints: [String]) -> PluginFailure {
+    PluginFailure(
+      "\(executable) was stuck: it did not answer for \(limit), and was ended", complaints: complaints)
+  }
+
   func handshakeFailed(_ error: any Error, within limit: Duration, complaints: [String]) -> PluginFailure {
     let error = error as? RPCError
     let message =

@@ -94,6 +94,14 @@ final class PluginProcess: Sendable {
     }.value
   }
 
+  /// Ends a process that does not answer. First by SIGABRT, which the Swift runtime answers with a backtrace and the kernel
+  /// with a core dump where they are switched on; one that is stopped has to go on for that.
+  func abort() async {
+    try? child.handle.kill(SIGABRT)
+    try? child.handle.kill(SIGCONT)
+    if await waitUntilExit(atMost: .seconds(5)) == nil { try? child.handle.kill(SIGKILL) }
+  }
+
   /// Lets it end by itself, and kills it if it does not.
   func stop(patience: Duration) async {
     parentPipe.withLock { $0 = nil }

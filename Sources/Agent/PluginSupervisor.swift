@@ -12,47 +12,69 @@ struct PluginSupervisor: Sendable {
   let state: StateDirectory
   let storage: BlockingThread
   let logger: Logger
+  let restarts: RestartSwitch
+  let probe: PluginProbe
   var handshakeTimeout: Duration = .seconds(5)
 
   /// Of iov.v1.VirtualFunctions, as this agent speaks it.
   static let protocolVersions: [UInt32] = [1]
 
   func run() async throws {
+    defer { restarts.settled(isOver: true) }
     var delay = RetryDelay(from: .milliseconds(200), to: .seconds(10))
+    var history = FailureHistory()
     var lastFailure = ""
     while !Task.isCancelled {
       let startedAt = HostClock.now()
-      let (failure, hasServed) = await serveOnce()
+      let isRecent = history.isRecent(at: startedAt)
+      let (failure, hasServed) = await serveOnce(after: isRecent ? lastFailure : "")
       guard !Task.isCancelled else { return }
-      core.pluginFailed(plugin.name, failure)
-      // One line for one trouble, however often it is met.
-      if failure != lastFailure || hasServed {
-        logger.error("plugin does not serve", metadata: ["error": "\(failure)"])
+      if failure is RestartRequested {
+        logger.notice("plugin is started anew: its executable or its configuration has changed")
+        core.pluginRestarts(plugin.name, "it is started anew: its executable or its configuration has changed")
+        continue
       }
-      lastFailure = failure
+      let description = "\(failure)"
+      let frequency = history.add(at: HostClock.now())
+      core.pluginFailed(plugin.name, description + frequency)
+      restarts.settled()
+      // One line for one trouble, however often it is met.
+      if description != lastFailure || hasServed {
+        logger.error("plugin does not serve", metadata: ["error": "\(description)\(frequency)"])
+      }
+      lastFailure = description
       if startedAt.duration(to: HostClock.now()) > .seconds(30) { delay.reset() }
       try await Task.sleep(for: delay.next())
     }
   }
 
-  /// Runs the plugin to its end; answers why it ended, and whether it had come into service.
-  private func serveOnce() async -> (failure: String, hasServed: Bool) {
+  /// Runs the plugin to its end; answers why it ended, and whether it had come into service. `formerFailure` is told
+  /// beside a plugin that serves again.
+  private func serveOnce(after formerFailure: String) async -> (failure: any Error, hasServed: Bool) {
+    let requests = restarts.arm(PluginFiles(of: plugin))
     let process: PluginProcess
     do {
       process = try await start()
     } catch {
-      return ("\(error)", false)
+      return (error, false)
     }
     let channel = RPCChannel(process.endpoint)
-    let progress = Progress()
-    var failure = await firstFailure(process, channel, progress)
-    // A connection breaks before its process has ended; how it ended says more.
-    if let status = await process.waitUntilExit(atMost: failure is CancellationError ? .zero : .milliseconds(300)) {
+    let progress = Progress(formerFailure: formerFailure)
+    var failure = await firstFailure(process, channel, progress, requests)
+    if failure is PluginStuck {
+      failure = plugin.stuck(within: probe.deadline, complaints: process.complaints.lines)
+      await process.abort()
+    } else if !(failure is RestartRequested), let status = await exitStatus(of: process, after: failure) {
       failure = plugin.ended(status, hasServed: progress.hasServed, complaints: await process.complaints.lastWords())
     }
     await channel.close()
     await process.stop(patience: progress.hasServed ? .seconds(5) : .milliseconds(500))
-    return ("\(failure)", progress.hasServed)
+    return (failure, progress.hasServed)
+  }
+
+  /// A connection breaks before its process has ended; how it ended says more.
+  private func exitStatus(of process: PluginProcess, after failure: any Error) async -> ExitStatus? {
+    await process.waitUntilExit(atMost: failure is CancellationError ? .zero : .milliseconds(300))
   }
 
   private func start() async throws -> PluginProcess {
@@ -63,11 +85,15 @@ struct PluginSupervisor: Sendable {
   }
 
   private func firstFailure(
-    _ process: PluginProcess, _ channel: RPCChannel, _ progress: Progress
+    _ process: PluginProcess, _ channel: RPCChannel, _ progress: Progress, _ requests: AsyncStream<Void>
   ) async -> any Error {
     do {
       try await withThrowingTaskGroup(of: Void.self) { group in
         group.addTask { _ = try await process.waitUntilExit() }
+        group.addTask {
+          for await _ in requests { throw RestartRequested() }
+          try await Task.sleep(for: .seconds(1_000_000_000))
+        }
         group.addTask { try await converse(VirtualFunctionsClient(channel), process, progress) }
         defer { group.cancelAll() }
         try await group.next()
@@ -81,7 +107,7 @@ struct PluginSupervisor: Sendable {
   private func converse(
     _ client: VirtualFunctionsClient, _ process: PluginProcess, _ progress: Progress
   ) async throws {
-    let description = try await describe(client, process)
+    let description = try await describe(client, process, after: progress.formerFailure)
     let discovered: DiscoverResponse
     do {
       discovered = try await client.discover(DiscoverRequest(), options: CallOptions(timeout: .seconds(30)))
@@ -97,6 +123,7 @@ struct PluginSupervisor: Sendable {
           + "remove one of them")
     }
     progress.serves()
+    restarts.settled()
     logger.info(
       "plugin serves",
       metadata: ["class": "\(description.deviceClass)", "version": "\(description.version)"])
@@ -106,6 +133,7 @@ struct PluginSupervisor: Sendable {
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask { try await watch(client, description) }
       group.addTask { try await lookRegularly() }
+      group.addTask { try await probe(client) }
       defer { group.cancelAll() }
       try await group.next()
     }
@@ -113,19 +141,26 @@ struct PluginSupervisor: Sendable {
 
   // MARK: The handshake
 
-  private func describe(_ client: VirtualFunctionsClient, _ process: PluginProcess) async throws -> Plugin {
-    let request = DescribeRequest {
+  private func describe(
+    _ client: VirtualFunctionsClient, _ process: PluginProcess, after formerFailure: String
+  ) async throws -> Plugin {
+    let said: PluginDescription
+    do {
+      said = try await client.describe(handshake, options: CallOptions(timeout: handshakeTimeout))
+    } catch let error as RPCError {
+      throw plugin.handshakeFailed(error, within: handshakeTimeout, complaints: process.complaints.lines)
+    }
+    var serving = try check(said)
+    serving.message = formerFailure
+    return serving
+  }
+
+  private var handshake: DescribeRequest {
+    DescribeRequest {
       $0.protocolVersions = Self.protocolVersions
       $0.host = agent.host
       $0.mediationAddress = agent.mediationAddress ?? ""
     }
-    let said: PluginDescription
-    do {
-      said = try await client.describe(request, options: CallOptions(timeout: handshakeTimeout))
-    } catch let error as RPCError {
-      throw plugin.handshakeFailed(error, within: handshakeTimeout, complaints: process.complaints.lines)
-    }
-    return try check(said)
   }
 
   private func check(_ said: PluginDescription) throws(PluginFailure) -> Plugin {
@@ -151,6 +186,23 @@ struct PluginSupervisor: Sendable {
       $0.state = .serving
       $0.mediatorsOffered = said.mediatorsOffered
       $0.mediatorsAccepted = said.mediatorsAccepted
+    }
+  }
+
+  /// Who does not say who it is does nothing else either: it is stopped, or waits for something that never comes.
+  private func probe(_ client: VirtualFunctionsClient) async throws {
+    while true {
+      try await Task.sleep(for: probe.interval)
+      let askedAt = HostClock.now()
+      do {
+        _ = try await client.describe(handshake, options: CallOptions(timeout: probe.deadline))
+      } catch let error as RPCError where error.code == .deadlineExceeded {
+        // If it was this process that was stopped, the plugin may have answered in time.
+        if askedAt.duration(to: HostClock.now()) < probe.deadline * 2 { throw PluginStuck() }
+      } catch let error as RPCError {
+        // A connection that was lost is made again by the next call, unless the process has ended, which is seen elsewhere.
+        logger.debug("the plugin did not say who it is", metadata: ["error": "\(error)"])
+      }
     }
   }
 
@@ -200,9 +252,24 @@ struct PluginSupervisor: Sendable {
   }
 }
 
+/// How a plugin that has come into service is known to be alive.
+struct PluginProbe: Sendable {
+  var interval: Duration = .seconds(5)
+  var deadline: Duration = .seconds(10)
+}
+
+/// A plugin that runs and does not answer.
+private struct PluginStuck: Error {}
+
+/// Not a failure: the plugin's files are others now.
+private struct RestartRequested: Error {}
+
 /// How far a plugin's process has come.
 private final class Progress: Sendable {
+  let formerFailure: String
   private let served = Mutex(false)
+
+  init(formerFailure: String) { self.formerFailure = formerFailure }
 
   var hasServed: Bool { served.withLock { $0 } }
   func serves() { served.withLock { $0 = true } }

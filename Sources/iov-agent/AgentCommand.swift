@@ -14,7 +14,7 @@ struct AgentCommand: AsyncParsableCommand {
     discussion: """
       It starts the plugins that its configuration names, one per device class, starts them again when they end, and keeps \
       a session with the coordinator. SIGTERM and SIGINT stop it; functions in use stay as they are, also while the \
-      coordinator is away.
+      coordinator is away. SIGHUP starts those plugins anew whose executable or configuration file has changed.
 
       A configuration:
 
@@ -70,15 +70,20 @@ struct AgentCommand: AsyncParsableCommand {
     LoggingSystem.bootstrap(StreamLogHandler.standardError)
     var logger = Logger(label: "iov-agent")
     logger.logLevel = configuration.logLevel
-    let stop = StopSignals()
+    let stop = Signals([SIGTERM, SIGINT])
+    let restart = Signals([SIGHUP])
     let agent = try Agent(configuration: configuration, logger: logger)
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask { try await agent.run() }
-      group.addTask { await stop.wait() }
+      group.addTask { for await _ in stop.received { return } }
+      group.addTask {
+        for await _ in restart.received { await agent.restartChangedPlugins() }
+        try await Task.sleep(for: .seconds(1_000_000_000))
+      }
       try await group.next()
       group.cancelAll()
       // The plugins' processes end before this one does.
-      try await group.waitForAll()
+      try? await group.waitForAll()
     }
   }
 
@@ -87,17 +92,17 @@ struct AgentCommand: AsyncParsableCommand {
   }
 }
 
-/// SIGTERM and SIGINT, as something to wait for.
-struct StopSignals: Sendable {
-  private let signals: AsyncStream<CInt>
+/// Signals of some numbers, as something to wait for.
+struct Signals: Sendable {
+  let received: AsyncStream<CInt>
 
-  init() {
+  init(_ numbers: [CInt]) {
     // A peer that hangs up is an error of a write, not a reason to end.
     signal(SIGPIPE, SIG_IGN)
-    let (stream, continuation) = AsyncStream.makeStream(of: CInt.self)
-    signals = stream
+    let (stream, continuation) = AsyncStream.makeStream(of: CInt.self, bufferingPolicy: .bufferingNewest(1))
+    received = stream
     // Not marked Sendable, though every method of a dispatch source may be called from any thread.
-    nonisolated(unsafe) let sources = [SIGTERM, SIGINT].map { number in
+    nonisolated(unsafe) let sources = numbers.map { number in
       signal(number, SIG_IGN)
       let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
       source.setEventHandler { continuation.yield(number) }
@@ -106,9 +111,5 @@ struct StopSignals: Sendable {
     }
     // The sources live as long as the stream is waited for.
     continuation.onTermination = { _ in for source in sources { source.cancel() } }
-  }
-
-  func wait() async {
-    for await _ in signals { return }
   }
 }

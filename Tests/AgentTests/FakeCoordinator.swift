@@ -126,11 +126,11 @@ final class FakeCoordinator: AgentSessionsService {
   }
 
   var plugins: [Plugin] { inventory.plugins }
-  var inventory: InventoryReport {
-    let reports = state.withLock { state in
+  var inventory: InventoryReport { inventories.last ?? InventoryReport() }
+  var inventories: [InventoryReport] {
+    state.withLock { state in
       state.messages.compactMap { if case .inventory(let report) = $0.message.kind { report } else { nil } }
     }
-    return reports.last ?? InventoryReport()
   }
 
   /// The reports on functions of the last session.

@@ -70,12 +70,13 @@ final class Stage: Sendable {
 
   /// Runs an agent and the coordinator while `body` runs.
   func withAgent(
-    _ plugins: [PluginConfiguration], _ coordinator: FakeCoordinator,
+    _ plugins: [PluginConfiguration], _ coordinator: FakeCoordinator, probe: PluginProbe = PluginProbe(),
     _ body: @escaping @Sendable (Agent) async throws -> Void
   ) async throws {
     let server = RPCServer(services: [coordinator])
     let endpoint = try await server.bind(.tcp(host: "127.0.0.1", port: 0))
-    let agent = try Agent(configuration: configuration(plugins, coordinator: endpoint), logger: Self.logger)
+    let agent = try Agent(
+      configuration: configuration(plugins, coordinator: endpoint), probe: probe, logger: Self.logger)
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask { try await server.run() }
       try await withThrowingTaskGroup(of: Void.self) { running in
@@ -86,6 +87,11 @@ final class Stage: Sendable {
       }
       group.cancelAll()
     }
+  }
+
+  /// What the test plugin has made: "function-ROLE-TOKEN".
+  var functionFiles: [String] {
+    SmallFile.names(in: state + "/plugins/test").filter { $0.hasPrefix("function-") }
   }
 
   /// The process of a test plugin.

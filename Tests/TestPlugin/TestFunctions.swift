@@ -10,7 +10,7 @@ struct TestFunctions: VirtualFunctionsService {
     PluginDescription {
       $0.name = "test"
       $0.deviceClass = words.contains("no-class") ? "" : "test"
-      $0.version = "1"
+      $0.version = Files.programVersion
       $0.protocolVersions = words.contains("future") ? [9] : [1]
     }
   }

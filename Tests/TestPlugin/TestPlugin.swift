@@ -83,6 +83,16 @@ enum Files {
     }
   }
 
+  /// What stands behind the program's own bytes after "version=", or "1".
+  static let programVersion: String = {
+    guard let file = try? FileDescriptor(opening: "/proc/self/exe", O_RDONLY) else { return "1" }
+    lseek(file.number, -16, SEEK_END)
+    var bytes = [UInt8](repeating: 0, count: 16)
+    let count = Glibc.read(file.number, &bytes, bytes.count)
+    let words = String(decoding: bytes[..<max(0, count)], as: UTF8.self).split(separator: "=")
+    return words.count == 2 && words[0].hasSuffix("version") ? String(words[1]) : "1"
+  }()
+
   static func complain(_ text: String) {
     _ = Array((text + "\n").utf8).withUnsafeBytes { Glibc.write(2, $0.baseAddress, $0.count) }
   }
