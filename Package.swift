@@ -72,7 +72,9 @@ let package = Package(
     .executableTarget(
       name: "iov", dependencies: ["Services", "Agent", "Configuration", "LinuxDevices", "CLinux", "CYAML", arguments],
       swiftSettings: strict),
-    .executableTarget(name: "iov-bench", dependencies: ["Services", arguments], swiftSettings: strict),
+    .executableTarget(
+      name: "iov-bench", dependencies: ["Arbitration", "ClaimStore", "LinuxDevices", "Services", arguments],
+      swiftSettings: strict),
     .executableTarget(name: "iov-agent", dependencies: ["Agent", arguments], swiftSettings: strict),
     .executableTarget(name: "iov-coordinator", dependencies: ["Coordinator", arguments], swiftSettings: strict),
     .executableTarget(

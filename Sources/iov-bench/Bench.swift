@@ -6,7 +6,7 @@ struct Bench: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "iov-bench",
     abstract: "Measures iovmesh. Build it for release; what it prints is the median of the rounds.",
-    subcommands: [ClaimLatency.self])
+    subcommands: [ClaimLatency.self, RestartTime.self])
 }
 
 /// From asking for a function to having it, and from letting go to its being gone, seen by a client.
@@ -73,14 +73,15 @@ struct ClaimLatency: AsyncParsableCommand {
     while !isGone, let event = try await iterator.next() { isGone = event.kind == .gone }
     return (ready, clock.now - released)
   }
+}
 
-  private func summary(_ durations: [Duration]) -> String {
-    let sorted = durations.sorted()
-    func at(_ share: Double) -> String {
-      let duration = sorted[min(sorted.count - 1, Int(Double(sorted.count) * share))]
-      let microseconds = duration.components.seconds * 1_000_000 + duration.components.attoseconds / 1_000_000_000_000
-      return "\(Double(microseconds) / 1000) ms"
-    }
-    return "median \(at(0.5)), p90 \(at(0.9)), largest \(at(1)), \(sorted.count) rounds"
+/// Median, 90th percentile and largest.
+func summary(_ durations: [Duration]) -> String {
+  let sorted = durations.sorted()
+  func at(_ share: Double) -> String {
+    let duration = sorted[min(sorted.count - 1, Int(Double(sorted.count) * share))]
+    let microseconds = duration.components.seconds * 1_000_000 + duration.components.attoseconds / 1_000_000_000_000
+    return "\(Double(microseconds) / 1000) ms"
   }
+  return "median \(at(0.5)), p90 \(at(0.9)), largest \(at(1)), \(sorted.count) rounds"
 }

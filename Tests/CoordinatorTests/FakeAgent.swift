@@ -5,6 +5,8 @@ struct FakeAgent: Sendable {
   let host: Host
   let plugins: [Plugin]
   let endNodes: [EndNode]
+  /// What is on the host though nobody may want it.
+  var found: [Assignment] = []
 
   init(_ name: String, address: String, endNodes: [EndNode] = [], instance: String? = nil) {
     host = Host {
@@ -71,7 +73,9 @@ struct FakeAgent: Sendable {
       $0.revision = wanted.revision
       $0.bootId = host.bootId
       $0.complete = wanted.complete
-      $0.functions = wanted.functions.map { entry in
+      let isWanted = Set(wanted.functions.map { $0.assignment?.function ?? "" })
+      $0.functions = wanted.complete ? found.filter { !isWanted.contains($0.function) }.map(orphan) : []
+      $0.functions += wanted.functions.map { entry in
         FunctionStatus {
           $0.function = VirtualFunction {
             $0.id = entry.assignment?.function ?? ""
@@ -84,6 +88,20 @@ struct FakeAgent: Sendable {
           if entry.role != .server { $0.arrival = Arrival { $0.interfaceName = "iov0" } }
         }
       }
+    }
+  }
+
+  private func orphan(_ assignment: Assignment) -> FunctionStatus {
+    FunctionStatus {
+      $0.function = VirtualFunction {
+        $0.id = assignment.function
+        $0.endNode = assignment.endNode
+        $0.deviceClass = assignment.deviceClass
+        $0.token = assignment.token
+      }
+      $0.role = .direct
+      $0.phase = .inUse
+      $0.assignment = assignment
     }
   }
 }
