@@ -133,7 +133,7 @@ struct NetworkDisk: Sendable {
     try directory.write("nbdfuse", child.identity.description)
     // It writes its pid file when the file system answers.
     for _ in 0..<Self.connectLimitMilliseconds {
-      if access(pidFile, F_OK) == 0 { return }
+      if access(pidFile, F_OK) == 0 { return child.reapAtItsEnd() }
       if let status = child.handle.blockUntilExit(milliseconds: 1) {
         throw PluginError(.unavailable, "\(Self.program) ended with \(status)")
       }

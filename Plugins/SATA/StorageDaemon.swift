@@ -93,6 +93,7 @@ struct StorageDaemon: Sendable {
     let child = try ChildProcess.spawn(
       executable: Self.program, arguments: arguments, inheriting: [monitorSocket.number, dataSocket.number],
       standardError: log.number)
+    child.reapAtItsEnd()
     try directory.write("daemon", child.identity.description)
   }
 

@@ -53,6 +53,12 @@ public struct ChildProcess: Sendable {
 
   @discardableResult
   public func waitUntilExit() async throws -> ExitStatus { try await handle.waitUntilExit() }
+
+  /// For a process that outlives its purpose here: should it end while this process lives, it does not stay as a zombie.
+  /// Whoever waits for it as well may not learn how it ended.
+  public func reapAtItsEnd() {
+    Task.detached { [handle] in _ = try? await handle.waitUntilExit() }
+  }
 }
 
 /// A null-terminated array of C strings, valid inside `body`.
