@@ -65,7 +65,7 @@ def mounts():
             continue
         for line in lines:
             device, place, kind = line.split()[:3]
-            if kind.startswith("fuse") and "iov" in place or place.startswith((str(rack.RACK), str(rack.STATE))):
+            if rack.is_ours([place]):
                 yield f"mount: {kind} {device if device[0] == '/' else '-'} {place}"
 
 

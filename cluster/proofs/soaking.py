@@ -60,10 +60,10 @@ class Soak:
     def _one_round(self):
         for _ in range(self._random.choice((1, 1, 1, 2, 2, 3))):
             self._strike()
-            time.sleep(self._random.random() * 0.3)
-        time.sleep(self._random.random() * 0.6)
-        self._revive(everything=False)
+            time.sleep(self._random.random() * 0.2)
         time.sleep(self._random.random() * 0.4)
+        self._revive(everything=False)
+        time.sleep(self._random.random() * 0.3)
         self._check(device.faults() + self._base.check() + self._promises.broken)
         self._check([fault for worker in self._churns for fault in worker.broken])
         self._check([f"{name} has ended by itself" for name, daemon in self._daemons.items()
