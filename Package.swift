@@ -108,7 +108,8 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(name: "SATATests", dependencies: ["iov-plugin-sata", "PluginTrials"], swiftSettings: strict),
     .testTarget(name: "CoordinatorTests", dependencies: ["Coordinator", "LinuxDevices"], swiftSettings: strict),
-    .testTarget(name: "CommandLineTests", dependencies: ["iov", "Configuration"], swiftSettings: strict),
+    .testTarget(
+      name: "CommandLineTests", dependencies: ["iov", "Agent", "Configuration", "LinuxDevices"], swiftSettings: strict),
     // A plugin in a process of its own, for the agent's tests.
     .executableTarget(
       name: "TestPlugin", dependencies: ["Services", "LinuxDevices"], path: "Tests/TestPlugin", swiftSettings: strict),

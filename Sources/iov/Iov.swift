@@ -24,7 +24,7 @@ struct Iov: AsyncParsableCommand {
     version: iovmeshVersion,
     subcommands: [
       StatusCommand.self, ClaimCommand.self, HostCommand.self, EndNodeCommand.self, FunctionCommand.self,
-      OrphanCommand.self, BackupCommand.self, RestoreCommand.self, VersionCommand.self,
+      OrphanCommand.self, BackupCommand.self, RestoreCommand.self, DoctorCommand.self, VersionCommand.self,
     ])
 }
 
