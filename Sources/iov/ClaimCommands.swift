@@ -11,7 +11,7 @@ struct ClaimCommand: AsyncParsableCommand {
   struct Get: AsyncParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Show one claim: what it got, or what it waits for.")
 
-    @Argument(help: "The claim's name.") var name: String
+    @Argument(help: "The claim's name.", completion: NameCompletion.claims) var name: String
     @OptionGroup var common: CommonOptions
 
     func run() async throws {
@@ -42,7 +42,7 @@ struct ClaimCommand: AsyncParsableCommand {
       abstract: "Change a claim's rates while it is in use.",
       discussion: "A rate that is not named stays as it is; 0 removes the limit.")
 
-    @Argument(help: "The claim's name.") var name: String
+    @Argument(help: "The claim's name.", completion: NameCompletion.claims) var name: String
     @OptionGroup var rates: RateOptions
     @OptionGroup var common: CommonOptions
 
@@ -72,7 +72,7 @@ struct ClaimCommand: AsyncParsableCommand {
       abstract: "Release a claim's function and forget the claim.",
       discussion: "Returns when the release is recorded; with --wait, when every host has let go.")
 
-    @Argument(help: "The claim's name.") var name: String
+    @Argument(help: "The claim's name.", completion: NameCompletion.claims) var name: String
     @OptionGroup var waiting: WaitOptions
     @OptionGroup var common: CommonOptions
 
@@ -91,7 +91,7 @@ struct ClaimCommand: AsyncParsableCommand {
       abstract: "Wait until a claim is ready or gone, with progress on standard error.",
       discussion: "A claim that is gone already is gone. Goes on over a restart of the coordinator.")
 
-    @Argument(help: "The claim's name.") var name: String
+    @Argument(help: "The claim's name.", completion: NameCompletion.claims) var name: String
     @Option(name: .customLong("for"), help: "What to wait for.") var goal: WaitGoal
     @OptionGroup var limit: WaitLimit
     @OptionGroup var common: CommonOptions
@@ -118,7 +118,7 @@ struct ClaimCommand: AsyncParsableCommand {
         changed meanwhile follows, and nothing is told twice.
         """)
 
-    @Argument(help: "Only this claim.") var name: String?
+    @Argument(help: "Only this claim.", completion: NameCompletion.claims) var name: String?
     @OptionGroup var common: CommonOptions
 
     func run() async throws {

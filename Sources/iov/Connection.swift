@@ -37,8 +37,11 @@ struct ConnectionOptions: ParsableArguments {
       "For how long a coordinator that cannot be reached is tried again; 0: once.", valueName: "seconds"))
   var connectTimeout: UInt32 = 5
 
-  func endpoint() throws -> SocketEndpoint {
-    let text = coordinator ?? getenv("IOV_COORDINATOR").map { String(cString: $0) } ?? "127.0.0.1:7100"
+  func endpoint() throws -> SocketEndpoint { try Self.endpoint(named: coordinator) }
+
+  /// Nil: where the environment says, or the usual place.
+  static func endpoint(named name: String?) throws -> SocketEndpoint {
+    let text = name ?? getenv("IOV_COORDINATOR").map { String(cString: $0) } ?? "127.0.0.1:7100"
     do {
       return try SocketEndpoint(parsing: text)
     } catch {

@@ -17,7 +17,7 @@ extension ClaimCommand {
     @Argument(help: "The claim's name, unique in the cluster.") var name: String
     @Option(name: .customLong("class"), help: ArgumentHelp("Device class: ethernet, sata.", valueName: "class"))
     var deviceClass: String
-    @Option(help: "The host that is to use the function.") var host: String
+    @Option(help: "The host that is to use the function.", completion: NameCompletion.hosts) var host: String
 
     @Option(
       help: ArgumentHelp(
@@ -26,9 +26,10 @@ extension ClaimCommand {
     @Option(help: ArgumentHelp("The interface's name there; default: derived from the function.", valueName: "name"))
     var interface: String?
 
-    @Option(help: ArgumentHelp("Only this end node, by name or id.", valueName: "name"))
+    @Option(
+      help: ArgumentHelp("Only this end node, by name or id.", valueName: "name"), completion: NameCompletion.endNodes)
     var endNode: String?
-    @Option(help: ArgumentHelp("Only end nodes of this host.", valueName: "host"))
+    @Option(help: ArgumentHelp("Only end nodes of this host.", valueName: "host"), completion: NameCompletion.hosts)
     var endNodeHost: String?
     @Option(
       name: .customLong("end-node-label"),

@@ -6,7 +6,7 @@ extension HostCommand {
     static let configuration = CommandConfiguration(
       abstract: "All that is known of one host: state, lease, plugins, what it holds, what waits for it.")
 
-    @Argument(help: "The host's name.") var name: String
+    @Argument(help: "The host's name.", completion: NameCompletion.hosts) var name: String
     @OptionGroup var common: CommonOptions
 
     func run() async throws {
@@ -24,7 +24,7 @@ extension EndNodeCommand {
     static let configuration = CommandConfiguration(
       abstract: "All that is known of one end node: health, roots, tokens, functions, what waits for it.")
 
-    @Argument(help: "The end node's name or id.") var name: String
+    @Argument(help: "The end node's name or id.", completion: NameCompletion.endNodes) var name: String
     @OptionGroup var common: CommonOptions
 
     func run() async throws {
@@ -48,7 +48,9 @@ extension FunctionCommand {
     static let configuration = CommandConfiguration(
       abstract: "All that is known of one function: grant, mediation, what each host reports, errors.")
 
-    @Argument(help: "The function's id, as in `iov function list` or `iov orphan list`.") var id: String
+    @Argument(
+      help: "The function's id, as in `iov function list` or `iov orphan list`.", completion: NameCompletion.functions)
+    var id: String
     @OptionGroup var common: CommonOptions
 
     func run() async throws {
@@ -72,7 +74,7 @@ extension ClaimCommand {
     static let configuration = CommandConfiguration(
       abstract: "All that is known of one claim: what it asks for, what it holds or waits for, what each host reports.")
 
-    @Argument(help: "The claim's name.") var name: String
+    @Argument(help: "The claim's name.", completion: NameCompletion.claims) var name: String
     @OptionGroup var common: CommonOptions
 
     func run() async throws {

@@ -12,7 +12,7 @@ extension HostCommand {
         become free and asks for the host's name as confirmation; scripts give --yes.
         """)
 
-    @Argument(help: "The host's name.") var name: String
+    @Argument(help: "The host's name.", completion: NameCompletion.hosts) var name: String
     @OptionGroup var confirmation: ConfirmationOptions
     @OptionGroup var common: CommonOptions
 
@@ -47,7 +47,7 @@ extension HostCommand {
         terminal.
         """)
 
-    @Argument(help: "The host's name.") var name: String
+    @Argument(help: "The host's name.", completion: NameCompletion.hosts) var name: String
     @OptionGroup var confirmation: ConfirmationOptions
     @OptionGroup var common: CommonOptions
 
@@ -78,7 +78,7 @@ extension HostCommand {
       discussion:
         "It must be dead, and no claim may be for it or held by it. Its name is free for another machine then.")
 
-    @Argument(help: "The host's name.") var name: String
+    @Argument(help: "The host's name.", completion: NameCompletion.hosts) var name: String
     @OptionGroup var common: CommonOptions
 
     func run() async throws {

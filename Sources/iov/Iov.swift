@@ -12,14 +12,23 @@ struct Iov: AsyncParsableCommand {
       another host does. 
 
       Start here:
-        iov endnode list
+        iov doctor --config /etc/iov/agent.yaml     on each host, before it joins
+        iov status
         iov claim create web --class ethernet --host host-b --wait
         iov claim create data --class sata --host host-a --size 64MiB --wait
-        iov claim list
+        iov claim describe web
         iov claim delete web --wait
 
-      Exit codes: 0 done; 1 refused, the message says why; 2 not found; 3 the coordinator cannot be reached; 4 the wait \
-      timed out; 64 the command line is wrong.
+      Completion of commands and of the names of claims, hosts, end nodes and functions:
+        bash: iov --generate-completion-script bash >/etc/bash_completion.d/iov
+        zsh:  iov --generate-completion-script zsh >/usr/share/zsh/vendor-completions/_iov
+        fish: iov --generate-completion-script fish >~/.config/fish/completions/iov.fish
+      Names come from the coordinator of --coordinator or $IOV_COORDINATOR.
+
+      A coordinator that restarts is waited for (--connect-timeout), and watches and waits go on where they were.
+
+      Exit codes: 0 done, or all is well; 1 refused, the message says why, or something needs attention (status, \
+      doctor); 2 not found; 3 the coordinator cannot be reached; 4 the wait timed out; 64 the command line is wrong.
       """,
     version: iovmeshVersion,
     subcommands: [

@@ -32,7 +32,8 @@ struct OrphanCommand: AsyncParsableCommand {
       abstract: "Make a claim of an orphan as it is, while it is in use.",
       discussion: "Both ends of a mediated function are taken.")
 
-    @Argument(help: "The function's id, as in `iov orphan list`.") var function: String
+    @Argument(help: "The function's id, as in `iov orphan list`.", completion: NameCompletion.orphans)
+    var function: String
     @Option(help: ArgumentHelp("The claim's name; default: the one that it was set up for.", valueName: "name"))
     var claim: String?
     @OptionGroup var common: CommonOptions
@@ -64,8 +65,11 @@ struct OrphanCommand: AsyncParsableCommand {
         confirmation; scripts give --yes.
         """)
 
-    @Argument(help: "The function's id, as in `iov orphan list`.") var function: String
-    @Option(help: ArgumentHelp("Only this host's part of it.", valueName: "name")) var host: String?
+    @Argument(help: "The function's id, as in `iov orphan list`.", completion: NameCompletion.orphans)
+    var function: String
+    @Option(
+      help: ArgumentHelp("Only this host's part of it.", valueName: "name"), completion: NameCompletion.hosts)
+    var host: String?
     @OptionGroup var confirmation: ConfirmationOptions
     @OptionGroup var common: ListOptions
 

@@ -1,0 +1,46 @@
+import ArgumentParser
+import Services
+
+/// Names that the shell offers at a press of the tabulator key, as the coordinator has them now.
+///
+/// A coordinator that is away or slow must not hold up somebody's typing, and there is no place for an error to be shown:
+/// then there are no names.
+enum NameCompletion {
+  static let claims = kind { try await $0.claims.listClaims(ListClaimsRequest(), options: options).claims.map(\.name) }
+
+  static let hosts = kind { try await $0.inventory.listHosts(ListHostsRequest(), options: options).hosts.map(\.name) }
+
+  static let endNodes = kind {
+    try await $0.inventory.listEndNodes(ListEndNodesRequest(), options: options).endNodes.map(\.name)
+  }
+
+  static let functions = kind {
+    try await $0.inventory.listFunctions(ListFunctionsRequest(), options: options).functions
+      .compactMap { $0.assignment?.function }
+  }
+
+  static let orphans = kind {
+    try await $0.operations.listOrphans(ListOrphansRequest(), options: options).orphans.map(\.functionID)
+  }
+
+  private static let options = CallOptions(timeout: .milliseconds(700))
+
+  private static func kind(_ names: @escaping @Sendable (Coordinator) async throws -> [String]) -> CompletionKind {
+    .custom { words, _, prefix in
+      guard let endpoint = try? ConnectionOptions.endpoint(named: coordinator(in: words)) else { return [] }
+      let coordinator = Coordinator(endpoint, patience: Patience(seconds: 0))
+      let found = (try? await names(coordinator)) ?? []
+      await coordinator.channel.close()
+      return Set(found).filter { $0.hasPrefix(prefix) }.sorted()
+    }
+  }
+
+  /// What the line being typed says about the coordinator.
+  static func coordinator(in words: [String]) -> String? {
+    for (index, word) in words.enumerated() {
+      if word.hasPrefix("--coordinator=") { return String(word.dropFirst(14)) }
+      if word == "--coordinator", index + 1 < words.count { return words[index + 1] }
+    }
+    return nil
+  }
+}
