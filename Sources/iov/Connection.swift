@@ -62,6 +62,8 @@ struct Coordinator: Sendable {
   init(_ endpoint: SocketEndpoint, patience: Patience) {
     var limits = ChannelLimits()
     limits.connectTimeout = .seconds(Int64(min(max(patience.seconds, 1), 5)))
+    // A list is one message, and the cluster may have many claims; the coordinator is trusted with our memory.
+    limits.maximumMessageByteCount = 256 << 20
     channel = RPCChannel(endpoint, limits: limits)
     self.patience = patience
   }
