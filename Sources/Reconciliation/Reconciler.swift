@@ -142,6 +142,7 @@ public struct Reconciler: Sendable {
       functions[key]?.wanted = nil
       dismissed.insert(key)
       functions[key]?.release = .notBegun
+      functions[key]?.wantedAgain = nil
       noteLossPolicy(of: key)
       clearFailures(of: key)
       touched.insert(key)
@@ -159,18 +160,23 @@ public struct Reconciler: Sendable {
     news = []
   }
 
-  private mutating func take(_ entry: WantedFunction, _ key: FunctionKey, isOfSameLeader: Bool) {
+  mutating func take(_ entry: WantedFunction, _ key: FunctionKey, isOfSameLeader: Bool) {
     let deviceClass = entry.assignment?.deviceClass ?? ""
     var function = functions[key] ?? newFunction(key, deviceClass: deviceClass)
     if let known = function.wanted {
       // An older word of the same leader. Another leader may count from a store that was restored.
       if isOfSameLeader, entry.revision < known.revision { return }
-      // A token that was released is never good again; the plugin would refuse it, too.
-      if known.released, !entry.released { return }
+      // A token that was released is never good again. The release is carried out, and then the plugin is asked all the
+      // same: its refusal is what tells a coordinator whose store was restored that the token is spent.
+      if known.released, !entry.released {
+        functions[key]?.wantedAgain = entry
+        return
+      }
     }
     if let known = function.wanted, function.nextVerb == nil { function.fulfilled = known.revision }
     let isNews = entry != function.wanted
     function.wanted = entry
+    function.wantedAgain = nil
     functions[key] = function
     keysOfFunction[key.function, default: []].insert(key)
     noteLossPolicy(of: key)

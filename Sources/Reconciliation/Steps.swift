@@ -195,11 +195,13 @@ extension Reconciler {
   /// What is neither there nor wanted needs no memory. A release that was done is forgotten once it was reported: if the
   /// report was lost, the coordinator sends the entry again, and the plugin confirms it again.
   mutating func forgetWhatIsGone() {
+    var wantedAgain: [FunctionKey: WantedFunction] = [:]
     for key in touched {
       guard let function = functions[key], !function.isStepping else { continue }
       let isOver = function.release == .done || (function.wanted == nil && !function.isPresent)
       guard isOver else { continue }
       if function.wanted != nil { dismissed.insert(key) }
+      wantedAgain[key] = function.wantedAgain
       functions[key] = nil
       retries[key] = nil
       session?.reported[key] = nil
@@ -207,6 +209,9 @@ extension Reconciler {
       keysOfFunction[key.function]?.remove(key)
       if keysOfFunction[key.function]?.isEmpty ?? false { keysOfFunction[key.function] = nil }
     }
+    touched = []
+    for (key, entry) in wantedAgain { take(entry, key, isOfSameLeader: false) }
+    if !wantedAgain.isEmpty { startSteps() }
     touched = []
   }
 }

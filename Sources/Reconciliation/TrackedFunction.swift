@@ -41,6 +41,8 @@ struct TrackedFunction {
   var activity = Activity.idle
   var release = Release.notBegun
   var selfFence = SelfFence.notBegun
+  /// An entry that contradicts the release, for after it.
+  var wantedAgain: WantedFunction?
   var failures = 0
   var error: FunctionError?
   /// What the plugin was last told, and did; nil if another run of the agent told it.

@@ -139,7 +139,7 @@ import Testing
 
   @Test func endsWhenNoHeartbeatIsAnsweredForATerm() async throws {
     let stage = try Stage()
-    let coordinator = FakeCoordinator(answersHeartbeats: false)
+    let coordinator = FakeCoordinator(answersHeartbeats: false, leaseTermMilliseconds: 1000)
     try await stage.withAgent([], coordinator) { _ in
       try await coordinator.wait { $0.sessionCount >= 2 }
     }

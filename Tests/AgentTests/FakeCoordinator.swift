@@ -16,6 +16,7 @@ final class FakeCoordinator: AgentSessionsService {
     var controls: [WantedControl] = []
     var revision: UInt64 = 1
     var answersHeartbeats = true
+    var leaseTermMilliseconds: UInt32 = 10_000
     var isAway = false
     var sessions: [Session] = []
     var messages: [(session: Int, message: AgentMessage)] = []
@@ -25,11 +26,15 @@ final class FakeCoordinator: AgentSessionsService {
 
   private let state = Mutex(State())
 
-  init(epoch: UInt64 = 1, clusterID: String = "cluster-1", answersHeartbeats: Bool = true) {
+  init(
+    epoch: UInt64 = 1, clusterID: String = "cluster-1", answersHeartbeats: Bool = true,
+    leaseTermMilliseconds: UInt32 = 10_000
+  ) {
     state.withLock {
       $0.epoch = epoch
       $0.clusterID = clusterID
       $0.answersHeartbeats = answersHeartbeats
+      $0.leaseTermMilliseconds = leaseTermMilliseconds
     }
   }
 
@@ -71,7 +76,7 @@ final class FakeCoordinator: AgentSessionsService {
         Welcome {
           $0.clusterId = state.clusterID
           $0.epoch = state.epoch
-          $0.leaseTermMilliseconds = 1000
+          $0.leaseTermMilliseconds = state.leaseTermMilliseconds
           $0.heartbeatIntervalMilliseconds = 100
         })
     }

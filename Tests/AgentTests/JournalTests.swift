@@ -127,7 +127,7 @@ private func key(_ function: String, token: UInt64 = 1) -> FunctionKey {
 
   @Test func letsGoOfWhatAsksForItAfterALeaseTermWithoutItsCoordinator() async throws {
     let stage = try Stage()
-    let coordinator = FakeCoordinator()
+    let coordinator = FakeCoordinator(leaseTermMilliseconds: 3000)
     try await coordinator.want([entry("f/1", lossPolicy: .selfFence)])
     try await stage.withCoordinator(coordinator) { endpoint in
       let first = try AgentProcess(stage, endpoint)

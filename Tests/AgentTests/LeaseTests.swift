@@ -8,7 +8,7 @@ import Testing
 @Suite(.timeLimit(.minutes(2))) struct AnAgentThatIsCutOff {
   @Test func setsNothingUpByOldWordsAfterItWasStoppedForLongerThanItsLease() async throws {
     let stage = try Stage()
-    let coordinator = FakeCoordinator()
+    let coordinator = FakeCoordinator(leaseTermMilliseconds: 1000)
     let held = try Hold("after-create", in: stage)
     try await coordinator.want([entry("f/1")])
     try await stage.withCoordinator(coordinator) { endpoint in
@@ -33,14 +33,14 @@ import Testing
     }
   }
 
-  /// The coordinator of these tests grants a second.
   private func waitForEndOfLease(_ coordinator: FakeCoordinator) async throws {
     try await Task.sleep(for: .milliseconds(1200), clock: .continuous)
   }
 
   @Test func letsGoOfWhatAsksForItAndKeepsTheRest() async throws {
     let stage = try Stage()
-    let coordinator = FakeCoordinator()
+    // Long enough that a busy machine does not let it run out before the coordinator goes.
+    let coordinator = FakeCoordinator(leaseTermMilliseconds: 4000)
     let wanted = [
       entry("f/1", lossPolicy: .selfFence), entry("g/2", token: 2),
       entry("h/3", .server, token: 3, lossPolicy: .selfFence),

@@ -112,6 +112,21 @@ import Testing
     #expect(host.reported("f/1")?.error?.permanent == true)
   }
 
+  @Test func aWordOfARestoredCoordinatorDuringAReleaseIsRefusedByThePluginAfterIt() {
+    var host = FakeHost()
+    host.start(makeWanted([makeEntry("f/1")]))
+    host.settle()
+    host.handle(.wanted(makeWanted([makeEntry("f/1", revision: 2, released: true)], revision: 2, complete: false)))
+    host.handle(.sessionOpened(epoch: 2, leaseUntil: .farOff))
+    host.handle(.wanted(makeWanted([makeEntry("f/1")], epoch: 2)))
+    host.settle(attempts: 20)
+    let afterTheRelease = host.plugin.calls.drop { $0 != "destroy f/1" }
+    #expect(Set(afterTheRelease.dropFirst()) == ["create f/1"])
+    #expect(host.phase("f/1") == nil)
+    #expect(host.reported("f/1")?.error?.code == 9)
+    #expect(host.reported("f/1")?.revision == 1)
+  }
+
   @Test func anEmptyWantedStateTearsNothingDown() {
     var host = FakeHost()
     host.start(makeWanted([makeEntry("f/1")]))
