@@ -26,7 +26,8 @@ public struct Arbiter: Sendable {
   var claimOfMAC: [MACAddress: String] = [:]
   var claimOfInterface: [InterfaceKey: String] = [:]
   var claimOfVNI: [UInt32: String] = [:]
-  var pendingClaims: Set<String> = []
+  /// By class.
+  var waiting: [String: WaitingList] = [:]
   var hostsWithOrphans: Set<String> = []
 
   /// The revision that this run began with: an entry with a higher one was changed in this run.
@@ -89,6 +90,7 @@ public struct Arbiter: Sendable {
     case .timePassed:
       expireLeases(at: now)
       concludeFromSilence(at: now)
+      lookAgain()
     }
     return takeEffects()
   }

@@ -10,9 +10,8 @@ struct Changes: Sendable {
   private(set) var entries: [String: [RecordKey: WantedFunction]] = [:]
   /// By host: the end nodes that it controls under a new token.
   private(set) var controls: [String: Set<String>] = [:]
-  /// The classes in which something has become free or reachable, so that a claim that waits may fit.
-  private(set) var classesToPlace: Set<String> = []
-  private(set) var isEveryClassToPlace = false
+  /// What claims that wait may fit into now.
+  var openings = Openings()
   /// To sessions, before any wanted state.
   var messages: [Effect] = []
   /// Hosts to be fenced.
@@ -40,9 +39,6 @@ struct Changes: Sendable {
     entries[host] = nil
     controls[host] = nil
   }
-
-  mutating func place(ofClass deviceClass: String) { classesToPlace.insert(deviceClass) }
-  mutating func placeAll() { isEveryClassToPlace = true }
 }
 
 extension Arbiter {
@@ -62,12 +58,7 @@ extension Arbiter {
   }
 
   mutating func takeEffects() -> [Effect] {
-    if changes.isEveryClassToPlace {
-      placePending { _ in true }
-    } else if !changes.classesToPlace.isEmpty {
-      let classes = changes.classesToPlace
-      placePending { classes.contains($0.specification.deviceClass) }
-    }
+    fillOpenings()
     let changes = self.changes
     self.changes = Changes()
     var effects = changes.records.sorted().map { key in record(key).map(Effect.save) ?? .remove(key) }

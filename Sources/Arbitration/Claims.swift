@@ -20,7 +20,7 @@ extension Arbiter {
     var state = ClaimState(claim: claim)
     state.withStatus { $0.phase = .pending }
     reserveNames(of: state)
-    pendingClaims.insert(request.name)
+    wait(state)
     put(state)
     place(request.name)
     return claims[request.name]?.claim ?? claim
@@ -43,12 +43,12 @@ extension Arbiter {
   mutating func deleteClaim(_ request: DeleteClaimRequest) throws(Refusal) -> Claim {
     guard var state = claims[request.name] else { throw unknownClaim(request.name) }
     guard state.phase != .releasing else { return state.claim }
+    if state.phase == .pending { stopWaiting(state) }
     state.withStatus {
       $0.phase = .releasing
       $0.pending = []
       $0.error = nil
     }
-    pendingClaims.remove(request.name)
     releaseControlling(of: &state)
     put(state)
     settle(request.name)

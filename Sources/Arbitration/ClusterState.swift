@@ -121,15 +121,6 @@ struct ClaimState {
   var phase: ClaimPhase { claim.status?.phase ?? .unspecified }
   var assignment: Assignment? { claim.status?.assignment }
 
-  /// Oldest first; the uid decides between claims of one millisecond.
-  func isOlder(than other: ClaimState) -> Bool {
-    age < other.age
-  }
-
-  private var age: (Int64, Int32, String) {
-    (claim.created?.seconds ?? 0, claim.created?.nanoseconds ?? 0, claim.uid)
-  }
-
   /// Changes the status in place.
   mutating func withStatus(_ change: (inout ClaimStatus) -> Void) {
     var status = claim.status ?? ClaimStatus()

@@ -47,6 +47,7 @@ extension Arbiter {
       changes.noteControl(said.id, of: host)
     }
     endNodes[said.id] = state
+    changes.openings.endNodes.insert(said.id)
     if known?.record.deviceClass != said.deviceClass {
       if let known { endNodesOfClass[known.record.deviceClass]?.removeAll { $0 == said.id } }
       index(said.id, ofClass: said.deviceClass)

@@ -72,7 +72,7 @@ extension Arbiter {
     // Claims that it serves to others too: those have an entry here as well.
     settle(state.claims)
     for id in endNodes.keys.sorted() where endNodes[id]?.controllingHost == name { moveControl(of: id) }
-    changes.placeAll()
+    changes.openings.isOtherwise = true
   }
 
   // MARK: What silence means
@@ -162,7 +162,7 @@ extension Arbiter {
       endNodes[id]?.conflicting[name] = nil
       moveControl(of: id)
     }
-    changes.placeAll()
+    changes.openings.isOtherwise = true
     return state.record
   }
 }

@@ -24,7 +24,7 @@ extension Arbiter {
     let isStillTaken = claimOfFunction[id] != nil || abandoned[status.recordName] != nil
     guard status.role != .consumer, !isStillTaken, let node = status.function?.endNode else { return }
     endNodes[node]?.freeShare(id)
-    changes.place(ofClass: endNodes[node]?.record.deviceClass ?? "")
+    changes.openings.endNodes.insert(node)
   }
 
   /// Networks and addresses that orphans use are not given to anybody else.

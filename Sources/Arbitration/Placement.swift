@@ -18,18 +18,12 @@ struct Candidate {
 }
 
 extension Arbiter {
-  /// Grants what fits to the claims that wait, the oldest first.
-  mutating func placePending(where isConcerned: (ClaimState) -> Bool) {
-    let waiting = pendingClaims.compactMap { claims[$0] }.filter(isConcerned).sorted { $0.isOlder(than: $1) }
-    for state in waiting { place(state.claim.name) }
-  }
-
   /// Grants a function to a pending claim, or says what is in the way.
   mutating func place(_ name: String) {
-    guard var state = claims[name], pendingClaims.contains(name) else { return }
+    guard var state = claims[name], state.phase == .pending else { return }
     let (best, drops) = search(state.specification)
     if let best {
-      pendingClaims.remove(name)
+      stopWaiting(state)
       grant(best, to: &state)
       put(state)
       // Its waiting reason names the host that has to act first.
@@ -75,6 +69,13 @@ extension Arbiter {
     return Candidate(node: node, route: route, preference: preference)
   }
 
+  /// Whether the end node could take a claim now, by any path.
+  func fits(_ node: EndNodeState, _ specification: ClaimSpecification) -> Bool {
+    (try? candidate(node, for: specification)) != nil
+  }
+
+  func isUnderControl(_ node: EndNodeState) -> Bool { (try? checkControl(of: node)) != nil }
+
   private func checkControl(of node: EndNodeState) throws(Drop) {
     let name = node.controllingHost
     guard let controller = hosts[name], controller.isConnected else {
@@ -111,7 +112,7 @@ extension Arbiter {
 
   private func checkRoom(in node: EndNodeState, for specification: ClaimSpecification) throws(Drop) {
     let capacity = node.record.capacity ?? Capacity()
-    guard capacity.functions == 0 || node.shares.count < Int(capacity.functions) else {
+    guard node.hasFreeFunction else {
       throw Drop(.functions, "all \(capacity.functions) functions of \(node.record.name) are in use")
     }
     guard node.isBlockDevice, let size = specification.attributes?.block?.sizeBytes else { return }

@@ -53,9 +53,9 @@ extension Arbiter {
       $0.error = nil
       $0.pending = []
     }
-    pendingClaims.insert(state.claim.name)
+    wait(state)
     put(state)
-    changes.place(ofClass: state.specification.deviceClass)
+    changes.openings.claims.insert(state.claim.name)
   }
 }
 

@@ -17,7 +17,7 @@ extension Arbiter {
 
     for node in reported.sorted(by: { $0.id < $1.id }) { take(node, from: host) }
     noteMissing(reported: state.listedEndNodes, on: host)
-    changes.placeAll()
+    changes.openings.hosts.insert(host)
   }
 
   private mutating func take(_ said: EndNode, from host: String) {
@@ -83,7 +83,8 @@ extension Arbiter {
       }
     }
     settle(touched)
-    if isFirst { changes.placeAll() }
+    // Only now is it known what of its end nodes is in use.
+    if isFirst { changes.openings.endNodes.formUnion(endNodes.keys.filter { endNodes[$0]?.controllingHost == host }) }
   }
 
   /// The consumer's side of a claim is there, and the store does not know that it was ever told: it is an older copy.

@@ -45,7 +45,7 @@ extension Arbiter {
     for (name, state) in claims.sorted(by: { $0.key < $1.key }) {
       reserveNames(of: state)
       guard let assignment = state.assignment else {
-        pendingClaims.insert(name)
+        wait(state)
         continue
       }
       if let other = claimOfFunction[assignment.function] {
@@ -98,7 +98,7 @@ extension Arbiter {
 
   mutating func freeShare(of assignment: Assignment) {
     endNodes[assignment.endNode]?.freeShare(assignment.function)
-    changes.place(ofClass: assignment.deviceClass)
+    changes.openings.endNodes.insert(assignment.endNode)
   }
 }
 

@@ -45,7 +45,7 @@ extension Arbiter {
 
     settle(state.claims)
     welcome(session, host: said.name)
-    changes.placeAll()
+    changes.openings.isOtherwise = true
   }
 
   private func checkIdentity(of host: Host, _ hello: AgentHello) throws(Refusal) {
@@ -111,7 +111,7 @@ extension Arbiter {
     state.record.lease = nil
     hosts[name] = state
     settle(state.claims)
-    changes.placeAll()
+    changes.openings.isOtherwise = true
   }
 
   mutating func renewLease(_ session: SessionID, _ heartbeat: Heartbeat, at now: Instant) {
@@ -128,7 +128,7 @@ extension Arbiter {
     changes.messages.append(.send(session, CoordinatorMessage { $0.kind = .heartbeat(acknowledgement) }))
     if !wasConnected {
       settle(state.claims)
-      changes.placeAll()
+      changes.openings.hosts.insert(name)
     }
   }
 
@@ -140,7 +140,7 @@ extension Arbiter {
       hosts[name]?.record.state = .disconnected
       settle(hosts[name]?.claims ?? [])
     }
-    changes.placeAll()
+    changes.openings.isOtherwise = true
   }
 
   mutating func raiseEpoch(above epoch: UInt64) {

@@ -19,4 +19,38 @@ import Testing
     #expect(nodes.allSatisfy { $0.used?.functions == 50 })
     #expect(world.arbiter.listedClaims.allSatisfy { $0.status?.assignment?.path == .directSoftware })
   }
+
+  private func busyRack(waiting count: Int) -> World {
+    var world = World.rack()
+    world.hosts["a"]?.endNodes = [card("ethernet/52:54:00:00:00:01", functions: 1)]
+    world.reportInventory("a")
+    world.create("holder", host: "a")
+    world.settle()
+    for number in 0..<count { world.create("claim-\(number)", host: "b") }
+    return world
+  }
+
+  @Test func aReleaseGrantsToTheOldestAndLeavesTheOthersAlone() {
+    var world = busyRack(waiting: 200)
+    let before = world.watched.count
+    world.delete("holder")
+    world.settle()
+    #expect(world.phase("claim-0") == .ready)
+    let changed = world.watched[before...].map { effect in
+      switch effect {
+      case .claimChanged(let claim), .claimGone(let claim): claim.name
+      default: ""
+      }
+    }
+    #expect(Set(changed) == ["holder", "claim-0"])
+  }
+
+  @Test func manyThatWaitSayWhyLittleByLittle() {
+    var world = busyRack(waiting: 200)
+    world.disconnect("b")
+    for _ in 0..<4 { world.wait(milliseconds: 250) }
+    let reasons = world.arbiter.listedClaims.compactMap { $0.status?.pending.first?.filter }
+    #expect(reasons.count == 200)
+    #expect(Set(reasons) == ["host"])
+  }
 }

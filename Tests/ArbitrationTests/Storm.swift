@@ -22,7 +22,7 @@ struct Storm {
   /// Of sessions that are over; they may still arrive.
   private var stragglers: [Event] = []
   private var lastID: UInt64 = 0
-  static let seeds: UInt64 = 150
+  static let seeds: UInt64 = 100
   private static let settings = ArbiterSettings(automaticFenceHosts: ["d"])
 
   init(seed: UInt64) {

@@ -1,0 +1,166 @@
+import Messages
+
+/// The claims of one class that wait for a function.
+struct WaitingList {
+  struct Entry: Comparable {
+    var seconds: Int64
+    var nanoseconds: Int32
+    /// Decides between claims of one instant.
+    var uid: String
+    var name: String
+
+    static func < (one: Entry, other: Entry) -> Bool {
+      (one.seconds, one.nanoseconds, one.uid) < (other.seconds, other.nanoseconds, other.uid)
+    }
+  }
+
+  /// The oldest first.
+  private(set) var entries: [Entry] = []
+  /// From here on they say why they wait as it was before something changed.
+  private var stale: Entry?
+  private var isStaleAgain = false
+
+  mutating func insert(_ entry: Entry) { entries.insert(entry, at: position(of: entry)) }
+
+  mutating func remove(_ entry: Entry) {
+    let position = position(of: entry)
+    if position < entries.count, entries[position] == entry { entries.remove(at: position) }
+  }
+
+  mutating func becomeStale() {
+    if stale == nil { stale = entries.first } else { isStaleAgain = true }
+  }
+
+  /// The next one that is to look again. A change meanwhile lets the round end first, so that everybody's turn comes.
+  mutating func nextStale() -> Entry? {
+    if let from = stale, let next = following(from) { return next }
+    stale = isStaleAgain ? entries.first : nil
+    isStaleAgain = false
+    return stale.flatMap { following($0) }
+  }
+
+  private mutating func following(_ from: Entry) -> Entry? {
+    let position = position(of: from)
+    guard position < entries.count else { return nil }
+    stale = position + 1 < entries.count ? entries[position + 1] : from.after
+    return entries[position]
+  }
+
+  /// The first place at which an entry that is not lower stands.
+  private func position(of entry: Entry) -> Int {
+    var low = 0
+    var high = entries.count
+    while low < high {
+      let middle = (low + high) / 2
+      if entries[middle] < entry { low = middle + 1 } else { high = middle }
+    }
+    return low
+  }
+}
+
+extension WaitingList.Entry {
+  /// Behind this one and everything that can be behind it now.
+  fileprivate var after: Self { Self(seconds: .max, nanoseconds: .max, uid: uid, name: name) }
+}
+
+/// What has changed for claims that wait.
+struct Openings: Sendable {
+  /// End nodes that have room again, or another controlling host.
+  var endNodes: Set<String> = []
+  /// Hosts that can be given more: they are connected again, or have other plugins.
+  var hosts: Set<String> = []
+  /// Claims that wait again.
+  var claims: Set<String> = []
+  /// Nothing may have opened, and claims may wait for another reason now: a host came or went.
+  var isOtherwise = false
+
+  var isEmpty: Bool { endNodes.isEmpty && hosts.isEmpty && claims.isEmpty && !isOtherwise }
+}
+
+/// Grants to those who wait. What a change cannot have opened is not looked at, so that a release costs the same
+/// however many claims wait for something else.
+extension Arbiter {
+  mutating func wait(_ state: ClaimState) {
+    waiting[state.specification.deviceClass, default: WaitingList()].insert(state.waitingEntry)
+  }
+
+  mutating func stopWaiting(_ state: ClaimState) {
+    waiting[state.specification.deviceClass]?.remove(state.waitingEntry)
+    if waiting[state.specification.deviceClass]?.entries.isEmpty ?? false {
+      waiting[state.specification.deviceClass] = nil
+    }
+  }
+
+  /// Whoever waits may say a moment later why it still does, where many do.
+  private static var explainedAtOnce: Int { 64 }
+  private static var lookedAtPerTick: Int { 4096 }
+
+  mutating func fillOpenings() {
+    while !changes.openings.isEmpty { fillOpeningsOnce() }
+  }
+
+  private mutating func fillOpeningsOnce() {
+    let openings = changes.openings
+    changes.openings = Openings()
+    for deviceClass in waiting.keys.sorted() {
+      let nodes = endNodes(ofClass: deviceClass).filter {
+        openings.endNodes.contains($0.record.id) || openings.hosts.contains($0.controllingHost)
+      }
+      grantWaiting(ofClass: deviceClass, nodes: nodes.map(\.record.id), openings)
+      waiting[deviceClass]?.becomeStale()
+      if (waiting[deviceClass]?.entries.count ?? 0) <= Self.explainedAtOnce { lookAgain(ofClass: deviceClass, .max) }
+    }
+  }
+
+  private mutating func grantWaiting(ofClass deviceClass: String, nodes: [String], _ openings: Openings) {
+    var open = nodes.filter(isOpen)
+    for entry in waiting[deviceClass]?.entries ?? [] {
+      guard !open.isEmpty || !openings.hosts.isEmpty || !openings.claims.isEmpty else { return }
+      guard let specification = claims[entry.name]?.specification else { continue }
+      let isConcerned =
+        openings.hosts.contains(specification.host) || openings.claims.contains(entry.name)
+        || open.contains { endNodes[$0].map { fits($0, specification) } ?? false }
+      guard isConcerned else { continue }
+      place(entry.name)
+      open = open.filter(isOpen)
+    }
+  }
+
+  /// Whether a function of the end node could be granted to anybody.
+  private func isOpen(_ id: String) -> Bool {
+    guard let node = endNodes[id], node.health.state != .unhealthy, node.hasFreeFunction else { return false }
+    return isUnderControl(node)
+  }
+
+  /// Has those who wait look at what there is now, up to a number of end nodes looked at. Answers what is left of it.
+  @discardableResult
+  private mutating func lookAgain(ofClass deviceClass: String, _ budget: Int) -> Int {
+    var budget = budget
+    let cost = max(1, endNodesOfClass[deviceClass]?.count ?? 0)
+    while budget > 0, let entry = waiting[deviceClass]?.nextStale() {
+      place(entry.name)
+      budget -= cost
+    }
+    return budget
+  }
+
+  mutating func lookAgain() {
+    var budget = Self.lookedAtPerTick
+    for deviceClass in waiting.keys.sorted() where budget > 0 { budget = lookAgain(ofClass: deviceClass, budget) }
+  }
+}
+
+extension ClaimState {
+  fileprivate var waitingEntry: WaitingList.Entry {
+    WaitingList.Entry(
+      seconds: claim.created?.seconds ?? 0, nanoseconds: claim.created?.nanoseconds ?? 0, uid: claim.uid,
+      name: claim.name)
+  }
+}
+
+extension EndNodeState {
+  var hasFreeFunction: Bool {
+    let limit = record.capacity?.functions ?? 0
+    return limit == 0 || shares.count < Int(limit)
+  }
+}
