@@ -34,7 +34,8 @@ public struct StoreError: Error, Sendable, Hashable, CustomStringConvertible {
 }
 
 extension StoreError {
-  static let wayBack =
+  /// What to do about a store that cannot be used any more.
+  public static let wayBack =
     "go back to the newest backup with iov-coordinator --config FILE --restore BACKUP, which keeps the damaged file "
     + "beside it; agents keep what is in use meanwhile"
   static let writableAgain =

@@ -9,8 +9,7 @@ struct StoreSummary: Sendable, Hashable {
 
   /// Reads everything, and makes sure that a coordinator could begin with it.
   init(checking store: any ClaimStore) throws(StoreError) {
-    var records: [Record] = []
-    for stored in try store.load() { records.append(try Record(stored)) }
+    let records = try store.records()
     do throws(Refusal) {
       let arbiter = try Arbiter(clusterID: store.clusterID, version: "", records: records)
       claims = arbiter.listedClaims.count

@@ -17,7 +17,7 @@ public final class CoordinatorDaemon: Sendable {
 
   /// Takes the store over and reads it; it is closed when `run` returns. Blocks on the disk.
   ///
-  /// - Throws: `StoreError`; `Refusal` where the store contradicts itself.
+  /// - Throws: `StoreError`, also where the store contradicts itself.
   public init(configuration: CoordinatorConfiguration, store: any ClaimStore, logger: Logger) throws {
     let arbiter = try DurableArbiter(
       store: store, settings: configuration.arbiterSettings, now: SystemClock.now, logger: logger)

@@ -39,10 +39,7 @@ final class DurableArbiter: Sendable {
   init(
     store: any ClaimStore, settings: ArbiterSettings, now: @escaping @Sendable () -> Instant, logger: Logger
   ) throws {
-    var records: [Record] = []
-    for stored in try store.load() { records.append(try Record(stored)) }
-    var arbiter = try Arbiter(
-      clusterID: store.clusterID, version: iovmeshVersion, records: records, settings: settings)
+    var arbiter = try Arbiter(restoring: store, version: iovmeshVersion, settings: settings)
     // The new epoch is on the disk before the first agent can hear of it.
     try store.commit(arbiter.begin().compactMap(StoreChange.init))
     board = ClaimBoard(

@@ -47,3 +47,30 @@ extension Record {
     }
   }
 }
+
+extension ClaimStore {
+  /// All records, as messages. Blocks on the disk.
+  func records() throws(StoreError) -> [Record] {
+    var records: [Record] = []
+    for stored in try load() { records.append(try Record(stored)) }
+    return records
+  }
+}
+
+extension Arbiter {
+  /// Restores the state that a store holds. Blocks on the disk.
+  init(restoring store: any ClaimStore, version: String, settings: ArbiterSettings) throws(StoreError) {
+    let records: [Record]
+    do {
+      records = try store.records()
+    } catch {
+      guard error.reason == .damaged else { throw error }
+      throw StoreError(.damaged, "\(error); \(StoreError.wayBack)")
+    }
+    do {
+      try self.init(clusterID: store.clusterID, version: version, records: records, settings: settings)
+    } catch {
+      throw StoreError(.damaged, "the store \(store.path) contradicts itself: \(error.message); \(StoreError.wayBack)")
+    }
+  }
+}

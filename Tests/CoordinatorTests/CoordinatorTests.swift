@@ -235,6 +235,29 @@ import Testing
     again.close()
   }
 
+  @Test func aStoreThatContradictsItselfIsRefusedWithTheWayBack() async throws {
+    let directory = try TemporaryDirectory()
+    let coordinator = try await TestCoordinator(in: directory)
+    try await withAgents(rack, of: coordinator) { _ = try await coordinator.claims.createClaim(.ethernet("web")) }
+    try await coordinator.stop()
+    for change in [
+      // A claim is missing that hosts were told of; a record is no message.
+      StoreChange.remove(StoreKey(kind: "claim", name: "web")),
+      StoreChange.put(StoreKey(kind: "claim", name: "web"), BackupChunk { $0.data = [0xFF] }),
+    ] {
+      let store = try SQLiteStore(path: directory.file("claims.sqlite"))
+      try store.commit([change])
+      store.close()
+      do {
+        try await TestCoordinator(in: directory).stop()
+        Issue.record("started")
+      } catch let error as StoreError {
+        #expect(error.reason == .damaged)
+        #expect(error.description.contains("--restore BACKUP"))
+      }
+    }
+  }
+
   @Test func aPortInUseIsNamed() async throws {
     let coordinator = try await TestCoordinator(in: TemporaryDirectory())
     let directory = try TemporaryDirectory()

@@ -61,9 +61,24 @@ struct FakeAgent: Sendable {
             $0.plugins = plugins
           })
       })
-    for try await message in call.responses {
-      guard case .wanted(let wanted) = message.kind else { continue }
-      try await call.write(AgentMessage { $0.kind = .functions(report(on: wanted)) })
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      defer { group.cancelAll() }
+      for try await message in call.responses {
+        switch message.kind {
+        case .welcome(let welcome): group.addTask { try await renewLease(call, welcome.heartbeatIntervalMilliseconds) }
+        case .wanted(let wanted): try await call.write(AgentMessage { $0.kind = .functions(report(on: wanted)) })
+        case .heartbeat, nil: continue
+        }
+      }
+    }
+  }
+
+  private func renewLease(
+    _ call: BidirectionalCall<AgentMessage, CoordinatorMessage>, _ intervalMilliseconds: UInt32
+  ) async throws {
+    for sequence in 2... {
+      try await Task.sleep(for: .milliseconds(intervalMilliseconds))
+      try await call.write(AgentMessage { $0.kind = .heartbeat(Heartbeat { $0.sequence = UInt64(sequence) }) })
     }
   }
 

@@ -49,8 +49,8 @@ import Testing
 
   @Test func aHalfOpenSessionKeepsWhatItsHostHasAndGivesWayToTheNext() async throws {
     let coordinator = try await TestCoordinator(in: TemporaryDirectory()) {
-      $0.leaseTermMilliseconds = 400
-      $0.heartbeatIntervalMilliseconds = 100
+      $0.leaseTermMilliseconds = 1000
+      $0.heartbeatIntervalMilliseconds = 200
     }
     let claims = coordinator.claims
     try await withAgents([.withCard, .withoutCard], of: coordinator) {
