@@ -99,13 +99,24 @@ struct RestoreCommand: AsyncParsableCommand {
     let call = try await coordinator.operations.restore()
     // The coordinator may refuse before it has read everything: its answer says why, a write that failed does not.
     let sending = Task {
-      while let chunk = try input.nextBytes(Self.chunkByteCount) {
-        try await call.write(BackupChunk { $0.data = chunk })
+      do {
+        while let chunk = try input.nextBytes(Self.chunkByteCount) {
+          try await call.write(BackupChunk { $0.data = chunk })
+        }
+        call.finishWriting()
+      } catch {
+        // Half a backup must not be taken for a whole one, nor waited for.
+        call.cancel()
+        throw error
       }
-      call.finishWriting()
     }
     defer { sending.cancel() }
-    for try await answer in call.responses { return answer }
+    do {
+      for try await answer in call.responses { return answer }
+    } catch let error as RPCError where error.code == .cancelled {
+      try await sending.value
+      throw error
+    }
     try await sending.value
     throw RPCError(.dataLoss, "the coordinator did not say whether it took the backup: see iov status")
   }
@@ -130,7 +141,9 @@ private struct BackupFacts {
   init(_ input: FileDescriptor, name: String) throws {
     self.name = name
     var status = stat()
-    guard fstat(input.number, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return }
+    guard fstat(input.number, &status) == 0 else { return }
+    guard status.st_mode & S_IFMT != S_IFDIR else { throw SystemCallError("read \(name)", errno: EISDIR) }
+    guard status.st_mode & S_IFMT == S_IFREG else { return }
     guard status.st_size > 0 else { throw RPCError(.invalidArgument, "\(name) is empty: it is no backup") }
     byteCount = UInt64(status.st_size)
     written = Timestamp(seconds: Int64(status.st_mtim.tv_sec))

@@ -182,6 +182,7 @@ import Testing
     #expect(done.output.contains("Former store      /var/lib/iov/claims.sqlite.before-restore"))
     #expect(done.errors.contains("as they were then, or lost: web"))
     #expect(try await fake.iov("restore", fake.file("none"), "--yes").code == 1)
+    #expect(try await fake.iov("restore", fake.file(""), "--yes").code == 1)
   }
 
   @Test func aLargeBackupIsSentInPieces() async throws {
