@@ -83,7 +83,8 @@ struct Storm {
   /// A second in which nothing breaks.
   private mutating func calm() {
     for name in hosts.keys.sorted() {
-      if hosts[name]?.session == nil, hosts[name]?.isUp == true, roll(0..<3) == 0 { connect(name) }
+      let isReachable = hosts[name]?.isUp == true && hosts[name]?.isCutOff == false
+      if hosts[name]?.session == nil, isReachable, roll(0..<3) == 0 { connect(name) }
       hosts[name]?.sendHeartbeat(at: now)
       if roll(0..<4) > 0 { exchange(name) }
     }
@@ -162,6 +163,8 @@ struct Storm {
   private mutating func hangUp(_ host: String) {
     loseSession(host)
     hosts[host]?.endAgent()
+    let isCutOff = roll(0..<2) == 0
+    hosts[host]?.isCutOff = isCutOff
   }
 
   /// What is under way arrives late or never, and so does the end of the stream.
@@ -301,6 +304,8 @@ struct Storm {
     }
     let inUse = present.filter(\.isInUse)
     require(Set(inUse.map(\.id)).count == inUse.count, "a function is in use twice")
+    let addresses = inUse.filter { !forgotten.contains($0.id) }.compactMap(\.assignment.macAddress)
+    require(Set(addresses).count == addresses.count, "two functions have one MAC address")
     let networks = inUse.compactMap { $0.assignment.mediation?.vni }.filter { $0 != 0 }
     require(Set(networks).count == networks.count, "two functions have one network")
   }

@@ -45,7 +45,8 @@ struct StormHost {
   var leaseEnds: UInt64 = 0
   var heartbeatsSent: [UInt64: UInt64] = [:]
 
-  // The network: what is under way in this session.
+  // The network: whether there is any, and what is under way in this session.
+  var isCutOff = false
   var toHost: [CoordinatorMessage] = []
   var toCoordinator: [Event] = []
 
@@ -77,6 +78,7 @@ struct StormHost {
   mutating func connect(_ session: SessionID, at now: UInt64) {
     endAgent()
     isUp = true
+    isCutOff = false
     self.session = session
     hasReportedAll = false
     leaseEnds = max(leaseEnds, now + 10_000)
