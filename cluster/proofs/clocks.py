@@ -14,8 +14,8 @@ def false_clock(daemon):
     file = rack.RACK / "offset"
     set_to(file, "+0")
     library = next(path for path in pathlib.Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
-    # The first process under the library gets a larger environment from it, and a Swift program that is that process does
-    # not find its arguments behind it: so another one comes first.
+    # The first process under the library gets a larger environment from it, and a Swift program that is that process
+    # does not find its arguments behind it: so another one comes first.
     daemon.wrapper = (
         "env", f"LD_PRELOAD={library}", f"FAKETIME_TIMESTAMP_FILE={file}", "FAKETIME_NO_CACHE=1",
         "FAKETIME_DONT_FAKE_MONOTONIC=1", "FAKETIME_DONT_RESET=1", "nice", "-n", "0")

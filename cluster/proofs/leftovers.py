@@ -112,11 +112,12 @@ def _comes_and_goes(path):
 
 
 def device_links():
-    """Those that lead nowhere are somebody's leftovers, maybe ours; those that lead elsewhere are not ours."""
+    """Those that lead to others' devices are not ours; those that lead nowhere are if younger than the rack."""
+    began = (rack.RACK / "disk").stat().st_mtime if _disk() else 0
     for path in pathlib.Path("/dev/iov").glob("*"):
         loop = os.path.basename(os.path.realpath(path))
         file = _text(f"/sys/block/{loop}/loop/backing_file").strip()
-        if not file or file == _disk() or rack.is_ours([file]):
+        if rack.is_ours([file]) or file == _disk() or not file and path.lstat().st_mtime >= began:
             yield f"link: {path}"
 
 

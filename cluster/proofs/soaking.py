@@ -50,6 +50,7 @@ class Soak:
                 self._one_round()
                 if self._round % CALM_EVERY == 0 or self._round == rounds:
                     self._calm(at_rest)
+                    self._go_on(rounds)
         except Violated as error:
             failure = str(error)
             self._report(failure)
@@ -131,9 +132,12 @@ class Soak:
             raise Violated(f"the hosts are not back after {CONVERGE_WITHIN} s: {rack.iov('host', 'list')[1]}")
         self._check(self._base.check() + self._base.check_disks() + self._promises.broken)
         self._compare(at_rest, "with the untouched claims alone")
-        for worker in self._churns:
-            worker.go_on()
         rack.say(f"round {self._round}: {sum(self._strikes.values())} strikes, {self._claims()} claims")
+
+    def _go_on(self, rounds):
+        for worker in self._churns:
+            if self._round < rounds:
+                worker.go_on()
 
     def _said_of(self, worker):
         claim = self._promises.latest.get(worker.doing.split(":")[0], {})

@@ -7,7 +7,7 @@ import signal
 import subprocess
 
 import rack
-from checks import phase_is, says
+from checks import failed, phase_is, says
 
 SMALL = rack.STATE / "small"
 CONVERGE = 30
@@ -220,7 +220,9 @@ def orphans_are_handled(checks, what, functions):
     checks.check(f"{what}: the claims made after it are orphans",
                  lambda: "" if set(functions.values()) <= orphans() else f"orphans are {orphans()}, not {functions}",
                  within=CONVERGE)
-    checks.commands(f"{what}: one is adopted", "orphan", "adopt", functions["adopted"])
+    # What a function was set up for is known with the next observation of its host.
+    checks.check(f"{what}: one is adopted",
+                 lambda: failed(rack.iov("orphan", "adopt", functions["adopted"])), within=60)
     checks.check(f"{what}: and is a claim as before", phase_is, "adopted", "READY", within=CONVERGE)
     checks.check(f"{what}: with the same function",
                  lambda: rack.assignment(rack.claim("adopted")).get("function") == functions["adopted"])
@@ -242,16 +244,23 @@ def a_lost_store(checks, claims):
         if not backup(checks, what, directory / "backup"):
             return
         coordinator.stop(signal.SIGTERM)
-        for path in rack.STATE.glob("coordinator.sqlite*"):
-            path.unlink()
+        remove_store()
         coordinator.start()
         checks.check(f"{what}: the hosts refuse to obey an empty one and say why",
                      lambda: "has joined cluster" in rack.agent("host-b").log_since(0)[-5000:], within=CONVERGE)
         checks.check(f"{what}: traffic flows", claims.check)
         coordinator.stop(signal.SIGTERM)
+        checks.check(f"{what}: the empty one's cluster is not taken for the lost one",
+                     lambda: "" if "cluster" in restore_offline(directory / "backup") else "it was")
+        remove_store()
         checks.check(f"{what}: the backup is put in its place", restore_offline, directory / "backup")
         coordinator.start()
         checks.check(f"{what}, restored: every claim is ready again", all_ready, claims, within=CONVERGE)
+
+
+def remove_store():
+    for path in rack.STATE.glob("coordinator.sqlite*"):
+        path.unlink()
 
 
 def release(checks, what, *names):
