@@ -18,7 +18,7 @@ import Testing
       try agent.child.kill(SIGSTOP)
       coordinator.goAway()
       held.remove()
-      try await waitForEndOfLease(coordinator)
+      try await leaseTermPasses()
       try await coordinator.want([entry("f/1", revision: 2, released: true)])
       let attached = try Hold("before-attach", in: stage)
       let detached = try Hold("before-detach", in: stage)
@@ -33,7 +33,8 @@ import Testing
     }
   }
 
-  private func waitForEndOfLease(_ coordinator: FakeCoordinator) async throws {
+  /// On the host's own clock, which no test can turn: a second, as the coordinator of this test grants.
+  private func leaseTermPasses() async throws {
     try await Task.sleep(for: .milliseconds(1200), clock: .continuous)
   }
 
