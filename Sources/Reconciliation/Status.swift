@@ -21,8 +21,9 @@ extension TrackedFunction {
       status.arrival = nil
       status.serverPort = 0
     }
-    // By this an orphan is adopted. What is wanted is known to whoever wants it.
-    if wanted != nil { status.assignment = nil }
+    // By this an orphan is adopted. What is wanted is known to whoever wants it. What became an orphan just now was set up
+    // by this agent, and has not been observed since.
+    status.assignment = wanted == nil ? status.assignment ?? applied : nil
     status.error = error
     status.revision = answeredRevision(in: status.phase, error)
     return status

@@ -164,6 +164,15 @@ import Testing
     #expect(host.reported("f/1")?.assignment == known.assignment)
   }
 
+  @Test func whatBecomesAnOrphanIsReportedWithWhatTheHostWasToldBeforeItIsObservedAgain() {
+    var host = FakeHost()
+    let entry = makeEntry("f/1")
+    host.start(makeWanted([entry]))
+    host.settle()
+    host.handle(.wanted(makeWanted([], revision: 2)))
+    #expect(host.reported("f/1")?.assignment == entry.assignment)
+  }
+
   @Test func aFunctionIsNotGivenOnBeforeItsFormerGrantIsReleased() {
     var host = FakeHost()
     host.start(makeWanted([makeEntry("f", token: 1)]))
