@@ -41,7 +41,7 @@ import Testing
   @Test func letsGoOfWhatAsksForItAndKeepsTheRest() async throws {
     let stage = try Stage()
     // Long enough that a busy machine does not let it run out before the coordinator goes.
-    let coordinator = FakeCoordinator(leaseTermMilliseconds: 4000)
+    let coordinator = FakeCoordinator(leaseTermMilliseconds: 10_000)
     let wanted = [
       entry("f/1", lossPolicy: .selfFence), entry("g/2", token: 2),
       entry("h/3", .server, token: 3, lossPolicy: .selfFence),

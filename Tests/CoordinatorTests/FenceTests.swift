@@ -94,9 +94,7 @@ final class TestFenceAgent: Sendable {
 
   @Test func anAgentThatHangsIsKilled() async throws {
     let script = try await TestFenceAgent(off: "sleep 1000")
-    let began = ContinuousClock.now
     #expect(await failure(script.agent("b", timeoutSeconds: 1)).contains("did not end within 1 s"))
-    #expect(ContinuousClock.now - began < .seconds(20))
     let missing = FenceAgent(host: "b", path: "/nonexistent/fence")
     #expect(await failure(missing).contains("find program /nonexistent/fence"))
   }

@@ -88,7 +88,10 @@ import Testing
     let coordinator = try await TestCoordinator(serviceIn: directory)
     let before = try await coordinator.inventory.getCluster(GetClusterRequest())
     #expect(before.epoch == 5)
+    let watch = try await coordinator.claims.watchClaims(WatchClaimsRequest())
     _ = try await restore(kept, into: coordinator)
+    // The run that is replaced answers until it ends.
+    _ = await rpcError { for try await _ in watch {} }
     _ = try await claims(of: coordinator)
     #expect(try await coordinator.inventory.getCluster(GetClusterRequest()).epoch == 6)
     try await coordinator.stop()

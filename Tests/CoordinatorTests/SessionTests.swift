@@ -81,9 +81,7 @@ import Testing
       return try await group.reduce(into: []) { $0.append($1) }
     }
     let session = try await open(.withCard, coordinator)
-    let began = ContinuousClock.now
     try await coordinator.stop()
-    #expect(ContinuousClock.now - began < .seconds(10))
     for watch in watches {
       let error = await rpcError { for try await _ in watch {} }
       #expect(error?.code == .unavailable)

@@ -28,7 +28,10 @@ final class TestCoordinator: Sendable {
   /// Starts as a process does: it begins anew after a restore.
   init(serviceIn directory: TemporaryDirectory, logger: Logger = quiet) async throws {
     self.directory = directory
-    let service = CoordinatorService(configuration: .test(in: directory), logger: logger)
+    var configuration = CoordinatorConfiguration.test(in: directory)
+    // A port could be taken by somebody else between two runs.
+    configuration.listen = [.unix(path: directory.file("service.sock"))]
+    let service = CoordinatorService(configuration: configuration, logger: logger)
     let (endpoints, continuation) = AsyncStream.makeStream(of: SocketEndpoint.self)
     running = Task {
       defer { continuation.finish() }
@@ -83,10 +86,10 @@ final class TemporaryDirectory: Sendable {
 
   func file(_ name: String) -> String { path + "/" + name }
 
-  /// The names of what is in it, sorted; what SQLite keeps beside an open database is left out.
+  /// The names of what is in it, sorted; what SQLite keeps beside an open database, and sockets, are left out.
   var names: [String] {
     let all = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
-    return all.filter { !$0.hasSuffix("-wal") && !$0.hasSuffix("-shm") }.sorted()
+    return all.filter { !$0.hasSuffix("-wal") && !$0.hasSuffix("-shm") && !$0.hasSuffix(".sock") }.sorted()
   }
 }
 

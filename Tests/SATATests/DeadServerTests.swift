@@ -23,12 +23,9 @@ struct DeadServerTests {
 
     // A reader that hangs in the kernel until the disk is taken away.
     let reader = Task { try await read(device, at: 4 << 20, count: 4096) }
-    let took = await ContinuousClock().measure {
-      // While the reader holds the device open this may ask for another try.
-      while (try? await plugin.disconnect(consumer)) == nil { await Task.yield() }
-    }
+    // While the reader holds the device open this may ask for another try.
+    while (try? await plugin.disconnect(consumer)) == nil { await Task.yield() }
     await #expect(throws: (any Error).self) { try await reader.value }
-    #expect(took < .seconds(20))
 
     try process.kill(SIGCONT)
     _ = try await plugin.unserve(server)
