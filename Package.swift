@@ -37,11 +37,12 @@ let package = Package(
     .target(name: "CMessages", dependencies: ["CProtobufC"], linkerSettings: [.linkedLibrary("protobuf-c")]),
 
     // Values without input or output.
-    .target(name: "ProtobufRuntime", dependencies: ["CProtobufC"], swiftSettings: strict),
+    .target(name: "NearNames", swiftSettings: strict),
+    .target(name: "ProtobufRuntime", dependencies: ["CProtobufC", "NearNames"], swiftSettings: strict),
     .target(name: "Messages", dependencies: ["CMessages", "ProtobufRuntime"], swiftSettings: strict),
-    .target(name: "Configuration", dependencies: ["CYAML"], swiftSettings: strict),
+    .target(name: "Configuration", dependencies: ["CYAML", "NearNames"], swiftSettings: strict),
     .target(name: "HTTP2Session", dependencies: ["CNghttp2"], swiftSettings: strict),
-    .target(name: "Arbitration", dependencies: ["Messages"], swiftSettings: strict),
+    .target(name: "Arbitration", dependencies: ["Messages", "NearNames"], swiftSettings: strict),
     .target(name: "Reconciliation", dependencies: ["Messages"], swiftSettings: strict),
 
     // The mesh.
@@ -70,7 +71,8 @@ let package = Package(
     // Executables.
     .executableTarget(name: "protoc-gen-iov", swiftSettings: strict),
     .executableTarget(
-      name: "iov", dependencies: ["Services", "Agent", "Configuration", "LinuxDevices", "CLinux", "CYAML", arguments],
+      name: "iov",
+      dependencies: ["Services", "Agent", "Configuration", "LinuxDevices", "NearNames", "CLinux", "CYAML", arguments],
       swiftSettings: strict),
     .executableTarget(
       name: "iov-bench", dependencies: ["Arbitration", "ClaimStore", "LinuxDevices", "Services", arguments],

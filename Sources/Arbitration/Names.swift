@@ -1,3 +1,5 @@
+import NearNames
+
 /// The rules for names of claims and hosts, and the search for the name that somebody may have meant.
 enum Names {
   static let maximumLength = 63
@@ -49,16 +51,7 @@ enum Names {
   /// "; did you mean 'a' or 'b'?" if there are names near to `name`, else the list of what there is.
   static func suggestion(for name: String, among known: [String], of kinds: String) -> String {
     guard !known.isEmpty else { return "; there are no \(kinds) yet" }
-    let limit = max(2, name.utf8.count / 3)
-    // Bounded, for the arbiter decides nothing else meanwhile: comparing costs the product of the lengths.
-    let near =
-      known
-      .filter { abs($0.utf8.count - name.utf8.count) <= limit }
-      .sorted().prefix(1000)
-      .map { (distance: editDistance(name, $0), name: $0) }
-      .filter { $0.distance <= limit }
-      .sorted { ($0.distance, $0.name) < ($1.distance, $1.name) }
-      .prefix(3).map { "'\($0.name)'" }
+    let near = NearNames.near(name, among: known.sorted()).map { "'\($0)'" }
     if !near.isEmpty { return "; did you mean \(near.joined(separator: " or "))?" }
     return "; known \(kinds): \(list(known))"
   }
@@ -68,23 +61,6 @@ enum Names {
     let sorted = names.sorted()
     let shown = sorted.prefix(8).joined(separator: ", ")
     return sorted.count > 8 ? "\(shown) and \(sorted.count - 8) more" : shown
-  }
-
-  /// How many letters must be changed, put in or taken out (Levenshtein); names are short.
-  static func editDistance(_ one: String, _ other: String) -> Int {
-    let one = Array(one.utf8.prefix(128))
-    let other = Array(other.utf8.prefix(128))
-    var row = Array(0...other.count)
-    for (i, a) in one.enumerated() {
-      var diagonal = row[0]
-      row[0] = i + 1
-      for (j, b) in other.enumerated() {
-        let changed = diagonal + (a == b ? 0 : 1)
-        diagonal = row[j + 1]
-        row[j + 1] = min(changed, row[j] + 1, row[j + 1] + 1)
-      }
-    }
-    return row[other.count]
   }
 
   private static func isAllowed(_ scalar: Unicode.Scalar) -> Bool {

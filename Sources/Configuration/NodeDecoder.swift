@@ -1,3 +1,5 @@
+import NearNames
+
 /// Decodes one node. Each mapping remembers which keys its type asked for; the others are errors.
 final class NodeDecoder: Decoder {
   let node: YAMLNode
@@ -35,7 +37,7 @@ final class NodeDecoder: Decoder {
     for entry in entries where !requestedKeys.contains(entry.key) {
       let known = Set(requestedKeys).sorted()
       let hint =
-        nearest(to: entry.key, among: known).map { "; did you mean '\($0)'?" }
+        NearNames.near(entry.key, among: known, limit: 1).first.map { "; did you mean '\($0)'?" }
         ?? (known.isEmpty ? "" : "; known keys: \(known.joined(separator: ", "))")
       throw ConfigurationError("\(file):\(entry.line): unknown key '\(entry.key)'\(hint)")
     }
@@ -74,25 +76,4 @@ final class NodeDecoder: Decoder {
   }
 
   func singleValueContainer() throws -> any SingleValueDecodingContainer { ScalarNode(decoder: self) }
-}
-
-/// The known word nearest to `word`, if one is near enough to be a slip of the fingers.
-func nearest(to word: String, among known: [String]) -> String? {
-  let best = known.map { (word: $0, distance: editDistance(Array(word), Array($0))) }.min { $0.distance < $1.distance }
-  guard let best, best.distance <= max(2, word.count / 3) else { return nil }
-  return best.word
-}
-
-private func editDistance(_ left: [Character], _ right: [Character]) -> Int {
-  var row = Array(0...right.count)
-  for (i, character) in left.enumerated() {
-    var diagonal = row[0]
-    row[0] = i + 1
-    for (j, other) in right.enumerated() {
-      let substituted = diagonal + (character == other ? 0 : 1)
-      diagonal = row[j + 1]
-      row[j + 1] = min(substituted, row[j] + 1, diagonal + 1)
-    }
-  }
-  return row[right.count]
 }
