@@ -42,9 +42,12 @@ final class PluginProcess: Sendable {
       return PluginProcess(
         child, socketPath: socketPath, parentPipe: parent.writeEnd, complaints: complaints)
     case .failure(let error) where error.errno == ECHILD:
+      unlink(socketPath)
       throw PluginFailure(
         "\(error.operation) before it answered the handshake", complaints: await complaints.lastWords())
-    case .failure(let error): throw error
+    case .failure(let error):
+      unlink(socketPath)
+      throw error
     }
   }
 

@@ -204,9 +204,11 @@ def an_older_backup(checks, claims):
         highest = token("purged")
         checks.commands(f"{what}: it is restored", "restore", directory / "backup", "--yes", timeout=60)
         checks.check(f"{what}: the untouched claims are ready again", all_ready, claims, within=CONVERGE)
-        checks.check(f"{what}: what was released gets another function", phase_is, "released", "READY", within=CONVERGE)
-        checks.check(f"{what}: under a token above all", lambda: "" if token("released") > max(old, highest) else
-                     f"{token('released')}, {old} and {highest} were drawn")
+        # It is READY in the backup, and stays so until its host says that the token is spent.
+        checks.check(f"{what}: what was released gets another function, under a token above all",
+                     lambda: "" if token("released") > max(old, highest) else
+                     f"{token('released')}, {old} and {highest} were drawn", within=CONVERGE)
+        checks.check(f"{what}: and is ready with it", phase_is, "released", "READY", within=CONVERGE)
         orphans_are_handled(checks, what, functions)
         release(checks, what, "released", "adopted")
 
