@@ -63,9 +63,9 @@ extension HostCommand {
           let request = FenceHostRequest { $0.host = name }
           let options = CallOptions(timeout: .seconds(300))
           show(try await coordinator.operations.fenceHost(request, options: options), common)
-        } catch let error as RPCError where error.code == .unavailable {
+        } catch let error as RPCError where error.code == .unavailable || error.code == .deadlineExceeded {
           throw RPCError(
-            .unavailable,
+            error.code,
             "\(error.message); whether '\(name)' was fenced is not known: iov host describe \(name)")
         }
       }

@@ -48,8 +48,10 @@ struct OrphanCommand: AsyncParsableCommand {
           try await coordinator.ask { isAgain in
             do {
               return try await coordinator.operations.adoptOrphan(request, options: .command)
-            } catch let error as RPCError where error.code == .notFound {
-              if isAgain, let adopted = try await coordinator.claim(holding: function) { return adopted }
+            } catch let error as RPCError where error.code == .notFound || error.code == .failedPrecondition {
+              // An earlier call whose answer was lost may have made it a claim: then it is no orphan any more.
+              if isAgain, let adopted = try await coordinator.claim(holding: function, named: claim) { return adopted }
+              guard error.code == .notFound else { throw error }
               throw try await coordinator.noOrphan(function)
             }
           }, common)
@@ -110,8 +112,9 @@ extension Coordinator {
     return RPCError(.notFound, "no orphan '\(function)'" + suggestion(for: function, among: known, of: "orphan"))
   }
 
-  fileprivate func claim(holding function: String) async throws -> Claim? {
+  /// - Parameter name: nil for whichever it is.
+  fileprivate func claim(holding function: String, named name: String?) async throws -> Claim? {
     try await claims.listClaims(ListClaimsRequest(), options: .command).claims
-      .first { $0.status?.assignment?.function == function }
+      .first { $0.status?.assignment?.function == function && (name == nil || $0.name == name) }
   }
 }

@@ -227,6 +227,10 @@ private struct FakeOperations: OperationsService {
 
   func adoptOrphan(_ request: AdoptOrphanRequest, call: ServerCall) async throws -> Claim {
     try coordinator.carryOut("adoptOrphan") { world in
+      if let holder = world.claims.first(where: { $0.status?.assignment?.function == request.function }) {
+        throw RPCError(
+          .failedPrecondition, "function \(request.function) is no orphan: claim '\(holder.name)' holds it")
+      }
       guard let orphan = world.orphans.first(where: { $0.status?.function?.id == request.function }) else {
         throw RPCError(.notFound, "no orphan '\(request.function)'")
       }
