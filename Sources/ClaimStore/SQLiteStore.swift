@@ -217,13 +217,7 @@ extension SQLiteStore {
     let files = StoreFiles(path: path)
     let lock = try StoreLock(for: path)
     defer { lock.release() }
-    let kept = StoreFiles(path: former)
-    for (file, name) in [(files.log, kept.log), (files.sharedMemory, kept.sharedMemory)] {
-      guard rename(file, name) == 0 || errno == ENOENT else {
-        throw StoreError(.failed, "cannot keep \(file) as \(name): \(StoreLock.words(for: errno))")
-      }
-    }
-    try files.replace(with: candidate, keepingAs: former)
+    try files.replaceWithLog(with: candidate, keepingAs: former)
   }
 
   /// The cluster that the store at `path` was last known to be of; nil if nothing says so. Throws while a coordinator runs.

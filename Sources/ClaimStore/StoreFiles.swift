@@ -60,19 +60,4 @@ struct StoreFiles: Sendable {
       }
     }
   }
-
-  /// Puts a whole database in the store's place and keeps the present one. The store must not be open. A crash at any
-  /// point leaves the former one or the new one under the store's name, never none.
-  func replace(with candidate: String, keepingAs former: String) throws(StoreError) {
-    try synchronize(candidate)
-    guard link(path, former) == 0 || errno == ENOENT else {
-      throw StoreError(.failed, "cannot keep \(path) as \(former): \(StoreLock.words(for: errno))")
-    }
-    guard rename(candidate, path) == 0 else {
-      let code = errno
-      unlink(former)
-      throw StoreError(.failed, "cannot put \(candidate) in the place of \(path): \(StoreLock.words(for: code))")
-    }
-    try synchronize(path)
-  }
 }

@@ -103,7 +103,7 @@ public final class CoordinatorDaemon: Sendable {
     }
   }
 
-  /// Where it fails the former store is in its place, and the next run begins with that.
+  /// Where it fails the former store is in its place, or the error says what is; the next run begins with that.
   private func replaceStore(_ replacement: StoreReplacement) async {
     do {
       try await BlockingThread.detached { [store] in
@@ -113,7 +113,7 @@ public final class CoordinatorDaemon: Sendable {
     } catch {
       store.close()
       SQLiteStore.removeCandidate(replacement.backup.path)
-      logger.error("backup not restored, the store is as it was", metadata: ["reason": "\(error)"])
+      logger.error("backup not restored", metadata: ["reason": "\(error)"])
     }
   }
 }

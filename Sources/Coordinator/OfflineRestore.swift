@@ -12,7 +12,8 @@ public struct OfflineRestore: Sendable {
     self.backup = backup
   }
 
-  /// Blocks on the disk. Answers what was done, in words. When it throws, nothing is changed.
+  /// Blocks on the disk. Answers what was done, in words. When it throws, nothing is changed, or the error
+  /// says what is.
   public func run() throws(StoreError) -> String {
     let present = try openStore()
     defer { if case .readable(let store) = present { store.close() } }

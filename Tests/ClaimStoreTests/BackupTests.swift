@@ -93,6 +93,22 @@ import Testing
     again.close()
   }
 
+  @Test(arguments: ["missing", "directory/."])
+  func aDamagedStoreThatCannotBeReplacedKeepsItsLog(_ candidate: String) throws {
+    let directory = try TemporaryDirectory()
+    let path = directory.file("claims.sqlite")
+    // The second one can be written to the disk and not be renamed: it is found out when the store is away.
+    try FileManager.default.createDirectory(atPath: directory.file("directory"), withIntermediateDirectories: false)
+    for name in [path, path + "-wal"] { try Data(name.utf8).write(to: URL(fileURLWithPath: name)) }
+    let error = #expect(throws: StoreError.self) {
+      try SQLiteStore.replaceDamaged(path, with: directory.file(candidate), keepingAs: path + ".former")
+    }
+    #expect(error?.description.contains("taken back") == false)
+    #expect(
+      try files(in: directory) == ["claims.sqlite", "claims.sqlite-lock", "claims.sqlite-wal", "directory"])
+    for name in [path, path + "-wal"] { #expect(FileManager.default.contents(atPath: name) == Data(name.utf8)) }
+  }
+
   @Test func whatAKilledCoordinatorHadNotFinishedIsRemoved() throws {
     let directory = try TemporaryDirectory()
     let path = directory.file("claims.sqlite")

@@ -194,6 +194,18 @@ import Testing
     #expect(try await startedClaims(in: directory) == ["one"])
   }
 
+  @Test func aRestoreThatWasKilledBetweenTheFilesCanBeMadeAgain() async throws {
+    let directory = try TemporaryDirectory()
+    let (store, backup) = try await stoppedStore(in: directory)
+    // The database is away and its log is not: no state that is older may be taken for the store's.
+    try FileManager.default.moveItem(atPath: store, toPath: store + ".before-restore-killed")
+    try Data(repeating: 0xA5, count: 9000).write(to: URL(fileURLWithPath: store + "-wal"))
+    let refusal = #expect(throws: StoreError.self) { try SQLiteStore(path: store) }
+    #expect(refusal?.reason == .damaged)
+    _ = try OfflineRestore(store: store, backup: backup).run()
+    #expect(try await startedClaims(in: directory) == ["one"])
+  }
+
   @Test func aReadableStoreGivesItsEpochToTheBackup() async throws {
     let directory = try TemporaryDirectory()
     let (store, backup) = try await stoppedStore(in: directory)
