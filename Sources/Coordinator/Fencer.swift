@@ -35,17 +35,39 @@ struct Fencer: Sendable {
 
   /// As the arbiter asks, because something waits for proof from a silent host; nobody waits for the end of it.
   func fenceUnasked(_ host: String, bootID: String) {
-    Task {
+    Task { await fenceSilent(host, bootID: bootID) }
+  }
+
+  func fenceSilent(_ host: String, bootID: String) async {
+    do {
+      guard let agent = agents[host] else { throw FenceAgent.Failure(description: "no fence agent is configured") }
+      try await run(agent, bootID: bootID, by: "the coordinator")
+      try await confirm(host, bootID: bootID, reason: agent.reason)
+    } catch {
+      arbiter.submit(.fenceFailed(host: host, bootID: bootID, message: "\(error)"))
+    }
+  }
+
+  /// The host may have come back just before it was switched off. What it had sent by then can still arrive and begin a
+  /// session; after a lease's time nothing does, and what refuses then has another reason.
+  private func confirm(_ host: String, bootID: String, reason: String) async throws {
+    let request = ConfirmHostDeadRequest {
+      $0.host = host
+      $0.bootId = bootID
+    }
+    let end = ContinuousClock.now + .milliseconds(arbiter.read { $0.settings.leaseTermMilliseconds })
+    while true {
+      arbiter.endSessions(ofHost: host, bootID: bootID)
       do {
-        guard let agent = agents[host] else { throw FenceAgent.Failure(description: "no fence agent is configured") }
-        try await run(agent, bootID: bootID, by: "the coordinator")
-        let request = ConfirmHostDeadRequest {
-          $0.host = host
-          $0.bootId = bootID
-        }
-        arbiter.submit(.hostConfirmedDead(nil, request, reason: agent.reason))
+        _ = try await arbiter.askForHost { .hostConfirmedDead($0, request, reason: reason) }
+        return
+      } catch let error as RPCError where error.code == .failedPrecondition && ContinuousClock.now < end {
+        try await Task.sleep(for: .milliseconds(250))
       } catch {
-        arbiter.submit(.fenceFailed(host: host, bootID: bootID, message: "\(error)"))
+        logger.error(
+          "host fenced and not taken for dead",
+          metadata: ["host": "\(host)", "boot": "\(bootID)", "reason": "\(error)"])
+        throw error
       }
     }
   }

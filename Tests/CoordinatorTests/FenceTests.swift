@@ -1,6 +1,9 @@
+import Arbitration
+import ClaimStore
 import Configuration
 import Foundation
 import LinuxDevices
+import Logging
 import Services
 import Synchronization
 import Testing
@@ -162,6 +165,40 @@ final class TestFenceAgent: Sendable {
     #expect(script.input.contains("action=off"))
     server.cancel()
     try await coordinator.stop()
+  }
+
+  /// What is known of a host that is connected as the run `bootID`, once its run "boot" was fenced unasked.
+  private func fencingAHostThatCameBack(as bootID: String, logger: Logger) async throws -> Services.Host? {
+    let script = try await TestFenceAgent()
+    let directory = try TemporaryDirectory()
+    var settings = ArbiterSettings()
+    settings.leaseTermMilliseconds = 300
+    let store = try SQLiteStore(path: directory.file("claims.sqlite"))
+    let arbiter = try DurableArbiter(store: store, settings: settings, now: SystemClock.now, logger: quiet)
+    let hello = AgentHello {
+      $0.host = FakeAgent.withoutCard.host
+      $0.host?.bootId = bootID
+    }
+    let session = arbiter.openSession()
+    arbiter.begin(session.id, hello)
+    await Fencer(agents: [script.agent("b")], arbiter: arbiter, logger: logger).fenceSilent("b", bootID: "boot")
+    let host = arbiter.read { $0.listedHosts.first { $0.name == "b" } }
+    await arbiter.stop()
+    store.close()
+    return host
+  }
+
+  @Test func aHostThatCameBackJustBeforeItWasSwitchedOffIsDead() async throws {
+    let host = try await fencingAHostThatCameBack(as: "boot", logger: quiet)
+    #expect(host?.state == .dead)
+    #expect(host?.death?.reason.hasPrefix("fenced by") == true)
+  }
+
+  @Test func aLaterRunOfAFencedHostIsNotTakenForDead() async throws {
+    let log = TestLog()
+    let host = try await fencingAHostThatCameBack(as: "later boot", logger: log.logger)
+    #expect(host?.state == .connected)
+    #expect(log.lines.contains { $0.contains("not taken for dead") && $0.contains("that one may be alive") })
   }
 
   // MARK: Configuration
