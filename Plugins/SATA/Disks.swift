@@ -35,6 +35,9 @@ final class Disks: Sendable {
 
   func endNodes() throws -> [EndNode] { try present().map { try endNode($0) } }
 
+  /// Whether an end node's disk is there now.
+  func contains(_ endNode: String) throws -> Bool { try present().contains { $0.endNode == endNode } }
+
   /// The device of an end node.
   func path(of endNode: String) throws -> String { try disk(endNode).path }
 
@@ -143,7 +146,10 @@ final class Disks: Sendable {
 
   private func disk(_ endNode: String) throws -> Disk {
     guard let disk = try present().first(where: { $0.endNode == endNode }) else {
-      throw PluginError(.notFound, "No disk of this host's configuration is \(endNode).")
+      throw PluginError(
+        .notFound,
+        "No disk of this host's configuration is \(endNode): bring the disk back, or its entry in the configuration. "
+          + "What is on it can neither be used nor cleaned without it.")
     }
     return disk
   }

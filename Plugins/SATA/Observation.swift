@@ -10,7 +10,22 @@ extension SATAPlugin {
       // Read again: a function that is made meanwhile is known before it has an extent, one that is destroyed loses its
       // extent before it is forgotten.
       let ids = Set((known + context.knownFunctions).compactMap { $0.assignment?.function })
-      return try known.map { try observe($0) } + orphans(among: extents, besides: ids)
+      return known.map { observeWhatCanBe($0) } + orphans(among: extents, besides: ids)
+    }
+  }
+
+  /// One function that cannot be asked, because its disk is gone, keeps nobody from knowing of the others. Nothing is known
+  /// of it then; above all not that it is absent.
+  private func observeWhatCanBe(_ request: FunctionRequest) -> FunctionStatus {
+    do {
+      return try observe(request)
+    } catch {
+      var status = FunctionStatus(request, .unspecified)
+      status.error = FunctionError {
+        $0.step = "observe"
+        $0.message = "\(error)"
+      }
+      return status
     }
   }
 
@@ -58,7 +73,11 @@ extension SATAPlugin {
     try await BlockingThread.detached { [self] in
       try context.knownFunctions
         .filter { function == nil || $0.assignment?.function == function }
-        .compactMap { try statistics($0) }
+        .compactMap { request in
+          // A function whose disk is gone has none.
+          let isHere = try request.role == .consumer || disks.contains(request.assignment?.endNode ?? "")
+          return isHere ? try statistics(request) : nil
+        }
     }
   }
 

@@ -108,6 +108,11 @@ final class SATAPlugin: FunctionPlugin {
 
   func detach(_ request: FunctionRequest) async throws -> FunctionStatus {
     try await perform(request) { plan in
+      guard try self.disks.contains(plan.endNode) else {
+        try self.checkNotAttached(withoutDisk: plan)
+        try self.removeLink(plan)
+        return FunctionStatus(request, .created)
+      }
       try self.removeLink(plan)
       guard let attachment = try self.attachment(plan) else { return FunctionStatus(request, .absent) }
       try attachment.detach()
@@ -135,6 +140,8 @@ final class SATAPlugin: FunctionPlugin {
     try await perform(request) { plan in
       self.lives.stop(Self.key(request))
       try self.daemon(plan).stop()
+      // Nobody can reach the extent any more, and nothing can be flushed to a disk that is gone.
+      guard try self.disks.contains(plan.endNode) else { return FunctionStatus(request, .created) }
       guard let attachment = try self.attachment(plan) else { return FunctionStatus(request, .absent) }
       try ExtentScrubber(disk: attachment.disk, extent: attachment.extent).flush()
       return FunctionStatus(request, .created)
@@ -234,12 +241,25 @@ final class SATAPlugin: FunctionPlugin {
     guard daemon(plan).isProvenGone else { throw PluginError(.failedPrecondition, "\(plan.function) is still served.") }
   }
 
+  /// Without its disk a loop device cannot be told from others by what is behind it: the link alone says which one it is,
+  /// and that is not enough to take it from somebody.
+  private func checkNotAttached(withoutDisk plan: FunctionPlan) throws {
+    guard !isLinkOfAnother(plan), let loop = plan.link.target, LoopDevice.attachedSequence(loop) != nil else { return }
+    throw PluginError(
+      .failedPrecondition,
+      "\(plan.function) may still be attached as \(loop), and its disk is not there: bring the disk back, or its entry in "
+        + "the configuration, or detach the device: losetup --detach \(loop)")
+  }
+
   /// A claim's name is given again once its function is gone: the link of another function stays.
   private func removeLink(_ plan: FunctionPlan) throws {
-    let isAnothers = context.knownFunctions.contains { other in
+    if !isLinkOfAnother(plan) { try plan.link.remove() }
+  }
+
+  private func isLinkOfAnother(_ plan: FunctionPlan) -> Bool {
+    context.knownFunctions.contains { other in
       other.assignment?.claim == plan.request.assignment?.claim && other.assignment?.function != plan.function
     }
-    if !isAnothers { try plan.link.remove() }
   }
 
   private static func key(_ request: FunctionRequest) -> String {

@@ -14,6 +14,8 @@ extension Arbiter {
       // A consumer's part takes nothing of the end node.
       guard status.role != .consumer, let node = status.function?.endNode else { return }
       endNodes[node]?.takeShare(id, sizeBytes: status.sizeBytes)
+    // Its host cannot look at it now: it stays what it was.
+    case .unspecified where status.error != nil: return
     case .absent, .unspecified, .unrecognized: dropOrphan(id, on: host)
     }
   }

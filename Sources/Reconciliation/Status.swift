@@ -24,7 +24,8 @@ extension TrackedFunction {
     // By this an orphan is adopted. What is wanted is known to whoever wants it. What became an orphan just now was set up
     // by this agent, and has not been observed since.
     status.assignment = wanted == nil ? status.assignment ?? applied : nil
-    status.error = error
+    // What keeps the plugin from knowing the function, if nothing else is wrong.
+    status.error = error ?? status.error
     status.revision = answeredRevision(in: status.phase, error)
     return status
   }

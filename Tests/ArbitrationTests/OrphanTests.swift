@@ -28,6 +28,13 @@ import Testing
     #expect(world.arbiter.listedEndNodes.first { $0.deviceClass == "ethernet" }?.used?.functions == 1)
   }
 
+  @Test func anOrphanThatItsHostCannotLookAtKeepsItsPlace() throws {
+    var world = restored { $0.create("web") }
+    world.cannotLookAtFunctions(of: "a")
+    #expect(world.arbiter.listedOrphans.map(\.host) == ["a", "b"])
+    #expect(world.arbiter.listedEndNodes.first { $0.deviceClass == "ethernet" }?.used?.functions == 1)
+  }
+
   @Test func anOrphanIsAdoptedWithBothEndsAsItIs() throws {
     var world = restored { $0.create("web") }
     let function = try #require(world.arbiter.listedOrphans.first?.status?.function)

@@ -55,6 +55,20 @@ import Testing
     #expect((world.claim("web")?.status?.assignment?.token?.value ?? 0) > token)
   }
 
+  @Test func aClaimWhoseHostCannotLookAtItsFunctionKeepsItAndSaysWhy() throws {
+    var world = World.rack()
+    world.create("web")
+    world.settle()
+    let token = try #require(world.claim("web")?.status?.assignment?.token)
+    world.cannotLookAtFunctions(of: "a")
+    #expect(world.phase("web") == .preparing)
+    #expect(world.claim("web")?.status?.error?.message == "its disk is gone")
+    #expect(world.claim("web")?.status?.error?.host == "a")
+    world.settle()
+    #expect(world.phase("web") == .ready)
+    #expect(world.claim("web")?.status?.assignment?.token == token)
+  }
+
   @Test func aLowerTokenThanItsOwnTakesNothingFromAClaim() throws {
     var world = World.rack()
     world.create("web")

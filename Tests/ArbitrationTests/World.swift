@@ -162,6 +162,18 @@ struct World {
     send(.functionsReported(session, host.report(complete: complete)))
   }
 
+  /// The host's plugin does not know what has become of any function, and says why.
+  mutating func cannotLookAtFunctions(of name: String) {
+    for id in (hosts[name]?.answered ?? [:]).keys {
+      hosts[name]?.answered[id]?.phase = .unspecified
+      hosts[name]?.answered[id]?.error = FunctionError {
+        $0.step = "observe"
+        $0.message = "its disk is gone"
+      }
+    }
+    report(name)
+  }
+
   /// Hosts work and report until nothing changes any more.
   mutating func settle() {
     for _ in 0..<20 {

@@ -63,6 +63,28 @@ import Testing
     host.performNext()
     #expect(host.reported("f/1")?.phase == .unspecified)
   }
+
+  @Test func aFunctionThatThePluginCannotLookAtIsLeftAloneUntilItIsReleased() {
+    var host = FakeHost()
+    host.start(makeWanted([makeEntry("f/1")]))
+    host.settle()
+    host.plugin.calls = []
+    var unknown = makeStatus("f/1", .direct, token: 1, .unspecified, attributes: nil)
+    unknown.error = FunctionError {
+      $0.step = "observe"
+      $0.message = "its disk is gone"
+    }
+    host.handle(.pluginChanged(plugin: "ethernet"))
+    host.handle(.observed(plugin: "ethernet", [unknown]))
+    #expect(host.plugin.calls.isEmpty)
+    #expect(host.reported("f/1")?.phase == .unspecified)
+    #expect(host.reported("f/1")?.error?.message == "its disk is gone")
+    host.pending = []
+    host.handle(.wanted(makeWanted([makeEntry("f/1", revision: 2, released: true)], revision: 2, complete: false)))
+    host.settle()
+    #expect(host.plugin.calls == ["detach f/1", "scrub f/1", "destroy f/1"])
+    #expect(host.reported("f/1")?.phase == .absent)
+  }
 }
 
 @Suite struct Releasing {

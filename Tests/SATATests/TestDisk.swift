@@ -56,8 +56,10 @@ final class TestDisk: Sendable {
   var configuration: String { "endNodes:\n  - device: \(loop.path)\n" }
 
   /// A new plugin process, as far as the plugin can tell.
-  func plugin(settings: String = "", knowing requests: [FunctionRequest]? = nil) async throws -> SATAPlugin {
-    let text = configuration + settings
+  func plugin(
+    settings: String = "", configuration: String? = nil, knowing requests: [FunctionRequest]? = nil
+  ) async throws -> SATAPlugin {
+    let text = (configuration ?? self.configuration) + settings
     let context = PluginContext(
       hostName: "host-a", mediationAddress: "127.0.0.1", stateDirectory: directory + "/state",
       runtimeDirectory: runtimeDirectory, logger: Logger(label: "test"),
