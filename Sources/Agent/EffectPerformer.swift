@@ -25,7 +25,11 @@ struct EffectPerformer: Sendable {
         case .send(let inventory): outbox?.send(.inventory(inventory))
         case .effect(.report(let report)): outbox?.send(.functions(report))
         case .effect(.persistEpoch(let epoch)):
-          if let problem = await persist(epoch) { group.addTask { await persistLater(epoch, problem) } }
+          if let problem = await persist(epoch) {
+            // Before the next effect is performed.
+            core.handle(.writingFailed(.epoch, reason: problem))
+            group.addTask { await persistLater(epoch, problem) }
+          }
         case .effect(.remember(let entries)): await journal.note(wanted: entries)
         case .effect(.forget(let keys)): await journal.note(forgotten: keys)
         case .effect(.takeControl(let plugin, let request)): group.addTask { await takeControl(request, plugin) }
@@ -61,12 +65,11 @@ struct EffectPerformer: Sendable {
   /// leader of a lower epoch could contradict.
   private func persistLater(_ epoch: UInt64, _ problem: String) async {
     logger.error("whom this host obeys cannot be written down", metadata: ["epoch": "\(epoch)", "error": "\(problem)"])
-    core.handle(.journalFailed(reason: problem))
     var delay = RetryDelay(from: .seconds(1), to: .seconds(10))
     repeat {
       guard (try? await Task.sleep(for: delay.next())) != nil else { return }
     } while await persist(epoch) != nil
-    core.handle(.journalWritten)
+    core.handle(.written(.epoch))
   }
 
   private func fire(at due: Instant) async {

@@ -40,7 +40,7 @@ final class JournalKeeper: Sendable {
       guard await onThread({ $0.problem != nil && $0.rewrite() }) else { continue }
       delay.reset()
       logger.notice("the journal can be written again")
-      core.handle(.journalWritten)
+      core.handle(.written(.journal))
     }
   }
 
@@ -48,7 +48,7 @@ final class JournalKeeper: Sendable {
     logger.error(
       "the journal cannot be written: nothing is set up on this host until it can; functions in use stay, and releases go on",
       metadata: ["error": "\(problem)"])
-    core.handle(.journalFailed(reason: problem))
+    core.handle(.writingFailed(.journal, reason: problem))
   }
 
   private func onThread<Value: Sendable>(_ body: @escaping @Sendable (inout Journal) -> Value) async -> Value {

@@ -63,6 +63,11 @@ extension Arbiter {
     guard let host = hosts[specification.host], host.isConnected else {
       throw Drop(.host, "\(specification.host) is disconnected")
     }
+    if let mac = specification.attributes?.ethernet?.macAddress.flatMap(MACAddress.init),
+      isUsedByOrphan({ $0.macAddress == mac })
+    {
+      throw Drop(.attributes, "the MAC address \(mac) is in use by an orphan; see: iov orphan list")
+    }
     try checkControl(of: node)
     let (route, preference) = try bestRoute(from: node, to: host, for: specification)
     try checkRoom(in: node, for: specification)

@@ -10,7 +10,9 @@ extension Arbiter {
     {
       return "\(assignment.controllingHost), which served \(assignment.function), is dead: \(death.reason)"
     }
-    for entry in [state.controlling, state.consumer].compactMap({ $0 }) where !entry.released {
+    // What holds data is where the device is, and goes on when its consumer can use it again.
+    let consumer = state.assignment?.holdsData ?? false ? nil : state.consumer
+    for entry in [state.controlling, consumer].compactMap({ $0 }) where !entry.released {
       guard let token = entry.assignment?.token?.value, let error = report(of: entry)?.error,
         let highest = error.highestToken?.value, highest >= token
       else { continue }

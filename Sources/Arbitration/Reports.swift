@@ -66,11 +66,17 @@ extension Arbiter {
     if report.complete {
       // Nothing is taken for gone because it is missing: a function that is wanted will be set up again.
       touched = hosts[host]?.claims ?? []
-      hosts[host]?.reports = [:]
+      // That a release was carried out stays proven: the host says so once, perhaps before it can list all that it has.
+      let proofs = hosts[host]?.reports.filter { $0.value.phase == .absent } ?? [:]
+      hosts[host]?.reports = proofs
       hosts[host]?.hasReportedFunctions = true
       hosts[host]?.hasReportedFunctionsInSession = true
       let found = Set(report.functions.compactMap { $0.function?.id })
-      for id in (hosts[host]?.orphans ?? [:]).keys.sorted() where !found.contains(id) { dropOrphan(id, on: host) }
+      for (id, orphan) in (hosts[host]?.orphans ?? [:]).sorted(by: { $0.key < $1.key }) where !found.contains(id) {
+        // A plugin that does not serve says nothing of what is there.
+        guard hosts[host]?.servingPlugin(of: orphan.function?.deviceClass ?? "") != nil else { continue }
+        dropOrphan(id, on: host)
+      }
     }
     for status in report.functions {
       let claim = claimOfFunction[status.function?.id ?? ""]

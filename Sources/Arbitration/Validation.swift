@@ -114,6 +114,11 @@ extension Arbiter {
     if let other = claimOfMAC[mac] {
       throw Refusal(.invalidArgument, "the MAC address \(mac) is in use by claim '\(other)'")
     }
+    guard !isUsedByOrphan({ $0.macAddress == mac }) else {
+      throw Refusal(
+        .invalidArgument,
+        "the MAC address \(mac) is in use by a function that no claim stands behind; see: iov orphan list")
+    }
     if let node = endNodes["\(specification.deviceClass)/\(mac)"] {
       throw Refusal(.invalidArgument, "the MAC address \(mac) is that of the end node \(node.record.name)")
     }

@@ -3,7 +3,7 @@ import Messages
 /// What is to be done, in this order.
 public enum Effect: Sendable, Hashable {
   /// To be durable before the next effect is performed: a leader of a lower epoch is not obeyed after a restart either. If
-  /// it cannot be, `Event.journalFailed`.
+  /// it cannot be, `Event.writingFailed`.
   case persistEpoch(UInt64)
   /// Write down for the agent's next run, before the steps that follow.
   case remember([WantedFunction])

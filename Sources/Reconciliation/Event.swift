@@ -6,8 +6,8 @@ public enum Event: Sendable, Hashable {
   /// it had begun to let go of by itself.
   case restored([WantedFunction], selfFenced: [FunctionKey])
   /// What is to be remembered cannot be written down: a step that is taken now would be lost with the agent.
-  case journalFailed(reason: String)
-  case journalWritten
+  case writingFailed(AgentRecord, reason: String)
+  case written(AgentRecord)
 
   /// A coordinator leads under this epoch and has welcomed the agent. Reports go to it from now on.
   case sessionOpened(epoch: UInt64, leaseUntil: Instant)
@@ -41,6 +41,13 @@ public enum Event: Sendable, Hashable {
 
   /// The time of `Effect.setTimer` has come.
   case timerFired
+}
+
+/// What an agent keeps on its disk.
+public enum AgentRecord: Sendable, Hashable {
+  case journal
+  /// Which leader it has obeyed.
+  case epoch
 }
 
 /// Why a plugin did not do a step.

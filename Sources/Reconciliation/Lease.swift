@@ -27,7 +27,9 @@ extension Reconciler {
     }
     // A new session's lease does not make words of the last one good: they may be as old as the silence between the two.
     guard session?.hasWantedState ?? true else { return "the coordinator has yet to say what it wants" }
-    return journalProblem.map { "the agent's journal cannot be written, so that it sets nothing up: \($0)" }
+    return (unwritten[.epoch] ?? unwritten[.journal]).map {
+      "the agent cannot write down what it does, so that it sets nothing up: \($0)"
+    }
   }
 
   /// Whether a step that was decided on may be begun at this moment. To be asked right before the plugin is: the process

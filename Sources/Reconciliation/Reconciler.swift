@@ -27,8 +27,8 @@ public struct Reconciler: Sendable {
   var leaseUntil: Instant?
   /// When the lease of an earlier run of the agent is over, too.
   let formerLeaseUntil: Instant
-  /// Why nothing can be written down; nil if it can.
-  var journalProblem: String?
+  /// What cannot be written down, and why.
+  var unwritten: [AgentRecord: String] = [:]
   /// What this host lets go of by itself at the end of its lease.
   var selfFencing: Set<FunctionKey> = []
 
@@ -73,9 +73,9 @@ public struct Reconciler: Sendable {
     case .leaseRenewed(let until): renewLease(until: until)
     case .sessionClosed: session = nil
     case .restored(let entries, let selfFenced): restore(entries, selfFenced)
-    case .journalFailed(let reason): journalProblem = reason
-    case .journalWritten:
-      journalProblem = nil
+    case .writingFailed(let record, let reason): unwritten[record] = reason
+    case .written(let record):
+      unwritten[record] = nil
       touched.formUnion(functions.keys)
     case .wanted(let state): take(state)
     case .pluginServing(let plugin, let deviceClass): pluginServes(plugin, deviceClass: deviceClass)

@@ -142,6 +142,7 @@ struct FakeHost {
     status.function = VirtualFunction {
       $0.id = id
       $0.endNode = entry.assignment?.endNode ?? ""
+      $0.deviceClass = entry.assignment?.deviceClass ?? ""
       $0.token = entry.assignment?.token
       $0.enforced = entry.assignment?.attributes
     }

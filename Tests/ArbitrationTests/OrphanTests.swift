@@ -73,10 +73,51 @@ import Testing
     let attributes = Attributes { $0.ethernet = EthernetAttributes { $0.macAddress = "02:00:00:00:00:77" } }
     var world = restored { $0.create("web") { $0.attributes = attributes } }
     let function = try #require(world.arbiter.listedOrphans.first?.status?.function?.id)
-    world.disconnect("a")
-    world.create("other") { $0.attributes = attributes }
+    // Before the hosts have said what they have.
+    world.restart()
+    world.create("other", host: "c") { $0.attributes = attributes }
+    for name in ["a", "b", "c"] { world.connect(name) }
     #expect(world.adopt(function).refusal?.message.contains("in use by claim 'other'") == true)
     #expect(world.adopt("ethernet/none/1").refusal?.code == .notFound)
+  }
+
+  @Test func aDiskIsNotLostWithItsConsumersToken() throws {
+    var world = restored {
+      $0.create("data", host: "a", deviceClass: "sata") {
+        $0.attributes = Attributes { $0.block = BlockAttributes { $0.sizeBytes = 1 << 20 } }
+      }
+    }
+    let function = try #require(world.arbiter.listedOrphans.first?.status?.function?.id)
+    let token = try #require(world.arbiter.listedOrphans.first?.status?.function?.token)
+    try _ = world.purge(function, on: "a").get()
+    world.settle()
+    world.hosts["a"]?.failure = FunctionError {
+      $0.code = 9
+      $0.highestToken = token
+    }
+    try _ = world.adopt(function).get()
+    world.settle()
+    #expect(world.phase("data") == .preparing)
+    #expect(world.claim("data")?.status?.assignment?.function == function)
+    #expect(world.claim("data")?.status?.error?.highestToken != nil)
+    #expect(world.hosts["c"]?.functions[function] != nil)
+  }
+
+  @Test func theAddressOfAnOrphanIsRefused() throws {
+    let attributes = Attributes { $0.ethernet = EthernetAttributes { $0.macAddress = "02:00:00:00:00:77" } }
+    var world = restored { $0.create("web") { $0.attributes = attributes } }
+    let refusal = world.create("other", host: "c") { $0.attributes = attributes }.refusal
+    #expect(refusal?.message.contains("no claim stands behind") == true)
+  }
+
+  @Test func whatAPluginThatDoesNotServeCannotListIsStillThere() throws {
+    var world = restored { $0.create("web") }
+    let session = try #require(world.hosts["a"]?.session)
+    var failed = ethernetPlugin()
+    failed.state = .failed
+    world.send(.inventoryReported(session, InventoryReport { $0.plugins = [failed] }))
+    world.send(.functionsReported(session, FunctionReport { $0.complete = true }))
+    #expect(world.arbiter.listedOrphans.contains { $0.host == "a" })
   }
 
   @Test func onlyTheConsumersSideCannotBeAdopted() throws {

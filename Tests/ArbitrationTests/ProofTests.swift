@@ -9,6 +9,29 @@ import Testing
     world.claim(name)?.status?.pending.map(\.message).joined(separator: "\n") ?? ""
   }
 
+  /// The consumer is told as soon as the server is cut. After a restart of the coordinator its answer may come first, and
+  /// before its host can list all that it has.
+  @Test func anAnswerToAReleaseOutlivesTheCompleteReportThatFollows() throws {
+    var world = World.rack()
+    world.create("web")
+    world.settle()
+    world.hosts["a"]?.isScrubbingForever = true
+    world.hosts["b"]?.isStuck = true
+    world.delete("web")
+    world.settle()
+    world.restart()
+    world.connect("b")
+    #expect(world.hosts["b"]?.work() == true)
+    world.report("b")
+    // Done and said; the agent forgets it, and lists what there is.
+    world.hosts["b"]?.answered = [:]
+    world.report("b", complete: true)
+    world.hosts["a"]?.isScrubbingForever = false
+    world.connect("a")
+    world.settle()
+    #expect(world.claim("web") == nil)
+  }
+
   @Test func aHostThatIsAliveCannotBeConfirmedDead() throws {
     var world = World.rack()
     #expect(world.confirmDead("b").refusal?.code == .failedPrecondition)

@@ -201,13 +201,13 @@ private func leasedHost(_ entries: [WantedFunction]) -> FakeHost {
   @Test func nothingIsSetUpWhileNothingCanBeWrittenDown() {
     var host = leasedHost([makeEntry("g/2", token: 2)])
     host.performAll()
-    host.handle(.journalFailed(reason: "No space left on device"))
+    host.handle(.writingFailed(.journal, reason: "No space left on device"))
     let released = makeEntry("g/2", token: 2, revision: 2, released: true)
     host.handle(.wanted(makeWanted([makeEntry("f/1"), released], revision: 2, complete: false)))
     host.performAll()
     #expect(host.phase("f/1") == nil && host.phase("g/2") == nil)
     #expect(host.reported("f/1")?.error?.message.contains("No space left") == true)
-    host.handle(.journalWritten)
+    host.handle(.written(.journal))
     host.performAll()
     #expect(host.phase("f/1") == .inUse)
   }
