@@ -30,7 +30,7 @@ extension Rack {
       ("Last seen", host.lastSeen?.told(at: now)),
       ("Lease", host.lease.map { lease in lease.told(at: now) }),
       ("Death", host.death.map { "\($0.reason)" + ($0.at.map { at in ", \(at.told(at: now))" } ?? "") }),
-      ("Watchdog", watchdog == 0 ? "none armed" : "resets the host \(watchdog) ms after its lease"),
+      ("Watchdog", watchdog == 0 ? nil : "resets the host \(watchdog) ms after its lease"),
       ("Labels", host.labels.labelText), ("Agent", host.agentVersion),
       ("Mediation address", host.mediationAddress.isEmpty ? "none: no mediated path" : host.mediationAddress),
       ("Mediation MTU", host.mediationMtu == 0 ? nil : "\(host.mediationMtu) bytes"),
