@@ -27,7 +27,7 @@ public struct LoopDevice: Sendable, Hashable {
     for _ in 0..<attempts {
       let number = try checked(iov_loop_free_number(control.number), "find a free loop device")
       let path = "/dev/loop\(number)"
-      let device = try FileDescriptor(opening: path, readOnly ? O_RDONLY : O_RDWR)
+      guard let device = try openUnlessGoing(path, readOnly ? O_RDONLY : O_RDWR) else { continue }
       let result = iov_loop_configure(device.number, file.number, offset, size, 0, readOnly ? 1 : 0, 1, backing)
       if result == -EBUSY { continue }
       try checked(result, "attach \(path) to \(backing)")
@@ -35,6 +35,18 @@ public struct LoopDevice: Sendable, Hashable {
       return loop
     }
     throw SystemCallError("find a free loop device in \(attempts) attempts", errno: EBUSY)
+  }
+
+  /// Nil while the device's former use is on its way out of the kernel, which takes a moment (ENXIO): it is given out as
+  /// free before that.
+  private static func openUnlessGoing(_ path: String, _ flags: CInt) throws(SystemCallError) -> FileDescriptor? {
+    do throws(SystemCallError) {
+      return try FileDescriptor(opening: path, flags)
+    } catch {
+      guard error.errno == ENXIO else { throw error }
+      usleep(1000)
+      return nil
+    }
   }
 
   /// All that are attached.
