@@ -131,7 +131,7 @@ struct KernelChecks: Sendable {
 /// A loop device on a file of its own, for a moment.
 private struct LoopTrial {
   func result() throws -> String {
-    var path = Array("/var/tmp/iov-doctor-XXXXXX".utf8CString)
+    var path = Array("/var/tmp/iov-doctor-\(getpid())-XXXXXX".utf8CString)
     let number = mkstemp(&path)
     guard number >= 0 else { throw SystemCallError("make a file in /var/tmp", errno: errno) }
     let file = FileDescriptor(owning: number)

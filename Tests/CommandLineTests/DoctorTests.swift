@@ -54,7 +54,8 @@ import Testing
     #expect(!links.contains { $0.name.hasPrefix("iov-") })
     #expect(
       !LoopDevice.all().contains {
-        SmallFile.text("/sys/block/\($0.path.dropFirst(5))/loop/backing_file")?.contains("iov-doctor") == true
+        SmallFile.text("/sys/block/\($0.path.dropFirst(5))/loop/backing_file")?.contains("iov-doctor-\(getpid())-")
+          == true
       })
   }
 
