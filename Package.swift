@@ -122,20 +122,32 @@ let package = Package(
   swiftLanguageModes: [.v6]
 )
 
-// A sanitized build of NIO and GRDB takes longer than it tells of this project: with IOV_WITHOUT_NIO the package is the
-// targets that reach neither, and their tests.
+// Less than the whole package, for builds that do not need it: IOV_TARGETS=MeshRPCTests,iov-bench is those targets and what
+// they depend on. With IOV_WITHOUT_NIO it is the targets that reach neither NIO nor GRDB, and their tests: a sanitized
+// build of those takes longer than it tells of this project.
+func ownDependencies(_ target: Target) -> [String] {
+  target.dependencies.compactMap { if case .byNameItem(let name, _) = $0 { name } else { nil } }
+}
+
+@MainActor func keep(_ names: Set<String>) {
+  package.targets.removeAll { !names.contains($0.name) }
+  package.products = []
+}
+
+if let wanted = Context.environment["IOV_TARGETS"] {
+  var kept = Set(wanted.split(separator: ",").map(String.init))
+  // A target stands after those it depends on.
+  for target in package.targets.reversed() where kept.contains(target.name) {
+    kept.formUnion(ownDependencies(target))
+  }
+  keep(kept)
+}
+
 if Context.environment["IOV_WITHOUT_NIO"] != nil {
   var kept: Set<String> = []
-  // A target stands after those it depends on, or is kept in the next round.
-  for _ in package.targets {
-    for target in package.targets where !kept.contains(target.name) {
-      let reachesOnlyKept = target.dependencies.allSatisfy { dependency in
-        if case .byNameItem(let name, _) = dependency { kept.contains(name) } else { false }
-      }
-      if reachesOnlyKept { kept.insert(target.name) }
-    }
+  for target in package.targets where ownDependencies(target).count == target.dependencies.count {
+    if kept.isSuperset(of: ownDependencies(target)) { kept.insert(target.name) }
   }
-  package.targets.removeAll { !kept.contains($0.name) }
-  package.products = []
+  keep(kept)
   package.dependencies = []
 }

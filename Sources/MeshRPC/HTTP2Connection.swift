@@ -64,16 +64,23 @@ class HTTP2Connection: ChannelInboundHandler, @unchecked Sendable {
 
   func handlerAdded(context: ChannelHandlerContext) {
     self.context = context
+    if context.channel.isActive { begin() }
+  }
+
+  func channelActive(context: ChannelHandlerContext) {
+    begin()
+    context.fireChannelActive()
+  }
+
+  /// The channel is open. Clocks start here: on a busy machine a channel that was accepted becomes active much later, and
+  /// would be taken for a silent one.
+  func begin() {
+    lastReceived = .now()
     keepalive = eventLoop.scheduleRepeatedTask(initialDelay: keepaliveInterval, delay: keepaliveInterval) {
       [weak self] _ in
       self?.checkPeer()
     }
-    if context.channel.isActive { flush() }
-  }
-
-  func channelActive(context: ChannelHandlerContext) {
     flush()
-    context.fireChannelActive()
   }
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {

@@ -22,8 +22,8 @@ final class ServerConnection: HTTP2Connection, @unchecked Sendable {
       keepaliveInterval: limits.keepaliveInterval, eventLoop: eventLoop)
   }
 
-  override func handlerAdded(context: ChannelHandlerContext) {
-    super.handlerAdded(context: context)
+  override func begin() {
+    super.begin()
     // Whoever connects and does not speak HTTP/2 does not keep a connection.
     handshake = eventLoop.scheduleTask(in: TimeAmount(limits.handshakeTimeout)) { [weak self] in
       guard let self, !self.hasSettings else { return }
