@@ -50,10 +50,15 @@ final class ClientConnection: HTTP2Connection, @unchecked Sendable {
     if !stream.receivedResponseHeaders {
       // 1xx headers announce others (RFC 9110 §15.2).
       if !endsStream, fields[":status"]?.hasPrefix("1") == true { return }
-      stream.receivedResponseHeaders = true
       if let error = unusable(fields) { return fail(stream, error) }
+      // An answer without messages has but one list of headers, which are trailers.
+      if !endsStream {
+        stream.receivedResponseHeaders = true
+        return stream.receivedInitialHeaders(fields)
+      }
     }
     guard endsStream else { return }
+    stream.receivedTrailers(fields)
     receivedStatus(fields.status() ?? .failure(noStatus), of: stream)
   }
 

@@ -14,15 +14,3 @@ public struct MethodDescriptor<Request: Message, Response: Message>: Sendable {
     path = "/\(service)/\(method)"
   }
 }
-
-/// What a caller may say of one call.
-public struct CallOptions: Sendable {
-  /// From now; when it has passed, the call fails with DEADLINE_EXCEEDED on both sides. nil: no limit.
-  public var timeout: Duration?
-  public var metadata: Metadata
-
-  public init(timeout: Duration? = nil, metadata: Metadata = [:]) {
-    self.timeout = timeout
-    self.metadata = metadata
-  }
-}

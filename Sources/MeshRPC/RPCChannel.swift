@@ -31,6 +31,23 @@ public final class RPCChannel: Sendable {
     try decodeResponse(try await stream(method.path, options, onlyMessage: request.framed()).complete())
   }
 
+  /// As `unary`, with the metadata that came before and after the message.
+  public func answer<Request, Response>(
+    _ method: MethodDescriptor<Request, Response>, _ request: Request, options: CallOptions = CallOptions()
+  ) async throws -> Answer<Response> {
+    let stream = stream(method.path, options, onlyMessage: request.framed())
+    return try Answer(message: decodeResponse(try await stream.complete()), of: stream)
+  }
+
+  /// Many messages out, one back. Returns when the call is on its way.
+  public func clientStreaming<Request, Response>(
+    _ method: MethodDescriptor<Request, Response>, options: CallOptions = CallOptions()
+  ) async throws -> ClientStreamingCall<Request, Response> {
+    let stream = stream(method.path, options, onlyMessage: nil)
+    try await stream.begin()
+    return ClientStreamingCall(lifetime: CallLifetime(stream))
+  }
+
   /// One message out, many back. Returns when the call is on its way.
   public func serverStreaming<Request, Response>(
     _ method: MethodDescriptor<Request, Response>, _ request: Request, options: CallOptions = CallOptions()
@@ -72,57 +89,4 @@ public final class RPCChannel: Sendable {
     if !options.metadata.isEmpty { fields.append(options.metadata) }
     return fields
   }
-}
-
-private func decodeResponse<Response: Message>(_ bytes: ArraySlice<UInt8>) throws(RPCError) -> Response {
-  do throws(MessageDecodingError) {
-    return try decode(bytes)
-  } catch {
-    throw RPCError(.internalError, "the answer is no \(Response.fullName): \(error)")
-  }
-}
-
-/// Ends a call that nobody holds any more.
-final class CallLifetime: Sendable {
-  let stream: ClientStream
-
-  init(_ stream: ClientStream) { self.stream = stream }
-
-  deinit { stream.cancel() }
-}
-
-/// The messages of a response, as they come. Throws `RPCError` at the end if the call did not end well. Dropping it
-/// cancels the call.
-public struct ResponseStream<Element: Message>: AsyncSequence, Sendable {
-  let lifetime: CallLifetime
-
-  public func makeAsyncIterator() -> Iterator { Iterator(lifetime: lifetime) }
-
-  public struct Iterator: AsyncIteratorProtocol {
-    let lifetime: CallLifetime
-
-    public mutating func next() async throws -> Element? {
-      guard let bytes = try await lifetime.stream.nextMessage() else { return nil }
-      return try decodeResponse(bytes) as Element
-    }
-  }
-}
-
-/// A call with messages both ways. Dropping it cancels it.
-public struct BidirectionalCall<Request: Message, Response: Message>: Sendable {
-  let lifetime: CallLifetime
-
-  /// Sends one message; waits while the server does not keep up. Throws `RPCError` when the call is over.
-  public func write(_ message: Request) async throws { try await lifetime.stream.write(message) }
-
-  /// Says that no more messages follow.
-  public func finishWriting() {
-    let stream = lifetime.stream
-    stream.onLoop { stream.finishWriting() }
-  }
-
-  public var responses: ResponseStream<Response> { ResponseStream(lifetime: lifetime) }
-
-  /// Gives the call up.
-  public func cancel() { lifetime.stream.cancel() }
 }
