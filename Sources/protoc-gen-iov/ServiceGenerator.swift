@@ -15,10 +15,7 @@ struct ServiceGenerator {
     self.service = service
     fullName = join(package, service.name)
     methods = try service.methods.map { method in
-      if method.clientStreams && !method.serverStreams {
-        throw Unsupported("\(service.name).\(method.name) streams from the client only")
-      }
-      return Method(
+      Method(
         descriptor: method, name: swiftName(lowerFirst(method.name)),
         request: try types.swiftName(of: method.input), response: try types.swiftName(of: method.output))
     }
@@ -61,7 +58,10 @@ struct ServiceGenerator {
 
   private func serverSignature(_ method: Method) -> String {
     switch (method.descriptor.clientStreams, method.descriptor.serverStreams) {
-    case (true, _):
+    case (true, false):
+      "func \(method.name)(_ requests: RequestStream<\(method.request)>, call: ServerCall) async throws "
+        + "-> \(method.response)"
+    case (true, true):
       "func \(method.name)(_ requests: RequestStream<\(method.request)>, "
         + "responses: ResponseWriter<\(method.response)>, call: ServerCall) async throws"
     case (false, true):
@@ -75,7 +75,9 @@ struct ServiceGenerator {
   private func writeRegistration(_ method: Method, _ source: inout SourceText) {
     let descriptor = "\(service.name)Methods.\(method.name)"
     switch (method.descriptor.clientStreams, method.descriptor.serverStreams) {
-    case (true, _):
+    case (true, false):
+      source.line("router.clientStreaming(\(descriptor)) { try await self.\(method.name)($0, call: $1) }")
+    case (true, true):
       source.block("router.bidirectional(\(descriptor))") {
         $0.line("try await self.\(method.name)($0, responses: $1, call: $2)")
       }
@@ -107,7 +109,12 @@ struct ServiceGenerator {
     let head: String
     let body: String
     switch (method.descriptor.clientStreams, method.descriptor.serverStreams) {
-    case (true, _):
+    case (true, false):
+      head =
+        "(options: CallOptions = CallOptions()) async throws "
+        + "-> ClientStreamingCall<\(method.request), \(method.response)>"
+      body = "try await channel.clientStreaming(\(descriptor), options: options)"
+    case (true, true):
       head =
         "(options: CallOptions = CallOptions()) async throws "
         + "-> BidirectionalCall<\(method.request), \(method.response)>"

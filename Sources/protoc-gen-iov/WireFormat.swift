@@ -2,6 +2,8 @@
 struct WireField {
   var number: Int
   var value: WireValue
+  /// The field with its tag.
+  var whole: ArraySlice<UInt8>
 }
 
 enum WireValue {
@@ -27,17 +29,20 @@ func wireFields(_ bytes: ArraySlice<UInt8>) throws -> [WireField] {
   var rest = bytes
   var fields: [WireField] = []
   while !rest.isEmpty {
+    let start = rest
     let tag = try takeVarint(&rest)
-    let number = Int(tag >> 3)
+    let value: WireValue
     switch tag & 7 {
-    case 0: fields.append(WireField(number: number, value: .number(try takeVarint(&rest))))
-    case 1: _ = try take(8, from: &rest)
+    case 0: value = .number(try takeVarint(&rest))
+    case 1: value = .bytes(try take(8, from: &rest))
     case 2:
       let count = Int(try takeVarint(&rest))
-      fields.append(WireField(number: number, value: .bytes(try take(count, from: &rest))))
-    case 5: _ = try take(4, from: &rest)
+      value = .bytes(try take(count, from: &rest))
+    case 5: value = .bytes(try take(4, from: &rest))
     default: throw MalformedRequest()
     }
+    let whole = start[start.startIndex..<rest.startIndex]
+    fields.append(WireField(number: Int(tag >> 3), value: value, whole: whole))
   }
   return fields
 }
