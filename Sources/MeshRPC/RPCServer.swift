@@ -18,11 +18,12 @@ public final class RPCServer: Sendable {
   }
 
   public init(
-    services: [any RPCService], limits: ServerLimits = ServerLimits(),
+    services: [any RPCService], interceptors: [any ServerInterceptor] = [], limits: ServerLimits = ServerLimits(),
     eventLoopGroup: MultiThreadedEventLoopGroup = .singleton
   ) {
     var router = Router()
     for service in services { service.register(in: &router) }
+    router.intercept(interceptors)
     self.router = router
     self.limits = limits
     group = eventLoopGroup

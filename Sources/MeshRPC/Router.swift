@@ -16,7 +16,7 @@ public struct Router: Sendable {
     let path: String
     /// The handler begins when the whole request is here; else at its headers.
     let takesWholeRequest: Bool
-    let start: @Sendable (ServerStream) -> Void
+    var handler: @Sendable (ServerStream) async throws -> Void
   }
 
   /// By the hash of the path; callers cannot add to it, so that collisions are no danger.
@@ -31,10 +31,8 @@ public struct Router: Sendable {
     _ handler: @escaping @Sendable (Request, ServerCall) async throws -> Response
   ) {
     add(method, takesWholeRequest: true) { stream in
-      stream.run { stream in
-        let request: Request = try decodeRequest(try stream.takeOnlyMessage())
-        try stream.send(try await handler(request, ServerCall(stream)))
-      }
+      let request: Request = try decodeRequest(try stream.takeOnlyMessage())
+      try stream.send(try await handler(request, ServerCall(stream)))
     }
   }
 
@@ -44,10 +42,8 @@ public struct Router: Sendable {
     _ handler: @escaping @Sendable (Request, ResponseWriter<Response>, ServerCall) async throws -> Void
   ) {
     add(method, takesWholeRequest: true) { stream in
-      stream.run { stream in
-        let request: Request = try decodeRequest(try stream.takeOnlyMessage())
-        try await handler(request, ResponseWriter(stream: stream), ServerCall(stream))
-      }
+      let request: Request = try decodeRequest(try stream.takeOnlyMessage())
+      try await handler(request, ResponseWriter(stream: stream), ServerCall(stream))
     }
   }
 
@@ -57,9 +53,7 @@ public struct Router: Sendable {
     _ handler: @escaping @Sendable (RequestStream<Request>, ServerCall) async throws -> Response
   ) {
     add(method, takesWholeRequest: false) { stream in
-      stream.run { stream in
-        try stream.send(try await handler(RequestStream(stream: stream), ServerCall(stream)))
-      }
+      try stream.send(try await handler(RequestStream(stream: stream), ServerCall(stream)))
     }
   }
 
@@ -69,21 +63,26 @@ public struct Router: Sendable {
     _ handler: @escaping @Sendable (RequestStream<Request>, ResponseWriter<Response>, ServerCall) async throws -> Void
   ) {
     add(method, takesWholeRequest: false) { stream in
-      stream.run { stream in
-        try await handler(RequestStream(stream: stream), ResponseWriter(stream: stream), ServerCall(stream))
-      }
+      try await handler(RequestStream(stream: stream), ResponseWriter(stream: stream), ServerCall(stream))
     }
   }
 
   private mutating func add<Request, Response>(
     _ method: MethodDescriptor<Request, Response>, takesWholeRequest: Bool,
-    _ start: @escaping @Sendable (ServerStream) -> Void
+    _ handler: @escaping @Sendable (ServerStream) async throws -> Void
   ) {
     let hash = method.path.utf8.withContiguousStorageIfAvailable { Self.hash(UnsafeRawBufferPointer($0)) } ?? 0
-    let route = Route(path: method.path, takesWholeRequest: takesWholeRequest, start: start)
+    let route = Route(path: method.path, takesWholeRequest: takesWholeRequest, handler: handler)
     precondition(!routes[hash, default: []].contains { $0.path == route.path }, "\(route.path) is registered twice")
     routes[hash, default: []].append(route)
     services.insert(method.service)
+  }
+
+  /// Has `interceptors` run around every handler, the first one outermost. Without any, calls cost what they did.
+  mutating func intercept(_ interceptors: [any ServerInterceptor]) {
+    for interceptor in interceptors.reversed() {
+      routes = routes.mapValues { $0.map { $0.intercepted(by: interceptor) } }
+    }
   }
 
   // MARK: Finding

@@ -17,6 +17,10 @@ public struct ServerCall: Sendable {
     deadline = stream.deadline.map { .now + .nanoseconds(($0 - .now()).nanoseconds) }
   }
 
+  /// Metadata to go before the first message, or before the status if there is none. Replaces what was set before; too late
+  /// once a message has been sent.
+  public func setInitialMetadata(_ metadata: Metadata) { stream.setInitialMetadata(metadata) }
+
   /// Metadata to go with the status, also when the handler throws. Replaces what was set before.
   public func setTrailingMetadata(_ metadata: Metadata) { stream.setTrailingMetadata(metadata) }
 }

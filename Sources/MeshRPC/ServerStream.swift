@@ -9,12 +9,13 @@ final class ServerStream: CallStream, @unchecked Sendable {
   let path: String
   let peer: PeerAddress
   private unowned let server: ServerConnection
-  private let trailingMetadata = Mutex(Metadata())
+  private let metadata = Mutex(ResponseMetadata())
 
   /// The caller has said all it will.
   var hasWholeRequest = false
   private var headersAreSent = false
-  private var start: (@Sendable (ServerStream) -> Void)?
+  /// What runs when the request is whole.
+  private var handler: (@Sendable (ServerStream) async throws -> Void)?
   private var task: Task<Void, Never>?
 
   init(
@@ -31,19 +32,19 @@ final class ServerStream: CallStream, @unchecked Sendable {
 
   /// Begins now, or when the request is whole.
   func start(_ route: Router.Route) {
-    if route.takesWholeRequest { start = route.start } else { route.start(self) }
+    if route.takesWholeRequest { handler = route.handler } else { run(route.handler) }
   }
 
   func requestIsWhole() {
     hasWholeRequest = true
     endIncoming(.success(()))
-    guard let start else { return }
-    self.start = nil
-    if outgoingIsOpen { start(self) }
+    guard let handler else { return }
+    self.handler = nil
+    if outgoingIsOpen { run(handler) }
   }
 
   /// Runs a handler as one task on the loop.
-  func run(_ handler: @escaping @Sendable (ServerStream) async throws -> Void) {
+  private func run(_ handler: @escaping @Sendable (ServerStream) async throws -> Void) {
     task = Task(executorPreference: server.executor) {
       do {
         try await handler(self)
@@ -57,7 +58,7 @@ final class ServerStream: CallStream, @unchecked Sendable {
 
   override func end(_ error: RPCError) {
     super.end(error)
-    start = nil
+    handler = nil
     task?.cancel()
     task = nil
   }
@@ -69,8 +70,11 @@ final class ServerStream: CallStream, @unchecked Sendable {
   override func sendHeaders() {
     guard !headersAreSent, let connection else { return }
     headersAreSent = true
+    let metadata = metadata.withLock { $0.initial }
+    var headers = Self.responseHeaders
+    if !metadata.isEmpty { headers.append(metadata) }
     // Only a lack of memory can refuse it; then the connection fails with the next bytes.
-    try? connection.session.submitResponse(id, Self.responseHeaders)
+    try? connection.session.submitResponse(id, headers)
   }
 
   private static let wellEnded = HeaderList([("grpc-status", "0")])
@@ -79,12 +83,14 @@ final class ServerStream: CallStream, @unchecked Sendable {
   func finish(_ error: RPCError?) {
     guard closeOutgoing(), let connection else { return }
     deadline = nil
-    var metadata = trailingMetadata.withLock { $0 }
-    for (name, value) in error?.metadata.entries ?? [] { metadata.add(name, value) }
+    var (initial, trailing) = metadata.withLock { ($0.initial, $0.trailing) }
+    for (name, value) in error?.metadata.entries ?? [] { trailing.add(name, value) }
     var trailers = Self.wellEnded
-    if error != nil || !metadata.isEmpty {
-      trailers = .status(error?.code ?? .ok, error?.message ?? "", metadata)
+    if error != nil || !trailing.isEmpty {
+      trailers = .status(error?.code ?? .ok, error?.message ?? "", trailing)
     }
+    // Headers and trailers stay two lists where there is something to tell apart.
+    if !initial.isEmpty { sendHeaders() }
     if headersAreSent {
       connection.session.finish(id, trailers: trailers)
     } else {
@@ -95,7 +101,17 @@ final class ServerStream: CallStream, @unchecked Sendable {
     connection.flushSoon()
   }
 
-  func setTrailingMetadata(_ metadata: Metadata) {
-    trailingMetadata.withLock { $0 = metadata }
+  func setInitialMetadata(_ metadata: Metadata) {
+    self.metadata.withLock { $0.initial = metadata }
   }
+
+  func setTrailingMetadata(_ metadata: Metadata) {
+    self.metadata.withLock { $0.trailing = metadata }
+  }
+}
+
+/// What a handler adds to its answer; set from any thread.
+private struct ResponseMetadata {
+  var initial = Metadata()
+  var trailing = Metadata()
 }

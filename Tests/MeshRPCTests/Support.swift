@@ -35,10 +35,11 @@ let echoService = TestService { router in
 
 /// Runs a server on a port of its own and a channel to it, until `body` returns.
 func withServer<Result: Sendable>(
-  _ service: TestService, limits: ServerLimits = ServerLimits(), channelLimits: ChannelLimits = ChannelLimits(),
+  _ service: TestService, interceptors: [any ServerInterceptor] = [], limits: ServerLimits = ServerLimits(),
+  channelLimits: ChannelLimits = ChannelLimits(),
   _ body: @Sendable (RPCChannel) async throws -> Result
 ) async throws -> Result {
-  let server = RPCServer(services: [service, echoService], limits: limits)
+  let server = RPCServer(services: [service, echoService], interceptors: interceptors, limits: limits)
   let endpoint = try await server.bind(.tcp(host: "127.0.0.1", port: 0))
   return try await withThrowingTaskGroup(of: Void.self) { group in
     group.addTask { try await server.run() }
