@@ -75,7 +75,11 @@ let package = Package(
       dependencies: ["Services", "Agent", "Configuration", "LinuxDevices", "NearNames", "CLinux", "CYAML", arguments],
       swiftSettings: strict),
     .executableTarget(
-      name: "iov-bench", dependencies: ["Arbitration", "ClaimStore", "LinuxDevices", "Services", arguments],
+      name: "iov-bench",
+      dependencies: [
+        "Arbitration", "ClaimStore", "LinuxDevices", "Services", arguments,
+        .product(name: "NIOPosix", package: "swift-nio"),
+      ],
       swiftSettings: strict),
     .executableTarget(name: "iov-agent", dependencies: ["Agent", arguments], swiftSettings: strict),
     .executableTarget(name: "iov-coordinator", dependencies: ["Coordinator", arguments], swiftSettings: strict),

@@ -1,0 +1,37 @@
+import Foundation
+import Glibc
+
+/// Nanoseconds of a clock that only goes forward.
+func monotonicNanoseconds() -> UInt64 { nanoseconds(CLOCK_MONOTONIC) }
+
+/// Processor time that this process has used, in seconds.
+func ownProcessorSeconds() -> Double { Double(nanoseconds(CLOCK_PROCESS_CPUTIME_ID)) / 1e9 }
+
+private func nanoseconds(_ clock: clockid_t) -> UInt64 {
+  var time = timespec()
+  clock_gettime(clock, &time)
+  return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+}
+
+/// Another process on this machine, as `/proc` shows it (proc(5)).
+struct ObservedProcess: Sendable {
+  let id: Int32
+
+  /// User and system time, in seconds; nil if there is no such process.
+  var processorSeconds: Double? {
+    guard let text = try? String(contentsOfFile: "/proc/\(id)/stat", encoding: .utf8),
+      let nameEnd = text.lastIndex(of: ")")
+    else { return nil }
+    let fields = text[nameEnd...].split(separator: " ")
+    // utime and stime are fields 14 and 15, the name is field 2.
+    guard fields.count > 13, let user = Double(fields[12]), let system = Double(fields[13]) else { return nil }
+    return (user + system) / Double(sysconf(Int32(_SC_CLK_TCK)))
+  }
+
+  /// Memory that is in use, in KiB; nil if there is no such process.
+  var residentKibibytes: Int? {
+    guard let text = try? String(contentsOfFile: "/proc/\(id)/status", encoding: .utf8) else { return nil }
+    let line = text.split(separator: "\n").first { $0.hasPrefix("VmRSS:") }
+    return line?.split(separator: " ").dropFirst().first.flatMap { Int($0) }
+  }
+}
