@@ -10,6 +10,7 @@ final class ChannelCore: @unchecked Sendable {
   let endpoint: SocketEndpoint
   let authority: String
   let limits: ChannelLimits
+  private let security: (any ClientSecurity)?
   let eventLoop: any EventLoop
 
   private enum State {
@@ -26,12 +27,18 @@ final class ChannelCore: @unchecked Sendable {
   /// Calls that other threads begin; one hop to the loop takes all that there are.
   private let beginnings = Mutex<[@Sendable () -> Void]>([])
 
-  init(_ endpoint: SocketEndpoint, limits: ChannelLimits, eventLoop: any EventLoop) {
+  init(
+    _ endpoint: SocketEndpoint, security: (any ClientSecurity)?, limits: ChannelLimits, eventLoop: any EventLoop
+  ) {
     self.endpoint = endpoint
+    if case .tcp = endpoint { self.security = security } else { self.security = nil }
     authority = endpoint.authority
     self.limits = limits
     self.eventLoop = eventLoop
   }
+
+  /// The `:scheme` of calls.
+  var scheme: String { security == nil ? "http" : "https" }
 
   // MARK: Calls
 
@@ -104,7 +111,10 @@ final class ChannelCore: @unchecked Sendable {
       .channelInitializer { channel in
         // An address may be tried after another: each attempt has a handler of its own.
         channel.eventLoop.makeCompletedFuture {
-          try channel.pipeline.syncOperations.addHandler(ClientConnection(channel: self))
+          let connection = try ClientConnection(channel: self)
+          connection.secured = try self.security?.secure(
+            channel, to: self.endpoint, within: TimeAmount(self.limits.connectTimeout))
+          try channel.pipeline.syncOperations.addHandler(connection)
         }
       }
     let attempt =
@@ -113,11 +123,22 @@ final class ChannelCore: @unchecked Sendable {
         bootstrap.channelOption(.tcpOption(.tcp_nodelay), value: 1).connect(host: host, port: port)
       case .unix(let path): bootstrap.connect(unixDomainSocketPath: path)
       }
-    attempt.hop(to: eventLoop).whenComplete { result in
-      self.attemptEnded(
-        result.flatMap { channel in
-          Result { try channel.pipeline.syncOperations.handler(type: ClientConnection.self) }
-        })
+    attempt.hop(to: eventLoop).flatMap { channel in
+      self.secured(channel)
+    }.whenComplete { result in
+      self.attemptEnded(result)
+    }
+  }
+
+  /// The connection, when its server has shown that it is the right one; a channel that has not is closed.
+  private func secured(_ channel: any Channel) -> EventLoopFuture<ClientConnection> {
+    do {
+      let connection = try channel.pipeline.syncOperations.handler(type: ClientConnection.self)
+      guard let secured = connection.secured else { return eventLoop.makeSucceededFuture(connection) }
+      secured.whenFailure { _ in channel.close(promise: nil) }
+      return secured.map { connection }
+    } catch {
+      return eventLoop.makeFailedFuture(error)
     }
   }
 

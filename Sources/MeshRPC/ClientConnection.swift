@@ -8,6 +8,8 @@ final class ClientConnection: HTTP2Connection, @unchecked Sendable {
   private var deadlines = DeadlineTimer()
   /// No new calls on this connection; it closes after its last one.
   private(set) var isDraining = false
+  /// Completed when calls may be opened; nil: at once.
+  var secured: EventLoopFuture<Void>?
 
   init(channel: ChannelCore) throws {
     self.channel = channel
@@ -106,7 +108,7 @@ final class ClientConnection: HTTP2Connection, @unchecked Sendable {
     }
   }
 
-  override var lostError: RPCError { RPCError(.unavailable, "the connection to \(endpoint) was lost") }
+  override var lostError: RPCError { failure ?? RPCError(.unavailable, "the connection to \(endpoint) was lost") }
 
   // MARK: The end
 

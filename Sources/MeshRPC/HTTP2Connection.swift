@@ -29,6 +29,8 @@ class HTTP2Connection: ChannelInboundHandler, @unchecked Sendable {
   private var waitingForRoom: [CallStream] = []
   /// The session has failed, or has been told to end: nothing more is handled.
   private var isOver = false
+  /// What handlers below this one found wrong with the connection, in words for whoever made the calls.
+  private(set) var failure: RPCError?
 
   init(
     role: HTTP2Session.Role, settings: SessionSettings, sendBufferByteCount: Int, keepaliveInterval: Duration,
@@ -115,6 +117,7 @@ class HTTP2Connection: ChannelInboundHandler, @unchecked Sendable {
   }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) {
+    failure = failure ?? error as? RPCError
     close()
   }
 

@@ -8,12 +8,13 @@ public final class RPCChannel: Sendable {
   public let endpoint: SocketEndpoint
   private let core: ChannelCore
 
+  /// - Parameter security: What connections over TCP go through first; nil: plain text.
   public init(
-    _ endpoint: SocketEndpoint, limits: ChannelLimits = ChannelLimits(),
+    _ endpoint: SocketEndpoint, security: (any ClientSecurity)? = nil, limits: ChannelLimits = ChannelLimits(),
     eventLoopGroup: MultiThreadedEventLoopGroup = .singleton
   ) {
     self.endpoint = endpoint
-    core = ChannelCore(endpoint, limits: limits, eventLoop: eventLoopGroup.next())
+    core = ChannelCore(endpoint, security: security, limits: limits, eventLoop: eventLoopGroup.next())
   }
 
   deinit {
@@ -79,7 +80,7 @@ public final class RPCChannel: Sendable {
   private func requestHeaders(_ path: String, _ options: CallOptions) -> HeaderList {
     var fields = HeaderList()
     fields.append(":method", "POST")
-    fields.append(":scheme", "http")
+    fields.append(":scheme", core.scheme)
     fields.append(":path", path)
     fields.append(":authority", core.authority)
     fields.append("te", "trailers")

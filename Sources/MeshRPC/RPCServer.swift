@@ -30,11 +30,15 @@ public final class RPCServer: Sendable {
   }
 
   /// Listens; answers where, with port 0 resolved. Throws `RPCError` that says who is in the way.
-  public func bind(_ endpoint: SocketEndpoint) async throws -> SocketEndpoint {
+  ///
+  /// - Parameter security: What a TCP listener's connections go through first; nil: plain text.
+  public func bind(
+    _ endpoint: SocketEndpoint, security: (any ServerSecurity)? = nil
+  ) async throws -> SocketEndpoint {
     do {
       switch endpoint {
       case .tcp(let host, let port):
-        let channel = try await bootstrap().bind(host: host, port: port).get()
+        let channel = try await bootstrap(security).bind(host: host, port: port).get()
         return try await accept(channel, .tcp(host: host, port: channel.localAddress?.port ?? port))
       case .unix(let path):
         try removeStaleSocket(path)
@@ -69,14 +73,14 @@ public final class RPCServer: Sendable {
     for (channel, _) in connections { try? await channel.closeFuture.get() }
   }
 
-  private func bootstrap() -> ServerBootstrap {
+  private func bootstrap(_ security: (any ServerSecurity)? = nil) -> ServerBootstrap {
     ServerBootstrap(group: group)
       // A rack's agents come back all at once.
       .serverChannelOption(.backlog, value: 4096)
       .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
       .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
       .childChannelInitializer { channel in
-        channel.eventLoop.makeCompletedFuture { try self.admit(channel) }
+        channel.eventLoop.makeCompletedFuture { try self.admit(channel, security) }
       }
   }
 
@@ -89,7 +93,7 @@ public final class RPCServer: Sendable {
     return endpoint
   }
 
-  private func admit(_ channel: any Channel) throws {
+  private func admit(_ channel: any Channel, _ security: (any ServerSecurity)?) throws {
     let connection = try ServerConnection(
       router: router, limits: limits, peer: PeerAddress(of: channel), eventLoop: channel.eventLoop)
     let identifier = ObjectIdentifier(channel)
@@ -100,6 +104,12 @@ public final class RPCServer: Sendable {
     }
     guard isAdmitted else { throw RPCError(.resourceExhausted, "too many connections") }
     channel.closeFuture.whenComplete { _ in self.state.withLock { $0.connections[identifier] = nil } }
+    try security?.secure(channel, within: TimeAmount(limits.handshakeTimeout)).whenComplete { result in
+      switch result {
+      case .success(let names): connection.peer.identity = names
+      case .failure: channel.close(promise: nil)
+      }
+    }
     try channel.pipeline.syncOperations.addHandler(connection)
   }
 

@@ -36,4 +36,7 @@ public struct PeerAddress: Sendable, Hashable, CustomStringConvertible {
 
   public let description: String
   public let unixCredentials: UnixCredentials?
+  /// The URI names (RFC 5280 §4.2.1.6) of its verified certificate, none if it has none; nil over a connection that asks
+  /// for no certificate.
+  public internal(set) var identity: [String]?
 }

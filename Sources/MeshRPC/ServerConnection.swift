@@ -6,7 +6,8 @@ import NIOCore
 final class ServerConnection: HTTP2Connection, @unchecked Sendable {
   private let router: Router
   private let limits: ServerLimits
-  private let peer: PeerAddress
+  /// Known in full when the connection is open.
+  var peer: PeerAddress
   private var handshake: Scheduled<Void>?
   private var deadlines = DeadlineTimer()
 
