@@ -28,6 +28,7 @@ func makeSession(_ role: HTTP2Session.Role, owner: UnsafeMutableRawPointer) thro
   nghttp2_session_callbacks_set_on_frame_not_send_callback(callbacks, onFrameNotSent)
   nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, onStreamClose)
   nghttp2_session_callbacks_set_send_data_callback(callbacks, sendData)
+  nghttp2_session_callbacks_set_data_source_read_length_callback(callbacks, frameLength)
 
   // Windows are credited as readers take bytes, not as they arrive.
   nghttp2_option_set_no_auto_window_update(options, 1)
@@ -155,6 +156,17 @@ var outgoingBodyProvider: nghttp2_data_provider {
   nghttp2_data_provider(source: nghttp2_data_source(), read_callback: readBody)
 }
 
+/// How long the next DATA frame may be: as long as the peer's windows and settings allow when there is so much to send.
+/// libnghttp2 makes a buffer of this length, so that it is asked for only then.
+private func frameLength(
+  _: OpaquePointer?, _: UInt8, stream: Int32, sessionWindow: Int32, streamWindow: Int32, maximum: UInt32,
+  owner: UnsafeMutableRawPointer?
+) -> Int {
+  let smallest = 16 << 10
+  guard let waiting = session(owner)?.outgoing[stream]?.queue.count, waiting > smallest else { return smallest }
+  return max(1, min(Int(sessionWindow), Int(streamWindow), Int(maximum), 64 << 10))
+}
+
 /// Says how much of a body goes into the next frame; `sendData` copies it.
 private func readBody(
   _: OpaquePointer?, stream: Int32, buffer: UnsafeMutablePointer<UInt8>?, length: Int,
@@ -194,8 +206,7 @@ private func sendData(
     return Int32(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue)
   }
   owner.output.append(UnsafeRawBufferPointer(start: frameHeader, count: 9))
-  owner.output.append(UnsafeRawBufferPointer(rebasing: body.queue.bytes[..<length]))
-  body.queue.drop(length)
+  body.queue.move(length, to: owner.output)
   return 0
 }
 

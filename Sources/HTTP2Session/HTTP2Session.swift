@@ -22,7 +22,7 @@ public final class HTTP2Session {
   /// Bodies of past streams, for the next ones.
   private var spareBodies: [OutgoingBody] = []
   /// Frames that wait for `outgoingBytes` to hand them over.
-  let output = ByteQueue()
+  let output = OutgoingQueue()
   /// Bytes of `output` beyond which no more frames are put there.
   private(set) var outputLimit = 0
 
@@ -43,6 +43,7 @@ public final class HTTP2Session {
       nghttp2_settings_entry(settings_id: Int32(setting.rawValue), value: value)
     }
     var entries = [
+      entry(NGHTTP2_SETTINGS_MAX_FRAME_SIZE, UInt32(settings.maximumFrameByteCount)),
       entry(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, UInt32(settings.streamWindowByteCount)),
       entry(NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, UInt32(settings.maximumHeaderListByteCount)),
     ]
@@ -136,6 +137,14 @@ public final class HTTP2Session {
     resume(stream, body)
   }
 
+  /// Adds `byteCount` bytes to a stream's body that stay with `owner`, who keeps them as they are until they have left:
+  /// `outgoingBytes` says which of them are sent when. For bodies so large that a copy costs more than a piece.
+  public func send(on stream: StreamID, owner: AnyObject, byteCount: Int) {
+    guard let body = outgoing[stream], body.end == nil else { return }
+    body.queue.append(owner, 0..<byteCount)
+    resume(stream, body)
+  }
+
   /// Ends a stream's body, with trailers or without.
   public func finish(_ stream: StreamID, trailers: HeaderList = HeaderList()) {
     guard let body = outgoing[stream], body.end == nil else { return }
@@ -164,9 +173,10 @@ public final class HTTP2Session {
     nghttp2_submit_ping(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), nil)
   }
 
-  /// Hands over what is to be sent now, in one piece, and stops soon after `limit` bytes: more may be left.
+  /// Hands over what is to be sent now, and stops soon after `limit` bytes: more may be left. `pieces` says in which order
+  /// copied bytes and those that stayed with their owners leave; it is empty when all were copied.
   public func outgoingBytes(
-    limit: Int = .max, _ take: (UnsafeRawBufferPointer) -> Void
+    limit: Int = .max, _ take: (_ copied: UnsafeRawBufferPointer, _ pieces: [OutgoingPiece]) -> Void
   ) throws(HTTP2Error) {
     outputLimit = limit
     while output.count < limit {
@@ -176,9 +186,7 @@ public final class HTTP2Session {
       if count == 0 { break }
       output.append(UnsafeRawBufferPointer(start: bytes, count: count))
     }
-    guard output.count > 0 else { return }
-    take(output.bytes)
-    output.drop(output.count)
+    if output.count > 0 { output.takeAll(take) }
   }
 
   /// Gives back memory that a quiet connection does not need.

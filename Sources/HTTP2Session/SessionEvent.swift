@@ -46,6 +46,8 @@ public struct SessionSettings: Sendable, Hashable {
   public var streamWindowByteCount: Int32 = 256 << 10
   /// The same for all streams of the connection together.
   public var connectionWindowByteCount: Int32 = 4 << 20
+  /// Bytes of one frame that the peer may send (RFC 9113 §6.5.2: 16,384 to 16,777,215). Larger ones cost less for each byte.
+  public var maximumFrameByteCount: Int32 = 64 << 10
   /// Bytes of one header list, names and values, with 32 for each field.
   public var maximumHeaderListByteCount: Int = 16 << 10
 

@@ -184,7 +184,7 @@ class CallStream: @unchecked Sendable {
     return connection.session.unsentByteCount(id) < connection.sendBufferByteCount
   }
 
-  private func waitForRoom(sending frame: [UInt8]?) async throws {
+  private func waitForRoom(sending frame: MessageBuffer?) async throws {
     let waiter = Waiter<Void>()
     try await withTaskCancellationHandler {
       try await withUnsafeThrowingContinuation { (continuation: UnsafeContinuation<Void, any Error>) in
@@ -217,18 +217,28 @@ class CallStream: @unchecked Sendable {
     guard outgoingIsOpen, let connection else { throw closedError }
     sendHeaders()
     message.withPackedMessage { packed in
-      connection.session.send(on: id, byteCount: packed.byteCount + MessageFramer.prefixByteCount) { buffer in
-        packed.writeFramed(to: buffer)
+      let byteCount = packed.byteCount + MessageFramer.prefixByteCount
+      if byteCount >= connection.sharedByteCount {
+        connection.session.send(on: id, owner: MessageBuffer(packed), byteCount: byteCount)
+      } else {
+        connection.session.send(on: id, byteCount: byteCount) { packed.writeFramed(to: $0) }
       }
     }
     connection.flushSoon()
   }
 
-  /// Puts bytes into the stream's buffer, on the loop; nothing if the stream is closed.
-  final func send(_ frame: [UInt8]) {
+  /// Puts a framed message into the stream's buffer, on the loop; nothing if the stream is closed.
+  final func send(_ frame: MessageBuffer) {
     guard outgoingIsOpen, let connection else { return }
     sendHeaders()
-    connection.session.send(on: id, byteCount: frame.count) { $0.copyBytes(from: frame) }
+    let byteCount = frame.bytes.readableBytes
+    if byteCount >= connection.sharedByteCount {
+      connection.session.send(on: id, owner: frame, byteCount: byteCount)
+    } else {
+      connection.session.send(on: id, byteCount: byteCount) { room in
+        frame.bytes.withUnsafeReadableBytes { room.copyMemory(from: $0) }
+      }
+    }
     connection.flushSoon()
   }
 
@@ -256,27 +266,5 @@ private final class Waiter<Value: Sendable>: @unchecked Sendable {
   func resume(with result: Result<Value, RPCError>) {
     continuation?.resume(with: result)
     continuation = nil
-  }
-}
-
-extension PackedMessage {
-  /// Writes gRPC's prefix (not compressed, length) and the message; `buffer` has just the room.
-  func writeFramed(to buffer: UnsafeMutableRawBufferPointer) {
-    buffer[0] = 0
-    buffer.storeBytes(of: UInt32(truncatingIfNeeded: byteCount).bigEndian, toByteOffset: 1, as: UInt32.self)
-    write(to: UnsafeMutableRawBufferPointer(rebasing: buffer[MessageFramer.prefixByteCount...]))
-  }
-}
-
-extension Message {
-  /// The message as it stands in a body.
-  func framed() -> [UInt8] {
-    withPackedMessage { packed in
-      let byteCount = packed.byteCount + MessageFramer.prefixByteCount
-      return [UInt8](unsafeUninitializedCapacity: byteCount) { buffer, count in
-        packed.writeFramed(to: UnsafeMutableRawBufferPointer(buffer))
-        count = byteCount
-      }
-    }
   }
 }

@@ -7,7 +7,7 @@ import Synchronization
 final class ClientStream: CallStream, @unchecked Sendable {
   let headers: HeaderList
   /// The one message of a call that has one; the request ends with it.
-  let onlyMessage: [UInt8]?
+  let onlyMessage: MessageBuffer?
   private let channel: ChannelCore
   var receivedResponseHeaders = false
   /// Who waits for the call to be on its way.
@@ -20,7 +20,7 @@ final class ClientStream: CallStream, @unchecked Sendable {
   /// Written on the loop, read by whoever holds the call.
   private let received = Mutex(AnswerHeaders())
 
-  init(headers: HeaderList, onlyMessage: [UInt8]?, channel: ChannelCore) {
+  init(headers: HeaderList, onlyMessage: MessageBuffer?, channel: ChannelCore) {
     self.headers = headers
     self.onlyMessage = onlyMessage
     self.channel = channel

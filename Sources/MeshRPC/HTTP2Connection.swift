@@ -16,6 +16,9 @@ class HTTP2Connection: ChannelInboundHandler, @unchecked Sendable {
   let executor: EventLoopExecutor
   let session: HTTP2Session
   let sendBufferByteCount: Int
+  /// Messages from this size on are not copied on their way to the socket. Below, one system call for one piece of memory is
+  /// cheaper than one for many.
+  let sharedByteCount = 8 << 10
   var streams: [StreamID: CallStream] = [:]
   private(set) var context: ChannelHandlerContext?
   /// The peer speaks HTTP/2.
@@ -176,9 +179,12 @@ class HTTP2Connection: ChannelInboundHandler, @unchecked Sendable {
     flushIsComing = false
     // Unwritable: the socket is full. The session keeps the rest, and its writers wait.
     while let context, !isOver, context.channel.isActive, context.channel.isWritable {
-      var buffer: ByteBuffer?
+      var wrote = false
       do {
-        try session.outgoingBytes(limit: Self.flushByteCount) { buffer = context.channel.allocator.buffer(bytes: $0) }
+        try session.outgoingBytes(limit: Self.flushByteCount) { copied, pieces in
+          write(copied, pieces, to: context)
+          wrote = true
+        }
       } catch {
         close()
         return
@@ -186,9 +192,26 @@ class HTTP2Connection: ChannelInboundHandler, @unchecked Sendable {
       var events = session.takeEvents()
       for event in events { handle(event, UnsafeRawBufferPointer(start: nil, count: 0)) }
       session.recycle(&events)
-      guard let buffer else { break }
-      context.writeAndFlush(wrapOutboundOut(buffer), promise: nil)
+      guard wrote else { break }
+      context.flush()
       if !waitingForRoom.isEmpty { waitingForRoom = waitingForRoom.filter { !$0.sent() } }
+    }
+  }
+
+  private func write(
+    _ copied: UnsafeRawBufferPointer, _ pieces: [OutgoingPiece], to context: ChannelHandlerContext
+  ) {
+    let small = context.channel.allocator.buffer(bytes: copied)
+    guard !pieces.isEmpty else { return context.write(wrapOutboundOut(small), promise: nil) }
+    // The socket gets the pieces as they lie, in one system call: slices are no copies.
+    for piece in pieces {
+      let (buffer, range) =
+        switch piece {
+        case .copied(let range): (small, range)
+        case .shared(let owner, let range): ((owner as? MessageBuffer)?.bytes ?? ByteBuffer(), range)
+        }
+      guard let slice = buffer.getSlice(at: range.lowerBound, length: range.count) else { continue }
+      context.write(wrapOutboundOut(slice), promise: nil)
     }
   }
 

@@ -70,7 +70,7 @@ public final class RPCChannel: Sendable {
   /// Ends all calls as cancelled and closes the connection; later calls fail.
   public func close() async { await core.close() }
 
-  private func stream(_ path: String, _ options: CallOptions, onlyMessage: [UInt8]?) -> ClientStream {
+  private func stream(_ path: String, _ options: CallOptions, onlyMessage: MessageBuffer?) -> ClientStream {
     let stream = ClientStream(
       headers: requestHeaders(path, options), onlyMessage: onlyMessage, channel: core)
     stream.deadline = options.timeout.map { .after($0) }

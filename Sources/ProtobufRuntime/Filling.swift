@@ -39,8 +39,14 @@ extension MessageArena {
     }
   }
 
+  /// Bytes of a field. Large ones are not copied: the message that is laid out holds the array, unchanged, for as long as
+  /// the arena is used, and an array of integers never moves while it is held.
   public mutating func bytes(_ value: [UInt8]) -> ProtobufCBinaryData {
     guard !value.isEmpty else { return ProtobufCBinaryData() }
+    if value.count >= 1024 {
+      let held = value.withUnsafeBufferPointer { UnsafeMutablePointer(mutating: $0.baseAddress) }
+      return ProtobufCBinaryData(len: value.count, data: held)
+    }
     let copy = allocate(UInt8.self, count: value.count)
     value.withUnsafeBytes { _ = memcpy(copy, $0.baseAddress!, $0.count) }
     return ProtobufCBinaryData(len: value.count, data: copy)

@@ -30,7 +30,15 @@ final class Pair {
     from sender: HTTP2Session, seenBy sent: inout Sightings, to receiver: HTTP2Session, _ received: inout Sightings
   ) throws -> Int {
     var bytes: [UInt8] = []
-    try sender.outgoingBytes { bytes += $0 }
+    try sender.outgoingBytes { copied, pieces in
+      if pieces.isEmpty { bytes += copied }
+      for piece in pieces {
+        switch piece {
+        case .copied(let range): bytes += copied[range]
+        case .shared(let owner, let range): bytes += (owner as? Kept)?.bytes[range] ?? []
+        }
+      }
+    }
     sent.add(sender.takeEvents(), [])
     var first = 0
     while first < bytes.count {
@@ -40,6 +48,13 @@ final class Pair {
     }
     return bytes.count
   }
+}
+
+/// Bytes of a body that are not copied on their way.
+final class Kept {
+  let bytes: [UInt8]
+
+  init(_ bytes: [UInt8]) { self.bytes = bytes }
 }
 
 /// What a session has told its owner.

@@ -186,7 +186,7 @@ private func bytes(_ act: (HTTP2Session) throws -> Void) throws -> [UInt8] {
   let session = try HTTP2Session(.client)
   try act(session)
   var bytes: [UInt8] = []
-  try session.outgoingBytes { bytes += $0 }
+  try session.outgoingBytes { copied, _ in bytes += copied }
   return bytes
 }
 
@@ -198,7 +198,7 @@ private func answer(to headers: HeaderList, body: [UInt8], ends: Bool = true) as
     session.send(on: stream, byteCount: body.count) { $0.copyBytes(from: body) }
     if ends { session.finish(stream) }
     var request: [UInt8] = []
-    try session.outgoingBytes { request += $0 }
+    try session.outgoingBytes { copied, _ in request += copied }
 
     let connection = try await RawConnection(channel.endpoint)
     try await connection.send(request)
