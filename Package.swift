@@ -30,6 +30,7 @@ let package = Package(
   targets: [
     // C libraries of the system, and the parts of Linux that Glibc's module does not show to Swift.
     .systemLibrary(name: "CNghttp2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
+    .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
     .systemLibrary(name: "CProtobufC", pkgConfig: "libprotobuf-c", providers: [.apt(["libprotobuf-c-dev"])]),
     .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
     .systemLibrary(name: "CBlkid", pkgConfig: "blkid", providers: [.apt(["libblkid-dev"])]),
@@ -46,7 +47,7 @@ let package = Package(
     .target(name: "Reconciliation", dependencies: ["Messages"], swiftSettings: strict),
 
     // The mesh.
-    .target(name: "MeshRPC", dependencies: ["HTTP2Session", "ProtobufRuntime"] + nio, swiftSettings: strict),
+    .target(name: "MeshRPC", dependencies: ["HTTP2Session", "ProtobufRuntime", "CZlib"] + nio, swiftSettings: strict),
     .target(name: "Services", dependencies: ["Messages", "MeshRPC"], swiftSettings: strict),
 
     // The edge: the store, the devices, the daemons.
@@ -94,7 +95,7 @@ let package = Package(
     .testTarget(name: "ConfigurationTests", dependencies: ["Configuration"], swiftSettings: strict),
     .testTarget(name: "HTTP2SessionTests", dependencies: ["HTTP2Session"], swiftSettings: strict),
     .testTarget(
-      name: "MeshRPCTests", dependencies: ["MeshRPC", "HTTP2Session", "Services"] + nio, swiftSettings: strict),
+      name: "MeshRPCTests", dependencies: ["MeshRPC", "HTTP2Session", "Services", "CZlib"] + nio, swiftSettings: strict),
     .testTarget(name: "ArbitrationTests", dependencies: ["Arbitration"], swiftSettings: strict),
     .testTarget(name: "ReconciliationTests", dependencies: ["Reconciliation"], swiftSettings: strict),
     .testTarget(

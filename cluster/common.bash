@@ -32,7 +32,7 @@ need_swift() {
 
 # What the product links to and calls at run time.
 readonly product_packages=(
-  libnghttp2-dev libprotobuf-c-dev libyaml-dev libsqlite3-dev libblkid-dev pkg-config
+  libnghttp2-dev libprotobuf-c-dev zlib1g-dev libyaml-dev libsqlite3-dev libblkid-dev pkg-config
   iproute2 fuse3 procps iputils-ping util-linux mount
 )
 # What the tests and benchmarks use beside it.

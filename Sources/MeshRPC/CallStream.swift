@@ -1,6 +1,7 @@
 import HTTP2Session
 import NIOCore
 import ProtobufRuntime
+import Synchronization
 
 /// One call's stream, as either side sees it: messages in, messages out, and how it ended.
 ///
@@ -16,16 +17,23 @@ class CallStream: @unchecked Sendable {
 
   // MARK: Incoming
   private var framer: MessageFramer
-  private var unread: [ArraySlice<UInt8>] = []
+  /// Compressed messages stay so until they are read: a few bytes may become many.
+  private var unread: [FramedMessage] = []
   private var nextUnread = 0
   /// Bytes whose credit waits for a reader.
   private var uncreditedByteCount = 0
   private(set) var incomingEnd: Result<Void, RPCError>?
   private var reader: Waiter<ArraySlice<UInt8>?>?
+  /// How the peer's compressed messages are to be read; identity: none may come.
+  final var incomingEncoding = MessageEncoding.identity
+  /// How the message came that was read last. The one reader may look at it between two messages, off the loop as well:
+  /// it changes only as the reader gets the next.
+  private(set) final var lastReadEncoding = MessageEncoding.identity
 
   // MARK: Outgoing
   private var writers: [Waiter<Void>] = []
   private(set) var outgoingIsOpen = true
+  private let compression = Atomic(OutgoingCompression.off)
 
   init(eventLoop: any EventLoop, maximumMessageByteCount: Int) {
     self.eventLoop = eventLoop
@@ -51,7 +59,10 @@ class CallStream: @unchecked Sendable {
     framer.append(bytes)
     uncreditedByteCount += bytes.count
     do throws(RPCError) {
-      while let message = try framer.next() { unread.append(message) }
+      while let message = try framer.next() {
+        if message.isCompressed, incomingEncoding == .identity { throw .unagreedEncoding }
+        unread.append(message)
+      }
     } catch {
       connection?.fail(self, error)
       return
@@ -142,12 +153,29 @@ class CallStream: @unchecked Sendable {
         nextUnread = 0
         credit()
       }
-      return .success(message)
+      guard message.isCompressed else {
+        lastReadEncoding = .identity
+        return .success(message.bytes)
+      }
+      lastReadEncoding = incomingEncoding
+      return decompressed(message.bytes)
     }
     switch incomingEnd {
     case .success: return .success(nil)
     case .failure(let error): return .failure(error)
     case nil: return nil
+    }
+  }
+
+  private func decompressed(_ bytes: ArraySlice<UInt8>) -> Result<ArraySlice<UInt8>?, RPCError> {
+    do throws(RPCError) {
+      return .success(try Gzip.decompress(bytes, maximumByteCount: framer.maximumByteCount)[...])
+    } catch {
+      incomingEnd = .failure(error)
+      unread = []
+      nextUnread = 0
+      connection?.fail(self, error)
+      return .failure(error)
     }
   }
 
@@ -170,12 +198,12 @@ class CallStream: @unchecked Sendable {
   // MARK: Writing
 
   /// Sends a message; returns when it is buffered and the buffer is below its mark.
-  final func write<M: Message>(_ message: M) async throws {
+  final func write<M: Message>(_ message: M, compressed: Bool) async throws {
     if eventLoop.inEventLoop {
-      try send(message)
+      try send(message, compressed: compressed)
       if !hasRoom { try await waitForRoom(sending: nil) }
     } else {
-      try await waitForRoom(sending: message.framed())
+      try await waitForRoom(sending: message.framed(compressed: compressed && compressesMessages))
     }
   }
 
@@ -213,8 +241,9 @@ class CallStream: @unchecked Sendable {
   }
 
   /// Puts a message into the stream's buffer, on the loop.
-  final func send<M: Message>(_ message: M) throws(RPCError) {
+  final func send<M: Message>(_ message: M, compressed: Bool = true) throws(RPCError) {
     guard outgoingIsOpen, let connection else { throw closedError }
+    if compressed, compressesMessages { return send(message.framed(compressed: true)) }
     sendHeaders()
     message.withPackedMessage { packed in
       let byteCount = packed.byteCount + MessageFramer.prefixByteCount
@@ -245,6 +274,20 @@ class CallStream: @unchecked Sendable {
   /// Sends what must stand before the first message.
   func sendHeaders() {}
 
+  /// True if messages leave compressed.
+  final var compressesMessages: Bool { compression.load(ordering: .relaxed).isOn }
+
+  /// Has messages compressed from now on, from any thread; nothing happens once headers said that they are not.
+  final func compressMessages() {
+    _ = compression.compareExchange(expected: .off, desired: .on, ordering: .relaxed)
+  }
+
+  /// To be asked when the headers are written: whether they say that messages are compressed. It stays so.
+  final func decideCompression() -> Bool {
+    if compression.compareExchange(expected: .off, desired: .offForGood, ordering: .relaxed).exchanged { return false }
+    return compressesMessages
+  }
+
   final var closedError: RPCError {
     if case .failure(let error) = incomingEnd { error } else { RPCError(.cancelled, "the stream is closed") }
   }
@@ -255,6 +298,14 @@ class CallStream: @unchecked Sendable {
     defer { outgoingIsOpen = false }
     return outgoingIsOpen
   }
+}
+
+private enum OutgoingCompression: UInt8, AtomicRepresentable {
+  case off, on
+  /// The peer was told so.
+  case offForGood
+
+  var isOn: Bool { self == .on }
 }
 
 /// A task that waits for the loop. Touched on the loop alone.

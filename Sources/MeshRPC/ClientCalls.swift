@@ -7,9 +7,12 @@ public struct Answer<Message: ProtobufRuntime.Message>: Sendable {
   public let initialMetadata: Metadata
   /// What the server sent with the status.
   public let trailingMetadata: Metadata
+  /// How the message came.
+  public let messageEncoding: MessageEncoding
 
   init(message: Message, of stream: ClientStream) {
     self.message = message
+    messageEncoding = stream.lastReadEncoding
     let headers = stream.answerHeaders
     initialMetadata = headers.initialMetadata
     trailingMetadata = headers.trailingMetadata
@@ -50,6 +53,9 @@ public struct ResponseStream<Element: Message>: AsyncSequence, Sendable {
   /// error.
   public var trailingMetadata: Metadata { lifetime.stream.answerHeaders.trailingMetadata }
 
+  /// How the message came that was read last.
+  public var messageEncoding: MessageEncoding { lifetime.stream.lastReadEncoding }
+
   public struct Iterator: AsyncIteratorProtocol {
     let lifetime: CallLifetime
 
@@ -66,7 +72,11 @@ public struct ClientStreamingCall<Request: Message, Response: Message>: Sendable
 
   /// Sends one message; waits while the server does not keep up. Throws `RPCError` when the call is over: a server may
   /// answer before it has read everything, and `response` says what.
-  public func write(_ message: Request) async throws { try await lifetime.stream.write(message) }
+  ///
+  /// - Parameter compressed: false has this message sent as it is in a call whose messages are compressed.
+  public func write(_ message: Request, compressed: Bool = true) async throws {
+    try await lifetime.stream.write(message, compressed: compressed)
+  }
 
   /// Says that no more messages follow, and waits for the answer. To be called once.
   public func response() async throws -> Response { try decodeResponse(try await lifetime.stream.finishAndComplete()) }
@@ -83,7 +93,11 @@ public struct BidirectionalCall<Request: Message, Response: Message>: Sendable {
   let lifetime: CallLifetime
 
   /// Sends one message; waits while the server does not keep up. Throws `RPCError` when the call is over.
-  public func write(_ message: Request) async throws { try await lifetime.stream.write(message) }
+  ///
+  /// - Parameter compressed: false has this message sent as it is in a call whose messages are compressed.
+  public func write(_ message: Request, compressed: Bool = true) async throws {
+    try await lifetime.stream.write(message, compressed: compressed)
+  }
 
   /// Says that no more messages follow.
   public func finishWriting() {

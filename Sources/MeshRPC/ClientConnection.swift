@@ -53,6 +53,7 @@ final class ClientConnection: HTTP2Connection, @unchecked Sendable {
       // 1xx headers announce others (RFC 9110 §15.2).
       if !endsStream, fields[":status"]?.hasPrefix("1") == true { return }
       if let error = unusable(fields) { return fail(stream, error) }
+      if let error = setEncoding(of: stream, fields) { return fail(stream, error) }
       // An answer without messages has but one list of headers, which are trailers.
       if !endsStream {
         stream.receivedResponseHeaders = true
@@ -62,6 +63,16 @@ final class ClientConnection: HTTP2Connection, @unchecked Sendable {
     guard endsStream else { return }
     stream.receivedTrailers(fields)
     receivedStatus(fields.status() ?? .failure(noStatus), of: stream)
+  }
+
+  private func setEncoding(of stream: ClientStream, _ fields: HeaderList) -> RPCError? {
+    guard let name = fields["grpc-encoding"] else { return nil }
+    guard let encoding = MessageEncoding(name: name) else {
+      let known = MessageEncoding.accepted
+      return RPCError(.internalError, "the encoding '\(name)' of \(endpoint)'s messages is not among \(known)")
+    }
+    stream.incomingEncoding = encoding
+    return nil
   }
 
   override func receivedTooLongHeaders(_ id: StreamID) {

@@ -15,18 +15,31 @@ final class MessageBuffer: Sendable {
     }
     self.bytes = bytes
   }
+
+  init(compressed message: [UInt8]) {
+    let prefixByteCount = MessageFramer.prefixByteCount
+    var bytes = ByteBufferAllocator().buffer(capacity: message.count + prefixByteCount)
+    bytes.writeWithUnsafeMutableBytes(minimumWritableBytes: prefixByteCount) { room in
+      MessageFramer.writePrefix(to: room, byteCount: message.count, isCompressed: true)
+      return prefixByteCount
+    }
+    bytes.writeBytes(message)
+    self.bytes = bytes
+  }
 }
 
 extension PackedMessage {
-  /// Writes gRPC's prefix (not compressed, length) and the message; `buffer` has just the room.
+  /// Writes gRPC's prefix and the message; `buffer` has just the room.
   func writeFramed(to buffer: UnsafeMutableRawBufferPointer) {
-    buffer[0] = 0
-    buffer.storeBytes(of: UInt32(truncatingIfNeeded: byteCount).bigEndian, toByteOffset: 1, as: UInt32.self)
+    MessageFramer.writePrefix(to: buffer, byteCount: byteCount, isCompressed: false)
     write(to: UnsafeMutableRawBufferPointer(rebasing: buffer[MessageFramer.prefixByteCount...]))
   }
 }
 
 extension Message {
-  /// The message as it stands in a body.
-  func framed() -> MessageBuffer { withPackedMessage { MessageBuffer($0) } }
+  /// The message as it stands in a body. It is compressed only if that makes it smaller.
+  func framed(compressed: Bool) -> MessageBuffer {
+    if compressed, let bytes = Gzip.compress(encoded()) { return MessageBuffer(compressed: bytes) }
+    return withPackedMessage { MessageBuffer($0) }
+  }
 }

@@ -1,3 +1,9 @@
+/// A message as it stands in a body.
+struct FramedMessage {
+  var bytes: ArraySlice<UInt8>
+  var isCompressed: Bool
+}
+
 /// Cuts a body into gRPC's messages: a byte that says whether it is compressed, four bytes of length, the message.
 struct MessageFramer {
   static let prefixByteCount = 5
@@ -24,11 +30,10 @@ struct MessageFramer {
   }
 
   /// The next whole message, or nil if more bytes are needed.
-  mutating func next() throws(RPCError) -> ArraySlice<UInt8>? {
+  mutating func next() throws(RPCError) -> FramedMessage? {
     guard buffer.count - first >= Self.prefixByteCount else { return nil }
-    guard buffer[first] == 0 else {
-      throw RPCError(.internalError, "a message is compressed, and no encoding was agreed on")
-    }
+    let flag = buffer[first]
+    guard flag <= 1 else { throw RPCError(.internalError, "a message begins with \(flag), which gRPC does not know") }
     let length = buffer.withUnsafeBytes {
       Int(UInt32(bigEndian: $0.loadUnaligned(fromByteOffset: first + 1, as: UInt32.self)))
     }
@@ -42,7 +47,13 @@ struct MessageFramer {
       return nil
     }
     first = start + length
-    return buffer[start..<first]
+    return FramedMessage(bytes: buffer[start..<first], isCompressed: flag == 1)
+  }
+
+  /// Writes what stands before a message of `byteCount` bytes.
+  static func writePrefix(to buffer: UnsafeMutableRawBufferPointer, byteCount: Int, isCompressed: Bool) {
+    buffer[0] = isCompressed ? 1 : 0
+    buffer.storeBytes(of: UInt32(truncatingIfNeeded: byteCount).bigEndian, toByteOffset: 1, as: UInt32.self)
   }
 
   /// True if bytes of an unfinished message are left.

@@ -29,14 +29,16 @@ public final class RPCChannel: Sendable {
   public func unary<Request, Response>(
     _ method: MethodDescriptor<Request, Response>, _ request: Request, options: CallOptions = CallOptions()
   ) async throws -> Response {
-    try decodeResponse(try await stream(method.path, options, onlyMessage: request.framed()).complete())
+    try decodeResponse(
+      try await stream(method.path, options, onlyMessage: request.framed(compressed: options.compressesMessages))
+        .complete())
   }
 
   /// As `unary`, with the metadata that came before and after the message.
   public func answer<Request, Response>(
     _ method: MethodDescriptor<Request, Response>, _ request: Request, options: CallOptions = CallOptions()
   ) async throws -> Answer<Response> {
-    let stream = stream(method.path, options, onlyMessage: request.framed())
+    let stream = stream(method.path, options, onlyMessage: request.framed(compressed: options.compressesMessages))
     return try Answer(message: decodeResponse(try await stream.complete()), of: stream)
   }
 
@@ -53,7 +55,7 @@ public final class RPCChannel: Sendable {
   public func serverStreaming<Request, Response>(
     _ method: MethodDescriptor<Request, Response>, _ request: Request, options: CallOptions = CallOptions()
   ) async throws -> ResponseStream<Response> {
-    let stream = stream(method.path, options, onlyMessage: request.framed())
+    let stream = stream(method.path, options, onlyMessage: request.framed(compressed: options.compressesMessages))
     try await stream.begin()
     return ResponseStream(lifetime: CallLifetime(stream))
   }
@@ -74,6 +76,7 @@ public final class RPCChannel: Sendable {
     let stream = ClientStream(
       headers: requestHeaders(path, options), onlyMessage: onlyMessage, channel: core)
     stream.deadline = options.timeout.map { .after($0) }
+    if options.compressesMessages { stream.compressMessages() }
     return stream
   }
 
@@ -87,6 +90,10 @@ public final class RPCChannel: Sendable {
     fields.append("content-type", "application/grpc")
     fields.append("user-agent", "iovmesh")
     if let timeout = options.timeout { fields.append("grpc-timeout", TimeoutHeader.encode(max(.zero, timeout))) }
+    if let compression = options.compression {
+      if compression != .identity { fields.append("grpc-encoding", compression.name) }
+      fields.append("grpc-accept-encoding", MessageEncoding.accepted)
+    }
     if !options.metadata.isEmpty { fields.append(options.metadata) }
     return fields
   }

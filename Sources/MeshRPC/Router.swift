@@ -149,7 +149,9 @@ public struct ResponseWriter<Element: Message>: Sendable {
   let stream: ServerStream
 
   /// Sends one; waits while the caller does not keep up. Throws `RPCError` when the call is over.
-  public func write(_ message: Element) async throws {
-    try await stream.write(message)
+  ///
+  /// - Parameter compressed: false has this message sent as it is in a call whose messages are compressed.
+  public func write(_ message: Element, compressed: Bool = true) async throws {
+    try await stream.write(message, compressed: compressed)
   }
 }

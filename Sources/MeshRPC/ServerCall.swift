@@ -12,6 +12,9 @@ public struct ServerCall: Sendable {
   public let deadline: ContinuousClock.Instant?
   public var peer: PeerAddress { stream.peer }
 
+  /// How the message of the request came that was read last.
+  public var requestEncoding: MessageEncoding { stream.lastReadEncoding }
+
   init(_ stream: ServerStream) {
     self.stream = stream
     deadline = stream.deadline.map { .now + .nanoseconds(($0 - .now()).nanoseconds) }
@@ -23,6 +26,11 @@ public struct ServerCall: Sendable {
 
   /// Metadata to go with the status, also when the handler throws. Replaces what was set before.
   public func setTrailingMetadata(_ metadata: Metadata) { stream.setTrailingMetadata(metadata) }
+
+  /// Has the answer's messages compressed with gzip, if the caller accepts it and if that makes them smaller. To be called
+  /// before the first message; later it has no effect. Compressed text beside a secret betrays the secret's content by
+  /// its length (CRIME): do not compress what a stranger can make stand next to one.
+  public func compressResponses() { stream.compressResponses() }
 }
 
 /// Who is at the other end of a connection.

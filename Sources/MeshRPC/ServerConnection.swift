@@ -71,8 +71,14 @@ final class ServerConnection: HTTP2Connection, @unchecked Sendable {
     stream.open(id, on: self)
     streams[id] = stream
     if let encoding = request.unknownEncoding {
-      return fail(stream, RPCError(.unimplemented, "the messages' encoding '\(encoding)' is not known here"))
+      let known = MessageEncoding.accepted
+      stream.namesEncodings = true
+      return fail(
+        stream, RPCError(.unimplemented, "the messages' encoding '\(encoding)' is not known here; known are \(known)"))
     }
+    stream.incomingEncoding = request.encoding
+    stream.namesEncodings = request.encoding != .identity
+    stream.callerAcceptsGzip = request.acceptsGzip
     guard let route else { return fail(stream, router.unimplemented(stream.path)) }
     if let text = request.timeout {
       guard let timeout = TimeoutHeader.decode(text) else {
@@ -134,7 +140,9 @@ private struct RequestHeaders {
   private var hasContentType = false
   private(set) var pathHash: UInt64 = 0
   private(set) var timeout: String?
+  private(set) var encoding = MessageEncoding.identity
   private(set) var unknownEncoding: String?
+  private(set) var acceptsGzip = false
 
   var isGRPC: Bool { isPost && hasContentType }
 
@@ -145,8 +153,10 @@ private struct RequestHeaders {
       case 7 where name.equals(":method"): isPost = value.equals("POST")
       case 12 where name.equals("content-type"): hasContentType = Self.isGRPC(value)
       case 12 where name.equals("grpc-timeout"): timeout = String(decoding: value, as: UTF8.self)
-      case 13 where name.equals("grpc-encoding") && !value.equals("identity"):
-        unknownEncoding = String(decoding: value, as: UTF8.self)
+      case 13 where name.equals("grpc-encoding"):
+        let name = String(decoding: value, as: UTF8.self)
+        if let known = MessageEncoding(name: name) { encoding = known } else { unknownEncoding = name }
+      case 20 where name.equals("grpc-accept-encoding"): acceptsGzip = value.namesGzip
       default: break
       }
     }

@@ -13,6 +13,10 @@ final class ServerStream: CallStream, @unchecked Sendable {
 
   /// The caller has said all it will.
   var hasWholeRequest = false
+  /// The caller reads compressed messages.
+  var callerAcceptsGzip = false
+  /// The answer says which encodings are known here.
+  var namesEncodings = false
   private var headersAreSent = false
   /// What runs when the request is whole.
   private var handler: (@Sendable (ServerStream) async throws -> Void)?
@@ -71,10 +75,22 @@ final class ServerStream: CallStream, @unchecked Sendable {
     guard !headersAreSent, let connection else { return }
     headersAreSent = true
     let metadata = metadata.withLock { $0.initial }
-    var headers = Self.responseHeaders
+    var headers = responseHeaders()
     if !metadata.isEmpty { headers.append(metadata) }
     // Only a lack of memory can refuse it; then the connection fails with the next bytes.
     try? connection.session.submitResponse(id, headers)
+  }
+
+  private func responseHeaders() -> HeaderList {
+    var headers = Self.responseHeaders
+    if decideCompression() { headers.append("grpc-encoding", MessageEncoding.gzip.name) }
+    if namesEncodings { headers.append("grpc-accept-encoding", MessageEncoding.accepted) }
+    return headers
+  }
+
+  /// Has the answer's messages compressed, if the caller reads that.
+  func compressResponses() {
+    if callerAcceptsGzip { compressMessages() }
   }
 
   private static let wellEnded = HeaderList([("grpc-status", "0")])
@@ -94,7 +110,7 @@ final class ServerStream: CallStream, @unchecked Sendable {
     if headersAreSent {
       connection.session.finish(id, trailers: trailers)
     } else {
-      var headers = Self.responseHeaders
+      var headers = responseHeaders()
       headers.append(trailers)
       try? connection.session.submitWholeResponse(id, headers)
     }

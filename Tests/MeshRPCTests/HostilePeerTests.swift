@@ -174,7 +174,7 @@ import Testing
   }
 }
 
-private func grpcHeaders(_ path: String) -> HeaderList {
+func grpcHeaders(_ path: String) -> HeaderList {
   HeaderList([
     (":method", "POST"), (":scheme", "http"), (":path", path), (":authority", "x"), ("te", "trailers"),
     ("content-type", "application/grpc"),
@@ -185,20 +185,26 @@ private func grpcHeaders(_ path: String) -> HeaderList {
 private func bytes(_ act: (HTTP2Session) throws -> Void) throws -> [UInt8] {
   let session = try HTTP2Session(.client)
   try act(session)
+  return try outgoingBytes(session)
+}
+
+/// What a session has to send now.
+func outgoingBytes(_ session: HTTP2Session) throws -> [UInt8] {
   var bytes: [UInt8] = []
   try session.outgoingBytes { copied, _ in bytes += copied }
   return bytes
 }
 
-/// Makes one request of any shape to an echo server; answers all headers and trailers that come back.
-private func answer(to headers: HeaderList, body: [UInt8], ends: Bool = true) async throws -> HeaderList {
-  try await withServer(TestService { _ in }) { channel in
+/// Makes one request of any shape to a server; answers all headers and trailers that come back.
+func answer(
+  to headers: HeaderList, body: [UInt8], ends: Bool = true, service: TestService = TestService { _ in }
+) async throws -> HeaderList {
+  try await withServer(service) { channel in
     let session = try HTTP2Session(.client)
     let stream = try session.submitRequest(headers)
     session.send(on: stream, byteCount: body.count) { $0.copyBytes(from: body) }
     if ends { session.finish(stream) }
-    var request: [UInt8] = []
-    try session.outgoingBytes { copied, _ in request += copied }
+    let request = try outgoingBytes(session)
 
     let connection = try await RawConnection(channel.endpoint)
     try await connection.send(request)
@@ -213,6 +219,9 @@ private func answer(to headers: HeaderList, body: [UInt8], ends: Bool = true) as
           return fields
         }
       }
+      // What had to wait for the server's windows.
+      let more = try outgoingBytes(session)
+      if !more.isEmpty { try await connection.send(more) }
     }
     return fields
   }
