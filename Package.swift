@@ -50,6 +50,10 @@ let package = Package(
     .target(name: "MeshRPC", dependencies: ["HTTP2Session", "ProtobufRuntime", "CZlib"] + nio, swiftSettings: strict),
     .target(name: "Services", dependencies: ["Messages", "MeshRPC"], swiftSettings: strict),
 
+    // gRPC's interoperability tests.
+    .target(name: "InteropMessages", dependencies: ["CMessages", "MeshRPC"], swiftSettings: strict),
+    .target(name: "Interop", dependencies: ["InteropMessages"], swiftSettings: strict),
+
     // The edge: the store, the devices, the daemons.
     .target(
       name: "ClaimStore",
@@ -82,6 +86,7 @@ let package = Package(
         .product(name: "NIOPosix", package: "swift-nio"),
       ],
       swiftSettings: strict),
+    .executableTarget(name: "iov-interop", dependencies: ["Interop", arguments], swiftSettings: strict),
     .executableTarget(name: "iov-agent", dependencies: ["Agent", arguments], swiftSettings: strict),
     .executableTarget(name: "iov-coordinator", dependencies: ["Coordinator", arguments], swiftSettings: strict),
     .executableTarget(
@@ -96,6 +101,7 @@ let package = Package(
     .testTarget(name: "HTTP2SessionTests", dependencies: ["HTTP2Session"], swiftSettings: strict),
     .testTarget(
       name: "MeshRPCTests", dependencies: ["MeshRPC", "HTTP2Session", "Services", "CZlib"] + nio, swiftSettings: strict),
+    .testTarget(name: "InteropTests", dependencies: ["Interop"], swiftSettings: strict),
     .testTarget(name: "ArbitrationTests", dependencies: ["Arbitration"], swiftSettings: strict),
     .testTarget(name: "ReconciliationTests", dependencies: ["Reconciliation"], swiftSettings: strict),
     .testTarget(

@@ -3,6 +3,9 @@
 
 #include "google/protobuf/timestamp.pb-c.h"
 #include "google/protobuf/wrappers.pb-c.h"
+#include "grpc/testing/empty.pb-c.h"
+#include "grpc/testing/messages.pb-c.h"
+#include "grpc/testing/test.pb-c.h"
 #include "iov/v1/agent_sessions.pb-c.h"
 #include "iov/v1/claims.pb-c.h"
 #include "iov/v1/inventory.pb-c.h"
