@@ -3,6 +3,8 @@ import Glibc
 import HTTP2Session
 import MeshRPC
 import Messages
+import NIOCore
+import NIOPosix
 import Synchronization
 import Testing
 
@@ -218,6 +220,38 @@ private func peakMemoryByteCount() -> Int {
     }
   }
 
+  @Test func theClientsLimitIsOnWhatAnAnswerBecomes() async throws {
+    let service = TestService { router in
+      router.unary(Self.collect) { _, call in
+        call.compressResponses()
+        return Text(String(repeating: "x", count: 1 << 20))
+      }
+    }
+    var limits = ChannelLimits()
+    limits.maximumMessageByteCount = 100_000
+    try await withServer(service, channelLimits: limits) { channel in
+      let options = CallOptions(compression: .identity)
+      let error = await rpcError { _ = try await channel.unary(Self.collect, Text(), options: options) }
+      #expect(error?.code == .resourceExhausted)
+      try await channel.expectEcho("the connection is still good")
+    }
+  }
+
+  @Test(arguments: [("snappy", StatusCode.internalError), ("identity", .internalError), ("gzip", .unavailable)])
+  func anAnswerIsReadAsItsHeadersSay(encoding: String, code: StatusCode) async throws {
+    var headers = HeaderList([(":status", "200"), ("content-type", "application/grpc")])
+    headers.append("grpc-encoding", encoding)
+    let trailers = HeaderList([("grpc-status", "\(StatusCode.unavailable.rawValue)")])
+    let body = compressedFrame(try TestGzip.compress(Text(Self.long).encoded()))
+    try await withAnswer(headers, body, trailers) { channel in
+      let responses = try await channel.serverStreaming(Self.collect, Text())
+      let error = await rpcError {
+        for try await response in responses { #expect(response == Text(Self.long) && encoding == "gzip") }
+      }
+      #expect(error?.code == code)
+    }
+  }
+
   /// Four million bytes that would become four billion.
   @Test(.timeLimit(.minutes(1))) func aMessageThatExplodesIsStoppedAtTheLimit() async throws {
     let gzip = try TestGzip()
@@ -284,4 +318,59 @@ private func peakMemoryByteCount() -> Int {
       }
     }
   }
+}
+
+/// A server that gives every call the same answer, whatever it is.
+private final class Answerer: ChannelInboundHandler {
+  typealias InboundIn = ByteBuffer
+  typealias OutboundOut = ByteBuffer
+
+  private let session: HTTP2Session
+  private let answer: (HTTP2Session, StreamID) throws -> Void
+
+  init(_ answer: @escaping (HTTP2Session, StreamID) throws -> Void) throws {
+    session = try HTTP2Session(.server)
+    self.answer = answer
+  }
+
+  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    do {
+      let events = try unwrapInboundIn(data).withUnsafeReadableBytes { try session.receive($0) }
+      for event in events {
+        if case .headers(let stream, _, _) = event { try answer(session, stream) }
+      }
+      let bytes = try outgoingBytes(session)
+      context.writeAndFlush(wrapOutboundOut(ByteBuffer(bytes: bytes)), promise: nil)
+    } catch {
+      context.close(promise: nil)
+    }
+  }
+}
+
+/// Runs a server that answers with these headers, body and trailers, and a channel to it.
+private func withAnswer(
+  _ headers: HeaderList, _ body: [UInt8], _ trailers: HeaderList, _ use: (RPCChannel) async throws -> Void
+) async throws {
+  let listener = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+    .childChannelInitializer { channel in
+      channel.eventLoop.makeCompletedFuture {
+        try channel.pipeline.syncOperations.addHandler(
+          Answerer { session, stream in
+            try session.submitResponse(stream, headers)
+            session.send(on: stream, byteCount: body.count) { $0.copyBytes(from: body) }
+            session.finish(stream, trailers: trailers)
+          })
+      }
+    }
+    .bind(host: "127.0.0.1", port: 0).get()
+  let channel = RPCChannel(.tcp(host: "127.0.0.1", port: listener.localAddress?.port ?? 0))
+  do {
+    try await use(channel)
+  } catch {
+    await channel.close()
+    try await listener.close()
+    throw error
+  }
+  await channel.close()
+  try await listener.close()
 }
