@@ -6,6 +6,7 @@
 #include "grpc/testing/empty.pb-c.h"
 #include "grpc/testing/messages.pb-c.h"
 #include "grpc/testing/test.pb-c.h"
+#include "iov/bench/v1/benchmark.pb-c.h"
 #include "iov/v1/agent_sessions.pb-c.h"
 #include "iov/v1/claims.pb-c.h"
 #include "iov/v1/inventory.pb-c.h"

@@ -87,13 +87,12 @@ struct UploadLoad: AsyncParsableCommand {
     let message = Payload(encodedByteCount: options.messageBytes)
     try await Measurement.of(options) { channel, stopwatch in
       var tally = Tally()
-      let call = try await channel.bidirectional(BenchmarkMethods.upload)
+      let call = try await channel.clientStreaming(BenchmarkMethods.upload)
       while stopwatch.goesOn(after: tally) {
         try await call.write(message)
         if stopwatch.phase == .measuring { tally.count(message) }
       }
-      call.finishWriting()
-      for try await _ in call.responses {}
+      _ = try await call.response()
       return tally
     }.printBytes()
   }

@@ -30,7 +30,7 @@ struct MeshServe: AsyncParsableCommand {
 
   func run() async throws {
     let group = MultiThreadedEventLoopGroup(numberOfThreads: threads)
-    let server = RPCServer(services: [BenchmarkService()], eventLoopGroup: group)
+    let server = RPCServer(services: [EchoService()], eventLoopGroup: group)
     let endpoint = try await server.bind(SocketEndpoint(parsing: listen))
     print("listening on \(endpoint), process \(getpid())")
     fflush(nil)
