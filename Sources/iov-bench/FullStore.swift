@@ -88,8 +88,14 @@ struct FullStore {
   // MARK: Claims
 
   private func records(ofClaim number: Int) -> [Record] {
+    let (claim, assignment) = (self.claim(number), self.assignment(ofClaim: number))
+    let roles: [Role] = assignment.path == .mediated ? [.server, .consumer] : [.direct]
+    return [.claim(claim)] + roles.map { .wantedFunction(entry($0, assignment, number)) }
+  }
+
+  func claim(_ number: Int) -> Claim {
     let assignment = self.assignment(ofClaim: number)
-    let claim = Claim {
+    return Claim {
       $0.name = assignment.claim
       $0.uid = assignment.claimUid
       $0.specification = ClaimSpecification {
@@ -102,8 +108,6 @@ struct FullStore {
       }
       $0.revision = UInt64(number + 1)
     }
-    let roles: [Role] = assignment.path == .mediated ? [.server, .consumer] : [.direct]
-    return [.claim(claim)] + roles.map { .wantedFunction(entry($0, assignment, number)) }
   }
 
   private func entry(_ role: Role, _ assignment: Assignment, _ number: Int) -> WantedFunction {
@@ -115,7 +119,7 @@ struct FullStore {
     }
   }
 
-  private func assignment(ofClaim number: Int) -> Assignment {
+  func assignment(ofClaim number: Int) -> Assignment {
     let controlling = number % hosts
     let isMediated = number / hosts % 2 == 1 && hosts > 1
     let consuming = isMediated ? (controlling + 1) % hosts : controlling
