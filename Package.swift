@@ -49,6 +49,11 @@ let package = Package(
     // The mesh.
     .target(name: "MeshRPC", dependencies: ["HTTP2Session", "ProtobufRuntime", "CZlib"] + nio, swiftSettings: strict),
     .target(name: "Services", dependencies: ["Messages", "MeshRPC"], swiftSettings: strict),
+    // What every server of the mesh can offer: health, and reflection from the descriptions of all .proto files.
+    .target(name: "MeshServices", dependencies: ["MeshRPC", "CMessages", "ProtobufRuntime"], swiftSettings: strict),
+    // The service of the documentation's examples.
+    .target(name: "ExampleService", dependencies: ["MeshRPC", "CMessages", "ProtobufRuntime"], swiftSettings: strict),
+    .target(name: "Descriptors", dependencies: ["MeshServices"], swiftSettings: strict),
 
     // gRPC's interoperability tests.
     .target(name: "InteropMessages", dependencies: ["CMessages", "MeshRPC"], swiftSettings: strict),
@@ -62,11 +67,11 @@ let package = Package(
     .target(name: "LinuxDevices", dependencies: ["CLinux", "CBlkid"], swiftSettings: strict),
     .target(
       name: "FunctionPluginKit",
-      dependencies: ["Services", "Configuration", "LinuxDevices", "CLinux", log],
+      dependencies: ["Services", "MeshServices", "Configuration", "LinuxDevices", "CLinux", log],
       swiftSettings: strict),
     .target(
       name: "Coordinator",
-      dependencies: ["Arbitration", "ClaimStore", "Services", "Configuration", "LinuxDevices", log],
+      dependencies: ["Arbitration", "ClaimStore", "Services", "Descriptors", "Configuration", "LinuxDevices", log],
       swiftSettings: strict),
     .target(
       name: "Agent",
@@ -102,6 +107,9 @@ let package = Package(
     .testTarget(
       name: "MeshRPCTests", dependencies: ["MeshRPC", "HTTP2Session", "Services", "CZlib"] + nio, swiftSettings: strict),
     .testTarget(name: "InteropTests", dependencies: ["Interop"], swiftSettings: strict),
+    .testTarget(name: "TenMinutesTests", dependencies: ["ExampleService"], swiftSettings: strict),
+    .testTarget(
+      name: "MeshServicesTests", dependencies: ["MeshServices", "Descriptors", "Services"], swiftSettings: strict),
     .testTarget(name: "ArbitrationTests", dependencies: ["Arbitration"], swiftSettings: strict),
     .testTarget(name: "ReconciliationTests", dependencies: ["Reconciliation"], swiftSettings: strict),
     .testTarget(

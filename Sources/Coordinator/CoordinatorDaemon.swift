@@ -1,5 +1,6 @@
 import Arbitration
 import ClaimStore
+import Descriptors
 import Foundation
 import LinuxDevices
 import Logging
@@ -9,6 +10,7 @@ import Services
 public final class CoordinatorDaemon: Sendable {
   private let arbiter: DurableArbiter
   private let server: RPCServer
+  private let health: HealthBoard
   private let store: any ClaimStore
   private let restorer: Restorer
   private let fencer: Fencer
@@ -23,14 +25,17 @@ public final class CoordinatorDaemon: Sendable {
       store: store, settings: configuration.arbiterSettings, now: SystemClock.now, logger: logger)
     restorer = Restorer(store: store, currentEpoch: { arbiter.read { $0.cluster.epoch } })
     fencer = Fencer(agents: configuration.fence, arbiter: arbiter, logger: logger)
-    server = RPCServer(services: [
+    let services: [any RPCService] = [
       ClaimsFrontend(arbiter: arbiter, makeUID: { UUID().uuidString.lowercased() }),
       InventoryFrontend(arbiter: arbiter),
       AgentSessionsFrontend(arbiter: arbiter, logger: logger),
       OperationsFrontend(
         arbiter: arbiter, store: store, restorer: restorer, fencer: fencer, started: SystemClock.timestamp(),
         logger: logger),
-    ])
+    ]
+    health = HealthBoard(of: services)
+    let offered = services + [HealthFrontend(health)]
+    server = RPCServer(services: offered + [ServerReflection(of: offered, files: FileDescriptor.all)])
     self.arbiter = arbiter
     self.store = store
     endpoints = configuration.listen
@@ -79,8 +84,12 @@ public final class CoordinatorDaemon: Sendable {
   /// Answers the backup that is to take effect, if there is one.
   private func serve() async throws -> StoreReplacement? {
     try await withThrowingTaskGroup(of: StoreReplacement?.self) { group in
-      group.addTask { [server] in
-        try await server.run()
+      group.addTask { [server, health] in
+        try await withTaskCancellationHandler {
+          try await server.run()
+        } onCancel: {
+          health.drain()
+        }
         return nil
       }
       group.addTask { [arbiter] in
@@ -94,6 +103,8 @@ public final class CoordinatorDaemon: Sendable {
       group.addTask { [restorer] in await restorer.next() }
       arbiter.whenFenceIsWanted { [fencer] host, bootID in fencer.fenceUnasked(host, bootID: bootID) }
       defer { group.cancelAll() }
+      // The store is open, and whoever holds it leads.
+      health.setAll(.serving)
       do {
         return try await group.next() ?? nil
       } catch is CancellationError where Task.isCancelled {

@@ -21,7 +21,7 @@ final class DurableArbiter: Sendable {
 
   /// Those who wait for something.
   private struct Edge {
-    var calls: [CallID: CheckedContinuation<Answer, any Error>] = [:]
+    var calls: [CallID: CheckedContinuation<Arbitration.Answer, any Error>] = [:]
     var sessions: [SessionID: Session] = [:]
     var fence: (@Sendable (_ host: String, _ bootID: String) -> Void)?
     var lastID: UInt64 = 0
@@ -90,7 +90,7 @@ final class DurableArbiter: Sendable {
 
   /// Asks for a change, and waits until the answer is durable. A caller that goes away changes nothing:
   /// what was decided stays.
-  func ask(_ event: (CallID) -> Event) async throws -> Answer {
+  func ask(_ event: (CallID) -> Event) async throws -> Arbitration.Answer {
     try await withCheckedThrowingContinuation { continuation in
       let call = edge.withLock { edge in
         edge.lastID += 1
@@ -195,7 +195,7 @@ final class DurableArbiter: Sendable {
     edge.withLock { $0.fence = fence }
   }
 
-  private func take(_ call: CallID) -> CheckedContinuation<Answer, any Error>? {
+  private func take(_ call: CallID) -> CheckedContinuation<Arbitration.Answer, any Error>? {
     edge.withLock { $0.calls.removeValue(forKey: call) }
   }
 

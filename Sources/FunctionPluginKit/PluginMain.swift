@@ -3,6 +3,7 @@ import Configuration
 import Glibc
 import LinuxDevices
 import Logging
+import MeshServices
 import Services
 
 /// A plugin's program:
@@ -46,12 +47,18 @@ public enum PluginMain<Plugin: FunctionPlugin> {
       configuration: configuration, stateDirectory: arguments.stateDirectory,
       runtimeDirectory: arguments.runtimeDirectory, ledger: try DurableLedger(directory: arguments.stateDirectory),
       logger: makeLogger())
-    let server = RPCServer(services: [service])
+    let health = HealthBoard(of: [service])
+    let server = RPCServer(services: [service, HealthFrontend(health)])
     switch arguments.socket {
     case .descriptor(let number): try await server.serve(listeningSocket: number)
     case .path(let path): _ = try await server.bind(.unix(path: path))
     }
-    try await server.run()
+    health.setAll(.serving)
+    try await withTaskCancellationHandler {
+      try await server.run()
+    } onCancel: {
+      health.drain()
+    }
   }
 
   /// The agent holds the pipe's other end. When it is gone nobody asks this process anything any more, and the next

@@ -25,6 +25,9 @@ public struct Router: Sendable {
 
   public init() {}
 
+  /// The full names of the services that have methods here, sorted.
+  public var serviceNames: [String] { services.sorted() }
+
   /// One message in, one out.
   public mutating func unary<Request, Response>(
     _ method: MethodDescriptor<Request, Response>,

@@ -12,10 +12,24 @@ struct DescriptorGenerator {
       source.line("/// \(file.name)")
       source.line("public static let \(name) = FileDescriptor(")
       source.line("  latin1: \"\"\"")
-      for field in file.serialized {
-        for line in literalLines(field) { source.line("    \(line)\\") }
-      }
+      let lines = file.serialized.flatMap(literalLines)
+      for line in lines.dropLast() { source.line("    \(line)\\") }
+      source.line("    \(lines.last ?? "")")
       source.line("    \"\"\")")
+    }
+    return source.text
+  }
+
+  static func list(of files: [FileDescriptor]) -> String {
+    var source = fileHead("all files of proto/", imports: ["import MeshServices"])
+    source.line()
+    source.block("extension FileDescriptor") { source in
+      source.line("/// All files of proto/ and those of google/protobuf that they import.")
+      source.block("public static var all: [FileDescriptor]") { source in
+        source.line("[")
+        for file in files.sorted(by: { $0.name < $1.name }) { source.line("  .\(DescriptorGenerator(file).name),") }
+        source.line("]")
+      }
     }
     return source.text
   }

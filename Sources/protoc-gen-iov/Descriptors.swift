@@ -25,12 +25,13 @@ struct FileDescriptor {
   var messages: [MessageDescriptor] = []
   var enums: [EnumDescriptor] = []
   var services: [ServiceDescriptor] = []
-  /// The FileDescriptorProto as protoc sent it, field by field, without the comments (source_code_info).
+  /// The FileDescriptorProto as protoc sent it, field by field, without the comments (source_code_info) and the options,
+  /// which are for generators of other languages.
   var serialized: [ArraySlice<UInt8>] = []
 
   init(_ bytes: ArraySlice<UInt8>) throws {
     let fields = try wireFields(bytes)
-    serialized = fields.filter { $0.number != 9 }.map(\.whole)
+    serialized = fields.filter { $0.number != 8 && $0.number != 9 }.map(\.whole)
     var comments = Comments()
     for field in fields where field.number == 9 { comments = try Comments(field.value.bytes) }
     for field in fields {

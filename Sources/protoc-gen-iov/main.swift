@@ -6,7 +6,8 @@
 //
 //   messages      the messages and enums as Swift values
 //   services      the client and server stubs; without `messages` they import the module Messages
-//   descriptors   the file's description for server reflection; alone, and named after the whole path
+//   descriptors   the file's description for server reflection; alone, and named after the whole path. all.generated.swift
+//                 lists those of one run
 //
 //
 // protoc writes a CodeGeneratorRequest to the standard input and reads a CodeGeneratorResponse from the standard output.
@@ -103,6 +104,13 @@ func respond(to request: CodeGeneratorRequest) throws -> WireWriter {
     var output = WireWriter()
     output.append(1, outputName(file.name, parts: parts).utf8)
     output.append(15, text.utf8)
+    response.append(15, output.bytes)
+  }
+  if parts.contains(.descriptors) {
+    let files = request.files.filter { request.filesToGenerate.contains($0.name) }
+    var output = WireWriter()
+    output.append(1, "all.generated.swift".utf8)
+    output.append(15, DescriptorGenerator.list(of: files).utf8)
     response.append(15, output.bytes)
   }
   return response
