@@ -11,6 +11,8 @@ struct AgentSessionsFrontend: AgentSessionsService {
   func connect(
     _ requests: RequestStream<AgentMessage>, responses: ResponseWriter<CoordinatorMessage>, call: ServerCall
   ) async throws {
+    // It lasts as long as the agent runs; a stop does not wait for that.
+    call.endWhenDraining()
     let (session, messages) = arbiter.openSession()
     defer { arbiter.closeSession(session) }
     try await withThrowingTaskGroup(of: Void.self) { group in

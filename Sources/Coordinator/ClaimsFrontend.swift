@@ -39,6 +39,7 @@ struct ClaimsFrontend: ClaimsService {
   func watchClaims(
     _ request: WatchClaimsRequest, responses: ResponseWriter<ClaimEvent>, call: ServerCall
   ) async throws {
+    call.endWhenDraining()
     let watch = try arbiter.board.watch(request)
     for event in watch.beginning { try await responses.write(event) }
     for try await event in watch.events { try await responses.write(event) }

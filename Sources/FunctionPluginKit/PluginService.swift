@@ -89,6 +89,7 @@ final class PluginService<Plugin: FunctionPlugin>: VirtualFunctionsService {
   }
 
   func watch(_ request: WatchRequest, responses: ResponseWriter<DiscoverResponse>, call: ServerCall) async throws {
+    call.endWhenDraining()
     let plugin = try plugin(for: call)
     // The stream first: what changes during the first discovery is seen by a second one.
     let changes = plugin.watch()

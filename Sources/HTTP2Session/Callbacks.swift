@@ -20,9 +20,11 @@ func makeSession(_ role: HTTP2Session.Role, owner: UnsafeMutableRawPointer) thro
   guard nghttp2_session_callbacks_new(&callbacks) == 0, nghttp2_option_new(&options) == 0 else {
     throw HTTP2Session.error(Int32(NGHTTP2_ERR_NOMEM.rawValue))
   }
+  nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, onBeginFrame)
   nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, onBeginHeaders)
   nghttp2_session_callbacks_set_on_header_callback(callbacks, onHeader)
   nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, onFrameReceived)
+  nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, onInvalidFrame)
   nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, onDataChunk)
   nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, onFrameSent)
   nghttp2_session_callbacks_set_on_frame_not_send_callback(callbacks, onFrameNotSent)
@@ -53,11 +55,32 @@ func makeSession(_ role: HTTP2Session.Role, owner: UnsafeMutableRawPointer) thro
 
 // MARK: Receiving
 
+/// Sees frames that libnghttp2 ignores after this, too.
+private func onBeginFrame(
+  _: OpaquePointer?, header: UnsafePointer<nghttp2_frame_hd>?, owner: UnsafeMutableRawPointer?
+) -> CInt {
+  guard let owner = session(owner), let header else { return callbackFailure }
+  let endsStream = header.pointee.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0
+  switch UInt32(header.pointee.type) {
+  case NGHTTP2_DATA.rawValue:
+    if header.pointee.length == 0, !endsStream { owner.overhead.add(.other) }
+  // Taken back when it has become a call, or trailers.
+  case NGHTTP2_HEADERS.rawValue: owner.overhead.add(.other)
+  case NGHTTP2_WINDOW_UPDATE.rawValue: owner.overhead.add(.windowUpdate)
+  // PRIORITY, RST_STREAM, SETTINGS, PING, GOAWAY, CONTINUATION. Types that libnghttp2 does not know it skips unseen.
+  default: owner.overhead.add(.other)
+  }
+  return 0
+}
+
 private func onBeginHeaders(
   _: OpaquePointer?, _: UnsafePointer<nghttp2_frame>?, owner: UnsafeMutableRawPointer?
 ) -> CInt {
   guard let owner = session(owner) else { return callbackFailure }
   owner.incomingHeaders = HeaderList()
+  owner.headerListCount += 1
+  owner.headerListInProgress = owner.headerListCount
+  owner.droppedHeaderByteCount = 0
   return 0
 }
 
@@ -67,7 +90,16 @@ private func onHeader(
 ) -> CInt {
   guard let owner = session(owner) else { return callbackFailure }
   // A list that is too long grows by one field at most; its stream is told when the list is whole.
-  guard owner.incomingHeaders.listByteCount <= owner.settings.maximumHeaderListByteCount else { return 0 }
+  let limit = owner.settings.maximumHeaderListByteCount
+  guard owner.incomingHeaders.listByteCount <= limit else {
+    // A few bytes can stand for many thousands (RFC 7541 §6.1). Of a list that is absurd libnghttp2 only keeps the
+    // compression's state up to date: it ends the stream, and looks at no more fields.
+    owner.droppedHeaderByteCount += nameLength + valueLength + 32
+    guard owner.droppedHeaderByteCount > max(limit, 64 << 10) else { return 0 }
+    owner.overhead.add(.absurdHeaderList)
+    owner.headerListInProgress = nil
+    return Int32(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue)
+  }
   owner.incomingHeaders.append(
     UnsafeRawBufferPointer(start: name, count: nameLength), UnsafeRawBufferPointer(start: value, count: valueLength))
   return 0
@@ -79,10 +111,13 @@ private func onFrameReceived(
   guard let owner = session(owner), let frame else { return callbackFailure }
   let header = frame.pointee.hd
   let endsStream = header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0
+  let isAnswer = header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) != 0
   switch UInt32(header.type) {
   case NGHTTP2_HEADERS.rawValue:
     let fields = owner.incomingHeaders
     owner.incomingHeaders = HeaderList()
+    owner.headerListInProgress = nil
+    owner.overhead.takeBack()
     if fields.listByteCount > owner.settings.maximumHeaderListByteCount {
       owner.events.append(.headersTooLong(stream: header.stream_id))
     } else {
@@ -90,13 +125,32 @@ private func onFrameReceived(
     }
   case NGHTTP2_DATA.rawValue where endsStream:
     owner.events.append(.bodyEnded(stream: header.stream_id))
+  case NGHTTP2_DATA.rawValue where header.length > 0 && header.length <= frame.pointee.data.padlen:
+    owner.overhead.add(.other)
   case NGHTTP2_GOAWAY.rawValue:
     let goAway = frame.pointee.goaway
     owner.events.append(.goAway(lastStream: goAway.last_stream_id, errorCode: goAway.error_code))
-  case NGHTTP2_SETTINGS.rawValue where header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) == 0:
+  case NGHTTP2_SETTINGS.rawValue where !isAnswer:
     owner.events.append(.settingsReceived)
+  case NGHTTP2_PING.rawValue where isAnswer:
+    var payload: UInt64 = 0
+    withUnsafeMutableBytes(of: &payload) { payload in
+      withUnsafeBytes(of: frame.pointee.ping.opaque_data) { payload.copyMemory(from: $0) }
+    }
+    owner.events.append(.pingAnswered(payload: payload))
+  case NGHTTP2_PING.rawValue:
+    owner.events.append(.pinged)
   default: break
   }
+  return 0
+}
+
+private func onInvalidFrame(
+  _: OpaquePointer?, _: UnsafePointer<nghttp2_frame>?, _: CInt, owner: UnsafeMutableRawPointer?
+) -> CInt {
+  guard let owner = session(owner) else { return callbackFailure }
+  // A list of headers that was found wrong is skipped to its end, of which nothing is said.
+  owner.headerListInProgress = nil
   return 0
 }
 
@@ -134,6 +188,12 @@ private func onFrameSent(
     header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0
   {
     owner.events.append(.endSent(stream: header.stream_id))
+  }
+  if kind == NGHTTP2_RST_STREAM.rawValue, frame.pointee.rst_stream.error_code != ErrorCode.none,
+    frame.pointee.rst_stream.error_code != ErrorCode.cancel
+  {
+    // The peer did what a stream does not survive: as dear as a reset of its own, and as good a flood.
+    owner.overhead.add(.other)
   }
   return 0
 }
@@ -207,6 +267,8 @@ private func sendData(
   }
   owner.output.append(UnsafeRawBufferPointer(start: frameHeader, count: 9))
   body.queue.move(length, to: owner.output)
+  owner.totalUnsentByteCount -= length
+  owner.overhead.sentData()
   return 0
 }
 

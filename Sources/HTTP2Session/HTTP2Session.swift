@@ -23,6 +23,15 @@ public final class HTTP2Session {
   private var spareBodies: [OutgoingBody] = []
   /// Frames that wait for `outgoingBytes` to hand them over.
   let output = OutgoingQueue()
+  /// Frames of the peer that cost this side something and bring it nothing.
+  var overhead = OverheadCount()
+  /// Bytes of all bodies that have not left yet.
+  public internal(set) var totalUnsentByteCount = 0
+  /// The header list that is arriving, counted from 1, or nil between lists: to notice one that never ends.
+  public internal(set) var headerListInProgress: Int?
+  var headerListCount = 0
+  /// Bytes of the header list that is arriving that were beyond the limit.
+  var droppedHeaderByteCount = 0
   /// Bytes of `output` beyond which no more frames are put there.
   private(set) var outputLimit = 0
 
@@ -134,6 +143,7 @@ public final class HTTP2Session {
   public func send(on stream: StreamID, byteCount: Int, _ write: (UnsafeMutableRawBufferPointer) -> Void) {
     guard let body = outgoing[stream], body.end == nil else { return }
     body.queue.append(byteCount, write)
+    totalUnsentByteCount += byteCount
     resume(stream, body)
   }
 
@@ -142,6 +152,7 @@ public final class HTTP2Session {
   public func send(on stream: StreamID, owner: AnyObject, byteCount: Int) {
     guard let body = outgoing[stream], body.end == nil else { return }
     body.queue.append(owner, 0..<byteCount)
+    totalUnsentByteCount += byteCount
     resume(stream, body)
   }
 
@@ -162,16 +173,38 @@ public final class HTTP2Session {
     nghttp2_submit_rst_stream(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream, errorCode)
   }
 
-  /// Says goodbye: streams in flight may finish, no new one is taken.
-  public func goAway(_ errorCode: UInt32) {
-    let last = nghttp2_session_get_last_proc_stream_id(session)
-    nghttp2_submit_goaway(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), last, errorCode, nil, 0)
+  /// Announces that the end is near; streams that the peer opens before it hears of that are still taken
+  /// (RFC 9113 §6.8). Once the peer has answered a `ping` that follows, it has heard, and `goAway` names the last stream.
+  public func announceGoAway() {
+    nghttp2_submit_shutdown_notice(session)
   }
 
-  /// Asks the peer for a sign of life; any bytes that come are one.
-  public func ping() {
-    nghttp2_submit_ping(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), nil)
+  /// Says goodbye: streams in flight may finish, no new one is taken.
+  ///
+  /// - Parameter reason: for the peer's log.
+  public func goAway(_ errorCode: UInt32, reason: StaticString = "") {
+    let last = nghttp2_session_get_last_proc_stream_id(session)
+    nghttp2_submit_goaway(
+      session, UInt8(NGHTTP2_FLAG_NONE.rawValue), last, errorCode, reason.utf8Start, reason.utf8CodeUnitCount)
   }
+
+  /// Asks the peer for a sign of life; any bytes that come are one. Its answer carries `payload`.
+  public func ping(payload: UInt64 = 0) {
+    withUnsafeBytes(of: payload) {
+      _ = nghttp2_submit_ping(
+        session, UInt8(NGHTTP2_FLAG_NONE.rawValue), $0.baseAddress?.assumingMemoryBound(to: UInt8.self))
+    }
+  }
+
+  /// Frames that wait for `outgoingBytes`, bodies' aside: a peer that does not read makes them more.
+  public var queuedFrameCount: Int { nghttp2_session_get_outbound_queue_size(session) }
+
+  /// How many frames came since the last time that cost this side something and brought it nothing; what is usual
+  /// between peers that mean well is not counted. For an `OverheadBudget`.
+  public func takeOverheadFrameCount() -> Int { overhead.take() }
+
+  /// True if a body's bytes have left since the last time this was asked.
+  public func takeSentSomething() -> Bool { overhead.takeSentSomething() }
 
   /// Hands over what is to be sent now, and stops soon after `limit` bytes: more may be left. `pieces` says in which order
   /// copied bytes and those that stayed with their owners leave; it is empty when all were copied.
@@ -202,7 +235,9 @@ public final class HTTP2Session {
   private func makeBody() -> OutgoingBody { spareBodies.popLast() ?? OutgoingBody() }
 
   func dropBody(_ stream: StreamID) {
-    guard let body = outgoing.removeValue(forKey: stream), spareBodies.count < 64 else { return }
+    guard let body = outgoing.removeValue(forKey: stream) else { return }
+    totalUnsentByteCount -= body.queue.count
+    guard spareBodies.count < 64 else { return }
     body.reset()
     spareBodies.append(body)
   }

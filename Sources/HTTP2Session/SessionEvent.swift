@@ -20,6 +20,10 @@ public enum SessionEvent: Sendable, Hashable {
   case goAway(lastStream: StreamID, errorCode: UInt32)
   /// The peer's settings have come: it speaks HTTP/2.
   case settingsReceived
+  /// The peer asks for a sign of life; its answer is under way.
+  case pinged
+  /// The peer has answered `ping(payload)`.
+  case pingAnswered(payload: UInt64)
 }
 
 /// The connection cannot go on; what was received is no HTTP/2, or memory is short.

@@ -20,6 +20,11 @@ class CallStream: @unchecked Sendable {
   /// Compressed messages stay so until they are read: a few bytes may become many.
   private var unread: [FramedMessage] = []
   private var nextUnread = 0
+  /// Bytes of `unread`; a message of no bytes takes room, too.
+  private var unreadByteCount = 0
+  private static let messageOverheadByteCount = 64
+  /// What this stream holds of its connection's `unreadByteCount`.
+  private var heldByteCount = 0
   /// Bytes whose credit waits for a reader.
   private var uncreditedByteCount = 0
   private(set) var incomingEnd: Result<Void, RPCError>?
@@ -62,6 +67,7 @@ class CallStream: @unchecked Sendable {
       while let message = try framer.next() {
         if message.isCompressed, incomingEncoding == .identity { throw .unagreedEncoding }
         unread.append(message)
+        unreadByteCount += message.bytes.count + Self.messageOverheadByteCount
       }
     } catch {
       connection?.fail(self, error)
@@ -70,6 +76,29 @@ class CallStream: @unchecked Sendable {
     serveReader()
     // An unfinished message needs the rest of itself; only whole messages that nobody reads hold the peer back.
     if nextUnread == unread.count { credit() }
+    accountForMemory()
+  }
+
+  /// What a call that is over still holds goes with its handler.
+  private func releaseMemory() {
+    connection?.unreadByteCount -= heldByteCount
+    heldByteCount = 0
+  }
+
+  private func accountForMemory() {
+    guard let connection else { return }
+    let byteCount = unreadByteCount + framer.unfinishedByteCount
+    guard byteCount != heldByteCount else { return }
+    connection.unreadByteCount += byteCount - heldByteCount
+    let hasGrown = byteCount > heldByteCount
+    heldByteCount = byteCount
+    guard hasGrown, connection.unreadByteCount > connection.maximumUnreadByteCount else { return }
+    connection.fail(
+      self,
+      RPCError(
+        .resourceExhausted,
+        "the connection has more than \(connection.maximumUnreadByteCount) bytes of messages that are not whole or not read"
+      ))
   }
 
   /// The peer has sent all it will: well, or with an error. Messages that came before can still be read.
@@ -86,6 +115,7 @@ class CallStream: @unchecked Sendable {
   func end(_ error: RPCError) {
     endIncoming(.failure(error))
     closeOutgoing()
+    releaseMemory()
     wake(.failure(closedError))
   }
 
@@ -151,6 +181,8 @@ class CallStream: @unchecked Sendable {
       if nextUnread == unread.count {
         unread.removeAll(keepingCapacity: true)
         nextUnread = 0
+        unreadByteCount = 0
+        if incomingEnd == nil { accountForMemory() } else { releaseMemory() }
         credit()
       }
       guard message.isCompressed else {
@@ -210,6 +242,7 @@ class CallStream: @unchecked Sendable {
   private var hasRoom: Bool {
     guard let connection else { return true }
     return connection.session.unsentByteCount(id) < connection.sendBufferByteCount
+      && connection.session.totalUnsentByteCount < connection.maximumUnsentByteCount
   }
 
   private func waitForRoom(sending frame: MessageBuffer?) async throws {

@@ -23,11 +23,13 @@ class HTTP2Connection: ChannelInboundHandler, @unchecked Sendable {
   private(set) var context: ChannelHandlerContext?
   /// The peer speaks HTTP/2.
   private(set) var hasSettings = false
-  private var lastReceived = NIODeadline.now()
+  private(set) var lastReceived = NIODeadline.now()
   private var pinged = false
   private let keepaliveInterval: TimeAmount
   private var keepalive: RepeatedTask?
   private var flushIsComing = false
+  /// Bytes of bodies that wait for their readers, or for the rest of their messages.
+  var unreadByteCount = 0
   /// Streams whose writers wait until bytes have left.
   private var waitingForRoom: [CallStream] = []
   /// The session has failed, or has been told to end: nothing more is handled.
@@ -60,8 +62,17 @@ class HTTP2Connection: ChannelInboundHandler, @unchecked Sendable {
   func connectionEnded() {}
   /// The call cannot go on for a reason of our own.
   func fail(_ stream: CallStream, _ error: RPCError) {}
-  /// Called now and then, and not while calls are open.
-  func wasQuiet(for time: TimeAmount) {}
+  /// Called each `keepaliveInterval`.
+  func timePassed() {}
+  /// The peer wants a sign of life; it has been sent.
+  func receivedPing() {}
+  func receivedPingAnswer(_ payload: UInt64) {}
+  /// Nothing more can happen on the session.
+  func sessionEnded() { close() }
+  /// Bytes that this side holds because the peer does not take them, at which writers wait.
+  var maximumUnsentByteCount: Int { .max }
+  /// Bytes that this side holds because nobody reads them, above which calls fail.
+  var maximumUnreadByteCount: Int { .max }
   /// A stream is over.
   func streamEnded() {}
 
@@ -96,7 +107,7 @@ class HTTP2Connection: ChannelInboundHandler, @unchecked Sendable {
     let failure = unwrapInboundIn(data).withUnsafeReadableBytes { bytes -> HTTP2Error? in
       do throws(HTTP2Error) {
         var events = try session.receive(bytes)
-        for event in events { handle(event, bytes) }
+        for event in events where !isOver { handle(event, bytes) }
         session.recycle(&events)
         return nil
       } catch {
@@ -112,7 +123,7 @@ class HTTP2Connection: ChannelInboundHandler, @unchecked Sendable {
   func channelReadComplete(context: ChannelHandlerContext) {
     flushSoon()
     executor.endReading()
-    if !session.isAlive { close() }
+    if !session.isAlive { sessionEnded() }
   }
 
   func channelWritabilityChanged(context: ChannelHandlerContext) {
@@ -160,6 +171,10 @@ class HTTP2Connection: ChannelInboundHandler, @unchecked Sendable {
       receivedGoAway(lastStream: lastStream)
     case .settingsReceived:
       hasSettings = true
+    case .pinged:
+      receivedPing()
+    case .pingAnswered(let payload):
+      receivedPingAnswer(payload)
     }
   }
 
@@ -224,20 +239,17 @@ class HTTP2Connection: ChannelInboundHandler, @unchecked Sendable {
   }
 
   /// Tells the peer that no stream above the last one is taken, and closes.
-  func sayGoodbye() {
-    session.goAway(ErrorCode.none)
+  func sayGoodbye(_ errorCode: UInt32 = ErrorCode.none, reason: StaticString = "") {
+    session.goAway(errorCode, reason: reason)
     flush()
     close()
   }
 
   /// A peer whose machine has gone says nothing, not even that it has gone.
   private func checkPeer() {
-    let quiet = NIODeadline.now() - lastReceived
-    guard quiet >= keepaliveInterval else { return }
-    if streams.isEmpty {
-      session.releaseSpareMemory()
-      return wasQuiet(for: quiet)
-    }
+    timePassed()
+    guard NIODeadline.now() - lastReceived >= keepaliveInterval else { return }
+    if streams.isEmpty { return session.releaseSpareMemory() }
     if pinged { return close() }
     pinged = true
     session.ping()

@@ -56,6 +56,9 @@ struct MessageFramer {
     buffer.storeBytes(of: UInt32(truncatingIfNeeded: byteCount).bigEndian, toByteOffset: 1, as: UInt32.self)
   }
 
+  /// Bytes that wait for the rest of their message.
+  var unfinishedByteCount: Int { buffer.count - first }
+
   /// True if bytes of an unfinished message are left.
   var isMidMessage: Bool { first < buffer.count }
 }

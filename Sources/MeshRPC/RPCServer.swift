@@ -9,6 +9,8 @@ public final class RPCServer: Sendable {
   private let limits: ServerLimits
   private let group: MultiThreadedEventLoopGroup
   private let state = Mutex(State())
+  /// Ends when the server shall.
+  private let stops = AsyncStream.makeStream(of: Void.self)
 
   private struct State {
     var listeners: [any Channel] = []
@@ -60,18 +62,28 @@ public final class RPCServer: Sendable {
     _ = try await accept(channel, .unix(path: "/"))
   }
 
-  /// Runs until the task is cancelled; then takes no more connections, ends all calls with UNAVAILABLE and closes.
+  /// Runs until the task is cancelled or `shutDown` is called. Then no more connections are taken, calls in flight may go on
+  /// for `ServerLimits.drainTimeout`, what is left ends with UNAVAILABLE, and everything closes.
   public func run() async throws {
-    while !Task.isCancelled { try? await Task.sleep(for: .seconds(86_400)) }
+    for await _ in stops.stream {}
     let (listeners, connections, paths) = state.withLock { state in
       state.isStopped = true
       return (state.listeners, Array(state.connections.values), state.unixPaths)
     }
     for listener in listeners { try? await listener.close().get() }
     for path in paths { unlink(path) }
-    for (channel, connection) in connections { channel.eventLoop.execute { connection.stop() } }
+    for (channel, connection) in connections {
+      channel.eventLoop.execute {
+        // One that is still in its security's hands has no call.
+        if connection.context == nil { return channel.close(promise: nil) }
+        connection.drain(within: self.limits.drainTimeout)
+      }
+    }
     for (channel, _) in connections { try? await channel.closeFuture.get() }
   }
+
+  /// Has `run` end as if its task were cancelled.
+  public func shutDown() { stops.continuation.finish() }
 
   private func bootstrap(_ security: (any ServerSecurity)? = nil) -> ServerBootstrap {
     ServerBootstrap(group: group)

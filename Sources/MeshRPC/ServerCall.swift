@@ -20,6 +20,10 @@ public struct ServerCall: Sendable {
     deadline = stream.deadline.map { .now + .nanoseconds(($0 - .now()).nanoseconds) }
   }
 
+  /// Has the call end with UNAVAILABLE, and its handler's task cancelled, as soon as the server drains: for a watch or a
+  /// session, which lasts as long as its caller likes and would hold up every stop. Its caller makes it again elsewhere.
+  public func endWhenDraining() { stream.endWhenDraining() }
+
   /// Metadata to go before the first message, or before the status if there is none. Replaces what was set before; too late
   /// once a message has been sent.
   public func setInitialMetadata(_ metadata: Metadata) { stream.setInitialMetadata(metadata) }

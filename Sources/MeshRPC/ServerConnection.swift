@@ -10,11 +10,41 @@ final class ServerConnection: HTTP2Connection, @unchecked Sendable {
   var peer: PeerAddress
   private var handshake: Scheduled<Void>?
   private var deadlines = DeadlineTimer()
+  private var pings: PingPolicy
+  private var overhead: OverheadBudget
+  /// Handlers that have not returned, also those of calls that are over.
+  private var runningHandlerCount = 0
+  /// When the last call ended, or the connection began.
+  private var idleSince = NIODeadline.now()
+  private var callCount = 0
+  private var callCountThen = 0
+  private static let queuedFramesBeforePause = 256
+  private var isReadingPaused = false
+  /// Closes a connection whose list of headers does not end.
+  private var headersTimer: Scheduled<Void>?
+
+  // MARK: The way to its end
+  private var stage = Stage.serving
+  private var age: Scheduled<Void>?
+  private var goAway: Scheduled<Void>?
+  private var lastWord: Scheduled<Void>?
+
+  private enum Stage {
+    case serving
+    /// The peer was told that the end is near; calls on their way are taken.
+    case announced
+    /// The peer was told the last call that is taken.
+    case draining
+    /// Everything was sent; the peer has the last word.
+    case finished
+  }
 
   init(router: Router, limits: ServerLimits, peer: PeerAddress, eventLoop: any EventLoop) throws {
     self.router = router
     self.limits = limits
     self.peer = peer
+    pings = PingPolicy(minimumInterval: TimeAmount(limits.minimumPingInterval))
+    overhead = OverheadBudget(burst: limits.overheadFrames.burst, perSecond: limits.overheadFrames.perSecond)
     var settings = SessionSettings()
     settings.maximumConcurrentStreams = limits.maximumConcurrentCalls
     settings.maximumHeaderListByteCount = limits.maximumHeaderListByteCount
@@ -30,24 +60,154 @@ final class ServerConnection: HTTP2Connection, @unchecked Sendable {
       guard let self, !self.hasSettings else { return }
       self.close()
     }
+    guard let maximumAge = limits.maximumConnectionAge else { return }
+    // Connections that were made together shall not all end together.
+    let jittered = maximumAge * Double.random(in: 0.9...1.1)
+    age = eventLoop.scheduleTask(in: TimeAmount(jittered)) { [weak self] in
+      guard let self else { return }
+      self.drain(within: self.limits.connectionAgeGrace)
+    }
   }
 
-  override func wasQuiet(for time: TimeAmount) {
-    if time >= TimeAmount(limits.idleTimeout) { sayGoodbye() }
+  override func timePassed() {
+    // A peer that takes nothing is as good as gone; with calls open, a PING without an answer tells that.
+    if isReadingPaused, streams.isEmpty, NIODeadline.now() - lastReceived >= TimeAmount(limits.keepaliveInterval) {
+      return close()
+    }
+    if !streams.isEmpty || callCount != callCountThen {
+      callCountThen = callCount
+      idleSince = .now()
+    } else if stage == .serving, NIODeadline.now() - idleSince >= TimeAmount(limits.idleTimeout) {
+      drain(within: limits.drainTimeout)
+    }
   }
 
   override func connectionEnded() {
-    handshake?.cancel()
-    handshake = nil
+    for timer in [handshake, age, goAway, lastWord, headersTimer] { timer?.cancel() }
     deadlines.cancel()
+  }
+
+  // MARK: Peers that ask for too much
+
+  override var maximumUnsentByteCount: Int { limits.maximumUnsentByteCount }
+  override var maximumUnreadByteCount: Int { limits.maximumUnreadByteCount }
+
+  override func receivedPing() {
+    let answer = pings.pinged(at: lastReceived, sentSomethingSince: session.takeSentSomething())
+    if answer == .tooManyPings { sayGoodbye(ErrorCode.enhanceYourCalm, reason: "too_many_pings") }
+  }
+
+  override func channelReadComplete(context: ChannelHandlerContext) {
+    super.channelReadComplete(context: context)
+    guard context.channel.isActive else { return }
+    let now = Duration.nanoseconds(Int64(clamping: lastReceived.uptimeNanoseconds))
+    guard overhead.spend(session.takeOverheadFrameCount(), at: now) else {
+      return sayGoodbye(ErrorCode.enhanceYourCalm, reason: "too many frames that bring nothing")
+    }
+    if session.headerListInProgress != nil, headersTimer == nil { watchHeaders() }
+    // What the peer does not take piles up here: answers to its PINGs, refusals of its calls. Then it is not read any more
+    // either. Its windows play no part: the socket itself is full.
+    if !context.channel.isWritable, session.queuedFrameCount > Self.queuedFramesBeforePause { pauseReading(true) }
+  }
+
+  override func channelWritabilityChanged(context: ChannelHandlerContext) {
+    super.channelWritabilityChanged(context: context)
+    if context.channel.isWritable, isReadingPaused { pauseReading(false) }
+  }
+
+  private func pauseReading(_ isPaused: Bool) {
+    guard isPaused != isReadingPaused else { return }
+    isReadingPaused = isPaused
+    // A channel of sockets has its options at hand, and the one that is set cannot fail.
+    try? context?.channel.syncOptions?.setOption(.autoRead, value: !isPaused)
+  }
+
+  /// Closes if the list of headers that is arriving is still the same after the time for it.
+  private func watchHeaders() {
+    let list = session.headerListInProgress
+    headersTimer = eventLoop.scheduleTask(in: TimeAmount(limits.handshakeTimeout)) { [weak self] in
+      guard let self else { return }
+      headersTimer = nil
+      guard let current = session.headerListInProgress else { return }
+      if current == list { close() } else { watchHeaders() }
+    }
+  }
+
+  // MARK: The end
+
+  /// How long a peer that was told everything may take to close.
+  private static let politeness: TimeAmount = .seconds(1)
+  private static let announcement: UInt64 = 1
+
+  /// Has the connection end when the calls in flight have, and those that the peer makes before it hears of it
+  /// (RFC 9113 §6.8). Those that are left after `timeout` end with UNAVAILABLE.
+  func drain(within timeout: Duration) {
+    guard stage != .finished else { return }
+    lastWord?.cancel()
+    lastWord = eventLoop.scheduleTask(in: TimeAmount(timeout)) { [weak self] in self?.stop() }
+    guard stage == .serving else { return }
+    guard hasSettings else { return sayGoodbye() }
+    stage = .announced
+    session.announceGoAway()
+    // libnghttp2 lets a PING overtake a GOAWAY that has not left, and its answer would prove nothing.
+    flush()
+    session.ping(payload: Self.announcement)
+    for stream in serverStreams where stream.endsWhenDraining { fail(stream, Self.stopping) }
+    // A peer that answers no PING shall not take the time of its calls.
+    goAway = eventLoop.scheduleTask(in: TimeAmount(timeout / 2)) { [weak self] in self?.nameLastCall() }
+    flush()
+  }
+
+  override func receivedPingAnswer(_ payload: UInt64) {
+    if payload == Self.announcement { nameLastCall() }
+  }
+
+  private func nameLastCall() {
+    guard stage == .announced else { return }
+    stage = .draining
+    goAway?.cancel()
+    session.goAway(ErrorCode.none)
+    flushSoon()
+    streamEnded()
+  }
+
+  override func streamEnded() {
+    guard stage == .draining, streams.isEmpty else { return }
+    // Called while the last call's bytes are on their way to the channel.
+    eventLoop.execute { self.finish() }
+  }
+
+  override func sessionEnded() {
+    if stage == .serving { close() } else { finish() }
+  }
+
+  /// Everything is said. The peer closes when it has read it: a socket that is closed with something unread would take back
+  /// what the peer has not read.
+  private func finish() {
+    guard stage == .draining, let context else { return }
+    stage = .finished
+    flush()
+    context.close(mode: .output, promise: nil)
+    lastWord?.cancel()
+    lastWord = eventLoop.scheduleTask(in: Self.politeness) { [weak self] in self?.close() }
   }
 
   /// Ends all calls, and the connection.
   func stop() {
-    for (_, stream) in streams.sorted(by: { $0.key < $1.key }) {
-      fail(stream, RPCError(.unavailable, "the server is stopping"))
-    }
+    for stream in serverStreams { fail(stream, Self.stopping) }
     sayGoodbye()
+  }
+
+  private var serverStreams: [ServerStream] {
+    streams.values.compactMap { $0 as? ServerStream }.sorted { $0.id < $1.id }
+  }
+
+  private static let stopping = RPCError(.unavailable, "the server is stopping")
+
+  /// Has a call end as soon as the server drains.
+  func endWhenDraining(_ stream: ServerStream) {
+    stream.endsWhenDraining = true
+    if stage != .serving { fail(stream, Self.stopping) }
   }
 
   // MARK: A call's beginning
@@ -64,6 +224,10 @@ final class ServerConnection: HTTP2Connection, @unchecked Sendable {
       try? session.submitWholeResponse(id, HeaderList([(":status", "415")]))
       return
     }
+    guard runningHandlerCount < limits.maximumConcurrentCalls,
+      session.totalUnsentByteCount < limits.maximumUnsentByteCount
+    else { return session.reset(id, ErrorCode.refusedStream) }
+    callCount &+= 1
     let route = router.route(request.pathHash, fields)
     let stream = ServerStream(
       headers: fields, path: route?.path ?? fields[":path"] ?? "", peer: peer,
@@ -85,11 +249,17 @@ final class ServerConnection: HTTP2Connection, @unchecked Sendable {
         return fail(stream, RPCError(.invalidArgument, "grpc-timeout '\(text)' is no timeout"))
       }
       stream.deadline = .after(timeout)
-      armDeadline(stream.deadline)
     }
+    if route.takesWholeRequest, !endsStream {
+      stream.requestMustBeWhole(by: lastReceived + TimeAmount(limits.requestTimeout))
+    }
+    armDeadline(stream.deadline)
     stream.start(route)
     if endsStream { receivedEnd(of: stream) }
   }
+
+  func handlerBegan() { runningHandlerCount += 1 }
+  func handlerEnded() { runningHandlerCount -= 1 }
 
   override func receivedTooLongHeaders(_ id: StreamID) {
     guard streams[id] == nil else { return session.reset(id, ErrorCode.enhanceYourCalm) }
@@ -123,47 +293,13 @@ final class ServerConnection: HTTP2Connection, @unchecked Sendable {
 
   override var lostError: RPCError { RPCError(.cancelled, "the connection of \(peer) was lost") }
 
-  private func armDeadline(_ deadline: NIODeadline?) {
+  func armDeadline(_ deadline: NIODeadline?) {
     guard let deadline else { return }
     deadlines.arm(for: deadline, on: eventLoop) { [weak self] in self?.endLateCalls() }
   }
 
   private func endLateCalls() {
     deadlines.fired()
-    armDeadline(streams.values.endLate { fail($0, .deadlineExceeded) })
-  }
-}
-
-/// What the server must know of a request's headers before it can start the call; found in one pass.
-private struct RequestHeaders {
-  private var isPost = false
-  private var hasContentType = false
-  private(set) var pathHash: UInt64 = 0
-  private(set) var timeout: String?
-  private(set) var encoding = MessageEncoding.identity
-  private(set) var unknownEncoding: String?
-  private(set) var acceptsGzip = false
-
-  var isGRPC: Bool { isPost && hasContentType }
-
-  init(_ fields: HeaderList) {
-    fields.forEach { name, value in
-      switch name.count {
-      case 5 where name.equals(":path"): pathHash = Router.hash(value)
-      case 7 where name.equals(":method"): isPost = value.equals("POST")
-      case 12 where name.equals("content-type"): hasContentType = Self.isGRPC(value)
-      case 12 where name.equals("grpc-timeout"): timeout = String(decoding: value, as: UTF8.self)
-      case 13 where name.equals("grpc-encoding"):
-        let name = String(decoding: value, as: UTF8.self)
-        if let known = MessageEncoding(name: name) { encoding = known } else { unknownEncoding = name }
-      case 20 where name.equals("grpc-accept-encoding"): acceptsGzip = value.namesGzip
-      default: break
-      }
-    }
-  }
-
-  private static func isGRPC(_ contentType: UnsafeRawBufferPointer) -> Bool {
-    contentType.equals("application/grpc") || contentType.starts(with: "application/grpc+proto")
-      || contentType.starts(with: "application/grpc;")
+    armDeadline(streams.values.endLate { fail($0, ($0 as? ServerStream)?.lateError ?? .deadlineExceeded) })
   }
 }

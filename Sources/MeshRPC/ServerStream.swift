@@ -17,6 +17,11 @@ final class ServerStream: CallStream, @unchecked Sendable {
   var callerAcceptsGzip = false
   /// The answer says which encodings are known here.
   var namesEncodings = false
+  /// A draining server does not wait for it.
+  var endsWhenDraining = false
+  /// `deadline` is for the request to be whole; the caller's own comes back then.
+  private var awaitsRequest = false
+  private var callersDeadline: NIODeadline?
   private var headersAreSent = false
   /// What runs when the request is whole.
   private var handler: (@Sendable (ServerStream) async throws -> Void)?
@@ -39,8 +44,27 @@ final class ServerStream: CallStream, @unchecked Sendable {
     if route.takesWholeRequest { handler = route.handler } else { run(route.handler) }
   }
 
+  /// Until then nothing waits for a slow request but its caller.
+  func requestMustBeWhole(by limit: NIODeadline) {
+    if let deadline, deadline <= limit { return }
+    callersDeadline = deadline
+    deadline = limit
+    awaitsRequest = true
+  }
+
+  /// What has not been in time.
+  var lateError: RPCError {
+    guard awaitsRequest else { return .deadlineExceeded }
+    return RPCError(.deadlineExceeded, "the request was not whole in the time that the server gives it")
+  }
+
   func requestIsWhole() {
     hasWholeRequest = true
+    if awaitsRequest {
+      awaitsRequest = false
+      deadline = callersDeadline
+      server.armDeadline(deadline)
+    }
     endIncoming(.success(()))
     guard let handler else { return }
     self.handler = nil
@@ -49,15 +73,21 @@ final class ServerStream: CallStream, @unchecked Sendable {
 
   /// Runs a handler as one task on the loop.
   private func run(_ handler: @escaping @Sendable (ServerStream) async throws -> Void) {
+    server.handlerBegan()
     task = Task(executorPreference: server.executor) {
       do {
         try await handler(self)
-        self.onLoop { self.finish(nil) }
+        self.onLoop { self.handlerEnded(nil) }
       } catch {
         let error = RPCError(wrapping: error)
-        self.onLoop { self.finish(error) }
+        self.onLoop { self.handlerEnded(error) }
       }
     }
+  }
+
+  private func handlerEnded(_ error: RPCError?) {
+    server.handlerEnded()
+    finish(error)
   }
 
   override func end(_ error: RPCError) {
@@ -115,6 +145,10 @@ final class ServerStream: CallStream, @unchecked Sendable {
       try? connection.session.submitWholeResponse(id, headers)
     }
     connection.flushSoon()
+  }
+
+  func endWhenDraining() {
+    onLoop { if self.outgoingIsOpen { self.server.endWhenDraining(self) } }
   }
 
   func setInitialMetadata(_ metadata: Metadata) {

@@ -14,6 +14,7 @@ public struct HealthFrontend: HealthService {
   public func watch(
     _ request: HealthCheckRequest, responses: ResponseWriter<HealthCheckResponse>, call: ServerCall
   ) async throws {
+    call.endWhenDraining()
     var told: HealthBoard.Status?
     for await _ in board.changes() {
       // Read before the status, which does not change any more once this is true.

@@ -36,7 +36,9 @@ extension Stage {
   func withCoordinator(
     _ coordinator: FakeCoordinator, _ body: @escaping @Sendable (SocketEndpoint) async throws -> Void
   ) async throws {
-    let server = RPCServer(services: [coordinator])
+    var limits = ServerLimits()
+    limits.drainTimeout = .zero
+    let server = RPCServer(services: [coordinator], limits: limits)
     let endpoint = try await server.bind(.tcp(host: "127.0.0.1", port: 0))
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask { try await server.run() }

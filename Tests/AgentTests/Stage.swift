@@ -73,7 +73,9 @@ final class Stage: Sendable {
     _ plugins: [PluginConfiguration], _ coordinator: FakeCoordinator, probe: PluginProbe = PluginProbe(),
     _ body: @escaping @Sendable (Agent) async throws -> Void
   ) async throws {
-    let server = RPCServer(services: [coordinator])
+    var limits = ServerLimits()
+    limits.drainTimeout = .zero
+    let server = RPCServer(services: [coordinator], limits: limits)
     let endpoint = try await server.bind(.tcp(host: "127.0.0.1", port: 0))
     let agent = try Agent(
       configuration: configuration(plugins, coordinator: endpoint), probe: probe, logger: Self.logger)

@@ -55,7 +55,9 @@ final class FakeCoordinator: Sendable {
   func start() async throws {
     var services: [any RPCService] = [FakeClaims(coordinator: self), FakeInventory(coordinator: self)]
     if hasOperations { services.append(FakeOperations(coordinator: self)) }
-    let server = RPCServer(services: services)
+    var limits = ServerLimits()
+    limits.drainTimeout = .zero
+    let server = RPCServer(services: services, limits: limits)
     _ = try await server.bind(endpoint)
     running.withLock { $0 = Task { try await server.run() } }
   }

@@ -64,15 +64,16 @@ import Testing
     let hang = TextMethod(service: "test.Connection", method: "Hang")
     let started = Signal()
     let cancelled = Signal()
-    let server = RPCServer(services: [
-      TestService { router in
-        router.bidirectional(hang) { _, responses, _ in
-          try await responses.write(Text("here"))
-          started.raise()
-          await cancelled.raiseWhenCancelled()
-        }
+    let service = TestService { router in
+      router.bidirectional(hang) { _, responses, _ in
+        try await responses.write(Text("here"))
+        started.raise()
+        await cancelled.raiseWhenCancelled()
       }
-    ])
+    }
+    var limits = ServerLimits()
+    limits.drainTimeout = .milliseconds(10)
+    let server = RPCServer(services: [service], limits: limits)
     let endpoint = try await server.bind(.tcp(host: "127.0.0.1", port: 0))
     let running = Task { try await server.run() }
     let channel = RPCChannel(endpoint)

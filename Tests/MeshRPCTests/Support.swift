@@ -133,12 +133,13 @@ struct RawConnection {
   /// What the other side sends, until it closes.
   let received: AsyncStream<[UInt8]>
 
-  init(_ endpoint: SocketEndpoint) async throws {
+  /// - Parameter reads: Whether it takes what the other side sends.
+  init(_ endpoint: SocketEndpoint, reads: Bool = true) async throws {
     let (received, continuation) = AsyncStream.makeStream(of: [UInt8].self)
     self.received = received
     let bootstrap = ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton).channelInitializer { channel in
       channel.pipeline.addHandler(Collector(continuation))
-    }
+    }.channelOption(.autoRead, value: reads)
     switch endpoint {
     case .tcp(let host, let port): channel = try await bootstrap.connect(host: host, port: port).get()
     case .unix(let path): channel = try await bootstrap.connect(unixDomainSocketPath: path).get()
