@@ -41,6 +41,23 @@ private func withHouse(_ body: (SocketEndpoint, ThermometersClient) async throws
   }
 }
 
+@Test func compressionIsAskedFor() async throws {
+  let hall = String(repeating: "hall ", count: 100)
+  let server = RPCServer(services: [House(celsiusByRoom: [hall: 12])], interceptors: [CompressAnswers()])
+  let endpoint = try await server.bind(.tcp(host: "127.0.0.1", port: 0))
+  let running = Task { try await server.run() }
+  let channel = RPCChannel(endpoint)
+  #expect(try await compressedAverage(readings(10, 30), by: ThermometersClient(channel)).celsius == 20)
+  for (compression, encoding) in [(nil, MessageEncoding.identity), (MessageEncoding.gzip, .gzip)] {
+    let options = CallOptions(compression: compression)
+    let answer = try await channel.answer(ThermometersMethods.read, ReadRequest { $0.room = hall }, options: options)
+    #expect(answer.message.celsius == 12 && answer.messageEncoding == encoding)
+  }
+  await channel.close()
+  running.cancel()
+  try await running.value
+}
+
 @Test func theInterceptorAdmitsWhoKnowsTheWord() async throws {
   let server = guardedServer(of: house)
   let endpoint = try await server.bind(.tcp(host: "127.0.0.1", port: 0))

@@ -123,3 +123,18 @@ func guardedServer(of house: House) -> RPCServer {
   RPCServer(services: [house], interceptors: [AdmitWhoKnowsTheWord()])
 }
 // end
+
+// snippet
+struct CompressAnswers: ServerInterceptor {
+  func intercept(_ call: ServerCall, _ next: () async throws -> Void) async throws {
+    call.compressResponses()
+    try await next()
+  }
+}
+
+func compressedAverage(_ readings: [Reading], by thermometers: ThermometersClient) async throws -> Mean {
+  let call = try await thermometers.average(options: CallOptions(compression: .gzip))
+  for reading in readings { try await call.write(reading) }
+  return try await call.response()
+}
+// end
