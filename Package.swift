@@ -25,6 +25,10 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.2"),
     .package(url: "https://github.com/apple/swift-log.git", from: "1.16.2"),
     .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-nio-ssl.git", from: "2.37.6"),
+    .package(url: "https://github.com/apple/swift-certificates.git", from: "1.21.1"),
+    .package(url: "https://github.com/apple/swift-crypto.git", "3.12.3"..<"6.0.0"),
+    .package(url: "https://github.com/apple/swift-asn1.git", from: "1.1.0"),
     .package(url: "https://github.com/groue/GRDB.swift.git", from: "7.10.0"),
   ],
   targets: [
@@ -55,6 +59,23 @@ let package = Package(
     .target(name: "ExampleService", dependencies: ["MeshRPC", "CMessages", "ProtobufRuntime"], swiftSettings: strict),
     .target(name: "Descriptors", dependencies: ["MeshServices"], swiftSettings: strict),
 
+    // Who is who: TLS for the mesh, and a cluster's certificates. Plugins speak over Unix sockets and link none of it.
+    .target(name: "Identities", swiftSettings: strict),
+    .target(
+      name: "MeshTLS",
+      dependencies: [
+        "MeshRPC", .product(name: "NIOSSL", package: "swift-nio-ssl"), .product(name: "NIOTLS", package: "swift-nio"),
+      ] + nio, swiftSettings: strict),
+    .target(
+      name: "ClusterSecurity", dependencies: ["MeshRPC", "MeshTLS", "Identities", "Configuration"],
+      swiftSettings: strict),
+    .target(
+      name: "CertificateAuthority",
+      dependencies: [
+        "Identities", .product(name: "X509", package: "swift-certificates"),
+        .product(name: "Crypto", package: "swift-crypto"), .product(name: "SwiftASN1", package: "swift-asn1"),
+      ], swiftSettings: strict),
+
     // gRPC's interoperability tests.
     .target(name: "InteropMessages", dependencies: ["CMessages", "MeshRPC"], swiftSettings: strict),
     .target(name: "Interop", dependencies: ["InteropMessages"], swiftSettings: strict),
@@ -71,23 +92,34 @@ let package = Package(
       swiftSettings: strict),
     .target(
       name: "Coordinator",
-      dependencies: ["Arbitration", "ClaimStore", "Services", "Descriptors", "Configuration", "LinuxDevices", log],
+      dependencies: [
+        "Arbitration", "ClaimStore", "Services", "Descriptors", "Configuration", "ClusterSecurity", "MeshTLS",
+        "Identities",
+        "LinuxDevices", log,
+      ],
       swiftSettings: strict),
     .target(
       name: "Agent",
-      dependencies: ["Reconciliation", "Services", "Configuration", "LinuxDevices", "CLinux", log],
+      dependencies: [
+        "Reconciliation", "Services", "Configuration", "ClusterSecurity", "MeshTLS", "LinuxDevices",
+        "CLinux", log,
+      ],
       swiftSettings: strict),
 
     // Executables.
     .executableTarget(name: "protoc-gen-iov", swiftSettings: strict),
     .executableTarget(
       name: "iov",
-      dependencies: ["Services", "Agent", "Configuration", "LinuxDevices", "NearNames", "CLinux", "CYAML", arguments],
+      dependencies: [
+        "Services", "Agent", "Configuration", "ClusterSecurity", "MeshTLS", "CertificateAuthority", "Identities",
+        "LinuxDevices", "NearNames",
+        "CLinux", "CYAML", arguments,
+      ],
       swiftSettings: strict),
     .executableTarget(
       name: "iov-bench",
       dependencies: [
-        "Arbitration", "ClaimStore", "LinuxDevices", "Services", arguments,
+        "Arbitration", "ClaimStore", "LinuxDevices", "Services", "ClusterSecurity", arguments,
         .product(name: "NIOPosix", package: "swift-nio"),
       ],
       swiftSettings: strict),
@@ -110,6 +142,10 @@ let package = Package(
     .testTarget(name: "TenMinutesTests", dependencies: ["ExampleService"], swiftSettings: strict),
     .testTarget(
       name: "MeshServicesTests", dependencies: ["MeshServices", "Descriptors", "Services"], swiftSettings: strict),
+    .testTarget(name: "IdentitiesTests", dependencies: ["Identities"], swiftSettings: strict),
+    .testTarget(
+      name: "MeshTLSTests",
+      dependencies: ["MeshTLS", "ClusterSecurity", "CertificateAuthority", "Services"] + nio, swiftSettings: strict),
     .testTarget(name: "ArbitrationTests", dependencies: ["Arbitration"], swiftSettings: strict),
     .testTarget(name: "ReconciliationTests", dependencies: ["Reconciliation"], swiftSettings: strict),
     .testTarget(
@@ -128,9 +164,14 @@ let package = Package(
       dependencies: ["iov-plugin-ethernet", "PluginTrials", "LinuxDevices", "Services", "CLinux"],
       swiftSettings: strict),
     .testTarget(name: "SATATests", dependencies: ["iov-plugin-sata", "PluginTrials"], swiftSettings: strict),
-    .testTarget(name: "CoordinatorTests", dependencies: ["Coordinator", "LinuxDevices"], swiftSettings: strict),
     .testTarget(
-      name: "CommandLineTests", dependencies: ["iov", "Agent", "Configuration", "LinuxDevices"], swiftSettings: strict),
+      name: "CoordinatorTests",
+      dependencies: ["Coordinator", "LinuxDevices", "CertificateAuthority", "ClusterSecurity"],
+      swiftSettings: strict),
+    .testTarget(
+      name: "CommandLineTests",
+      dependencies: ["iov", "Agent", "Configuration", "LinuxDevices", "CertificateAuthority", "ClusterSecurity"],
+      swiftSettings: strict),
     // A plugin in a process of its own, for the agent's tests.
     .executableTarget(
       name: "TestPlugin", dependencies: ["Services", "LinuxDevices"], path: "Tests/TestPlugin", swiftSettings: strict),

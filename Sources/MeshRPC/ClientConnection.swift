@@ -119,6 +119,13 @@ final class ClientConnection: HTTP2Connection, @unchecked Sendable {
     }
   }
 
+  override func foreignProtocol(_ bytes: UnsafeRawBufferPointer) -> RPCError? {
+    // An alert's content type and the major version of its record (RFC 8446 §5.1): no frame of HTTP/2 is that long.
+    guard bytes.count >= 2, bytes[0] == 21, bytes[1] == 3 else { return nil }
+    return RPCError(
+      .unavailable, "\(endpoint) speaks TLS, and was spoken to in plain text: give this side a certificate")
+  }
+
   override var lostError: RPCError { failure ?? RPCError(.unavailable, "the connection to \(endpoint) was lost") }
 
   // MARK: The end

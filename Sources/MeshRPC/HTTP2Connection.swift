@@ -60,6 +60,8 @@ class HTTP2Connection: ChannelInboundHandler, @unchecked Sendable {
   /// How calls end that lose their connection.
   var lostError: RPCError { .cancelled }
   func connectionEnded() {}
+  /// What the peer speaks instead of HTTP/2, by its first bytes, if that can be told.
+  func foreignProtocol(_ bytes: UnsafeRawBufferPointer) -> RPCError? { nil }
   /// The call cannot go on for a reason of our own.
   func fail(_ stream: CallStream, _ error: RPCError) {}
   /// Called each `keepaliveInterval`.
@@ -104,7 +106,8 @@ class HTTP2Connection: ChannelInboundHandler, @unchecked Sendable {
     executor.beginReading()
     lastReceived = .now()
     pinged = false
-    let failure = unwrapInboundIn(data).withUnsafeReadableBytes { bytes -> HTTP2Error? in
+    let breach = unwrapInboundIn(data).withUnsafeReadableBytes { bytes -> HTTP2Error? in
+      if !hasSettings { failure = failure ?? foreignProtocol(bytes) }
       do throws(HTTP2Error) {
         var events = try session.receive(bytes)
         for event in events where !isOver { handle(event, bytes) }
@@ -114,7 +117,7 @@ class HTTP2Connection: ChannelInboundHandler, @unchecked Sendable {
         return error
       }
     }
-    guard failure != nil else { return }
+    guard breach != nil else { return }
     // Not HTTP/2, or not any more: say so if the other side can read it, and close.
     flush()
     close()

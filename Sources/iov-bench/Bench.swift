@@ -15,7 +15,7 @@ struct ClaimLatency: AsyncParsableCommand {
     commandName: "claims",
     abstract: "Creates and deletes a claim again and again; how long until it is ready, how long until it is gone.")
 
-  @Option(help: "Where the coordinator listens.") var coordinator = "127.0.0.1:7100"
+  @Option(help: "Where the coordinator listens.") var coordinator = "unix:/run/iov-coordinator/coordinator.sock"
   @Option(name: .customLong("class"), help: "Device class.") var deviceClass: String
   @Option(help: "The host that is to use the function.") var host: String
   @Option(help: "Size of a disk function in bytes.") var sizeBytes: UInt64?

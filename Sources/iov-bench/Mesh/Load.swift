@@ -1,4 +1,5 @@
 import ArgumentParser
+import ClusterSecurity
 import NIOPosix
 import Services
 import Synchronization
@@ -14,6 +15,7 @@ struct LoadOptions: ParsableArguments {
   @Option(help: "Messages on each stream, after which it ends; left out: as many as there is time for.")
   var messages: UInt64?
   @Option(help: "Event loops of the client.") var threads = 1
+  @Option(help: "Mutual TLS, with a directory of `iov pki issue operator`.") var tls: String?
   @Option(help: "Process id of the server, if it runs on this machine: its processor time is told too.")
   var serverProcess: Int32?
 
@@ -29,7 +31,8 @@ struct LoadOptions: ParsableArguments {
   func makeChannels() throws -> [RPCChannel] {
     let endpoint = try SocketEndpoint(parsing: endpoint)
     let group = MultiThreadedEventLoopGroup(numberOfThreads: threads)
-    return (0..<connections).map { _ in RPCChannel(endpoint, eventLoopGroup: group) }
+    let security = try tls.map { try TLSSettings(directory: $0).client().security }
+    return (0..<connections).map { _ in RPCChannel(endpoint, security: security, eventLoopGroup: group) }
   }
 }
 

@@ -1,4 +1,5 @@
 import ArgumentParser
+import ClusterSecurity
 import Glibc
 import NIOPosix
 import Services
@@ -23,6 +24,7 @@ struct MeshServe: AsyncParsableCommand {
 
   @Option(help: "HOST:PORT, [IPv6]:PORT or unix:PATH; with port 0 one that is free.") var listen = "127.0.0.1:0"
   @Option(help: "Event loops.") var threads = 1
+  @Option(help: "Mutual TLS, with a directory of `iov pki issue coordinator`.") var tls: String?
 
   func validate() throws {
     guard threads > 0 else { throw ValidationError("--threads must be at least 1") }
@@ -31,7 +33,8 @@ struct MeshServe: AsyncParsableCommand {
   func run() async throws {
     let group = MultiThreadedEventLoopGroup(numberOfThreads: threads)
     let server = RPCServer(services: [EchoService()], eventLoopGroup: group)
-    let endpoint = try await server.bind(SocketEndpoint(parsing: listen))
+    let endpoint = try await server.bind(
+      SocketEndpoint(parsing: listen), security: try tls.map { try TLSSettings(directory: $0).server().security })
     print("listening on \(endpoint), process \(getpid())")
     fflush(nil)
     try await server.run()
