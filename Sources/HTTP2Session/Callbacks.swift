@@ -268,7 +268,7 @@ private func sendData(
   owner.output.append(UnsafeRawBufferPointer(start: frameHeader, count: 9))
   body.queue.move(length, to: owner.output)
   owner.totalUnsentByteCount -= length
-  owner.overhead.sentData()
+  owner.overhead.sentData(length)
   return 0
 }
 

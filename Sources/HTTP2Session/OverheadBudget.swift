@@ -21,9 +21,9 @@ struct OverheadCount {
     }
   }
 
-  /// A reader may answer each DATA frame with credit for its stream and for the connection.
-  mutating func sentData() {
-    expectedWindowUpdates = min(expectedWindowUpdates + 2, 1 << 16)
+  /// A reader may give credit for its stream and for the connection with each DATA frame, or each KiB that it has read.
+  mutating func sentData(_ byteCount: Int) {
+    expectedWindowUpdates = min(expectedWindowUpdates + 2 + byteCount / 512, 1 << 16)
     hasSentSomething = true
   }
 

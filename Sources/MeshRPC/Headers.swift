@@ -132,7 +132,9 @@ enum TimeoutHeader {
 
   /// nil if it is no timeout.
   static func decode(_ text: String) -> Duration? {
-    guard let unit = text.last, let value = Int64(text.dropLast()), value >= 0, text.count <= 9 else { return nil }
+    guard let unit = text.last, text.count <= 9, text.dropLast().utf8.allSatisfy({ $0 >= 0x30 && $0 <= 0x39 }),
+      let value = Int64(text.dropLast())
+    else { return nil }
     switch unit {
     case "n": return .nanoseconds(value)
     case "u": return .microseconds(value)

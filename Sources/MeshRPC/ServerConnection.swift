@@ -6,6 +6,7 @@ import NIOCore
 final class ServerConnection: HTTP2Connection, @unchecked Sendable {
   private let router: Router
   private let limits: ServerLimits
+  private let requestTimeout: TimeAmount
   /// Known in full when the connection is open.
   var peer: PeerAddress
   private var handshake: Scheduled<Void>?
@@ -42,6 +43,7 @@ final class ServerConnection: HTTP2Connection, @unchecked Sendable {
   init(router: Router, limits: ServerLimits, peer: PeerAddress, eventLoop: any EventLoop) throws {
     self.router = router
     self.limits = limits
+    requestTimeout = TimeAmount(limits.requestTimeout)
     self.peer = peer
     pings = PingPolicy(minimumInterval: TimeAmount(limits.minimumPingInterval))
     overhead = OverheadBudget(burst: limits.overheadFrames.burst, perSecond: limits.overheadFrames.perSecond)
@@ -251,7 +253,7 @@ final class ServerConnection: HTTP2Connection, @unchecked Sendable {
       stream.deadline = .after(timeout)
     }
     if route.takesWholeRequest, !endsStream {
-      stream.requestMustBeWhole(by: lastReceived + TimeAmount(limits.requestTimeout))
+      stream.requestMustBeWhole(by: lastReceived + requestTimeout)
     }
     armDeadline(stream.deadline)
     stream.start(route)

@@ -209,24 +209,42 @@ import Testing
 
   // MARK: Peers that do not read
 
+  enum Unread: CaseIterable {
+    case answersToPings, refusals, largeAnswers
+  }
+
   /// Answers to what the peer sends pile up in front of a full socket: then it is not read any more either, and in the end
   /// given up.
-  @Test(arguments: [true, false])
-  func aPeerThatReadsNothingIsNotReadEither(pings: Bool) async throws {
+  @Test(arguments: Unread.allCases)
+  func aPeerThatReadsNothingIsNotReadEither(unread: Unread) async throws {
+    let large = TextMethod(service: "test.Flood", method: "Large")
+    let service = TestService { router in
+      router.unary(large) { _, _ in Text(String(repeating: "x", count: 1 << 20)) }
+    }
     var limits = ServerLimits()
     limits.keepaliveInterval = .milliseconds(200)
     limits.minimumPingInterval = .zero
     limits.overheadFrames = (.max / 2, 0)
-    try await withServer(TestService { _ in }, limits: limits) { channel in
+    limits.maximumConcurrentCalls = 64
+    limits.maximumUnsentByteCount = 8 << 20
+    try await withServer(service, limits: limits) { channel in
       try await channel.expectEcho("before")
       let before = residentByteCount()
       let connection = try await RawConnection(channel.endpoint, reads: false)
-      try await connection.send(RawFrame.greeting)
+      // The streams' windows are wide open; the socket is what stays shut.
+      let wide = RawFrame(kind: RawFrame.Kind.settings, payload: [0, 4, 0x7f, 0xff, 0xff, 0xff])
+      try await connection.send(RawFrame.greeting + wide.bytes + RawFrame.windowUpdate(0, 1 << 30).bytes)
       var round: UInt32 = 0
       while true {
-        let first = round * 100 * 2 + 1
         let bytes = (0..<100 as Range<UInt32>).flatMap { number in
-          pings ? RawFrame.ping().bytes : RawFrame.call("/no/such", stream: first + number * 2, endsStream: true).bytes
+          let stream = (round * 100 + number) * 2 + 1
+          let message = RawFrame(
+            kind: RawFrame.Kind.data, flags: RawFrame.endStream, stream: stream, payload: [0, 0, 0, 0, 0])
+          return switch unread {
+          case .answersToPings: RawFrame.ping().bytes
+          case .refusals: RawFrame.call("/no/such", stream: stream, endsStream: true).bytes
+          case .largeAnswers: RawFrame.call(large.path, stream: stream).bytes + message.bytes
+          }
         }
         guard (try? await connection.send(bytes)) != nil else { break }
         round += 1

@@ -106,7 +106,7 @@ import Testing
     #expect(fields["grpc-status"] == "0")
   }
 
-  @Test(arguments: ["", "1", "S", "1x", "-1S", "123456789S"])
+  @Test(arguments: ["", "1", "S", "1x", "-1S", "+1S", "123456789S"])
   func aTimeoutThatIsNoneIsRefused(timeout: String) async throws {
     var headers = grpcHeaders(echo.path)
     headers.append("grpc-timeout", timeout)
