@@ -10,7 +10,10 @@ private func session(_ pointer: UnsafeMutableRawPointer?) -> HTTP2Session? {
 }
 
 /// Creates libnghttp2's session with our callbacks; `owner` outlives it.
-func makeSession(_ role: HTTP2Session.Role, owner: UnsafeMutableRawPointer) throws(HTTP2Error) -> OpaquePointer? {
+func makeSession(
+  _ role: HTTP2Session.Role, owner: UnsafeMutableRawPointer, memory: nghttp2_mem
+) throws(HTTP2Error) -> OpaquePointer? {
+  var memory = memory
   var callbacks: OpaquePointer?
   var options: OpaquePointer?
   defer {
@@ -46,8 +49,8 @@ func makeSession(_ role: HTTP2Session.Role, owner: UnsafeMutableRawPointer) thro
   var created: OpaquePointer?
   let code =
     switch role {
-    case .client: nghttp2_session_client_new2(&created, callbacks, owner, options)
-    case .server: nghttp2_session_server_new2(&created, callbacks, owner, options)
+    case .client: nghttp2_session_client_new3(&created, callbacks, owner, options, &memory)
+    case .server: nghttp2_session_server_new3(&created, callbacks, owner, options, &memory)
     }
   guard code == 0 else { throw HTTP2Session.error(code) }
   return created

@@ -12,6 +12,7 @@ public final class HTTP2Session {
 
   let role: Role
   let settings: SessionSettings
+  private let memory = SessionMemory()
   private var session: OpaquePointer?
   var events: [SessionEvent] = []
   /// What `receive` is working on, to say where a body's bytes stand in it.
@@ -22,7 +23,7 @@ public final class HTTP2Session {
   /// Bodies of past streams, for the next ones.
   private var spareBodies: [OutgoingBody] = []
   /// Frames that wait for `outgoingBytes` to hand them over.
-  let output = OutgoingQueue()
+  let output: OutgoingQueue
   /// Frames of the peer that cost this side something and bring it nothing.
   var overhead = OverheadCount()
   /// Bytes of all bodies that have not left yet.
@@ -36,10 +37,16 @@ public final class HTTP2Session {
   private(set) var outputLimit = 0
 
   /// Fails only when memory is short.
-  public init(_ role: Role, settings: SessionSettings = SessionSettings()) throws(HTTP2Error) {
+  ///
+  /// - Parameter output: where frames are put together. Sessions that are used by one thread may share one: between two
+  ///   calls it is empty.
+  public init(
+    _ role: Role, settings: SessionSettings = SessionSettings(), output: OutgoingQueue = OutgoingQueue()
+  ) throws(HTTP2Error) {
     self.role = role
     self.settings = settings
-    session = try makeSession(role, owner: Unmanaged.passUnretained(self).toOpaque())
+    self.output = output
+    session = try makeSession(role, owner: Unmanaged.passUnretained(self).toOpaque(), memory: memory.functions)
     try submitSettings()
   }
 
@@ -215,7 +222,10 @@ public final class HTTP2Session {
     while output.count < limit {
       var bytes: UnsafePointer<UInt8>?
       let count = nghttp2_session_mem_send(session, &bytes)
-      if count < 0 { throw Self.error(Int32(truncatingIfNeeded: count)) }
+      if count < 0 {
+        output.removeAll()
+        throw Self.error(Int32(truncatingIfNeeded: count))
+      }
       if count == 0 { break }
       output.append(UnsafeRawBufferPointer(start: bytes, count: count))
     }
@@ -224,8 +234,8 @@ public final class HTTP2Session {
 
   /// Gives back memory that a quiet connection does not need.
   public func releaseSpareMemory() {
-    output.shrink(to: 0)
     spareBodies = []
+    if outgoing.isEmpty { outgoing = [:] }
   }
 
   // MARK: Inside

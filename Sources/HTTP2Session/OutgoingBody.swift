@@ -57,7 +57,7 @@ final class ByteQueue {
 /// where their owners keep them.
 ///
 /// The session never looks at an owner's bytes; it only says which of them leave when.
-final class OutgoingQueue {
+public final class OutgoingQueue {
   /// A piece that was not copied, and how many copied bytes leave between the piece before and this one.
   private struct Shared {
     var copiedBefore: Int
@@ -70,6 +70,8 @@ final class OutgoingQueue {
   /// Copied bytes that leave before the last shared piece.
   private var copiedBeforeShared = 0
   private var sharedByteCount = 0
+
+  public init() {}
 
   var count: Int { copied.count + sharedByteCount }
 

@@ -1,3 +1,4 @@
+import HTTP2Session
 import NIOCore
 import Synchronization
 
@@ -14,6 +15,8 @@ final class EventLoopExecutor: TaskExecutor, @unchecked Sendable {
   private static let jobsPerTurn = 1024
 
   let eventLoop: any EventLoop
+  /// Where the loop's connections, one after the other, put together what they send.
+  let output = OutgoingQueue()
   private let remoteJobs = Mutex<[UnownedJob]>([])
   private var jobs: [UnownedJob] = []
   private var nextJob = 0

@@ -41,11 +41,11 @@ class HTTP2Connection: ChannelInboundHandler, @unchecked Sendable {
     role: HTTP2Session.Role, settings: SessionSettings, sendBufferByteCount: Int, keepaliveInterval: Duration,
     eventLoop: any EventLoop
   ) throws {
-    session = try HTTP2Session(role, settings: settings)
+    executor = .of(eventLoop)
+    session = try HTTP2Session(role, settings: settings, output: executor.output)
     self.sendBufferByteCount = sendBufferByteCount
     self.keepaliveInterval = TimeAmount(keepaliveInterval)
     self.eventLoop = eventLoop
-    executor = .of(eventLoop)
   }
 
   // MARK: What the roles do differently
@@ -252,7 +252,10 @@ class HTTP2Connection: ChannelInboundHandler, @unchecked Sendable {
   private func checkPeer() {
     timePassed()
     guard NIODeadline.now() - lastReceived >= keepaliveInterval else { return }
-    if streams.isEmpty { return session.releaseSpareMemory() }
+    if streams.isEmpty {
+      streams = [:]
+      return session.releaseSpareMemory()
+    }
     if pinged { return close() }
     pinged = true
     session.ping()
