@@ -146,6 +146,11 @@ let package = Package(
     .testTarget(
       name: "MeshTLSTests",
       dependencies: ["MeshTLS", "ClusterSecurity", "CertificateAuthority", "Services"] + nio, swiftSettings: strict),
+    // What fuzzing feeds. Files of the mesh that need no NIO stand in it as links, so that they are built without.
+    .target(
+      name: "Fuzzing", dependencies: ["HTTP2Session", "Messages", "CZlib"], path: "Tests/Fuzzing", exclude: ["Corpora"],
+      swiftSettings: strict),
+    .testTarget(name: "FuzzingTests", dependencies: ["Fuzzing"], swiftSettings: strict),
     .testTarget(name: "ArbitrationTests", dependencies: ["Arbitration"], swiftSettings: strict),
     .testTarget(name: "ReconciliationTests", dependencies: ["Reconciliation"], swiftSettings: strict),
     .testTarget(
@@ -192,6 +197,22 @@ func ownDependencies(_ target: Target) -> [String] {
 @MainActor func keep(_ names: Set<String>) {
   package.targets.removeAll { !names.contains($0.name) }
   package.products = []
+}
+
+// A program that links libFuzzer, which `cluster/fuzz` names; everything in it tells libFuzzer which ways it takes.
+if Context.environment["IOV_FUZZING"] != nil {
+  package.targets.append(
+    .executableTarget(
+      name: "iov-fuzzer", dependencies: ["Fuzzing"], path: "Tests/Fuzzer",
+      linkerSettings: [.linkedLibrary("stdc++")]))
+  keep([
+    "iov-fuzzer", "Fuzzing", "HTTP2Session", "Messages", "ProtobufRuntime", "NearNames", "CMessages", "CProtobufC",
+    "CNghttp2", "CZlib",
+  ])
+  package.dependencies = []
+  for target in package.targets where target.type != .system && target.name != "CMessages" {
+    target.swiftSettings = [.unsafeFlags(["-sanitize=fuzzer"])]
+  }
 }
 
 if let wanted = Context.environment["IOV_TARGETS"] {

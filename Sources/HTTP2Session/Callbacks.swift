@@ -174,6 +174,8 @@ private func onStreamClose(
   _: OpaquePointer?, stream: Int32, errorCode: UInt32, owner: UnsafeMutableRawPointer?
 ) -> CInt {
   guard let owner = session(owner) else { return callbackFailure }
+  // Its end was told when it could not be sent.
+  guard owner.unsentRequest != stream else { return 0 }
   owner.dropBody(stream)
   owner.events.append(.closed(stream: stream, errorCode: errorCode))
   return 0
@@ -206,8 +208,9 @@ private func onFrameNotSent(
 ) -> CInt {
   guard let owner = session(owner), let frame else { return callbackFailure }
   let header = frame.pointee.hd
-  // A request that never left has no stream whose end would be reported. This side opens streams as a client alone.
+  // A request that never left may have no stream whose end would be reported. This side opens streams as a client alone.
   if owner.role == .client, UInt32(header.type) == NGHTTP2_HEADERS.rawValue, owner.outgoing[header.stream_id] != nil {
+    owner.unsentRequest = header.stream_id
     owner.dropBody(header.stream_id)
     owner.events.append(.closed(stream: header.stream_id, errorCode: ErrorCode.refusedStream))
   }

@@ -20,6 +20,8 @@ public final class HTTP2Session {
   /// The header list that is arriving; frames of others cannot come between (RFC 9113 §6.10).
   var incomingHeaders = HeaderList()
   var outgoing: [StreamID: OutgoingBody] = [:]
+  /// The last request that could not be sent, a client's alone; 0: none.
+  var unsentRequest: StreamID = 0
   /// Bodies of past streams, for the next ones.
   private var spareBodies: [OutgoingBody] = []
   /// Frames that wait for `outgoingBytes` to hand them over.

@@ -155,8 +155,17 @@ import Testing
     try pair.server.submitWholeResponse(first, response)
     pair.client.finish(first)
     try pair.exchange()
-    #expect(pair.clientSaw.events.contains { if case .closed(second, _) = $0 { true } else { false } })
+    #expect(pair.clientSaw.events.count { if case .closed(second, _) = $0 { true } else { false } } == 1)
     #expect(pair.serverSaw.headers(of: second).isEmpty)
+  }
+
+  @Test func aRequestThatIsGivenUpBeforeItLeftIsOverOnce() throws {
+    let pair = try Pair()
+    let stream = try pair.client.submitRequest(request)
+    pair.client.reset(stream, ErrorCode.cancel)
+    try pair.exchange()
+    #expect(pair.clientSaw.events.count { if case .closed(stream, _) = $0 { true } else { false } } == 1)
+    #expect(pair.serverSaw.headers(of: stream).isEmpty)
   }
 
   @Test func headersAboveTheLimitAreToldAndTheirFieldsDropped() throws {

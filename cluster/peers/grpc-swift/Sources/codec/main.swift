@@ -28,7 +28,8 @@ func nanosecondsEach(_ body: () -> Int) -> Double {
 func measure<Value: SwiftProtobuf.Message>(_ name: String, _ type: Value.Type) throws {
   let bytes = [UInt8](try Data(contentsOf: directory.appending(path: name)))
   let message = try Value(serializedBytes: bytes)
-  precondition(try (message.serializedBytes() as [UInt8]).count == bytes.count, "\(name) is another message here")
+  let again: [UInt8] = try message.serializedBytes()
+  precondition(again.count == bytes.count, "\(name) is another message here")
   print("\(name)_bytes \(bytes.count)")
   // Into an array of bytes and from one, as the mesh does.
   print("\(name)_encode_nanoseconds", nanosecondsEach { ((try? message.serializedBytes()) as [UInt8]?)?.count ?? 0 })

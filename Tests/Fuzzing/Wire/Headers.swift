@@ -1,0 +1,1 @@
+../../../Sources/MeshRPC/Headers.swift
