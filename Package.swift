@@ -20,6 +20,7 @@ let package = Package(
     .executable(name: "iov-plugin-sata", targets: ["iov-plugin-sata"]),
     .library(name: "FunctionPluginKit", targets: ["FunctionPluginKit"]),
     .library(name: "MeshRPC", targets: ["MeshRPC"]),
+    .library(name: "MeshServices", targets: ["MeshServices"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.2"),
@@ -168,7 +169,8 @@ let package = Package(
       name: "EthernetTests",
       dependencies: ["iov-plugin-ethernet", "PluginTrials", "LinuxDevices", "Services", "CLinux"],
       swiftSettings: strict),
-    .testTarget(name: "SATATests", dependencies: ["iov-plugin-sata", "PluginTrials"], swiftSettings: strict),
+    .testTarget(
+      name: "SATATests", dependencies: ["iov-plugin-sata", "PluginTrials", "MeshServices"], swiftSettings: strict),
     .testTarget(
       name: "CoordinatorTests",
       dependencies: ["Coordinator", "LinuxDevices", "CertificateAuthority", "ClusterSecurity"],

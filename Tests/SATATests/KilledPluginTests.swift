@@ -129,7 +129,7 @@ extension FunctionRequest {
 
 extension TestDisk {
   /// The plugins of the disk's host and of a host without any.
-  fileprivate func trials() throws -> (server: PluginTrial, consumer: PluginTrial) {
+  func trials() throws -> (server: PluginTrial, consumer: PluginTrial) {
     let owner = try PluginTrial(
       program: "iov-plugin-sata", directory: directory, configuration: configuration, host: "host-a",
       mediationAddress: "127.0.0.1")
