@@ -30,6 +30,8 @@ public struct ServerReflection: ServerReflectionService {
     _ requests: RequestStream<ServerReflectionRequest>, responses: ResponseWriter<ServerReflectionResponse>,
     call: ServerCall
   ) async throws {
+    // Clients keep it open for their next question.
+    call.endWhenDraining()
     for try await request in requests {
       try await responses.write(
         ServerReflectionResponse {

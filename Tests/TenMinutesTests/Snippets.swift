@@ -20,7 +20,8 @@ struct House: ThermometersService {
   }
 
   func watch(_ request: ReadRequest, responses: ResponseWriter<Reading>, call: ServerCall) async throws {
-    // Until the caller stops: then this task is cancelled, and `write` throws.
+    // Until the caller stops: then this task is cancelled, and `write` throws. A server that is stopped need not wait for it.
+    call.endWhenDraining()
     while true { try await responses.write(try await read(request, call: call)) }
   }
 
