@@ -112,6 +112,7 @@ final class ChannelCore: @unchecked Sendable {
         // An address may be tried after another: each attempt has a handler of its own.
         channel.eventLoop.makeCompletedFuture {
           let connection = try ClientConnection(channel: self)
+          if self.security != nil { connection.sharedByteCount = .max }
           connection.secured = try self.security?.secure(
             channel, to: self.endpoint, within: TimeAmount(self.limits.connectTimeout))
           try channel.pipeline.syncOperations.addHandler(connection)

@@ -17,8 +17,8 @@ class HTTP2Connection: ChannelInboundHandler, @unchecked Sendable {
   let session: HTTP2Session
   let sendBufferByteCount: Int
   /// Messages from this size on are not copied on their way to the socket. Below, one system call for one piece of memory is
-  /// cheaper than one for many.
-  let sharedByteCount = 8 << 10
+  /// cheaper than one for many. Under TLS, which copies all, each piece would be a record of its own: none is shared.
+  var sharedByteCount = 8 << 10
   var streams: [StreamID: CallStream] = [:]
   private(set) var context: ChannelHandlerContext?
   /// The peer speaks HTTP/2.
