@@ -140,7 +140,9 @@ let package = Package(
     .testTarget(
       name: "MeshRPCTests", dependencies: ["MeshRPC", "HTTP2Session", "Services", "CZlib"] + nio, swiftSettings: strict),
     .testTarget(name: "InteropTests", dependencies: ["Interop"], swiftSettings: strict),
-    .testTarget(name: "TenMinutesTests", dependencies: ["ExampleService"], swiftSettings: strict),
+    .testTarget(
+      name: "TenMinutesTests", dependencies: ["ExampleService", "MeshTLS", "CertificateAuthority", "Identities"],
+      swiftSettings: strict),
     .testTarget(
       name: "MeshServicesTests", dependencies: ["MeshServices", "Descriptors", "Services"], swiftSettings: strict),
     .testTarget(name: "IdentitiesTests", dependencies: ["Identities"], swiftSettings: strict),

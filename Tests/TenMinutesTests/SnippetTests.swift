@@ -1,5 +1,8 @@
+import CertificateAuthority
 import ExampleService
 import Foundation
+import Identities
+import MeshTLS
 import Testing
 
 private let house = House(celsiusByRoom: ["kitchen": 21.5, "cellar": 9])
@@ -69,6 +72,37 @@ private func withHouse(_ body: (SocketEndpoint, ThermometersClient) async throws
   let error = await #expect(throws: RPCError.self) { _ = try await thermometers.read(request) }
   #expect(error?.code == .unauthenticated)
   await channel.close()
+  running.cancel()
+  try await running.value
+}
+
+/// A server's and a client's certificates of one authority, in a directory of the test's own.
+private func certificates(in directory: String) throws -> (server: CertificatePaths, client: CertificatePaths) {
+  let authority = try AuthorityDirectory(directory).create(cluster: "house", days: 2)
+  func issue(_ role: ClusterIdentity.Role, _ name: String, ipAddresses: [[UInt8]] = []) throws -> CertificatePaths {
+    let path = directory + "/" + name
+    try CertificateDirectory(path).issue(
+      ClusterIdentity(cluster: "house", role: role), by: authority, ipAddresses: ipAddresses, days: 1)
+    return CertificatePaths(
+      certificate: path + "/certificate.pem", key: path + "/key.pem", trustRoots: path + "/ca.pem")
+  }
+  return (
+    try issue(.coordinator, "server", ipAddresses: [[127, 0, 0, 1]]), try issue(.tenant("cook"), "client")
+  )
+}
+
+@Test func whoHasACertificateIsAnsweredUnderTLS() async throws {
+  let directory = NSTemporaryDirectory() + "ten-minutes-" + UUID().uuidString
+  try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+  defer { try? FileManager.default.removeItem(atPath: directory) }
+  let certificates = try certificates(in: directory)
+  let (endpoints, continuation) = AsyncStream.makeStream(of: SocketEndpoint.self)
+  let running = Task { try await serveSecurely(house, certificates.server) { continuation.yield($0) } }
+  var iterator = endpoints.makeAsyncIterator()
+  let endpoint = try #require(await iterator.next())
+  #expect(try await secureTemperature(of: "kitchen", at: endpoint, certificates.client) == 21.5)
+  let error = await #expect(throws: RPCError.self) { _ = try await temperature(of: "kitchen", at: endpoint) }
+  #expect(error?.code == .unavailable)
   running.cancel()
   try await running.value
 }

@@ -2,6 +2,7 @@
 // test compares.
 
 import ExampleService
+import MeshTLS
 
 // snippet
 /// The thermometers of one house.
@@ -137,5 +138,25 @@ func compressedAverage(_ readings: [Reading], by thermometers: ThermometersClien
   let call = try await thermometers.average(options: CallOptions(compression: .gzip))
   for reading in readings { try await call.write(reading) }
   return try await call.response()
+}
+// end
+
+// snippet
+/// Nobody gets in without a certificate of an authority in `trustRoots`.
+func serveSecurely(
+  _ house: House, _ certificates: CertificatePaths, isListening: (SocketEndpoint) -> Void
+) async throws {
+  let server = RPCServer(services: [house])
+  isListening(try await server.bind(.tcp(host: "127.0.0.1", port: 0), security: try ServerTLS(certificates)))
+  try await server.run()
+}
+
+func secureTemperature(
+  of room: String, at endpoint: SocketEndpoint, _ certificates: CertificatePaths
+) async throws -> Double {
+  let channel = RPCChannel(endpoint, security: try ClientTLS(certificates))
+  let reading = try await ThermometersClient(channel).read(ReadRequest { $0.room = room })
+  await channel.close()
+  return reading.celsius
 }
 // end
