@@ -120,7 +120,7 @@ class HTTP2Connection: ChannelInboundHandler, @unchecked Sendable {
     guard breach != nil else { return }
     // Not HTTP/2, or not any more: say so if the other side can read it, and close.
     flush()
-    close()
+    closeOutput()
   }
 
   func channelReadComplete(context: ChannelHandlerContext) {
@@ -239,6 +239,16 @@ class HTTP2Connection: ChannelInboundHandler, @unchecked Sendable {
   func close() {
     isOver = true
     context?.close(promise: nil)
+  }
+
+  /// Closes this side, and the other when the peer has closed it or a second has passed. A socket that is closed while there
+  /// are bytes that nobody has read is reset, and the peer may never see what was sent to it last.
+  private func closeOutput() {
+    guard !isOver else { return }
+    isOver = true
+    context?.close(mode: .output, promise: nil)
+    let channel = context?.channel
+    eventLoop.scheduleTask(in: .seconds(1)) { channel?.close(promise: nil) }
   }
 
   /// Tells the peer that no stream above the last one is taken, and closes.
