@@ -12,6 +12,8 @@ readonly rack_state=/var/lib/iov-rack # store, state of agents and plugins, the 
 readonly rack_hosts=(host-a host-b host-c)
 readonly rack_namespace=iov-rack
 readonly coordinator_socket=$rack/coordinator.sock
+readonly authority=$rack_state/pki    # who signs the rack's certificates
+readonly operator_certificate=$rack/operator
 # Programs that are built already can be named, and are used as they are.
 readonly programs=${IOV_PROGRAMS:-$checkout/.build/release}
 
@@ -88,6 +90,9 @@ readonly rack_build_log=${TMPDIR:-/tmp}/iovmesh-build.log
 in_host() { ip netns exec "iov-$1" "${@:2}"; }
 iov() { "$programs/iov" "$@"; }
 export IOV_COORDINATOR=unix:$coordinator_socket
+
+# A certificate of the rack's authority: issue ROLE [NAME] --out DIRECTORY ...
+issue() { iov pki issue "$@" --ca "$authority" >&2; }
 
 # Starts a daemon of the rack in a namespace, detached from this terminal: start NAME NAMESPACE COMMAND...
 start() {

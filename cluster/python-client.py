@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """A gRPC client that knows nothing of iovmesh but its .proto files: creates, watches and deletes a claim.
 
-Usage: python-client.py PROTO-DIRECTORY ENDPOINT. Needs grpcio and grpcio-tools.
+Usage: python-client.py PROTO-DIRECTORY ENDPOINT [CERTIFICATE-DIRECTORY]. Over TCP it shows the certificate that
+`iov pki issue operator` put into the directory. Needs grpcio and grpcio-tools.
 """
 import pathlib
 import sys
@@ -11,7 +12,7 @@ import grpc
 import grpc_tools
 from grpc_tools import protoc
 
-protos, endpoint = sys.argv[1:3]
+protos, endpoint, *directories = sys.argv[1:4]
 stubs = tempfile.TemporaryDirectory()
 files = sorted(str(path) for path in pathlib.Path(protos, "iov").rglob("*.proto"))
 well_known = str(pathlib.Path(grpc_tools.__file__).parent / "_proto")
@@ -21,7 +22,16 @@ sys.path.insert(0, stubs.name)
 
 from iov.v1 import claims_pb2, claims_pb2_grpc, inventory_pb2, inventory_pb2_grpc, model_pb2  # noqa: E402
 
-with grpc.insecure_channel(endpoint, options=[("grpc.default_authority", "localhost")]) as channel:
+
+def connect():
+    if not directories:
+        return grpc.insecure_channel(endpoint, options=[("grpc.default_authority", "localhost")])
+    authority, key, certificate = (
+        pathlib.Path(directories[0], name).read_bytes() for name in ("ca.pem", "key.pem", "certificate.pem"))
+    return grpc.secure_channel(endpoint, grpc.ssl_channel_credentials(authority, key, certificate))
+
+
+with connect() as channel:
     inventory = inventory_pb2_grpc.InventoryStub(channel)
     hosts = inventory.ListHosts(inventory_pb2.ListHostsRequest(), timeout=10).hosts
     assert {"host-a", "host-b", "host-c"} <= {host.name for host in hosts}, hosts

@@ -1,5 +1,7 @@
+import Configuration
 import LinuxDevices
 import Logging
+import MeshTLS
 import Services
 
 /// The daemon of one host: it supervises the plugins, keeps a session with the coordinator and brings the host's functions
@@ -11,11 +13,13 @@ public final class Agent: Sendable {
   private let journal: Journal
   private let restarts: [String: RestartSwitch]
   private let probe: PluginProbe
+  private let security: ClientTLS?
   private let logger: Logger
 
   /// Takes the state directory. Blocks on the disk.
   ///
-  /// - Throws: `AgentError` if another agent has it or it is damaged; `SystemCallError` if it cannot be made.
+  /// - Throws: `AgentError` if another agent has it or it is damaged; `SystemCallError` if it cannot be made;
+  ///   `CertificateError` and `IdentityError` if the certificate is of no use.
   public convenience init(configuration: AgentConfiguration, logger: Logger) throws {
     try self.init(configuration: configuration, probe: PluginProbe(), logger: logger)
   }
@@ -28,6 +32,17 @@ public final class Agent: Sendable {
     var logger = logger
     logger[metadataKey: "host"] = "\(configuration.host)"
     self.logger = logger
+    if let problem = configuration.securityProblem { throw ConfigurationError(problem) }
+    security = try configuration.tls?.client { [logger] event in
+      switch event {
+      case .reloaded: logger.notice("the changed certificate files are in use")
+      case .keptFormer(let error):
+        logger.error(
+          "the changed certificate files cannot be used; the former ones stay", metadata: ["error": "\(error)"])
+      // The link tells of coordinators that were refused.
+      case .refused: break
+      }
+    }.security
     state = try StateDirectory(configuration.stateDirectory)
     try SmallFile.makeDirectory(configuration.runtimeDirectory)
     core = AgentCore(
@@ -102,6 +117,7 @@ public final class Agent: Sendable {
       name: configuration.host, instanceID: state.instanceID, bootID: ProcessIdentity.currentBootID,
       labels: configuration.labels, mediationAddress: configuration.mediationAddress)
     return CoordinatorLink(
-      endpoint: configuration.coordinator, core: core, facts: facts, state: state, storage: storage, logger: logger)
+      endpoint: configuration.coordinator, security: security, core: core, facts: facts, state: state, storage: storage,
+      logger: logger)
   }
 }

@@ -1,3 +1,4 @@
+import ClusterSecurity
 import Configuration
 import LinuxDevices
 import Logging
@@ -8,6 +9,10 @@ public struct AgentConfiguration: Sendable, Decodable {
   /// The name that this host has in the cluster.
   public var host: String
   public var coordinator: SocketEndpoint
+  /// This host's certificate, and the authority whose coordinator it believes.
+  public var tls: TLSSettings?
+  /// Speak plain text with a coordinator over TCP, and believe whoever answers there.
+  public var plainText: Bool
   /// What end-node selectors and operators know the host by.
   public var labels: [String: String]
   /// Where this host serves functions to others and uses functions of others; without it, no mediated path.
@@ -20,7 +25,7 @@ public struct AgentConfiguration: Sendable, Decodable {
   public var logLevel: Logger.Level
 
   private enum CodingKeys: String, CodingKey {
-    case host, coordinator, labels, mediation, plugins, stateDirectory, runtimeDirectory, logLevel
+    case host, coordinator, tls, plainText, labels, mediation, plugins, stateDirectory, runtimeDirectory, logLevel
   }
 
   private struct Mediation: Decodable {
@@ -33,6 +38,7 @@ public struct AgentConfiguration: Sendable, Decodable {
   ) {
     self.host = host
     self.coordinator = coordinator
+    plainText = false
     labels = [:]
     self.plugins = plugins
     self.stateDirectory = stateDirectory
@@ -44,6 +50,8 @@ public struct AgentConfiguration: Sendable, Decodable {
     let values = try decoder.container(keyedBy: CodingKeys.self)
     host = try values.decode(String.self, forKey: .host)
     let endpoint = try values.decode(String.self, forKey: .coordinator)
+    tls = try values.decodeIfPresent(TLSSettings.self, forKey: .tls)
+    plainText = try values.decodeIfPresent(Bool.self, forKey: .plainText) ?? false
     labels = try values.decodeIfPresent([String: String].self, forKey: .labels) ?? [:]
     mediationAddress = try values.decodeIfPresent(Mediation.self, forKey: .mediation)?.address
     plugins = try values.decodeIfPresent([PluginConfiguration].self, forKey: .plugins) ?? []
@@ -69,6 +77,16 @@ public struct AgentConfiguration: Sendable, Decodable {
     logLevel = level
     try checkPlugins()
   }
+
+  /// Reads the file; how TCP is secured is checked after the spelling of what is there.
+  public static func load(from path: String) throws(ConfigurationError) -> AgentConfiguration {
+    let configuration = try Configuration.load(AgentConfiguration.self, from: path)
+    if let problem = configuration.securityProblem { throw ConfigurationError("\(path): \(problem)") }
+    return configuration
+  }
+
+  /// What is wrong with how the coordinator is reached over TCP.
+  var securityProblem: String? { TLSSettings.problem(with: tls, plainText: plainText, for: [coordinator]) }
 
   private func checkPlugins() throws {
     var seen: Set<String> = []
@@ -98,6 +116,21 @@ public struct AgentConfiguration: Sendable, Decodable {
 
   /// What would keep the agent from working as configured, beyond what the file says itself.
   public func problems() -> [String] {
+    [problemWithCertificate()].compactMap { $0 } + problemsWithPlugins()
+  }
+
+  /// Blocks on the disk.
+  public func problemWithCertificate() -> String? {
+    do {
+      guard let identity = try tls?.client().identity, identity.role != .agent(host: host) else { return nil }
+      return "the certificate in tls is for \(identity), and this is host '\(host)': issue one with "
+        + "`iov pki issue agent \(host)`, or correct `host`"
+    } catch {
+      return "\(error)"
+    }
+  }
+
+  public func problemsWithPlugins() -> [String] {
     plugins.flatMap { plugin in
       [plugin.problemWithExecutable(), plugin.problemWithConfiguration()].compactMap { $0 }
     }

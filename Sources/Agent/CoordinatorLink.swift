@@ -1,5 +1,6 @@
 import LinuxDevices
 import Logging
+import MeshTLS
 import Reconciliation
 import Services
 import Synchronization
@@ -7,6 +8,8 @@ import Synchronization
 /// Keeps a session with the coordinator, and begins another one when it ends. While there is none, functions in use stay.
 struct CoordinatorLink: Sendable {
   let endpoint: SocketEndpoint
+  /// nil: plain text.
+  let security: ClientTLS?
   let core: AgentCore
   let facts: HostFacts
   let state: StateDirectory
@@ -17,7 +20,7 @@ struct CoordinatorLink: Sendable {
     var delay = RetryDelay(from: .milliseconds(200), to: .seconds(10))
     var lastComplaint = ""
     while !Task.isCancelled {
-      let channel = RPCChannel(endpoint)
+      let channel = RPCChannel(endpoint, security: security)
       do {
         try await session(on: channel) {
           delay.reset()

@@ -6,6 +6,7 @@ import Services
 /// `iov.v1.AgentSessions`: one stream for each host.
 struct AgentSessionsFrontend: AgentSessionsService {
   let arbiter: DurableArbiter
+  let access: CallAccess
   let logger: Logger
 
   func connect(
@@ -17,20 +18,21 @@ struct AgentSessionsFrontend: AgentSessionsService {
     defer { arbiter.closeSession(session) }
     try await withThrowingTaskGroup(of: Void.self) { group in
       // Whichever ends first ends the session: the agent hangs up, or the coordinator does.
-      group.addTask { try await read(requests, session) }
+      group.addTask { try await read(requests, session, call.peer) }
       group.addTask { for try await message in messages { try await responses.write(message) } }
       defer { group.cancelAll() }
       try await group.next()
     }
   }
 
-  private func read(_ requests: RequestStream<AgentMessage>, _ session: SessionID) async throws {
+  private func read(_ requests: RequestStream<AgentMessage>, _ session: SessionID, _ peer: PeerAddress) async throws {
     var host: String?
     defer { if let host { logger.info("host disconnected", metadata: ["host": "\(host)"]) } }
     for try await message in requests {
       switch message.kind {
       case .hello(let hello) where host == nil:
         let name = hello.host?.name ?? ""
+        try access.checkHost(name, peer.identity)
         host = name
         logger.info("host connected", metadata: ["host": "\(name)"])
         arbiter.begin(session, hello)

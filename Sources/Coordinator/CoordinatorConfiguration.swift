@@ -1,4 +1,5 @@
 import Arbitration
+import ClusterSecurity
 import Configuration
 import Logging
 import Services
@@ -7,8 +8,10 @@ import Services
 public struct CoordinatorConfiguration: Sendable, Decodable {
   /// Where to listen: "127.0.0.1:7100", "[::1]:7100", "unix:/run/iov/coordinator.sock".
   public var listen: [SocketEndpoint]
-  /// The coordinator speaks without TLS, so it listens on loopback addresses alone unless this is true.
-  public var insecureListenBeyondLoopback: Bool
+  /// The certificate that TCP listeners show, and the authority whose certificates they accept.
+  public var tls: TLSSettings?
+  /// TCP listeners speak plain text, and whoever reaches them may do everything.
+  public var plainText: Bool
   public var store: StoreConfiguration
   /// How long a host's word is good.
   public var leaseTermMilliseconds: UInt32
@@ -25,10 +28,10 @@ public struct CoordinatorConfiguration: Sendable, Decodable {
     public var path: String
   }
 
-  /// Every default, with a store at `path`.
+  /// Every default, with a store at `path`, on a Unix socket.
   public init(storePath path: String) {
     listen = [Self.defaultEndpoint]
-    insecureListenBeyondLoopback = false
+    plainText = false
     store = StoreConfiguration(path: path)
     leaseTermMilliseconds = 10_000
     heartbeatIntervalMilliseconds = 3_000
@@ -36,17 +39,18 @@ public struct CoordinatorConfiguration: Sendable, Decodable {
     fence = []
   }
 
-  public static let defaultEndpoint = SocketEndpoint.tcp(host: "127.0.0.1", port: 7100)
+  public static let defaultEndpoint = SocketEndpoint.unix(path: "/run/iov-coordinator/coordinator.sock")
 
   private enum CodingKeys: String, CodingKey {
-    case listen, insecureListenBeyondLoopback, store, leaseTermMilliseconds, heartbeatIntervalMilliseconds, logLevel
+    case listen, tls, plainText, store, leaseTermMilliseconds, heartbeatIntervalMilliseconds, logLevel
     case fence
   }
 
   public init(from decoder: any Decoder) throws {
     let values = try decoder.container(keyedBy: CodingKeys.self)
     let endpoints = try values.decodeIfPresent([String].self, forKey: .listen)
-    let isInsecure = try values.decodeIfPresent(Bool.self, forKey: .insecureListenBeyondLoopback)
+    tls = try values.decodeIfPresent(TLSSettings.self, forKey: .tls)
+    plainText = try values.decodeIfPresent(Bool.self, forKey: .plainText) ?? false
     // Not `decode`: a misspelt key is to be named as such, before the right one is missed.
     let store = try values.decodeIfPresent(StoreConfiguration.self, forKey: .store)
     let term = try values.decodeIfPresent(UInt32.self, forKey: .leaseTermMilliseconds)
@@ -54,8 +58,7 @@ public struct CoordinatorConfiguration: Sendable, Decodable {
     let level = try values.decodeIfPresent(String.self, forKey: .logLevel)
     fence = try values.decodeIfPresent([FenceAgent].self, forKey: .fence) ?? []
 
-    insecureListenBeyondLoopback = isInsecure ?? false
-    listen = try Self.endpoints(endpoints, allowsBeyondLoopback: insecureListenBeyondLoopback)
+    listen = try Self.endpoints(endpoints)
     self.store = store ?? StoreConfiguration(path: "")
     leaseTermMilliseconds = term ?? 10_000
     heartbeatIntervalMilliseconds = interval ?? max(1, min(3_000, leaseTermMilliseconds / 3))
@@ -63,6 +66,9 @@ public struct CoordinatorConfiguration: Sendable, Decodable {
     logLevel = try Self.level(level ?? "info")
     try checkFence()
   }
+
+  /// What is wrong with how TCP is secured.
+  var securityProblem: String? { TLSSettings.problem(with: tls, plainText: plainText, for: listen) }
 
   private func checkFence() throws {
     for (host, agents) in Dictionary(grouping: fence, by: \.host).sorted(by: { $0.key < $1.key }) where agents.count > 1
@@ -90,24 +96,18 @@ public struct CoordinatorConfiguration: Sendable, Decodable {
       throw ConfigurationError(
         "\(path): store.path is missing: it names the file that the coordinator keeps its claims in")
     }
+    if let securityProblem { throw ConfigurationError("\(path): \(securityProblem)") }
   }
 
-  private static func endpoints(_ texts: [String]?, allowsBeyondLoopback: Bool) throws -> [SocketEndpoint] {
+  private static func endpoints(_ texts: [String]?) throws -> [SocketEndpoint] {
     guard let texts else { return [defaultEndpoint] }
     guard !texts.isEmpty else { throw InvalidValue("listen is empty: nobody could reach the coordinator") }
     return try texts.map { text in
-      let endpoint: SocketEndpoint
       do {
-        endpoint = try SocketEndpoint(parsing: text)
+        return try SocketEndpoint(parsing: text)
       } catch {
         throw InvalidValue("'\(text)' is nothing to listen on: \(error)")
       }
-      guard allowsBeyondLoopback || endpoint.isLocal else {
-        throw InvalidValue(
-          "\(text) is not a loopback address, and whoever reaches it could do everything, for there is no TLS; listen on "
-            + "127.0.0.1, or set insecureListenBeyondLoopback: true where the network is trusted")
-      }
-      return endpoint
     }
   }
 
@@ -128,18 +128,5 @@ public struct CoordinatorConfiguration: Sendable, Decodable {
       throw InvalidValue("'\(text)' is no log level; known: \(known)")
     }
     return level
-  }
-}
-
-extension SocketEndpoint {
-  /// Whether only this machine can reach it.
-  var isLocal: Bool {
-    switch self {
-    case .unix: true
-    case .tcp(let host, _):
-      host == "localhost" || host == "::1" || host == "[::1]"
-        || (host.hasPrefix("127.") && host.split(separator: ".").count == 4
-          && host.allSatisfy { $0 == "." || $0.isNumber })
-    }
   }
 }

@@ -1,9 +1,12 @@
 import Arbitration
 import ClaimStore
+import ClusterSecurity
+import Configuration
 import Descriptors
 import Foundation
 import LinuxDevices
 import Logging
+import MeshTLS
 import Services
 
 /// One run of the coordinator: the arbiter, its store and its services, on sockets.
@@ -15,12 +18,19 @@ public final class CoordinatorDaemon: Sendable {
   private let restorer: Restorer
   private let fencer: Fencer
   private let endpoints: [SocketEndpoint]
+  /// For TCP; nil: plain text.
+  private let security: ServerTLS?
   private let logger: Logger
 
   /// Takes the store over and reads it; it is closed when `run` returns. Blocks on the disk.
   ///
-  /// - Throws: `StoreError`, also where the store contradicts itself.
+  /// - Throws: `StoreError`, also where the store contradicts itself; `CertificateError` and `IdentityError` where TLS is
+  ///   configured with files that are of no use.
   public init(configuration: CoordinatorConfiguration, store: any ClaimStore, logger: Logger) throws {
+    if let problem = configuration.securityProblem { throw ConfigurationError(problem) }
+    let tls = try configuration.tls?.server { event in logger.report(event) }
+    security = tls?.security
+    let access = CallAccess(cluster: tls?.identity.cluster)
     let arbiter = try DurableArbiter(
       store: store, settings: configuration.arbiterSettings, now: SystemClock.now, logger: logger)
     restorer = Restorer(store: store, currentEpoch: { arbiter.read { $0.cluster.epoch } })
@@ -28,14 +38,15 @@ public final class CoordinatorDaemon: Sendable {
     let services: [any RPCService] = [
       ClaimsFrontend(arbiter: arbiter, makeUID: { UUID().uuidString.lowercased() }),
       InventoryFrontend(arbiter: arbiter),
-      AgentSessionsFrontend(arbiter: arbiter, logger: logger),
+      AgentSessionsFrontend(arbiter: arbiter, access: access, logger: logger),
       OperationsFrontend(
         arbiter: arbiter, store: store, restorer: restorer, fencer: fencer, started: SystemClock.timestamp(),
         logger: logger),
     ]
     health = HealthBoard(of: services)
     let offered = services + [HealthFrontend(health)]
-    server = RPCServer(services: offered + [ServerReflection(of: offered, files: FileDescriptor.all)])
+    server = RPCServer(
+      services: offered + [ServerReflection(of: offered, files: FileDescriptor.all)], interceptors: [access])
     self.arbiter = arbiter
     self.store = store
     endpoints = configuration.listen
@@ -46,7 +57,7 @@ public final class CoordinatorDaemon: Sendable {
   public func bind() async throws -> [SocketEndpoint] {
     var bound: [SocketEndpoint] = []
     for endpoint in endpoints {
-      let actual = try await server.bind(endpoint)
+      let actual = try await server.bind(endpoint, security: security)
       logger.notice("listening", metadata: ["endpoint": "\(actual)"])
       bound.append(actual)
     }
@@ -125,6 +136,18 @@ public final class CoordinatorDaemon: Sendable {
       store.close()
       SQLiteStore.removeCandidate(replacement.backup.path)
       logger.error("backup not restored", metadata: ["reason": "\(error)"])
+    }
+  }
+}
+
+extension Logger {
+  fileprivate func report(_ event: CertificateEvent) {
+    switch event {
+    case .reloaded: notice("the changed certificate files are in use")
+    case .keptFormer(let error):
+      self.error("the changed certificate files cannot be used; the former ones stay", metadata: ["error": "\(error)"])
+    case .refused(let peer, let reason):
+      warning("a connection was refused", metadata: ["peer": "\(peer)", "reason": "\(reason)"])
     }
   }
 }

@@ -14,12 +14,17 @@ struct AgentCommand: AsyncParsableCommand {
     discussion: """
       It starts the plugins that its configuration names, one per device class, starts them again when they end, and keeps \
       a session with the coordinator. SIGTERM and SIGINT stop it; functions in use stay as they are, also while the \
-      coordinator is away. SIGHUP starts those plugins anew whose executable or configuration file has changed.
+      coordinator is away. SIGHUP starts those plugins anew whose executable or configuration file has changed. Changed certificate \
+      files are used from the next session on.
 
       A configuration:
 
         host: host-a
         coordinator: 10.77.0.1:7100
+        tls:
+          certificate: /etc/iov/tls/certificate.pem
+          key: /etc/iov/tls/key.pem
+          trustRoots: /etc/iov/tls/ca.pem
         mediation:
           address: 10.78.0.2
         plugins:
@@ -42,7 +47,7 @@ struct AgentCommand: AsyncParsableCommand {
 
   func run() async throws {
     do {
-      let configuration = try Configuration.load(AgentConfiguration.self, from: config)
+      let configuration = try AgentConfiguration.load(from: config)
       if check {
         try report(configuration.problems())
       } else if journal {

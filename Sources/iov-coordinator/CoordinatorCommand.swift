@@ -14,9 +14,15 @@ struct CoordinatorCommand: AsyncParsableCommand {
       Agents and the iov command reach it at the endpoints that its configuration names; what it decides is in its store \
       before anybody is answered. SIGTERM and SIGINT stop it.
 
+      Over TCP everybody shows a certificate (iov pki); changed certificate files are used from the next connection on.
+
       A configuration:
 
-        listen: ["127.0.0.1:7100"]
+        listen: ["unix:/run/iov-coordinator/coordinator.sock", "10.77.0.1:7100"]
+        tls:
+          certificate: /etc/iov/tls/certificate.pem
+          key: /etc/iov/tls/key.pem
+          trustRoots: /etc/iov/tls/ca.pem
         store:
           path: /var/lib/iov/coordinator.sqlite
         logLevel: info
@@ -26,7 +32,7 @@ struct CoordinatorCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("The configuration file (YAML).", valueName: "file"))
   var config: String
 
-  @Flag(help: "Check the configuration file and do nothing else.")
+  @Flag(help: "Check the configuration file and the certificate, and do nothing else.")
   var check = false
 
   @Option(
@@ -40,6 +46,7 @@ struct CoordinatorCommand: AsyncParsableCommand {
     do {
       let configuration = try CoordinatorConfiguration.load(from: config)
       guard !check else {
+        _ = try configuration.tls?.server()
         print("\(config): ok")
         return
       }

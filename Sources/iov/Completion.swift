@@ -27,19 +27,28 @@ enum NameCompletion {
 
   private static func kind(_ names: @escaping @Sendable (Coordinator) async throws -> [String]) -> CompletionKind {
     .custom { words, _, prefix in
-      guard let endpoint = try? ConnectionOptions.endpoint(named: coordinator(in: words)) else { return [] }
-      let coordinator = Coordinator(endpoint, patience: Patience(seconds: 0))
+      guard let coordinator = try? Self.coordinator(for: words) else { return [] }
       let found = (try? await names(coordinator)) ?? []
       await coordinator.channel.close()
       return Set(found).filter { $0.hasPrefix(prefix) }.sorted()
     }
   }
 
+  /// The coordinator that the line being typed means.
+  private static func coordinator(for words: [String]) throws -> Coordinator {
+    let endpoint = try ConnectionOptions.endpoint(named: coordinator(in: words))
+    let security = try ConnectionOptions.security(
+      for: endpoint, directory: option("--tls", in: words), plainText: words.contains("--plain-text"))
+    return Coordinator(endpoint, security: security, patience: Patience(seconds: 0))
+  }
+
   /// What the line being typed says about the coordinator.
-  static func coordinator(in words: [String]) -> String? {
+  static func coordinator(in words: [String]) -> String? { option("--coordinator", in: words) }
+
+  private static func option(_ name: String, in words: [String]) -> String? {
     for (index, word) in words.enumerated() {
-      if word.hasPrefix("--coordinator=") { return String(word.dropFirst(14)) }
-      if word == "--coordinator", index + 1 < words.count { return words[index + 1] }
+      if word.hasPrefix(name + "=") { return String(word.dropFirst(name.count + 1)) }
+      if word == name, index + 1 < words.count { return words[index + 1] }
     }
     return nil
   }

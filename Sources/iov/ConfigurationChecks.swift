@@ -1,13 +1,15 @@
 import Agent
+import CertificateAuthority
 import Glibc
 import LinuxDevices
+import Services
 
 /// What an agent's configuration asks of this host.
 struct ConfigurationChecks: Sendable {
   let configuration: AgentConfiguration
 
   func run() -> [Check] {
-    pluginChecks() + mediationChecks() + [
+    [certificateCheck()].compactMap { $0 } + pluginChecks() + mediationChecks() + [
       stateDirectoryCheck(configuration.stateDirectory), runtimeDirectoryCheck(configuration.runtimeDirectory),
     ]
   }
@@ -20,13 +22,58 @@ struct ConfigurationChecks: Sendable {
           advice: "name them under `plugins`")
       ]
     }
-    let problems = configuration.problems()
+    let problems = configuration.problemsWithPlugins()
     guard problems.isEmpty else {
       return problems.map {
         .fail("plugins", $0, cost: "its device class is not there on this host", advice: "see above")
       }
     }
     return [.ok("plugins", configuration.plugins.map(\.name).joined(separator: ", "))]
+  }
+
+  // MARK: The certificate
+
+  private static let soon: Int64 = 30
+
+  /// Nil: none is needed, over a Unix socket.
+  private func certificateCheck() -> Check? {
+    let name = "certificate"
+    let cost = "this host cannot join"
+    if configuration.plainText {
+      return .warn(
+        name, "plainText is set: whoever answers at \(configuration.coordinator) is believed",
+        cost: "whoever is on that network can act as the coordinator",
+        advice: "use `tls`, with certificates of `iov pki`")
+    }
+    guard let tls = configuration.tls else { return nil }
+    if let problem = configuration.problemWithCertificate() {
+      return .fail(name, problem, cost: cost, advice: "see above")
+    }
+    guard let certificate = try? IssuedCertificate(pem: SmallFile.text(tls.certificate) ?? ""),
+      let authorities = try? IssuedCertificate.all(pem: SmallFile.text(tls.trustRoots) ?? "")
+    else {
+      return .fail(name, "\(tls.certificate) holds no certificate", cost: cost, advice: "issue it again")
+    }
+    let description = CertificateDescription(path: tls.certificate, certificate: certificate, authorities: authorities)
+    if let problem = description.problems.first {
+      return .fail(
+        name, "\(tls.certificate): \(problem)", cost: cost,
+        advice: "iov pki issue agent \(configuration.host), with the cluster's authority")
+    }
+    var facts = stat()
+    if stat(tls.key, &facts) == 0, facts.st_mode & 0o077 != 0 {
+      return .warn(
+        name, "\(tls.key) can be read by others", cost: "whoever has read it can be this host",
+        advice: "chmod 600 \(tls.key), and issue a new one if others were on this machine")
+    }
+    let days = certificate.daysLeft(at: Timestamp.now().seconds)
+    let found = "\(certificate.uris.joined(separator: ", ")), \(days) days left"
+    guard days >= Self.soon else {
+      return .warn(
+        name, found, cost: "this host leaves the cluster when they are over, and its functions stay as they are",
+        advice: "iov pki issue agent \(configuration.host) again, into the same directory")
+    }
+    return .ok(name, found)
   }
 
   // MARK: Mediation

@@ -1,5 +1,7 @@
 import ArgumentParser
+import ClusterSecurity
 import Glibc
+import MeshTLS
 import Services
 
 extension CallOptions {
@@ -28,20 +30,49 @@ extension ExitCode {
 struct ConnectionOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
-      "Where the coordinator listens: HOST:PORT, [IPv6]:PORT or unix:PATH. Default: $IOV_COORDINATOR, else 127.0.0.1:7100.",
+      "Where the coordinator listens: HOST:PORT, [IPv6]:PORT or unix:PATH. Default: $IOV_COORDINATOR, else the socket of this machine's coordinator, unix:/run/iov-coordinator/coordinator.sock.",
       valueName: "endpoint"))
   var coordinator: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Who you are, over TCP: a directory of `iov pki issue operator`. Default: $IOV_TLS.", valueName: "directory"),
+    completion: .directory)
+  var tls: String?
+
+  @Flag(help: "Speak plain text over TCP, with a coordinator that is configured so. Also: $IOV_PLAIN_TEXT.")
+  var plainText = false
 
   @Option(
     help: ArgumentHelp(
       "For how long a coordinator that cannot be reached is tried again; 0: once.", valueName: "seconds"))
   var connectTimeout: UInt32 = 5
 
+  /// TLS for an endpoint; nil over a Unix socket, and where plain text is asked for.
+  func security(for endpoint: SocketEndpoint) throws -> ClientTLS? {
+    try Self.security(for: endpoint, directory: tls, plainText: plainText)
+  }
+
+  static func security(for endpoint: SocketEndpoint, directory: String?, plainText: Bool) throws -> ClientTLS? {
+    guard case .tcp = endpoint, !plainText, getenv("IOV_PLAIN_TEXT") == nil || directory != nil else { return nil }
+    guard let directory = directory ?? getenv("IOV_TLS").map({ String(cString: $0) }) else {
+      throw ValidationError(
+        "\(endpoint) is reached over TLS, which takes a certificate: name its directory with --tls or $IOV_TLS ('iov pki "
+          + "issue operator NAME' makes one), or give --plain-text")
+    }
+    do {
+      return try TLSSettings(directory: directory).client().security
+    } catch {
+      throw ValidationError("--tls \(directory): \(error)")
+    }
+  }
+
   func endpoint() throws -> SocketEndpoint { try Self.endpoint(named: coordinator) }
 
   /// Nil: where the environment says, or the usual place.
   static func endpoint(named name: String?) throws -> SocketEndpoint {
-    let text = name ?? getenv("IOV_COORDINATOR").map { String(cString: $0) } ?? "127.0.0.1:7100"
+    let text =
+      name ?? getenv("IOV_COORDINATOR").map { String(cString: $0) } ?? "unix:/run/iov-coordinator/coordinator.sock"
     do {
       return try SocketEndpoint(parsing: text)
     } catch {
@@ -59,12 +90,12 @@ struct Coordinator: Sendable {
   var inventory: InventoryClient { InventoryClient(channel) }
   var operations: OperationsClient { OperationsClient(channel) }
 
-  init(_ endpoint: SocketEndpoint, patience: Patience) {
+  init(_ endpoint: SocketEndpoint, security: ClientTLS? = nil, patience: Patience) {
     var limits = ChannelLimits()
     limits.connectTimeout = .seconds(Int64(min(max(patience.seconds, 1), 5)))
     // A list is one message, and the cluster may have many claims; the coordinator is trusted with our memory.
     limits.maximumMessageByteCount = 256 << 20
-    channel = RPCChannel(endpoint, limits: limits)
+    channel = RPCChannel(endpoint, security: security, limits: limits)
     self.patience = patience
   }
 
@@ -100,7 +131,9 @@ struct Coordinator: Sendable {
 
 /// Runs `body` with the coordinator; a failed call becomes a message and an exit code.
 func withCoordinator(_ options: ConnectionOptions, _ body: (Coordinator) async throws -> Void) async throws {
-  let coordinator = Coordinator(try options.endpoint(), patience: Patience(seconds: options.connectTimeout))
+  let endpoint = try options.endpoint()
+  let coordinator = Coordinator(
+    endpoint, security: try options.security(for: endpoint), patience: Patience(seconds: options.connectTimeout))
   let result: Result<Void, any Error>
   do {
     result = .success(try await body(coordinator))

@@ -1,8 +1,10 @@
 import Agent
 import ArgumentParser
+import ClusterSecurity
 import Configuration
 import Glibc
 import LinuxDevices
+import MeshTLS
 import Services
 
 struct DoctorCommand: AsyncParsableCommand {
@@ -49,7 +51,7 @@ struct DoctorCommand: AsyncParsableCommand {
   }
 
   private static func load(_ path: String) -> Result<AgentConfiguration, ConfigurationError> {
-    Result { () throws(ConfigurationError) in try Configuration.load(AgentConfiguration.self, from: path) }
+    Result { () throws(ConfigurationError) in try AgentConfiguration.load(from: path) }
   }
 
   private func coordinatorChecks(_ configuration: AgentConfiguration?) async -> [Check] {
@@ -63,14 +65,24 @@ struct DoctorCommand: AsyncParsableCommand {
     }
     do {
       let named = common.connection.coordinator == nil ? configuration?.coordinator : nil
+      let endpoint = try named ?? common.connection.endpoint()
       let coordinator = Coordinator(
-        try named ?? common.connection.endpoint(), patience: Patience(seconds: common.connection.connectTimeout))
+        endpoint, security: try security(for: endpoint, configuration),
+        patience: Patience(seconds: common.connection.connectTimeout))
       let checks = await CoordinatorChecks(coordinator: coordinator, configuration: configuration).run()
       await coordinator.channel.close()
       return checks
     } catch {
       return [.fail("coordinator", "\(error)", cost: "this host cannot join", advice: "correct --coordinator")]
     }
+  }
+
+  /// As the agent would connect, unless the command line says otherwise.
+  private func security(for endpoint: SocketEndpoint, _ configuration: AgentConfiguration?) throws -> ClientTLS? {
+    guard common.connection.tls == nil, let configuration, case .tcp = endpoint else {
+      return try common.connection.security(for: endpoint)
+    }
+    return try configuration.tls?.client().security
   }
 
   /// A lack fails where a plugin needs it; without a configuration all that there are may come.

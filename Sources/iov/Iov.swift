@@ -19,6 +19,9 @@ struct Iov: AsyncParsableCommand {
         iov claim describe web
         iov claim delete web --wait
 
+      Over TCP the coordinator wants to know who asks: --tls (or $IOV_TLS) names a directory that `iov pki issue operator` \
+      made. Over a Unix socket it knows.
+
       Completion of commands and of the names of claims, hosts, end nodes and functions:
         bash: iov --generate-completion-script bash >/etc/bash_completion.d/iov
         zsh:  iov --generate-completion-script zsh >/usr/share/zsh/vendor-completions/_iov
@@ -33,7 +36,8 @@ struct Iov: AsyncParsableCommand {
     version: iovmeshVersion,
     subcommands: [
       StatusCommand.self, ClaimCommand.self, HostCommand.self, EndNodeCommand.self, FunctionCommand.self,
-      OrphanCommand.self, BackupCommand.self, RestoreCommand.self, DoctorCommand.self, VersionCommand.self,
+      OrphanCommand.self, BackupCommand.self, RestoreCommand.self, PKICommand.self, DoctorCommand.self,
+      VersionCommand.self,
     ])
 }
 

@@ -39,7 +39,7 @@ extension Stage {
     var limits = ServerLimits()
     limits.drainTimeout = .zero
     let server = RPCServer(services: [coordinator], limits: limits)
-    let endpoint = try await server.bind(.tcp(host: "127.0.0.1", port: 0))
+    let endpoint = try await server.bind(.unix(path: directory + "/coordinator.sock"))
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask { try await server.run() }
       try await body(endpoint)

@@ -76,7 +76,7 @@ final class Stage: Sendable {
     var limits = ServerLimits()
     limits.drainTimeout = .zero
     let server = RPCServer(services: [coordinator], limits: limits)
-    let endpoint = try await server.bind(.tcp(host: "127.0.0.1", port: 0))
+    let endpoint = try await server.bind(.unix(path: directory + "/coordinator.sock"))
     let agent = try Agent(
       configuration: configuration(plugins, coordinator: endpoint), probe: probe, logger: Self.logger)
     try await withThrowingTaskGroup(of: Void.self) { group in

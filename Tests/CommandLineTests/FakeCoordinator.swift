@@ -1,4 +1,5 @@
 import FoundationEssentials
+import MeshTLS
 import Services
 import Synchronization
 
@@ -29,15 +30,22 @@ final class FakeCoordinator: Sendable {
   }
 
   let world: Mutex<World>
-  let endpoint: SocketEndpoint
+  /// A port of 0 is the one that was found at the start.
+  var endpoint: SocketEndpoint { bound.withLock { $0 } }
+  private let bound: Mutex<SocketEndpoint>
+  /// Over TCP then.
+  private let security: ServerTLS?
   private let running = Mutex<Task<Void, any Error>?>(nil)
   private let directory: String
   private let hasOperations: Bool
 
-  init(hasOperations: Bool = true, _ body: (inout World) -> Void = { _ in }) async throws {
+  init(
+    hasOperations: Bool = true, security: ServerTLS? = nil, _ body: (inout World) -> Void = { _ in }
+  ) async throws {
     directory = "/tmp/iov-cli-" + UUID().uuidString
     try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
-    endpoint = .unix(path: directory + "/socket")
+    bound = Mutex(security == nil ? .unix(path: directory + "/socket") : .tcp(host: "127.0.0.1", port: 0))
+    self.security = security
     self.hasOperations = hasOperations
     var first = World()
     body(&first)
@@ -58,7 +66,8 @@ final class FakeCoordinator: Sendable {
     var limits = ServerLimits()
     limits.drainTimeout = .zero
     let server = RPCServer(services: services, limits: limits)
-    _ = try await server.bind(endpoint)
+    let endpoint = try await server.bind(endpoint, security: security)
+    bound.withLock { $0 = endpoint }
     running.withLock { $0 = Task { try await server.run() } }
   }
 

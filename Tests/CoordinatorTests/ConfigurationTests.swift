@@ -24,7 +24,7 @@ import Testing
 
   @Test func theStoreIsAllThatMustBeSaid() throws {
     let configuration = try load(store)
-    #expect(configuration.listen == [.tcp(host: "127.0.0.1", port: 7100)])
+    #expect(configuration.listen == [.unix(path: "/run/iov-coordinator/coordinator.sock")])
     #expect(configuration.leaseTermMilliseconds == 10_000)
     #expect(configuration.heartbeatIntervalMilliseconds == 3_000)
     #expect(configuration.logLevel == .info)
@@ -32,15 +32,20 @@ import Testing
     #expect(problem("stor: {path: /x}\n").contains("unknown key 'stor'; did you mean 'store'?"))
   }
 
-  @Test(arguments: ["127.0.0.1:0", "127.8.0.1:7100", "[::1]:7100", "localhost:7100", "unix:/run/iov/x.sock"])
-  func whatOnlyThisMachineReachesMayBeListenedOn(_ endpoint: String) throws {
-    #expect(try load(store + "listen: [\"\(endpoint)\"]\n").listen.count == 1)
+  @Test func aUnixSocketNeedsNoCertificate() throws {
+    #expect(try load(store + "listen: [\"unix:/run/iov/x.sock\"]\n").listen.count == 1)
   }
 
-  @Test(arguments: ["0.0.0.0:7100", "10.0.0.1:7100", "[::]:7100", "127.example.org:7100", "rack:7100"])
-  func whatOthersReachMustBeAskedFor(_ endpoint: String) throws {
-    #expect(problem(store + "listen: [\"\(endpoint)\"]\n").contains("insecureListenBeyondLoopback: true"))
-    #expect(try load(store + "insecureListenBeyondLoopback: true\nlisten: [\"\(endpoint)\"]\n").listen.count == 1)
+  @Test(arguments: ["127.0.0.1:0", "[::1]:7100", "localhost:7100", "0.0.0.0:7100", "10.0.0.1:7100", "rack:7100"])
+  func aTCPListenerNeedsTLSOrTheWordThatItGoesWithout(_ endpoint: String) throws {
+    let listener = store + "listen: [\"\(endpoint)\"]\n"
+    let tls = "tls: {certificate: /x/certificate.pem, key: /x/key.pem, trustRoots: /x/ca.pem}\n"
+    #expect(problem(listener).contains("\(endpoint) needs `tls`"))
+    #expect(try load(listener + tls).tls?.key == "/x/key.pem")
+    #expect(try load(listener + "plainText: true\n").tls == nil)
+    #expect(problem(listener + tls + "plainText: true\n").contains("exclude each other"))
+    #expect(problem(listener + "tls: {certificate: /x, key: /x}\n").contains("`trustRoots`"))
+    #expect(problem(listener + "tls: {certificat: /x, key: /x}\n").contains("did you mean 'certificate'?"))
   }
 
   @Test func valuesThatMakeNoSenseAreExplained() {

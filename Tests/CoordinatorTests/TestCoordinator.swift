@@ -5,7 +5,7 @@ import Services
 
 @testable import Coordinator
 
-/// A coordinator on a port of its own and a store of its own.
+/// A coordinator on a socket of its own and a store of its own.
 final class TestCoordinator: Sendable {
   let directory: TemporaryDirectory
   let endpoint: SocketEndpoint
@@ -66,7 +66,7 @@ final class TestCoordinator: Sendable {
 extension CoordinatorConfiguration {
   static func test(in directory: TemporaryDirectory) -> CoordinatorConfiguration {
     var configuration = CoordinatorConfiguration(storePath: directory.file("claims.sqlite"))
-    configuration.listen = [.tcp(host: "127.0.0.1", port: 0)]
+    configuration.listen = [.unix(path: directory.file("coordinator.sock"))]
     return configuration
   }
 }

@@ -44,6 +44,8 @@ def second_machine():
     directories = [rack.RACK / "second", rack.STATE / "second"]
     for directory in directories:
         directory.mkdir()
+    # It has even got hold of the host's certificate.
+    shutil.copytree(rack.RACK / "host-b/tls", rack.RACK / "second/tls")
     text = (rack.RACK / "host-b/agent.yaml").read_text()
     for place in (rack.RACK, rack.STATE):
         text = text.replace(f"{place}/host-b", f"{place}/second")
