@@ -29,6 +29,8 @@ final class ServerConnection: HTTP2Connection, @unchecked Sendable {
   private var age: Scheduled<Void>?
   private var goAway: Scheduled<Void>?
   private var lastWord: Scheduled<Void>?
+  /// How calls end that are left when the time is over.
+  private var endReason = stopping
 
   private enum Stage {
     case serving
@@ -67,7 +69,9 @@ final class ServerConnection: HTTP2Connection, @unchecked Sendable {
     let jittered = maximumAge * Double.random(in: 0.9...1.1)
     age = eventLoop.scheduleTask(in: TimeAmount(jittered)) { [weak self] in
       guard let self else { return }
-      self.drain(within: self.limits.connectionAgeGrace)
+      self.drain(
+        within: self.limits.connectionAgeGrace,
+        RPCError(.unavailable, "the connection is older than the server allows: call again"))
     }
   }
 
@@ -142,9 +146,10 @@ final class ServerConnection: HTTP2Connection, @unchecked Sendable {
   private static let announcement: UInt64 = 1
 
   /// Has the connection end when the calls in flight have, and those that the peer makes before it hears of it
-  /// (RFC 9113 §6.8). Those that are left after `timeout` end with UNAVAILABLE.
-  func drain(within timeout: Duration) {
+  /// (RFC 9113 §6.8). Those that are left after `timeout` end with `reason`.
+  func drain(within timeout: Duration, _ reason: RPCError = stopping) {
     guard stage != .finished else { return }
+    endReason = reason
     lastWord?.cancel()
     lastWord = eventLoop.scheduleTask(in: TimeAmount(timeout)) { [weak self] in self?.stop() }
     guard stage == .serving else { return }
@@ -154,7 +159,7 @@ final class ServerConnection: HTTP2Connection, @unchecked Sendable {
     // libnghttp2 lets a PING overtake a GOAWAY that has not left, and its answer would prove nothing.
     flush()
     session.ping(payload: Self.announcement)
-    for stream in serverStreams where stream.endsWhenDraining { fail(stream, Self.stopping) }
+    for stream in serverStreams where stream.endsWhenDraining { fail(stream, endReason) }
     // A peer that answers no PING shall not take the time of its calls.
     goAway = eventLoop.scheduleTask(in: TimeAmount(timeout / 2)) { [weak self] in self?.nameLastCall() }
     flush()
@@ -196,7 +201,7 @@ final class ServerConnection: HTTP2Connection, @unchecked Sendable {
 
   /// Ends all calls, and the connection.
   func stop() {
-    for stream in serverStreams { fail(stream, Self.stopping) }
+    for stream in serverStreams { fail(stream, endReason) }
     sayGoodbye()
   }
 
@@ -204,12 +209,12 @@ final class ServerConnection: HTTP2Connection, @unchecked Sendable {
     streams.values.compactMap { $0 as? ServerStream }.sorted { $0.id < $1.id }
   }
 
-  private static let stopping = RPCError(.unavailable, "the server is stopping")
+  static let stopping = RPCError(.unavailable, "the server is stopping")
 
   /// Has a call end as soon as the server drains.
   func endWhenDraining(_ stream: ServerStream) {
     stream.endsWhenDraining = true
-    if stage != .serving { fail(stream, Self.stopping) }
+    if stage != .serving { fail(stream, endReason) }
   }
 
   // MARK: A call's beginning

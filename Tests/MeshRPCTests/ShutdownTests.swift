@@ -142,6 +142,23 @@ import Testing
     }
   }
 
+  @Test func aCallOnAnOldConnectionEndsWhenItsGraceIsOver() async throws {
+    var limits = ServerLimits()
+    limits.maximumConnectionAge = .milliseconds(50)
+    limits.connectionAgeGrace = .milliseconds(50)
+    let cancelled = Signal()
+    let service = TestService { router in
+      router.unary(Self.wait) { request, _ in
+        await cancelled.raiseWhenCancelled()
+        return request
+      }
+    }
+    try await withServer(service, limits: limits) { channel in
+      let error = await rpcError { _ = try await channel.unary(Self.wait, Text()) }
+      #expect(error?.code == .unavailable)
+    }
+  }
+
   private actor Peers {
     private var names: Set<String> = []
     var count: Int { names.count }
