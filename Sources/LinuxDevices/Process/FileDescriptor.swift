@@ -23,10 +23,11 @@ public enum SmallFile {
     let file = try FileDescriptor(opening: path, O_RDONLY)
     var bytes: [UInt8] = []
     while bytes.count < 1 << 20 {
-      let old = bytes.count
-      bytes.append(contentsOf: repeatElement(0, count: 4096))
-      let count = bytes.withUnsafeMutableBytes { Glibc.read(file.number, $0.baseAddress?.advanced(by: old), 4096) }
-      bytes.removeLast(4096 - Swift.max(0, count))
+      let count = withUnsafeTemporaryAllocation(byteCount: 4096, alignment: 1) { chunk in
+        let count = Glibc.read(file.number, chunk.baseAddress, chunk.count)
+        if count > 0 { bytes.append(contentsOf: chunk[..<count]) }
+        return count
+      }
       if try checkedErrno(count, "read \(path)") == 0 { break }
     }
     return bytes
