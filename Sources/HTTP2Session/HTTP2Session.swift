@@ -122,8 +122,12 @@ public final class HTTP2Session {
 
   // MARK: Sending
 
-  /// Opens a stream. The body follows with `send` and ends with `finish`.
+  /// Opens a stream. The body follows with `send` and ends with `finish`. Fails when the peer takes no more streams, which
+  /// can be before its goodbye has been handled as an event, and when stream numbers are used up.
   public func submitRequest(_ fields: HeaderList) throws(HTTP2Error) -> StreamID {
+    guard nghttp2_session_check_request_allowed(session) != 0 else {
+      throw Self.error(Int32(NGHTTP2_ERR_START_STREAM_NOT_ALLOWED.rawValue))
+    }
     var provider = outgoingBodyProvider
     let stream = withNameValues(fields) {
       nghttp2_submit_request(session, nil, $0.baseAddress, $0.count, &provider, nil)

@@ -50,6 +50,13 @@ class CallStream: @unchecked Sendable {
     self.connection = connection
   }
 
+  /// Takes a call back whose attempt came to nothing; another one may follow.
+  func leaveConnection() {
+    connection = nil
+    id = 0
+    outgoingIsOpen = true
+  }
+
   func onLoop(_ body: @escaping @Sendable () -> Void) {
     if eventLoop.inEventLoop { body() } else { eventLoop.execute(body) }
   }
@@ -108,8 +115,12 @@ class CallStream: @unchecked Sendable {
     if case .success = end, framer.isMidMessage {
       incomingEnd = .failure(RPCError(.internalError, "the stream ended in the middle of a message"))
     }
+    incomingHasEnded()
     serveReader()
   }
+
+  /// How the incoming half ended is known, and nobody has been told.
+  func incomingHasEnded() {}
 
   /// Nothing moves on this stream any more.
   func end(_ error: RPCError) {
@@ -203,7 +214,9 @@ class CallStream: @unchecked Sendable {
     do throws(RPCError) {
       return .success(try Gzip.decompress(bytes, maximumByteCount: framer.maximumByteCount)[...])
     } catch {
+      let wasOpen = incomingEnd == nil
       incomingEnd = .failure(error)
+      if wasOpen { incomingHasEnded() }
       unread = []
       nextUnread = 0
       connection?.fail(self, error)

@@ -3,42 +3,69 @@ import NIOCore
 import NIOPosix
 import Synchronization
 
-/// The one connection of a channel, and the calls that wait for it.
+/// A channel's connections, and the calls that wait for one: performs what `EndpointPool` and `CallAttempts` decide.
 ///
-/// Sendable because everything but the constants and `beginnings` is touched on the event loop alone.
+/// Sendable because everything but the constants, `beginnings` and `states` is touched on the event loop alone.
 final class ChannelCore: @unchecked Sendable {
-  let endpoint: SocketEndpoint
+  let endpoints: [SocketEndpoint]
   let authority: String
   let limits: ChannelLimits
   private let security: (any ClientSecurity)?
   let eventLoop: any EventLoop
+  let states = ChannelStates()
+  private let retries: RetryRules
 
-  private enum State {
-    case idle
-    case connecting(waiting: [ClientStream])
-    case connected(ClientConnection)
+  private enum Ending {
+    case open
+    /// No new calls; those there are come to their end.
+    case draining
     case closed
   }
 
-  private var state = State.idle
-  /// Nobody can make calls any more.
-  private var isAbandoned = false
+  private var ending = Ending.open
+  private var pool: EndpointPool
+  /// For each endpoint the connection that is ready, or on the way to it.
+  private var connections: [ClientConnection?]
+  /// All that are open, also those that take no more calls.
+  private var openConnections: [ObjectIdentifier: ClientConnection] = [:]
+  private var lastError: RPCError
+  /// Calls that need a connection.
+  private var waiting: [ClientStream] = []
+  /// Calls whose next attempt has a time.
+  private var pausing: [ClientStream] = []
   private var deadlines = DeadlineTimer()
+  private var tokens: RetryTokens
+  private var draws: SeededDraws
+  private var drained: [EventLoopPromise<Void>] = []
+  private(set) var keepaliveInterval: Duration
   /// Calls that other threads begin; one hop to the loop takes all that there are.
   private let beginnings = Mutex<[@Sendable () -> Void]>([])
 
   init(
-    _ endpoint: SocketEndpoint, security: (any ClientSecurity)?, limits: ChannelLimits, eventLoop: any EventLoop
+    _ endpoints: [SocketEndpoint], policy: EndpointPolicy, security: (any ClientSecurity)?, limits: ChannelLimits,
+    retries: RetryRules, seed: UInt64, eventLoop: any EventLoop
   ) {
-    self.endpoint = endpoint
-    if case .tcp = endpoint { self.security = security } else { self.security = nil }
-    authority = endpoint.authority
+    precondition(!endpoints.isEmpty, "a channel needs an endpoint")
+    self.endpoints = endpoints
+    authority = endpoints[0].authority
+    self.security = security
     self.limits = limits
+    self.retries = retries
     self.eventLoop = eventLoop
+    pool = EndpointPool(endpointCount: endpoints.count, policy: policy, backoff: limits.reconnect)
+    connections = Array(repeating: nil, count: endpoints.count)
+    lastError = RPCError(.unavailable, "no connection to \(endpoints[0])")
+    tokens = RetryTokens(retries.budget)
+    draws = SeededDraws(seed: seed)
+    keepaliveInterval = limits.keepaliveInterval
   }
 
   /// The `:scheme` of calls.
-  var scheme: String { security == nil ? "http" : "https" }
+  var scheme: String { security(for: 0) == nil ? "http" : "https" }
+
+  private func security(for index: Int) -> (any ClientSecurity)? {
+    if case .tcp = endpoints[index] { security } else { nil }
+  }
 
   // MARK: Calls
 
@@ -46,7 +73,8 @@ final class ChannelCore: @unchecked Sendable {
   func onLoop(beginning stream: ClientStream, _ prepare: @escaping @Sendable (ClientStream) -> Void) {
     let beginning: @Sendable () -> Void = {
       prepare(stream)
-      self.begin(stream)
+      guard stream.mayBegin() else { return }
+      if self.ending == .open { self.begin(stream) } else { stream.end(self.closedError) }
     }
     if eventLoop.inEventLoop { return beginning() }
     let isFirst = beginnings.withLock { beginnings in
@@ -63,28 +91,30 @@ final class ChannelCore: @unchecked Sendable {
     }
   }
 
-  private func begin(_ stream: ClientStream) {
-    guard stream.mayBegin() else { return }
-    switch state {
-    case .connected(let connection): connection.open(stream)
-    case .idle: connect(waiting: stream)
-    case .closed: stream.end(closedError)
-    case .connecting(var waiting):
-      waiting.append(stream)
-      state = .connecting(waiting: waiting)
-      armDeadline(stream.deadline)
-    }
+  /// Gives a call's attempt a connection, now or when there is one.
+  func begin(_ stream: ClientStream) {
+    if let index = pool.pick(), let connection = connections[index] { return connection.open(stream) }
+    guard ending != .closed else { return stream.end(closedError) }
+    guard let actions = pool.callWaits(forReady: stream.waitsForReady, at: .now) else { return unreachable(stream) }
+    stream.isHeldUp()
+    waiting.append(stream)
+    armDeadline(stream.deadline)
+    perform(actions)
   }
 
   /// Ends a call that has begun; one that has not is kept from it by its own mark.
   func giveUp(_ stream: ClientStream, _ error: RPCError) {
     if let connection = stream.connection { return connection.fail(stream, error) }
-    guard case .connecting(var waiting) = state, let index = waiting.firstIndex(where: { $0 === stream }) else {
+    if let index = waiting.firstIndex(where: { $0 === stream }) {
+      waiting.remove(at: index)
+      pool.callLeft(forReady: stream.waitsForReady)
+    } else if let index = pausing.firstIndex(where: { $0 === stream }) {
+      pausing.remove(at: index)
+    } else {
       return
     }
-    waiting.remove(at: index)
-    state = .connecting(waiting: waiting)
     stream.end(error)
+    settle()
   }
 
   private func armDeadline(_ deadline: NIODeadline?) {
@@ -94,32 +124,94 @@ final class ChannelCore: @unchecked Sendable {
 
   private func endLateCalls() {
     deadlines.fired()
-    guard case .connecting(let waiting) = state else { return }
     armDeadline(
-      waiting.endLate {
-        giveUp($0, RPCError(.deadlineExceeded, "the deadline passed before there was a connection to \(endpoint)"))
+      (waiting + pausing).endLate {
+        giveUp(
+          $0, RPCError(.deadlineExceeded, "the deadline passed before the call could be made: \(lastError.message)"))
       })
   }
 
-  // MARK: The connection
+  // MARK: Attempts
 
-  private func connect(waiting stream: ClientStream) {
-    state = .connecting(waiting: [stream])
+  /// nil: a call that failed has no other attempt.
+  func delayBeforeNextAttempt(of stream: ClientStream, after failure: AttemptFailure) -> Duration? {
+    guard ending != .closed else { return nil }
+    let policy = retries.isEmpty ? nil : retries.policy(for: stream.path)
+    let verdict = stream.attempts.failed(failure, policy: policy, tokens: &tokens, draw: draws.next())
+    guard case .again(let delay) = verdict else { return nil }
+    // Nobody gains by waiting for a deadline: the failure says more.
+    if let deadline = stream.deadline, deadline <= .after(delay) { return nil }
+    return delay
+  }
+
+  func begin(_ stream: ClientStream, after delay: Duration) {
+    stream.isHeldUp()
+    if delay == .zero { return begin(stream) }
+    pausing.append(stream)
     armDeadline(stream.deadline)
+    eventLoop.scheduleTask(in: TimeAmount(delay)) { [weak self] in
+      // It may have been given up meanwhile.
+      guard let self, let index = self.pausing.firstIndex(where: { $0 === stream }) else { return }
+      self.pausing.remove(at: index)
+      self.begin(stream)
+    }
+  }
+
+  func succeeded() {
+    if !retries.isEmpty { tokens.succeeded() }
+  }
+
+  /// There is no connection for a call.
+  private func unreachable(_ stream: ClientStream) {
+    let failure = AttemptFailure(code: lastError.code, isCommitted: !stream.canBeMadeAgain)
+    if let delay = delayBeforeNextAttempt(of: stream, after: failure) {
+      begin(stream, after: delay)
+    } else {
+      stream.end(lastError)
+    }
+  }
+
+  // MARK: What the pool decides
+
+  private func perform(_ actions: [EndpointPool.Action]) {
+    for action in actions {
+      switch action {
+      case .connect(let index): connect(index)
+      case .pause(let index, let end):
+        eventLoop.scheduleTask(in: TimeAmount(ContinuousClock.now.duration(to: end))) { [weak self] in
+          guard let self else { return }
+          self.perform(self.pool.pauseEnded(index, at: .now))
+        }
+      case .beginWaiting:
+        let streams = waiting
+        waiting = []
+        for stream in streams { begin(stream) }
+      case .failWaiting:
+        let streams = waiting.filter { !$0.waitsForReady }
+        waiting.removeAll { !$0.waitsForReady }
+        for stream in streams { unreachable(stream) }
+      }
+    }
+    states.change(to: pool.state)
+    settle()
+  }
+
+  private func connect(_ index: Int) {
     let bootstrap = ClientBootstrap(group: eventLoop)
       .connectTimeout(TimeAmount(limits.connectTimeout))
       .channelInitializer { channel in
         // An address may be tried after another: each attempt has a handler of its own.
         channel.eventLoop.makeCompletedFuture {
-          let connection = try ClientConnection(channel: self)
-          if self.security != nil { connection.sharedByteCount = .max }
-          connection.secured = try self.security?.secure(
-            channel, to: self.endpoint, within: TimeAmount(self.limits.connectTimeout))
+          let connection = try ClientConnection(channel: self, index: index)
+          let security = self.security(for: index)
+          if security != nil { connection.sharedByteCount = .max }
+          connection.secured = try security?.secure(
+            channel, to: self.endpoints[index], within: TimeAmount(self.limits.handshakeTimeout))
           try channel.pipeline.syncOperations.addHandler(connection)
         }
       }
     let attempt =
-      switch endpoint {
+      switch endpoints[index] {
       case .tcp(let host, let port):
         bootstrap.channelOption(.tcpOption(.tcp_nodelay), value: 1).connect(host: host, port: port)
       case .unix(let path): bootstrap.connect(unixDomainSocketPath: path)
@@ -127,7 +219,7 @@ final class ChannelCore: @unchecked Sendable {
     attempt.hop(to: eventLoop).flatMap { channel in
       self.secured(channel)
     }.whenComplete { result in
-      self.attemptEnded(result)
+      self.attemptEnded(index, result)
     }
   }
 
@@ -143,31 +235,56 @@ final class ChannelCore: @unchecked Sendable {
     }
   }
 
-  private func attemptEnded(_ result: Result<ClientConnection, any Error>) {
-    deadlines.cancel()
-    guard case .connecting(let waiting) = state else {
-      if case .success(let connection) = result { connection.close() }
-      return
-    }
+  private func attemptEnded(_ index: Int, _ result: Result<ClientConnection, any Error>) {
     switch result {
-    case .failure(let error):
-      state = .idle
-      let error = RPCError(.unavailable, "no connection to \(endpoint): \(reason(error))")
-      for stream in waiting { stream.end(error) }
+    case .failure(let error): attemptFailed(index, reason(error))
+    case .success(let connection) where ending == .closed: connection.close()
     case .success(let connection) where connection.context == nil:
       // It was closed before we could hear of it.
-      state = .idle
-      for stream in waiting { stream.end(connection.lostError) }
+      attemptFailed(index, reasonForEarlyEnd(connection))
     case .success(let connection):
-      state = .connected(connection)
-      for stream in waiting { connection.open(stream) }
-      if isAbandoned { connection.drain() }
+      connections[index] = connection
+      openConnections[ObjectIdentifier(connection)] = connection
+      if connection.hasSettings { isReady(connection) } else { connection.awaitSettings() }
     }
   }
 
-  /// The connection takes no more calls: the next one makes another.
+  private func attemptFailed(_ index: Int, _ reason: String) {
+    lastError = RPCError(.unavailable, "no connection to \(endpoints[index]): \(reason)")
+    perform(pool.attemptFailed(index, at: .now, draw: draws.next()))
+  }
+
+  /// The server has shown that it speaks HTTP/2.
+  func isReady(_ connection: ClientConnection) {
+    guard connections[connection.index] === connection else { return }
+    perform(pool.connected(connection.index, at: .now))
+  }
+
+  /// A connection takes no more calls.
   func ended(_ connection: ClientConnection) {
-    if case .connected(let current) = state, current === connection { state = .idle }
+    let index = connection.index
+    guard connections[index] === connection else { return }
+    connections[index] = nil
+    guard connection.hasSettings else { return attemptFailed(index, reasonForEarlyEnd(connection)) }
+    lastError = connection.lostError
+    perform(pool.ended(index, at: .now))
+  }
+
+  func closed(_ connection: ClientConnection) {
+    openConnections[ObjectIdentifier(connection)] = nil
+    settle()
+  }
+
+  /// A server has ended a connection because it was pinged too often. gRPC's servers bear a ping every five minutes unless
+  /// they are told otherwise, and gRPC's keepalive design (gRFC A8) has the client slow down at least by half.
+  func annoyedItsServer() { keepaliveInterval = max(keepaliveInterval * 2, .seconds(300)) }
+
+  // MARK: Why there is no connection
+
+  private func reasonForEarlyEnd(_ connection: ClientConnection) -> String {
+    if let failure = connection.failure { return failure.message }
+    if connection.isTooLate { return "it did not begin to speak HTTP/2 within \(limits.handshakeTimeout)" }
+    return "it was closed before the server began to speak HTTP/2"
   }
 
   private func reason(_ error: any Error) -> String {
@@ -183,35 +300,86 @@ final class ChannelCore: @unchecked Sendable {
     }
   }
 
+  private var closedError: RPCError { RPCError(.cancelled, "the channel to \(endpoints[0]) is closed") }
+
   // MARK: The end
 
-  private var closedError: RPCError { RPCError(.cancelled, "the channel to \(endpoint) is closed") }
-
-  /// Ends all calls; returns when the connection is closed.
+  /// Ends all calls; returns when the connections are closed.
   func close() async {
     let closed = eventLoop.flatSubmit { () -> EventLoopFuture<Void> in
-      let before = self.state
-      self.state = .closed
-      switch before {
-      case .idle, .closed: break
-      case .connecting(let waiting):
-        for stream in waiting { stream.end(self.closedError) }
-      case .connected(let connection):
-        guard let channel = connection.context?.channel else { break }
-        connection.stop(self.closedError)
-        return channel.closeFuture
-      }
-      return self.eventLoop.makeSucceededVoidFuture()
+      let futures = self.openConnections.values.compactMap { $0.context?.channel.closeFuture }
+      self.closeNow()
+      return .andAllComplete(futures, on: self.eventLoop)
     }
-    // The future carries how the socket was closed, which does not matter any more.
+    // The future carries how the sockets were closed, which does not matter any more.
     try? await closed.get()
   }
 
-  /// Closes when the last call has ended, from any thread.
-  func abandon() {
+  private func closeNow() {
+    guard ending != .closed else { return }
+    ending = .closed
+    pool.close()
+    deadlines.cancel()
+    let streams = waiting + pausing
+    waiting = []
+    pausing = []
+    for stream in streams { stream.end(closedError) }
+    for connection in openConnections.values.sorted(by: { $0.index < $1.index }) { connection.stop(closedError) }
+    states.change(to: .shutdown)
+    settle()
+  }
+
+  /// Takes no new calls; returns when those there are have ended and the connections are closed. Cancelling the task ends
+  /// the calls.
+  func drain() async {
+    let done = eventLoop.makePromise(of: Void.self)
     eventLoop.execute {
-      self.isAbandoned = true
-      if case .connected(let connection) = self.state { connection.drain() }
+      self.drained.append(done)
+      self.beginDraining()
     }
+    await withTaskCancellationHandler {
+      try? await done.futureResult.get()
+    } onCancel: {
+      eventLoop.execute { self.closeNow() }
+    }
+  }
+
+  /// Nobody can make calls any more: closes when the last call has ended. From any thread.
+  func abandon() { eventLoop.execute { self.beginDraining() } }
+
+  private func beginDraining() {
+    if ending == .open {
+      ending = .draining
+      pool.drain()
+    }
+    settle()
+  }
+
+  /// Takes the end as far as the calls allow.
+  private func settle() {
+    if ending == .draining, waiting.isEmpty, pausing.isEmpty {
+      for connection in connections { connection?.drain() }
+      if openConnections.isEmpty { closeNow() }
+    }
+    guard ending == .closed, openConnections.isEmpty else { return }
+    let promises = drained
+    drained = []
+    for promise in promises { promise.succeed() }
+  }
+}
+
+/// Draws from 0 to 1; the same ones for a seed. SplitMix64.
+struct SeededDraws {
+  private var state: UInt64
+
+  init(seed: UInt64) { state = seed }
+
+  mutating func next() -> Double {
+    state &+= 0x9e37_79b9_7f4a_7c15
+    var mixed = state
+    mixed = (mixed ^ (mixed >> 30)) &* 0xbf58_476d_1ce4_e5b9
+    mixed = (mixed ^ (mixed >> 27)) &* 0x94d0_49bb_1331_11eb
+    mixed ^= mixed >> 31
+    return Double(mixed >> 11) * 0x1p-53
   }
 }

@@ -3,20 +3,42 @@ import NIOCore
 
 /// The client's end of a connection.
 final class ClientConnection: HTTP2Connection, @unchecked Sendable {
-  private let endpoint: SocketEndpoint
+  let endpoint: SocketEndpoint
+  /// The endpoint's place in its channel.
+  let index: Int
   private let channel: ChannelCore
+  private var handshake: Scheduled<Void>?
   private var deadlines = DeadlineTimer()
+  /// The server did not show in time that it speaks HTTP/2.
+  private(set) var isTooLate = false
   /// No new calls on this connection; it closes after its last one.
   private(set) var isDraining = false
-  /// Completed when calls may be opened; nil: at once.
+  /// Completed when the server has shown that it is the right one; nil: there is nothing to show.
   var secured: EventLoopFuture<Void>?
 
-  init(channel: ChannelCore) throws {
+  init(channel: ChannelCore, index: Int) throws {
     self.channel = channel
-    endpoint = channel.endpoint
+    self.index = index
+    endpoint = channel.endpoints[index]
     try super.init(
       role: .client, settings: SessionSettings(), sendBufferByteCount: channel.limits.sendBufferByteCount,
-      keepaliveInterval: channel.limits.keepaliveInterval, eventLoop: channel.eventLoop)
+      keepaliveInterval: channel.keepaliveInterval, eventLoop: channel.eventLoop)
+  }
+
+  // MARK: The beginning
+
+  /// Waits until the server shows that it speaks HTTP/2: what merely accepts connections takes no calls.
+  func awaitSettings() {
+    handshake = eventLoop.scheduleTask(in: TimeAmount(channel.limits.handshakeTimeout)) { [weak self] in
+      self?.isTooLate = true
+      self?.close()
+    }
+  }
+
+  override func receivedSettings() {
+    handshake?.cancel()
+    handshake = nil
+    channel.isReady(self)
   }
 
   /// Opens a call's stream.
@@ -25,8 +47,9 @@ final class ClientConnection: HTTP2Connection, @unchecked Sendable {
     do throws(HTTP2Error) {
       id = try session.submitRequest(stream.headers)
     } catch {
-      drain()  // stream numbers are used up
-      return stream.end(lostError)
+      // Stream numbers are used up, or the server has said goodbye: the call goes elsewhere as if it had not been here.
+      drain()
+      return channel.begin(stream)
     }
     stream.open(id, on: self)
     streams[id] = stream
@@ -52,17 +75,17 @@ final class ClientConnection: HTTP2Connection, @unchecked Sendable {
     if !stream.receivedResponseHeaders {
       // 1xx headers announce others (RFC 9110 §15.2).
       if !endsStream, fields[":status"]?.hasPrefix("1") == true { return }
-      if let error = unusable(fields) { return fail(stream, error) }
-      if let error = setEncoding(of: stream, fields) { return fail(stream, error) }
-      // An answer without messages has but one list of headers, which are trailers.
-      if !endsStream {
-        stream.receivedResponseHeaders = true
-        return stream.receivedInitialHeaders(fields)
+      if let error = unusable(fields) {
+        return madeAgain(stream, AttemptFailure(code: error.code)) ? () : fail(stream, error)
       }
+      if let error = setEncoding(of: stream, fields) {
+        return fail(stream, error)
+      }
+      // An answer without messages has but one list of headers, which are trailers.
+      if !endsStream { return stream.receivedInitialHeaders(fields) }
     }
     guard endsStream else { return }
-    stream.receivedTrailers(fields)
-    receivedStatus(fields.status() ?? .failure(noStatus), of: stream)
+    receivedTrailers(fields, of: stream)
   }
 
   private func setEncoding(of stream: ClientStream, _ fields: HeaderList) -> RPCError? {
@@ -81,7 +104,15 @@ final class ClientConnection: HTTP2Connection, @unchecked Sendable {
   }
 
   /// The call is over, though this side may not have finished its half.
-  private func receivedStatus(_ status: Result<Void, RPCError>, of stream: ClientStream) {
+  private func receivedTrailers(_ fields: HeaderList, of stream: ClientStream) {
+    let status = fields.status() ?? .failure(noStatus)
+    switch status {
+    case .success: channel.succeeded()
+    case .failure(let error):
+      let pushback = fields["grpc-retry-pushback-ms"]
+      if madeAgain(stream, AttemptFailure(code: error.code, pushback: pushback)) { return }
+    }
+    stream.receivedTrailers(fields)
     stream.endIncoming(status)
     guard stream.outgoingIsOpen else { return }
     fail(stream, RPCError(.cancelled, "the call is over"))
@@ -111,6 +142,8 @@ final class ClientConnection: HTTP2Connection, @unchecked Sendable {
 
   override func closedError(_ errorCode: UInt32) -> RPCError {
     switch errorCode {
+    case ErrorCode.refusedStream where isDraining:
+      RPCError(.unavailable, "\(endpoint) was leaving and did not take the call")
     case _ where isDraining: lostError
     case ErrorCode.refusedStream: RPCError(.unavailable, "\(endpoint) refused the call: it has too many")
     case ErrorCode.cancel: RPCError(.cancelled, "\(endpoint) cancelled the call")
@@ -126,11 +159,46 @@ final class ClientConnection: HTTP2Connection, @unchecked Sendable {
       .unavailable, "\(endpoint) speaks TLS, and was spoken to in plain text: give this side a certificate")
   }
 
+  override func closed(_ stream: CallStream, _ errorCode: UInt32) {
+    // Most are over with their status.
+    guard stream.incomingEnd == nil, let stream = stream as? ClientStream else { return stream.end(.cancelled) }
+    let error = closedError(errorCode)
+    let failure = AttemptFailure(code: error.code, wasRefused: errorCode == ErrorCode.refusedStream)
+    if !madeAgain(stream, failure) { stream.end(error) }
+  }
+
+  override func lost(_ stream: CallStream) {
+    guard let stream = stream as? ClientStream, stream.incomingEnd == nil else { return stream.end(lostError) }
+    if !madeAgain(stream, AttemptFailure(code: lostError.code)) { stream.end(lostError) }
+  }
+
   override var lostError: RPCError { failure ?? RPCError(.unavailable, "the connection to \(endpoint) was lost") }
+
+  /// True if the call has another attempt; then it is no stream of this connection any more.
+  private func madeAgain(_ stream: ClientStream, _ failure: AttemptFailure) -> Bool {
+    var failure = failure
+    failure.isCommitted = stream.receivedResponseHeaders || !stream.canBeMadeAgain
+    guard let delay = channel.delayBeforeNextAttempt(of: stream, after: failure) else { return false }
+    let id = stream.id
+    if streams.removeValue(forKey: id) != nil, session.unsentByteCount(id) > 0 {
+      session.reset(id, ErrorCode.cancel)
+      flushSoon()
+    }
+    stream.leaveConnection()
+    channel.begin(stream, after: delay)
+    streamEnded()
+    return true
+  }
 
   // MARK: The end
 
-  override func receivedGoAway(lastStream: StreamID) { drain() }
+  /// A server that is still on its way has the handshake's time.
+  override var pingsWithoutCalls: Bool { hasSettings && channel.limits.keepaliveWithoutCalls }
+
+  override func receivedGoAway(errorCode: UInt32) {
+    if errorCode == ErrorCode.enhanceYourCalm { channel.annoyedItsServer() }
+    drain()
+  }
 
   /// Takes no new call, and closes after the last one.
   func drain() {
@@ -151,8 +219,11 @@ final class ClientConnection: HTTP2Connection, @unchecked Sendable {
   }
 
   override func connectionEnded() {
+    handshake?.cancel()
+    handshake = nil
     deadlines.cancel()
     channel.ended(self)
+    channel.closed(self)
   }
 
   override func fail(_ stream: CallStream, _ error: RPCError) {

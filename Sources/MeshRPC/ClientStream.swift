@@ -3,13 +3,18 @@ import NIOCore
 import ProtobufRuntime
 import Synchronization
 
-/// A call as its caller sees it.
+/// A call as its caller sees it. Its attempts are streams one after the other, on whatever connections the channel has.
 final class ClientStream: CallStream, @unchecked Sendable {
-  let headers: HeaderList
+  private let firstHeaders: HeaderList
   /// The one message of a call that has one; the request ends with it.
   let onlyMessage: MessageBuffer?
+  let waitsForReady: Bool
+  private let observers: CallObservers?
   private let channel: ChannelCore
-  var receivedResponseHeaders = false
+  var attempts = CallAttempts()
+  private(set) var receivedResponseHeaders = false
+  /// The call did not go out when it was made, so that less time is left of its timeout.
+  private var isLate = false
   /// Who waits for the call to be on its way.
   private var opening: UnsafeContinuation<Void, any Error>?
   /// Who waits for the one answer.
@@ -20,9 +25,14 @@ final class ClientStream: CallStream, @unchecked Sendable {
   /// Written on the loop, read by whoever holds the call.
   private let received = Mutex(AnswerHeaders())
 
-  init(headers: HeaderList, onlyMessage: MessageBuffer?, channel: ChannelCore) {
-    self.headers = headers
+  init(
+    headers: HeaderList, onlyMessage: MessageBuffer?, waitsForReady: Bool, observers: CallObservers?,
+    channel: ChannelCore
+  ) {
+    firstHeaders = headers
     self.onlyMessage = onlyMessage
+    self.waitsForReady = waitsForReady
+    self.observers = observers
     self.channel = channel
     super.init(eventLoop: channel.eventLoop, maximumMessageByteCount: channel.limits.maximumMessageByteCount)
   }
@@ -98,12 +108,39 @@ final class ClientStream: CallStream, @unchecked Sendable {
     opening = nil
   }
 
+  // MARK: Attempts
+
+  /// The request of the attempt that is made now.
+  var headers: HeaderList { attempts.previous == 0 && !isLate ? firstHeaders : laterHeaders }
+
+  private var laterHeaders: HeaderList {
+    var fields = HeaderList()
+    firstHeaders.forEach { name, value in
+      if !name.equals("grpc-timeout") { fields.append(name, value) }
+    }
+    if let deadline {
+      let left = Duration.nanoseconds((deadline - .now()).nanoseconds)
+      fields.append("grpc-timeout", TimeoutHeader.encode(max(.zero, left)))
+    }
+    if attempts.previous > 0 { fields.append("grpc-previous-rpc-attempts", "\(attempts.previous)") }
+    return fields
+  }
+
+  var path: String { firstHeaders[":path"] ?? "" }
+
+  /// Another attempt can send all that this one did: nobody has written to the call or read from it.
+  var canBeMadeAgain: Bool { incomingEnd == nil && !isCancelled && (onlyMessage != nil || opening != nil) }
+
+  /// The call does not go out at once.
+  func isHeldUp() { isLate = true }
+
   // MARK: The answer
 
   /// What has come beside the messages so far.
   var answerHeaders: AnswerHeaders { received.withLock { $0 } }
 
   func receivedInitialHeaders(_ fields: HeaderList) {
+    receivedResponseHeaders = true
     received.withLock { $0.initial = fields }
     serveBeginnings()
   }
@@ -134,9 +171,18 @@ final class ClientStream: CallStream, @unchecked Sendable {
 
   // MARK: The end
 
+  override func incomingHasEnded() {
+    deadline = nil
+    guard let observers else { return }
+    if case .failure(let error)? = incomingEnd {
+      observers.ended(error, previousAttempts: attempts.previous)
+    } else {
+      observers.ended(nil, previousAttempts: attempts.previous)
+    }
+  }
+
   override func endIncoming(_ end: Result<Void, RPCError>) {
     super.endIncoming(end)
-    deadline = nil
     if let opening, case .failure(let error)? = incomingEnd {
       self.opening = nil
       opening.resume(throwing: error)

@@ -54,11 +54,16 @@ class HTTP2Connection: ChannelInboundHandler, @unchecked Sendable {
   func receivedTooLongHeaders(_ id: StreamID) {}
   func receivedEnd(of stream: CallStream) {}
   func endSent(_ id: StreamID) {}
-  func receivedGoAway(lastStream: StreamID) {}
+  func receivedSettings() {}
+  func receivedGoAway(errorCode: UInt32) {}
   /// How a call ends whose stream is over before its status.
   func closedError(_ errorCode: UInt32) -> RPCError { .cancelled }
   /// How calls end that lose their connection.
   var lostError: RPCError { .cancelled }
+  /// A stream is over that may not have had its status. It is no stream of this connection any more.
+  func closed(_ stream: CallStream, _ errorCode: UInt32) { stream.end(closedError(errorCode)) }
+  /// A stream has lost its connection.
+  func lost(_ stream: CallStream) { stream.end(lostError) }
   func connectionEnded() {}
   /// What the peer speaks instead of HTTP/2, by its first bytes, if that can be told.
   func foreignProtocol(_ bytes: UnsafeRawBufferPointer) -> RPCError? { nil }
@@ -75,6 +80,8 @@ class HTTP2Connection: ChannelInboundHandler, @unchecked Sendable {
   var maximumUnsentByteCount: Int { .max }
   /// Bytes that this side holds because nobody reads them, above which calls fail.
   var maximumUnreadByteCount: Int { .max }
+  /// The peer is asked for signs of life while no calls are open, too.
+  var pingsWithoutCalls: Bool { false }
   /// A stream is over.
   func streamEnded() {}
 
@@ -146,8 +153,9 @@ class HTTP2Connection: ChannelInboundHandler, @unchecked Sendable {
     let open = streams
     streams = [:]
     waitingForRoom = []
-    for (_, stream) in open.sorted(by: { $0.key < $1.key }) { stream.end(lostError) }
+    // First: a call that is made again must not take this connection.
     connectionEnded()
+    for (_, stream) in open.sorted(by: { $0.key < $1.key }) { lost(stream) }
     executor.endReading()
   }
 
@@ -168,12 +176,13 @@ class HTTP2Connection: ChannelInboundHandler, @unchecked Sendable {
     case .endSent(let id):
       endSent(id)
     case .closed(let id, let errorCode):
-      streams.removeValue(forKey: id)?.end(closedError(errorCode))
+      if let stream = streams.removeValue(forKey: id) { closed(stream, errorCode) }
       streamEnded()
-    case .goAway(let lastStream, _):
-      receivedGoAway(lastStream: lastStream)
+    case .goAway(_, let errorCode):
+      receivedGoAway(errorCode: errorCode)
     case .settingsReceived:
       hasSettings = true
+      receivedSettings()
     case .pinged:
       receivedPing()
     case .pingAnswered(let payload):
@@ -264,7 +273,8 @@ class HTTP2Connection: ChannelInboundHandler, @unchecked Sendable {
     guard NIODeadline.now() - lastReceived >= keepaliveInterval else { return }
     if streams.isEmpty {
       streams = [:]
-      return session.releaseSpareMemory()
+      session.releaseSpareMemory()
+      guard pingsWithoutCalls else { return }
     }
     if pinged { return close() }
     pinged = true

@@ -7,7 +7,8 @@ extension HeaderList {
   func metadata() -> Metadata {
     var metadata = Metadata()
     forEach { name, value in
-      guard !isReserved(name) else { return }
+      // How often a call was made before is for its handler, too.
+      guard !isReserved(name) || name.equals("grpc-previous-rpc-attempts") else { return }
       let name = String(decoding: name, as: UTF8.self)
       let value = String(decoding: value, as: UTF8.self)
       guard name.hasSuffix("-bin") else { return metadata.add(name, .text(value)) }
@@ -64,9 +65,11 @@ private func isNameByte(_ byte: UInt8) -> Bool {
   }
 }
 
-/// Names of HTTP/2's and gRPC's own; the connection's are forbidden in HTTP/2 (RFC 9113 §8.2.2).
+/// Names of HTTP/2's and gRPC's own; the connection's are forbidden in HTTP/2 (RFC 9113 §8.2.2). A handler says when a call
+/// may be made again.
 private func isReserved(_ name: UnsafeRawBufferPointer) -> Bool {
-  name.starts(with: ":") || name.starts(with: "grpc-") || name.equals("content-type") || name.equals("te")
+  if name.equals("grpc-retry-pushback-ms") { return false }
+  return name.starts(with: ":") || name.starts(with: "grpc-") || name.equals("content-type") || name.equals("te")
     || name.equals("user-agent") || name.equals("connection") || name.equals("host") || name.equals("keep-alive")
     || name.equals("proxy-connection") || name.equals("transfer-encoding") || name.equals("upgrade")
     || name.equals("content-length")

@@ -93,6 +93,8 @@ struct Coordinator: Sendable {
   init(_ endpoint: SocketEndpoint, security: ClientTLS? = nil, patience: Patience) {
     var limits = ChannelLimits()
     limits.connectTimeout = .seconds(Int64(min(max(patience.seconds, 1), 5)))
+    // Somebody waits at the terminal: a coordinator that is back is found within a second.
+    limits.reconnect = ExponentialBackoff(initial: .milliseconds(50), multiplier: 2, maximum: .seconds(1))
     // A list is one message, and the cluster may have many claims; the coordinator is trusted with our memory.
     limits.maximumMessageByteCount = 256 << 20
     channel = RPCChannel(endpoint, security: security, limits: limits)

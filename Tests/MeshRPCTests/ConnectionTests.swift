@@ -20,14 +20,14 @@ import Testing
 
   @Test func aChannelConnectsAgainWhenItsServerIsBack() async throws {
     let path = temporarySocketPath()
-    let channel = RPCChannel(.unix(path: path))
+    let channel = RPCChannel(.unix(path: path), limits: ChannelTests.impatient)
     for _ in 0..<3 {
       let unavailable = await rpcError { _ = try await channel.unary(echo, Text()) }
       #expect(unavailable?.code == .unavailable)
       let server = RPCServer(services: [echoService])
       _ = try await server.bind(.unix(path: path))
       let running = Task { try await server.run() }
-      try await channel.expectEcho("hello")
+      try await channel.expectEcho("hello", options: CallOptions(waitForReady: true))
       running.cancel()
       try await running.value
     }

@@ -160,18 +160,6 @@ import Testing
     await channel.close()
     try await listener.close()
   }
-
-  @Test func aServerThatNeverAnswersIsPingedAndThenUnavailable() async throws {
-    let listener = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-      .bind(host: "127.0.0.1", port: 0).get()
-    var limits = ChannelLimits()
-    limits.keepaliveInterval = .milliseconds(30)
-    let channel = RPCChannel(.tcp(host: "127.0.0.1", port: listener.localAddress?.port ?? 0), limits: limits)
-    let error = await rpcError { _ = try await channel.unary(echo, Text()) }
-    #expect(error?.code == .unavailable)
-    await channel.close()
-    try await listener.close()
-  }
 }
 
 func grpcHeaders(_ path: String) -> HeaderList {

@@ -56,6 +56,26 @@ func withServer<Result: Sendable>(
   }
 }
 
+/// A server that a test stops when it likes.
+struct RunningServer {
+  let endpoint: SocketEndpoint
+  private let running: Task<Void, any Error>
+
+  init(
+    _ service: TestService, limits: ServerLimits = ServerLimits(),
+    at endpoint: SocketEndpoint = .tcp(host: "127.0.0.1", port: 0)
+  ) async throws {
+    let server = RPCServer(services: [service, echoService], limits: limits)
+    self.endpoint = try await server.bind(endpoint)
+    running = Task { try await server.run() }
+  }
+
+  func stop() async throws {
+    running.cancel()
+    try await running.value
+  }
+}
+
 /// The error that `body` throws; nil, and a failure of the test, if it throws none.
 func rpcError(
   _ sourceLocation: SourceLocation = #_sourceLocation, _ body: () async throws -> Void

@@ -143,7 +143,7 @@ import Testing
     )
     .get()
     var limits = ChannelLimits()
-    limits.connectTimeout = .milliseconds(50)
+    limits.handshakeTimeout = .milliseconds(50)
     let channel = RPCChannel(
       .tcp(host: "127.0.0.1", port: silent.localAddress?.port ?? 0), security: try cluster.client(.operator("a")),
       limits: limits)
