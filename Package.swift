@@ -124,7 +124,7 @@ let package = Package(
         .product(name: "NIOPosix", package: "swift-nio"),
       ],
       swiftSettings: strict),
-    .executableTarget(name: "iov-interop", dependencies: ["Interop", arguments], swiftSettings: strict),
+    .executableTarget(name: "iov-interop", dependencies: ["Interop", "MeshTLS", arguments], swiftSettings: strict),
     .executableTarget(name: "iov-agent", dependencies: ["Agent", arguments], swiftSettings: strict),
     .executableTarget(name: "iov-coordinator", dependencies: ["Coordinator", arguments], swiftSettings: strict),
     .executableTarget(

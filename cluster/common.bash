@@ -40,7 +40,7 @@ readonly product_packages=(
 # What the tests and benchmarks use beside it.
 readonly test_packages=(
   protobuf-compiler libprotobuf-dev protobuf-c-compiler python3-venv python3-pip iperf3 fio nghttp2-client jq
-  python3 nftables faketime g++ libgrpc++-dev protobuf-compiler-grpc
+  python3 nftables faketime g++ libgrpc++-dev protobuf-compiler-grpc openssl
 )
 
 # Two programs changed their packages between Debian releases, so they are looked for by name.

@@ -2,6 +2,7 @@ import ArgumentParser
 import Glibc
 import Interop
 import MeshRPC
+import MeshTLS
 
 @main
 struct InteropCommand: AsyncParsableCommand {
@@ -18,10 +19,12 @@ struct InteropServerCommand: AsyncParsableCommand {
 
   @Option(help: "The port to listen on; 0 lets the system choose. It is printed.") var port: Int
   @Option(help: "The address to listen on.") var host = "127.0.0.1"
+  @OptionGroup(title: "TLS") var tls: TLSFlags
 
   func run() async throws {
     let server = RPCServer(services: [InteropService()])
-    let endpoint = try await server.bind(.tcp(host: host, port: port))
+    let security = tls.usesTLS ? try ServerTLS(tls.paths) : nil
+    let endpoint = try await server.bind(.tcp(host: host, port: port), security: security)
     print("listening on \(endpoint)")
     fflush(nil)
     try await server.run()
@@ -36,10 +39,28 @@ struct InteropClientCommand: AsyncParsableCommand {
   @Option(name: .customLong("server_port"), help: "The server's port.") var serverPort: Int
   @Option(name: .customLong("test_case"), help: "Which case to run.") var testCase: InteropCase
   @OptionGroup(title: "rpc_soak and channel_soak") var soak: SoakFlags
+  @OptionGroup(title: "TLS") var tls: TLSFlags
+  @Option(name: .customLong("server_host_override"), help: "The name that the server's certificate must have.")
+  var serverHostOverride: String?
+  @Option(
+    name: .customLong("use_test_ca"), help: "Whether to believe the authorities of --ca_file, and not the system's.")
+  var usesTestAuthority = false
+
+  func validate() throws {
+    guard !usesTestAuthority || tls.authorities != nil else {
+      throw ValidationError("--use_test_ca=true needs --ca_file: this program brings no authority of its own")
+    }
+  }
 
   func run() async throws {
     let endpoint = SocketEndpoint.tcp(host: serverHost, port: serverPort)
-    try await InteropClient(soak: soak.soak) { RPCChannel(endpoint) }.run(testCase)
+    let security = try security()
+    try await InteropClient(soak: soak.soak) { RPCChannel(endpoint, security: security) }.run(testCase)
+  }
+
+  private func security() throws -> ClientTLS? {
+    guard tls.usesTLS else { return nil }
+    return try ClientTLS(tls.paths, serverName: serverHostOverride.map { .dns($0) } ?? .endpoint)
   }
 }
 

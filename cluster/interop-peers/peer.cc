@@ -1,13 +1,17 @@
 // gRPC's interoperability tests on grpc++: a server and a client that know nothing of iovmesh but its .proto files.
 //
-//   peer server
-//   peer client --server_port=PORT --test_case=CASE
+//   peer server [TLS]
+//   peer client --server_port=PORT --test_case=CASE [TLS]
 //
-// The server prints the port it listens on. The client's exit status is 0 if the case passes, 1 if not.
+// The server prints the port it listens on. The client's exit status is 0 if the case passes, 1 if not. TLS, always
+// mutual, is --use_tls=true --ca_file=FILE --tls_cert_file=FILE --tls_key_file=FILE, and for the client
+// --server_host_override=NAME.
 #include <grpcpp/grpcpp.h>
 
 #include <cstdint>
+#include <fstream>
 #include <iostream>
+#include <iterator>
 #include <map>
 #include <string>
 #include <thread>
@@ -30,6 +34,15 @@ const char* const kTrailing = "x-grpc-test-echo-trailing-bin";
 bool CameCompressed(grpc_call* call) {
   // GRPC_WRITE_INTERNAL_COMPRESS, and GRPC_WRITE_INTERNAL_TEST_ONLY_WAS_COMPRESSED.
   return (grpc_call_test_only_get_message_flags(call) & 0xc0000000u) != 0;
+}
+
+std::map<std::string, std::string> flags;
+
+bool UsesTLS() { return flags["use_tls"] == "true"; }
+
+std::string Contents(const std::string& path) {
+  std::ifstream file(path);
+  return std::string(std::istreambuf_iterator<char>(file), {});
 }
 
 // MARK: The server
@@ -123,11 +136,19 @@ class Service final : public TestService::Service {
   }
 };
 
+std::shared_ptr<grpc::ServerCredentials> ServerCredentials() {
+  if (!UsesTLS()) return grpc::InsecureServerCredentials();
+  grpc::SslServerCredentialsOptions options(GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
+  options.pem_root_certs = Contents(flags["ca_file"]);
+  options.pem_key_cert_pairs.push_back({Contents(flags["tls_key_file"]), Contents(flags["tls_cert_file"])});
+  return grpc::SslServerCredentials(options);
+}
+
 int Serve() {
   Service service;
   int port = 0;
   grpc::ServerBuilder builder;
-  builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
+  builder.AddListeningPort("127.0.0.1:0", ServerCredentials(), &port);
   builder.RegisterService(&service);
   const auto server = builder.BuildAndStart();
   if (!server) return 1;
@@ -179,7 +200,7 @@ bool HasMetadata(const std::multimap<grpc::string_ref, grpc::string_ref>& metada
 class Cases {
  public:
   explicit Cases(const std::string& endpoint)
-      : channel_(grpc::CreateCustomChannel(endpoint, grpc::InsecureChannelCredentials(), Arguments())),
+      : channel_(grpc::CreateCustomChannel(endpoint, Credentials(), Arguments())),
         stub_(TestService::NewStub(channel_)) {}
 
   void EmptyUnary() {
@@ -379,7 +400,14 @@ class Cases {
     grpc::ChannelArguments arguments;
     // A channel is a connection of its own.
     arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+    if (UsesTLS()) arguments.SetSslTargetNameOverride(flags["server_host_override"]);
     return arguments;
+  }
+
+  static std::shared_ptr<grpc::ChannelCredentials> Credentials() {
+    if (!UsesTLS()) return grpc::InsecureChannelCredentials();
+    return grpc::SslCredentials(
+        {Contents(flags["ca_file"]), Contents(flags["tls_key_file"]), Contents(flags["tls_cert_file"])});
   }
 
   template <typename Reader>
@@ -448,7 +476,7 @@ int RunCase(const std::string& endpoint, const std::string& name) {
 }  // namespace
 
 int main(int count, char** arguments) {
-  std::map<std::string, std::string> flags = {{"server_host", "127.0.0.1"}};
+  flags["server_host"] = "127.0.0.1";
   for (int i = 2; i < count; i++) {
     const std::string argument = arguments[i];
     const auto equals = argument.find('=');

@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
 """gRPC's interoperability tests on grpcio: a server and a client that know nothing of iovmesh but its .proto files.
 
-    peer.py DESCRIPTORS server
-    peer.py DESCRIPTORS client --server_port=PORT --test_case=CASE
+    peer.py DESCRIPTORS server [TLS]
+    peer.py DESCRIPTORS client --server_port=PORT --test_case=CASE [TLS]
 
 DESCRIPTORS is what `protoc --include_imports --descriptor_set_out` makes of proto/grpc/testing/test.proto. The server
 prints the port it listens on. The client's exit status is 0 if the case passes, 77 if grpcio cannot test it.
+TLS, always mutual, is --use_tls=true --ca_file=FILE --tls_cert_file=FILE --tls_key_file=FILE, and for the client
+--server_host_override=NAME.
 """
 import argparse
 import concurrent.futures
+import pathlib
 import sys
 import threading
 import time
@@ -27,6 +30,9 @@ arguments.add_argument("role", choices=["server", "client"])
 arguments.add_argument("--server_host", default="127.0.0.1")
 arguments.add_argument("--server_port", type=int)
 arguments.add_argument("--test_case")
+arguments.add_argument("--use_tls", default="false")
+for flag in ["ca_file", "tls_cert_file", "tls_key_file", "server_host_override"]:
+    arguments.add_argument("--" + flag)
 arguments = arguments.parse_args()
 
 pool = descriptor_pool.DescriptorPool()
@@ -103,6 +109,26 @@ class Service:
             yield from self.respond(request, context)
 
 
+uses_tls = arguments.use_tls == "true"
+
+
+def pem_files():
+    paths = [arguments.ca_file, arguments.tls_cert_file, arguments.tls_key_file]
+    return [pathlib.Path(path).read_bytes() for path in paths]
+
+
+def connect():
+    endpoint = f"{arguments.server_host}:{arguments.server_port}"
+    # A channel is a connection of its own.
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    if not uses_tls:
+        return grpc.insecure_channel(endpoint, options)
+    authorities, certificate, key = pem_files()
+    credentials = grpc.ssl_channel_credentials(authorities, key, certificate)
+    options.append(("grpc.ssl_target_name_override", arguments.server_host_override))
+    return grpc.secure_channel(endpoint, credentials, options)
+
+
 def serve():
     def handler(kind, request, response, function):
         return kind(function, request_deserializer=request.FromString, response_serializer=response.SerializeToString)
@@ -123,7 +149,13 @@ def serve():
     }
     server = grpc.server(concurrent.futures.ThreadPoolExecutor(max_workers=16))
     server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("grpc.testing.TestService", handlers)])
-    print("listening on 127.0.0.1:%d" % server.add_insecure_port("127.0.0.1:0"), flush=True)
+    if uses_tls:
+        authorities, certificate, key = pem_files()
+        credentials = grpc.ssl_server_credentials([(key, certificate)], authorities, require_client_auth=True)
+        port = server.add_secure_port("127.0.0.1:0", credentials)
+    else:
+        port = server.add_insecure_port("127.0.0.1:0")
+    print("listening on 127.0.0.1:%d" % port, flush=True)
     server.start()
     server.wait_for_termination()
 
@@ -272,16 +304,16 @@ UNSUPPORTED = {
 
 
 def run_case():
-    case, endpoint = arguments.test_case, f"{arguments.server_host}:{arguments.server_port}"
+    case = arguments.test_case
     if case in UNSUPPORTED:
         print(UNSUPPORTED[case])
         sys.exit(77)
     if case == "channel_soak":
         for _ in range(10):
-            with grpc.insecure_channel(endpoint, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+            with connect() as channel:
                 Cases(channel).large_unary()
         return
-    with grpc.insecure_channel(endpoint) as channel:
+    with connect() as channel:
         getattr(Cases(channel), case)()
 
 
