@@ -190,10 +190,11 @@ import Testing
 
   @Test func headersThatComeByteByByteEndInTime() async throws {
     var limits = ServerLimits()
-    limits.handshakeTimeout = .milliseconds(300)
+    limits.handshakeTimeout = .milliseconds(500)
     try await withServer(TestService { _ in }, limits: limits) { channel in
       let connection = try await RawConnection(channel.endpoint)
-      try await connection.send(RawFrame.greeting)
+      // On a busy machine the time may be over before anything was said.
+      try? await connection.send(RawFrame.greeting)
       async let received = connection.bytesUntilClosed()
       // Each byte shows that the peer is alive, and none brings the call nearer.
       var headers = RawFrame.call(echo.path, stream: 1)

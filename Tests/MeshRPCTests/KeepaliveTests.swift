@@ -63,9 +63,9 @@ import Testing
     }
   }
 
-  private static func limits(withoutCalls: Bool = false) -> ChannelLimits {
+  private static func limits(withoutCalls: Bool = false, interval: Duration = .milliseconds(30)) -> ChannelLimits {
     var limits = ChannelLimits()
-    limits.keepaliveInterval = .milliseconds(30)
+    limits.keepaliveInterval = interval
     limits.keepaliveWithoutCalls = withoutCalls
     return limits
   }
@@ -84,8 +84,10 @@ import Testing
   @Test func withoutCallsAServerIsPingedOnlyIfTheChannelSaysSo() async throws {
     let quiet = SilentServer(greets: true)
     let asked = SilentServer(greets: true)
-    let patient = RPCChannel(try await quiet.listen(), limits: Self.limits())
-    let curious = RPCChannel(try await asked.listen(), limits: Self.limits(withoutCalls: true))
+    // Long enough for a busy machine to give the call up before a ping is due.
+    let interval = Duration.milliseconds(500)
+    let patient = RPCChannel(try await quiet.listen(), limits: Self.limits(interval: interval))
+    let curious = RPCChannel(try await asked.listen(), limits: Self.limits(withoutCalls: true, interval: interval))
     // A call that is given up at once leaves a connection behind.
     for channel in [patient, curious] {
       let call = try await channel.bidirectional(echo)
