@@ -14,10 +14,10 @@ struct PKICommand: AsyncParsableCommand {
       iov://CLUSTER/agent/HOST, iov://CLUSTER/operator/NAME. Make the authority once, on a machine that you trust, and \
       keep its directory there:
 
-        iov pki init --cluster rack --directory /root/iov-pki
-        iov pki issue coordinator --ca /root/iov-pki --out coordinator --dns iov.example.org --ip 10.77.0.1
-        iov pki issue agent host-a --ca /root/iov-pki --out host-a
-        iov pki issue operator alice --ca /root/iov-pki --out alice
+        iov pki init --cluster rack --directory /srv/iov-pki
+        iov pki issue coordinator --ca /srv/iov-pki --out coordinator --dns iov.example.org --ip 10.77.0.1
+        iov pki issue agent host-a --ca /srv/iov-pki --out host-a
+        iov pki issue operator alice --ca /srv/iov-pki --out alice
         iov pki show coordinator host-a alice
 
       Each directory goes to its owner's machine. To renew, issue again into the same directory: the key stays, and a \
