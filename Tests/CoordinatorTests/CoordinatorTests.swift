@@ -238,7 +238,10 @@ import Testing
   @Test func aStoreThatContradictsItselfIsRefusedWithTheWayBack() async throws {
     let directory = try TemporaryDirectory()
     let coordinator = try await TestCoordinator(in: directory)
-    try await withAgents(rack, of: coordinator) { _ = try await coordinator.claims.createClaim(.ethernet("web")) }
+    try await withAgents(rack, of: coordinator) {
+      _ = try await coordinator.claims.createClaim(.ethernet("web"))
+      _ = try await coordinator.claims.wait(for: "web", .ready)
+    }
     try await coordinator.stop()
     for change in [
       // A claim is missing that hosts were told of; a record is no message.
