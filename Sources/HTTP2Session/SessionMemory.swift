@@ -6,7 +6,7 @@ import Glibc
 /// A session owns a buffer of 16 KiB in which it lays out frames, and a struct of 3 KB. Of the buffer a quiet connection uses
 /// the first few hundred bytes. Where malloc puts it, those and the buffer's end lie on two pages, of which nobody else
 /// uses much. Here the struct and the buffer's beginning share one page, and the rest of the buffer is four pages that
-/// are not there until a long header list is sent. That saves 3 KB of 20 for each connection.
+/// are not there until a long header list is sent. That saves 2 KB of 19 for each connection.
 struct SessionMemory: ~Copyable {
   private let slab: UnsafeMutableRawPointer?
 
