@@ -136,8 +136,9 @@ final class AgentCore: Sendable {
 
   func pluginFound(_ name: String, endNodes: [EndNode]) {
     state.withLock { state in
-      guard state.plugins[name]?.link != nil else { return }
-      if state.plugins[name]?.endNodes != endNodes {
+      guard let view = state.plugins[name], view.link != nil else { return }
+      let endNodes = withControl(of: view.endNodes, endNodes)
+      if view.endNodes != endNodes {
         state.plugins[name]?.endNodes = endNodes
         reportInventory(state)
       }
@@ -146,11 +147,24 @@ final class AgentCore: Sendable {
     }
   }
 
+  /// What was found, under the highest tokens that are known: a discovery that began before control was taken may be told
+  /// after it.
+  private func withControl(of known: [EndNode], _ found: [EndNode]) -> [EndNode] {
+    found.map { endNode in
+      var endNode = endNode
+      let token = known.first { $0.id == endNode.id }?.physicalFunction?.controlToken
+      if let token, token.value > endNode.physicalFunction?.controlToken?.value ?? 0 {
+        endNode.takeControl(under: token)
+      }
+      return endNode
+    }
+  }
+
   /// What is in force now, as the plugin read it back.
   func controlTaken(_ status: ControlStatus, plugin name: String) {
     state.withLock { state in
       if let index = state.plugins[name]?.endNodes.firstIndex(where: { $0.id == status.endNode }) {
-        state.plugins[name]?.endNodes[index].physicalFunction?.controlToken = status.controlToken
+        state.plugins[name]?.endNodes[index].takeControl(under: status.controlToken)
         reportInventory(state)
       }
       handle(.controlTaken(endNode: status.endNode, token: status.controlToken?.value ?? 0), &state)
@@ -177,5 +191,13 @@ final class AgentCore: Sendable {
       $0.plugins = views.map(\.plugin)
       $0.endNodes = views.flatMap(\.endNodes)
     }
+  }
+}
+
+extension EndNode {
+  fileprivate mutating func takeControl(under token: FencingToken?) {
+    var physical = physicalFunction ?? PhysicalFunction()
+    physical.controlToken = token
+    physicalFunction = physical
   }
 }
