@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "iov_netlink.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/ethtool.h>
 #include <linux/sockios.h>
@@ -47,13 +48,28 @@ uint32_t iov_interface_speed_megabits(int socket, const char *name) {
   return speed == (uint32_t)SPEED_UNKNOWN || speed == UINT16_MAX ? 0 : speed;
 }
 
-int iov_interface_driver(int socket, const char *name, char *driver, size_t capacity) {
+int iov_read_driver_details(int socket, const char *name, struct iov_driver_details *details) {
   struct ethtool_drvinfo info;
   memset(&info, 0, sizeof info);
   info.cmd = ETHTOOL_GDRVINFO;
   if (ethtool(socket, name, &info) != 0) return -1;
-  info.driver[sizeof info.driver - 1] = 0;
-  strncpy(driver, info.driver, capacity - 1);
-  driver[capacity - 1] = 0;
+  memset(details, 0, sizeof *details);
+  memcpy(details->driver, info.driver, sizeof info.driver);
+  memcpy(details->firmware_version, info.fw_version, sizeof info.fw_version);
+  memcpy(details->bus_address, info.bus_info, sizeof info.bus_info);
+  return 0;
+}
+
+int iov_read_permanent_address(int socket, const char *name, uint8_t address[6]) {
+  struct {
+    struct ethtool_perm_addr header;
+    uint8_t data[32];
+  } answer;
+  memset(&answer, 0, sizeof answer);
+  answer.header.cmd = ETHTOOL_GPERMADDR;
+  answer.header.size = sizeof answer.data;
+  if (ethtool(socket, name, &answer) != 0) return -1;
+  if (answer.header.size != 6) return errno = ENODATA, -1;
+  memcpy(address, answer.data, 6);
   return 0;
 }

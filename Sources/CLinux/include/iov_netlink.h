@@ -30,5 +30,14 @@ int iov_is_namespace(int descriptor);
 
 // Speed of an interface in Mbit/s by ethtool, through any socket of its namespace; 0 when it is unknown.
 uint32_t iov_interface_speed_megabits(int socket, const char *name);
-// Name of the interface's driver by ethtool; 0, or -1 with errno.
-int iov_interface_driver(int socket, const char *name, char *driver, size_t capacity);
+
+struct iov_driver_details {
+  char driver[33];
+  char firmware_version[33];
+  char bus_address[33];
+};
+
+// What the interface's driver says of itself by ethtool; 0, or -1 with errno.
+int iov_read_driver_details(int socket, const char *name, struct iov_driver_details *details);
+// The Ethernet address that the card was made with, by ethtool; 0, or -1 with errno (ENODATA: it has none of six bytes).
+int iov_read_permanent_address(int socket, const char *name, uint8_t address[6]);

@@ -22,6 +22,13 @@ public struct Link: Sendable, Hashable {
   public var operationalState: OperationalState
   public var statistics: LinkStatistics
   public var vxlan: VXLANParameters?
+  /// Where the device is that it belongs to, of a kernel from 5.14 on; nil: on no PCI bus.
+  public var pciAddress: PCIAddress?
+  /// Of a physical function: how many virtual ones it has. Nil: it cannot have any.
+  public var virtualFunctionCount: UInt32?
+  /// The hardware's name for the port ("p0", "pf0vf3") and for the switch that the port is on.
+  public var portName: String?
+  public var switchID: [UInt8]?
 
   /// ARPHRD_* of linux/if_arp.h.
   public var hardwareType: UInt16
@@ -41,8 +48,16 @@ public struct LinkStatistics: Sendable, Hashable {
   public var transmittedPackets: UInt64 = 0
   public var receivedBytes: UInt64 = 0
   public var transmittedBytes: UInt64 = 0
+  /// Errors of every kind on the wire and in the card.
   public var receiveErrors: UInt64 = 0
   public var transmitErrors: UInt64 = 0
+  /// Packets without fault for which there was no room or no use.
+  public var receiveDrops: UInt64 = 0
+  public var transmitDrops: UInt64 = 0
+  /// Received; part of `receivedPackets`.
+  public var multicastPackets: UInt64 = 0
+  /// Lost in the card, as nobody fetched packets fast enough; no part of `receiveDrops`.
+  public var receiveMisses: UInt64 = 0
 
   public init() {}
 }
@@ -95,11 +110,17 @@ extension Link {
       attributes.integer(Int(IFLA_OPERSTATE), as: UInt8.self).flatMap(OperationalState.init(rawValue:)) ?? .unknown
     statistics = LinkStatistics(attributes[Int(IFLA_STATS64)])
     vxlan = kind == "vxlan" ? information?.nested(Int(IFLA_INFO_DATA)).flatMap(VXLANParameters.init) : nil
+    pciAddress =
+      attributes.string(Int(IFLA_PARENT_DEV_BUS_NAME)) == "pci"
+      ? attributes.string(Int(IFLA_PARENT_DEV_NAME)).flatMap { PCIAddress($0) } : nil
+    virtualFunctionCount = attributes.integer(Int(IFLA_NUM_VF))
+    portName = attributes.string(Int(IFLA_PHYS_PORT_NAME))
+    switchID = attributes[Int(IFLA_PHYS_SWITCH_ID)].map(Array.init)
   }
 }
 
 extension LinkStatistics {
-  /// The first fields of `struct rtnl_link_stats64`.
+  /// Fields of `struct rtnl_link_stats64`, by their place in it.
   init(_ bytes: ArraySlice<UInt8>?) {
     func field(_ index: Int) -> UInt64 { bytes?.integer(at: index * 8) ?? 0 }
     receivedPackets = field(0)
@@ -108,6 +129,10 @@ extension LinkStatistics {
     transmittedBytes = field(3)
     receiveErrors = field(4)
     transmitErrors = field(5)
+    receiveDrops = field(6)
+    transmitDrops = field(7)
+    multicastPackets = field(8)
+    receiveMisses = field(15)
   }
 }
 

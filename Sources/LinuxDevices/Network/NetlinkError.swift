@@ -22,4 +22,7 @@ public struct NetlinkError: Error, Hashable, CustomStringConvertible {
 
   /// The object that the request names is not there.
   public var isAbsence: Bool { errno == ENODEV || errno == ENOENT || errno == ENXIO }
+
+  /// Whoever was asked does not do such a thing, whatever the value.
+  public var isUnsupported: Bool { errno == EOPNOTSUPP || errno == ENOSYS }
 }

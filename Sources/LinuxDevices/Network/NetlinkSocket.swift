@@ -136,16 +136,31 @@ public final class NetlinkSocket: Sendable {
   /// One datagram, whatever its size.
   func receive(operation: String) throws(NetlinkError) -> [UInt8] {
     while true {
-      // MSG_TRUNC answers the true length; 32 KiB is what the kernel fills at most in a dump.
-      var buffer = [UInt8](repeating: 0, count: 32 << 10)
-      let size = recv(descriptor, &buffer, buffer.count, Int32(MSG_TRUNC))
+      // The size first: what one card says of 256 virtual functions is more than the 32 KiB that the kernel puts
+      // into a dump's datagram otherwise, when it sees that there is room for them.
+      let size = recv(descriptor, nil, 0, Int32(MSG_PEEK) | Int32(MSG_TRUNC))
       if size < 0 {
         if errno == EINTR { continue }
         throw NetlinkError(errno: errno, operation: operation)
       }
-      guard size <= buffer.count else { throw NetlinkError(errno: EMSGSIZE, operation: operation) }
-      buffer.removeLast(buffer.count - size)
-      return buffer
+      var received = 0
+      let datagram = [UInt8](unsafeUninitializedCapacity: max(size, 32 << 10)) { buffer, count in
+        repeat { received = recv(descriptor, buffer.baseAddress, buffer.count, 0) } while received < 0 && errno == EINTR
+        count = max(0, received)
+      }
+      guard received >= 0 else { throw NetlinkError(errno: errno, operation: operation) }
+      return datagram
     }
   }
 }
+
+/// Whoever answers netlink requests: the kernel, or a test's.
+public protocol NetlinkTransport: Sendable {
+  /// Sends a request and waits until it has been carried out.
+  @discardableResult
+  func request(_ request: NetlinkRequest) throws(NetlinkError) -> [NetlinkReply]
+  /// Asks for a whole table.
+  func dump(_ request: NetlinkRequest) throws(NetlinkError) -> [NetlinkReply]
+}
+
+extension NetlinkSocket: NetlinkTransport {}

@@ -24,6 +24,11 @@ public struct MACAddress: Sendable, Hashable, CustomStringConvertible {
     self.octets = octets
   }
 
+  /// What a virtual function has to which its card gives none.
+  public static let zero = MACAddress(zero: ())
+
+  private init(zero: Void) { octets = [0, 0, 0, 0, 0, 0] }
+
   public var isMulticast: Bool { octets[0] & 1 != 0 }
   public var isZero: Bool { octets.allSatisfy { $0 == 0 } }
 

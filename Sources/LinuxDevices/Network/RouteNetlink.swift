@@ -123,33 +123,6 @@ public final class RouteNetlink: Sendable {
         $0.attribute(Int(IFA_ADDRESS), address.octets)
       })
   }
-
-  // MARK: Ethtool
-
-  /// Bits per second in each direction; nil when the driver does not say.
-  public func speedBitsPerSecond(of name: String) throws -> UInt64? {
-    let megabits = try withDatagramSocket { iov_interface_speed_megabits($0, name) }
-    return megabits == 0 ? nil : UInt64(megabits) * 1_000_000
-  }
-
-  public func driver(of name: String) throws -> String? {
-    try withDatagramSocket { descriptor in
-      var buffer = [CChar](repeating: 0, count: 64)
-      guard iov_interface_driver(descriptor, name, &buffer, buffer.count) == 0 else { return nil }
-      return String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    }
-  }
-
-  private func withDatagramSocket<Result: Sendable>(
-    _ body: @escaping @Sendable (CInt) -> Result
-  ) throws -> Result {
-    try namespace.run {
-      let descriptor = Glibc.socket(AF_INET, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-      guard descriptor >= 0 else { throw NetlinkError(errno: errno, operation: "open a socket") }
-      defer { close(descriptor) }
-      return body(descriptor)
-    }
-  }
 }
 
 extension IPAddress {
