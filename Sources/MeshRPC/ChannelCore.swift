@@ -204,7 +204,7 @@ final class ChannelCore: @unchecked Sendable {
         channel.eventLoop.makeCompletedFuture {
           let connection = try ClientConnection(channel: self, index: index)
           let security = self.security(for: index)
-          if security != nil { connection.sharedByteCount = .max }
+          if security != nil { connection.isSecured() }
           connection.secured = try security?.secure(
             channel, to: self.endpoints[index], within: TimeAmount(self.limits.handshakeTimeout))
           try channel.pipeline.syncOperations.addHandler(connection)

@@ -16,7 +16,7 @@ public struct ChannelLimits: Sendable {
   /// Ping a silent server while no calls are open, too. Most servers do not want that.
   public var keepaliveWithoutCalls = false
   /// Bytes that a request stream holds before its writer waits.
-  public var sendBufferByteCount = 64 << 10
+  public var sendBufferByteCount = 256 << 10
 
   public init() {}
 }

@@ -9,16 +9,15 @@ class HTTP2Connection: ChannelInboundHandler, @unchecked Sendable {
   typealias InboundIn = ByteBuffer
   typealias OutboundOut = ByteBuffer
 
-  /// Bytes pulled from the session at a time; the channel's own buffer holds about as much more.
-  private static let flushByteCount = 256 << 10
-
   let eventLoop: any EventLoop
   let executor: EventLoopExecutor
   let session: HTTP2Session
   let sendBufferByteCount: Int
+  /// Bytes pulled from the session at a time; the channel's own buffer holds about as much more.
+  private var flushByteCount = 256 << 10
   /// Messages from this size on are not copied on their way to the socket. Below, one system call for one piece of memory is
-  /// cheaper than one for many. Under TLS, which copies all, each piece would be a record of its own: none is shared.
-  var sharedByteCount = 8 << 10
+  /// cheaper than one for many.
+  private(set) var sharedByteCount = 8 << 10
   var streams: [StreamID: CallStream] = [:]
   private(set) var context: ChannelHandlerContext?
   /// The peer speaks HTTP/2.
@@ -46,6 +45,13 @@ class HTTP2Connection: ChannelInboundHandler, @unchecked Sendable {
     self.sendBufferByteCount = sendBufferByteCount
     self.keepaliveInterval = TimeAmount(keepaliveInterval)
     self.eventLoop = eventLoop
+  }
+
+  /// TLS lies between this and the socket. It copies all, and each piece of memory would be a record of its own: none is
+  /// shared. What is encrypted first is sent first, so that the peer decrypts it meanwhile.
+  func isSecured() {
+    sharedByteCount = .max
+    flushByteCount = 64 << 10
   }
 
   // MARK: What the roles do differently
@@ -208,7 +214,7 @@ class HTTP2Connection: ChannelInboundHandler, @unchecked Sendable {
     while let context, !isOver, context.channel.isActive, context.channel.isWritable {
       var wrote = false
       do {
-        try session.outgoingBytes(limit: Self.flushByteCount) { copied, pieces in
+        try session.outgoingBytes(limit: flushByteCount) { copied, pieces in
           write(copied, pieces, to: context)
           wrote = true
         }

@@ -120,7 +120,7 @@ public final class RPCServer: Sendable {
     }
     guard isAdmitted else { throw RPCError(.resourceExhausted, "too many connections") }
     channel.closeFuture.whenComplete { _ in self.state.withLock { $0.connections[identifier] = nil } }
-    if security != nil { connection.sharedByteCount = .max }
+    if security != nil { connection.isSecured() }
     try security?.secure(channel, within: TimeAmount(limits.handshakeTimeout)).whenComplete { result in
       switch result {
       case .success(let names): connection.peer.identity = names

@@ -16,7 +16,7 @@ public struct ServerLimits: Sendable {
   // MARK: Memory
 
   /// Bytes that a response stream holds before its writer waits.
-  public var sendBufferByteCount = 64 << 10
+  public var sendBufferByteCount = 256 << 10
   /// Bytes of responses that one connection holds because its peer does not take them. At the limit writers wait and new
   /// calls are refused.
   public var maximumUnsentByteCount = 64 << 20

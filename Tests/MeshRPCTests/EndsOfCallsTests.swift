@@ -175,7 +175,7 @@ import Testing
   static let messageByteCount = 16 << 10
   static let messageCount = 1024
   /// What may be on the way to a reader that does not read: a stream's window, the writer's buffer, and a message.
-  static let onTheWay = ((256 + 64 + 64) << 10) / messageByteCount
+  static let onTheWay = ((256 << 10) + ServerLimits().sendBufferByteCount + (64 << 10)) / messageByteCount
 
   @Test func aReaderWhoDoesNotReadStopsTheHandler() async throws {
     let counter = Counter()
