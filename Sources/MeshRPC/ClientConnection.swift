@@ -163,7 +163,8 @@ final class ClientConnection: HTTP2Connection, @unchecked Sendable {
     // Most are over with their status.
     guard stream.incomingEnd == nil, let stream = stream as? ClientStream else { return stream.end(.cancelled) }
     let error = closedError(errorCode)
-    let failure = AttemptFailure(code: error.code, wasRefused: errorCode == ErrorCode.refusedStream)
+    let failure = AttemptFailure(
+      code: error.code, wasRefused: errorCode == ErrorCode.refusedStream, wasLeaving: isDraining)
     if !madeAgain(stream, failure) { stream.end(error) }
   }
 

@@ -94,6 +94,8 @@ struct AttemptFailure {
   var pushback: String?
   /// The server says that it has not begun with the call (REFUSED_STREAM, or a GOAWAY below its stream).
   var wasRefused = false
+  /// It was the connection that was leaving, and the call may never have left this side: another connection takes it.
+  var wasLeaving = false
   /// The caller has seen a part of the answer.
   var isCommitted = false
 }
@@ -104,7 +106,7 @@ struct CallAttempts {
   private(set) var previous = 0
   /// Since the server last named a delay.
   private var backoffs = 0
-  private var wasRefused = false
+  private var refusals = 0
 
   enum Verdict: Hashable {
     case giveUp
@@ -115,9 +117,9 @@ struct CallAttempts {
   mutating func failed(
     _ failure: AttemptFailure, policy: RetryPolicy?, tokens: inout RetryTokens, draw: Double
   ) -> Verdict {
-    // What the server has not begun is no retry; but a server that always refuses is not asked for ever.
-    if failure.wasRefused, !failure.isCommitted, !wasRefused {
-      wasRefused = true
+    // What the server has not begun is no retry; but a server that always refuses, or always leaves, is not asked for ever.
+    if failure.wasRefused, !failure.isCommitted, refusals < (failure.wasLeaving ? RetryPolicy.mostAttempts : 1) {
+      refusals += 1
       return .again(after: .zero)
     }
     guard let policy else { return .giveUp }

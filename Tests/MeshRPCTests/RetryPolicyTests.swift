@@ -15,9 +15,11 @@ import Testing
     var policy: RetryPolicy? = RetryPolicyTests.policy
 
     mutating func failed(
-      _ code: StatusCode = .unavailable, pushback: String? = nil, refused: Bool = false, committed: Bool = false
+      _ code: StatusCode = .unavailable, pushback: String? = nil, refused: Bool = false, leaving: Bool = false,
+      committed: Bool = false
     ) -> CallAttempts.Verdict {
-      let failure = AttemptFailure(code: code, pushback: pushback, wasRefused: refused, isCommitted: committed)
+      let failure = AttemptFailure(
+        code: code, pushback: pushback, wasRefused: refused, wasLeaving: leaving, isCommitted: committed)
       return attempts.failed(failure, policy: policy, tokens: &tokens, draw: 0.5)
     }
   }
@@ -57,6 +59,14 @@ import Testing
     #expect(call.failed(refused: true) == .again(after: .zero))
     #expect(call.attempts.previous == 0)
     #expect(call.failed(refused: true) == .giveUp)
+  }
+
+  @Test func connectionsThatLeaveAreReplacedMoreOftenButNotForEver() {
+    var call = Call()
+    call.policy = nil
+    for _ in 1...5 { #expect(call.failed(refused: true, leaving: true) == .again(after: .zero)) }
+    #expect(call.failed(refused: true, leaving: true) == .giveUp)
+    #expect(call.attempts.previous == 0)
   }
 
   @Test func aServerNamesTheDelayAndTheNextOneIsTheFirstAgain() {
