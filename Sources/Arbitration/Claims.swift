@@ -118,6 +118,13 @@ extension ClaimSpecification {
     if let mac = attributes?.ethernet?.macAddress.flatMap(MACAddress.init) {
       result.attributes?.ethernet?.macAddress = mac.description
     }
+    // What is said when nothing is said. The guarantee alone asks for nothing.
+    if result.attributes?.ethernet?.vlanProtocol == .ieee8021q {
+      result.attributes?.ethernet?.vlanProtocol = .unspecified
+    }
+    if result.attributes?.ethernet?.rateGuarantee == .required {
+      result.attributes?.ethernet?.rateGuarantee = .unspecified
+    }
     result.attributes = result.attributes?.withoutEmptyParts
     var consumer = result.consumer ?? Consumer()
     if consumer.kind == nil { consumer.kind = .host(HostConsumer()) }
@@ -149,6 +156,7 @@ extension Attributes {
     var result = self
     if result.ethernet?.maxTransmitBitsPerSecond == 0 { result.ethernet?.maxTransmitBitsPerSecond = nil }
     if result.ethernet?.maxReceiveBitsPerSecond == 0 { result.ethernet?.maxReceiveBitsPerSecond = nil }
+    if result.ethernet?.minTransmitBitsPerSecond == 0 { result.ethernet?.minTransmitBitsPerSecond = nil }
     if result.ethernet == EthernetAttributes() { result.ethernet = nil }
     if result.block == BlockAttributes() { result.block = nil }
     return result == Attributes() ? nil : result
@@ -156,17 +164,34 @@ extension Attributes {
 
   /// The field paths of the settings that are set, as `Capabilities.attributes` spells them.
   var fieldPaths: [String] {
-    [
-      (ethernet?.macAddress != nil, Self.macAddress),
-      (ethernet?.mtu != nil, Self.mtu),
-      (ethernet?.maxTransmitBitsPerSecond != nil, "ethernet.max_transmit_bits_per_second"),
-      (ethernet?.maxReceiveBitsPerSecond != nil, "ethernet.max_receive_bits_per_second"),
-      (block?.sizeBytes != nil, Self.sizeBytes),
-      (block?.readOnly != nil, "block.read_only"),
-    ].filter(\.0).map(\.1)
+    let settings: [(isSet: Bool, path: String)] =
+      (ethernet?.settings ?? []) + [
+        (block?.sizeBytes != nil, Self.sizeBytes),
+        (block?.readOnly != nil, "block.read_only"),
+      ]
+    return settings.filter(\.isSet).map(\.path)
   }
 
   static let macAddress = "ethernet.mac_address"
   static let mtu = "ethernet.mtu"
   static let sizeBytes = "block.size_bytes"
+}
+
+extension EthernetAttributes {
+  fileprivate var settings: [(isSet: Bool, path: String)] {
+    [
+      (macAddress != nil, Attributes.macAddress),
+      (mtu != nil, Attributes.mtu),
+      (maxTransmitBitsPerSecond != nil, "ethernet.max_transmit_bits_per_second"),
+      (maxReceiveBitsPerSecond != nil, "ethernet.max_receive_bits_per_second"),
+      (vlan != nil, "ethernet.vlan"),
+      (vlanPriority != nil, "ethernet.vlan_priority"),
+      (vlanProtocol != .unspecified, "ethernet.vlan_protocol"),
+      (minTransmitBitsPerSecond != nil, "ethernet.min_transmit_bits_per_second"),
+      (spoofCheck != nil, "ethernet.spoof_check"),
+      (trust != nil, "ethernet.trust"),
+      (linkState != .unspecified, "ethernet.link_state"),
+      (rssQuery != nil, "ethernet.rss_query"),
+    ]
+  }
 }

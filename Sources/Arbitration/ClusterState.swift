@@ -45,16 +45,25 @@ struct HostState {
   }
 }
 
+/// What one function takes of its end node.
+struct Share: Hashable {
+  var sizeBytes: UInt64
+  var path: Path
+}
+
 /// An end node and what is in use of it.
 struct EndNodeState {
   /// Without `used`, and with the health that its controlling host reported.
   var record: EndNode
-  /// The functions of it that are there, or may be, with their sizes: of claims, abandoned ones and orphans.
-  private(set) var shares: [String: UInt64] = [:]
+  /// The functions of it that are there, or may be: of claims, abandoned ones and orphans.
+  private(set) var shares: [String: Share] = [:]
+  private var functionsByPath: [Path: Int] = [:]
   private(set) var usedSizeBytes: UInt64 = 0
   /// What other hosts say that they have under this identity: identities get cloned, and nobody can tell which one is
   /// meant.
   var conflicting: [String: EndNode] = [:]
+
+  init(record: EndNode) { self.record = record }
 
   var controllingHost: String { record.physicalFunction?.controllingHost ?? "" }
 
@@ -79,16 +88,23 @@ struct EndNodeState {
     return health
   }
 
-  mutating func takeShare(_ function: String, sizeBytes: UInt64) {
+  mutating func takeShare(_ function: String, _ share: Share) {
     freeShare(function)
-    shares[function] = sizeBytes
+    shares[function] = share
+    functionsByPath[share.path, default: 0] += 1
     // A size that an agent made up must not overflow the sum.
-    usedSizeBytes = usedSizeBytes.addingReportingOverflow(sizeBytes).partialValue
+    usedSizeBytes = usedSizeBytes.addingReportingOverflow(share.sizeBytes).partialValue
   }
 
   mutating func freeShare(_ function: String) {
-    guard let sizeBytes = shares.removeValue(forKey: function) else { return }
-    usedSizeBytes = usedSizeBytes.subtractingReportingOverflow(sizeBytes).partialValue
+    guard let share = shares.removeValue(forKey: function) else { return }
+    functionsByPath[share.path, default: 0] -= 1
+    usedSizeBytes = usedSizeBytes.subtractingReportingOverflow(share.sizeBytes).partialValue
+  }
+
+  /// An orphan of which nobody remembers how it was set up may be of any path.
+  func functionsInUse(on path: Path) -> Int {
+    functionsByPath[path, default: 0] + functionsByPath[.unspecified, default: 0]
   }
 
   /// Draws the next token of this end node.

@@ -23,54 +23,45 @@ extension Arbiter {
 
   /// Throws the first thing that this end node can never do for the claim.
   func checkFitness(of node: EndNodeState, for specification: ClaimSpecification) throws(Drop) {
-    try checkAttributes(of: node, for: specification)
-    try checkConsumer(of: node, for: specification)
+    try checkLossPolicy(of: node, for: specification)
+    try checkPaths(of: node, for: specification)
     try checkCapacity(of: node, for: specification)
     try checkMTU(of: node, for: specification)
   }
 
-  func checkAttributes(of node: EndNodeState, for specification: ClaimSpecification) throws(Drop) {
-    guard specification.lossPolicy != .selfFence || !node.isBlockDevice else {
-      throw Drop(
-        .attributes,
-        "self-fence is for functions that hold no data; a claim of class \(node.record.deviceClass) keeps its part of "
-          + node.record.name)
-    }
-    let honoured = node.record.capabilities?.attributes ?? []
-    for attribute in specification.attributes?.fieldPaths ?? [] where !honoured.contains(attribute) {
-      throw Drop(
-        .attributes,
-        "\(node.record.name) of class \(node.record.deviceClass) does not have the attribute \(attribute); it has "
-          + (honoured.isEmpty ? "none" : Names.list(honoured)))
-    }
+  func checkLossPolicy(of node: EndNodeState, for specification: ClaimSpecification) throws(Drop) {
+    guard specification.lossPolicy == .selfFence, node.isBlockDevice else { return }
+    throw Drop(
+      .attributes,
+      "self-fence is for functions that hold no data; a claim of class \(node.record.deviceClass) keeps its part of "
+        + node.record.name)
   }
 
-  private func checkConsumer(of node: EndNodeState, for specification: ClaimSpecification) throws(Drop) {
-    guard let kind = specification.consumer?.kind else { return }
-    let consumers = node.record.capabilities?.consumers ?? []
-    guard consumers.contains(kind.fieldName) else {
-      throw Drop(
-        .consumer,
-        "\(node.record.name) of class \(node.record.deviceClass) cannot be used by a \(kind.words); it can be used by: "
-          + (consumers.isEmpty ? "nothing" : Names.list(consumers)))
+  /// One of the claim's paths must do. Where none leads to the end node at all, the routes tell why.
+  private func checkPaths(of node: EndNodeState, for specification: ClaimSpecification) throws(Drop) {
+    var refusals: [Drop] = []
+    for path in node.paths(for: specification) {
+      do throws(Drop) { return try checkOffer(node.offer(on: path), of: node, for: specification) } catch {
+        if !refusals.contains(where: { $0.message == error.message }) { refusals.append(error) }
+      }
     }
-    guard specification.consumer?.interfaceName.isEmpty != false || !node.isBlockDevice else {
-      throw Drop(.consumer, "class \(node.record.deviceClass) makes no interface, so none can be named")
-    }
+    guard let filter = refusals.map(\.filter).max() else { return }
+    throw Drop(filter, refusals.map(\.message).joined(separator: "; "))
   }
 
   func checkCapacity(of node: EndNodeState, for specification: ClaimSpecification) throws(Drop) {
     let record = node.record
     let capacity = record.capacity ?? Capacity()
+    let ethernet = specification.attributes?.ethernet
     let rates = [
-      ("transmit", specification.attributes?.ethernet?.maxTransmitBitsPerSecond),
-      ("receive", specification.attributes?.ethernet?.maxReceiveBitsPerSecond),
+      ("maximum transmit", ethernet?.maxTransmitBitsPerSecond), ("maximum receive", ethernet?.maxReceiveBitsPerSecond),
+      ("minimum transmit", ethernet?.minTransmitBitsPerSecond),
     ]
-    for (direction, rate) in rates {
+    for (kind, rate) in rates {
       guard let rate, capacity.bitsPerSecond > 0, rate > capacity.bitsPerSecond else { continue }
       throw Drop(
         .capacity,
-        "a maximum \(direction) rate of \(rate) bit/s is above the \(capacity.bitsPerSecond) bit/s of \(record.name)")
+        "a \(kind) rate of \(rate) bit/s is above the \(capacity.bitsPerSecond) bit/s of \(record.name)")
     }
     guard node.isBlockDevice else { return }
     guard let size = specification.attributes?.block?.sizeBytes else {
@@ -89,13 +80,15 @@ extension Arbiter {
   /// Fails only if there is a way to the host and none is wide enough: a way that is closed now may be wide.
   private func checkMTU(of node: EndNodeState, for specification: ClaimSpecification) throws(Drop) {
     guard let mtu = specification.attributes?.ethernet?.mtu, let host = hosts[specification.host] else { return }
-    let capabilities = node.record.capabilities ?? Capabilities()
-    guard mtu >= capabilities.minimumMtu else {
+    let offers = node.paths(for: specification).map(node.offer)
+    let wide = offers.filter { mtu >= $0.minimumMTU && ($0.maximumMTU == 0 || mtu <= $0.maximumMTU) }
+    if let offer = offers.first, wide.isEmpty {
+      let (place, isSmall) = (node.record.name + node.words(on: offer.path), mtu < offer.minimumMTU)
       throw Drop(
-        .mtu, "an MTU of \(mtu) is below \(capabilities.minimumMtu), the least that \(node.record.name) can do")
-    }
-    guard capabilities.maximumMtu == 0 || mtu <= capabilities.maximumMtu else {
-      throw Drop(.mtu, "an MTU of \(mtu) is above \(capabilities.maximumMtu), the most that \(node.record.name) can do")
+        .mtu,
+        isSmall
+          ? "an MTU of \(mtu) is below \(offer.minimumMTU), the least that \(place) can do"
+          : "an MTU of \(mtu) is above \(offer.maximumMTU), the most that \(place) can do")
     }
     var tooNarrow: Drop?
     for path in specification.paths {
@@ -111,21 +104,4 @@ extension Arbiter {
 extension EndNodeState {
   /// Whether its functions are parts of a size.
   var isBlockDevice: Bool { (record.capacity?.sizeBytes ?? 0) > 0 }
-}
-
-extension Consumer.Kind {
-  /// As `Capabilities.consumers` spells it.
-  var fieldName: String {
-    switch self {
-    case .host: "host"
-    case .networkNamespace: "network_namespace"
-    }
-  }
-
-  var words: String {
-    switch self {
-    case .host: "host"
-    case .networkNamespace: "network namespace"
-    }
-  }
 }

@@ -44,12 +44,12 @@ extension Arbiter {
   /// What the claim asked for, with the defaults that only the coordinator can choose.
   private func grantedAttributes(_ candidate: Candidate, for state: ClaimState) -> Attributes? {
     var attributes = state.specification.attributes ?? Attributes()
-    let honoured = candidate.node.record.capabilities?.attributes ?? []
+    let offer = candidate.node.offer(on: candidate.route.path)
     var ethernet = attributes.ethernet ?? EthernetAttributes()
-    if honoured.contains(Attributes.macAddress), ethernet.macAddress == nil {
+    if offer.honours(Attributes.macAddress), ethernet.macAddress == nil {
       ethernet.macAddress = freeMAC(for: state.claim.uid).description
     }
-    if honoured.contains(Attributes.mtu), ethernet.mtu == nil {
+    if offer.honours(Attributes.mtu), ethernet.mtu == nil {
       ethernet.mtu = candidate.route.mtuLimit?.bytes
     }
     attributes.ethernet = ethernet

@@ -13,7 +13,7 @@ extension Arbiter {
       hostsWithOrphans.insert(host)
       // A consumer's part takes nothing of the end node.
       guard status.role != .consumer, let node = status.function?.endNode else { return }
-      endNodes[node]?.takeShare(id, sizeBytes: status.sizeBytes)
+      endNodes[node]?.takeShare(id, Share(sizeBytes: status.sizeBytes, path: status.assignment?.path ?? .unspecified))
     // Its host cannot look at it now: it stays what it was.
     case .unspecified where status.error != nil: return
     case .absent, .unspecified, .unrecognized: dropOrphan(id, on: host)

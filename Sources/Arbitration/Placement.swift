@@ -104,6 +104,9 @@ extension Arbiter {
     for (preference, path) in specification.paths.enumerated() {
       do throws(Drop) {
         let route = try route(by: path, from: node, to: host)
+        let offer = node.offer(on: path)
+        try checkOffer(offer, of: node, for: specification)
+        try checkRoom(on: offer, in: node)
         if let mtu = specification.attributes?.ethernet?.mtu, let limit = route.mtuLimit, mtu > limit.bytes {
           throw Drop(.mtu, "an MTU of \(mtu) is above \(limit.bytes) on the path \(path.word): \(limit.reason)")
         }

@@ -93,7 +93,8 @@ extension Arbiter {
   }
 
   mutating func takeShare(of assignment: Assignment) {
-    endNodes[assignment.endNode]?.takeShare(assignment.function, sizeBytes: assignment.sizeBytes)
+    endNodes[assignment.endNode]?.takeShare(
+      assignment.function, Share(sizeBytes: assignment.sizeBytes, path: assignment.path))
   }
 
   mutating func freeShare(of assignment: Assignment) {

@@ -64,7 +64,7 @@ extension Arbiter {
     guard node.record.capabilities?.paths.contains(path) ?? false else {
       throw Drop(.path, "\(node.record.name) has no functions for the path \(path.word)")
     }
-    return Route(path: path, mediator: nil, mtuLimit: deviceLimit(of: node))
+    return Route(path: path, mediator: nil, mtuLimit: deviceLimit(of: node, on: path))
   }
 
   private func mediatedRoute(from node: EndNodeState, to consumer: HostState) throws(Drop) -> Route {
@@ -86,9 +86,10 @@ extension Arbiter {
     }
     let mediator = try mediator(from: server, of: node, to: consumer)
     guard mediator == "vxlan" else {
-      return Route(path: .mediated, mediator: mediator, mtuLimit: deviceLimit(of: node))
+      return Route(path: .mediated, mediator: mediator, mtuLimit: deviceLimit(of: node, on: .mediated))
     }
-    let limits = [deviceLimit(of: node), underlayLimit(of: server), underlayLimit(of: consumer)].compactMap { $0 }
+    let limits = [deviceLimit(of: node, on: .mediated), underlayLimit(of: server), underlayLimit(of: consumer)]
+      .compactMap { $0 }
     return Route(path: .mediated, mediator: mediator, mtuLimit: limits.min { $0.bytes < $1.bytes })
   }
 
@@ -118,8 +119,9 @@ extension Arbiter {
     mediators.isEmpty ? "no mediator" : mediators.joined(separator: ", ")
   }
 
-  private func deviceLimit(of node: EndNodeState) -> MTULimit? {
-    guard let maximum = node.record.capabilities?.maximumMtu, maximum > 0 else { return nil }
+  private func deviceLimit(of node: EndNodeState, on path: Path) -> MTULimit? {
+    let maximum = node.offer(on: path).maximumMTU
+    guard maximum > 0 else { return nil }
     return MTULimit(bytes: maximum, reason: "the most that \(node.record.name) can do")
   }
 

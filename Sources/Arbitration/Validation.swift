@@ -10,6 +10,7 @@ extension Arbiter {
     try validateLossPolicy(specification.lossPolicy)
     try validateConsumer(specification)
     try validateMAC(specification)
+    try validateEthernet(specification.attributes?.ethernet ?? EthernetAttributes())
     try validateSelector(specification)
     let candidates = endNodes(ofClass: specification.deviceClass).filter { isSelected($0, by: specification.endNode) }
     try require(candidates) { (node) throws(Drop) in try checkFitness(of: node, for: specification) }
@@ -36,7 +37,17 @@ extension Arbiter {
     let held = state.assignment.flatMap { endNodes[$0.endNode] }.map { [$0] }
     let selected = endNodes(ofClass: specification.deviceClass).filter { isSelected($0, by: specification.endNode) }
     try require(held ?? selected) { (node) throws(Drop) in
-      try checkAttributes(of: node, for: specification)
+      // By the path that it has, or by any.
+      let paths = state.assignment.map { [$0.path] } ?? node.paths(for: specification)
+      var refusal: Drop?
+      for path in paths {
+        do throws(Drop) {
+          try checkAttributes(node.offer(on: path), of: node, for: specification)
+          refusal = nil
+          break
+        } catch { refusal = error }
+      }
+      if let refusal { throw refusal }
       try checkCapacity(of: node, for: specification)
     }
   }
@@ -90,6 +101,18 @@ extension Arbiter {
     {
       throw Refusal(.invalidArgument, problem)
     }
+    if case .virtualMachine(let machine) = consumer.kind, !machine.qmpSocket.isEmpty, !machine.qmpSocket.hasPrefix("/")
+    {
+      throw Refusal(
+        .invalidArgument,
+        "'\(Names.shown(machine.qmpSocket))' is no QMP socket of a virtual machine: name one by its absolute path")
+    }
+    if let kind = consumer.kind, kind.takesWholeDevice, !consumer.interfaceName.isEmpty {
+      throw Refusal(
+        .invalidArgument,
+        "a \(kind.words) makes its own interface of the function, so it cannot be named '\(Names.shown(consumer.interfaceName))'"
+      )
+    }
     guard let key = specification.interfaceKey else { return }
     if let problem = Names.problem(withInterfaceName: key.name) { throw Refusal(.invalidArgument, problem) }
     if let other = claimOfInterface[key] {
@@ -121,6 +144,33 @@ extension Arbiter {
     }
     if let node = endNodes["\(specification.deviceClass)/\(mac)"] {
       throw Refusal(.invalidArgument, "the MAC address \(mac) is that of the end node \(node.record.name)")
+    }
+  }
+
+  private func validateEthernet(_ ethernet: EthernetAttributes) throws(Refusal) {
+    func refuse(_ message: String) -> Refusal { Refusal(.invalidArgument, message) }
+    if let vlan = ethernet.vlan, !(1...4094).contains(vlan) {
+      throw refuse("VLAN \(vlan) is asked for; VLANs are 1 to 4094. For packets without a tag leave it out")
+    }
+    if let priority = ethernet.vlanPriority, priority > 7 {
+      throw refuse("a VLAN priority of \(priority) is asked for; priorities are 0 to 7")
+    }
+    if ethernet.vlan == nil, ethernet.vlanPriority != nil || ethernet.vlanProtocol != .unspecified {
+      throw refuse("a VLAN's priority or protocol is asked for without the VLAN itself")
+    }
+    if case .unrecognized(let number) = ethernet.vlanProtocol {
+      throw refuse("the VLAN protocol number \(number) is not known; known ones: IEEE_8021Q, IEEE_8021AD")
+    }
+    if case .unrecognized(let number) = ethernet.linkState {
+      throw refuse("the link state number \(number) is not known; known ones: AUTO, ENABLED, DISABLED")
+    }
+    if case .unrecognized(let number) = ethernet.rateGuarantee {
+      throw refuse("the rate guarantee number \(number) is not known; known ones: REQUIRED, BEST_EFFORT")
+    }
+    if let least = ethernet.minTransmitBitsPerSecond, let most = ethernet.maxTransmitBitsPerSecond, most > 0,
+      least > most
+    {
+      throw refuse("a minimum transmit rate of \(least) bit/s is above the maximum of \(most) bit/s")
     }
   }
 

@@ -185,6 +185,175 @@ public enum HealthState: MessageEnumeration {
   }
 }
 
+public enum Support: MessageEnumeration {
+  case unspecified
+  /// set and read back
+  case supported
+  /// the device accepts it, and nothing shows that it does anything, or it is known not to
+  case unverified
+  case refused
+  /// A number that this version does not know; treated like the zero value.
+  case unrecognized(Int32)
+
+  public init(rawValue: Int32) {
+    switch rawValue {
+    case 0: self = .unspecified
+    case 1: self = .supported
+    case 2: self = .unverified
+    case 3: self = .refused
+    default: self = .unrecognized(rawValue)
+    }
+  }
+
+  public var rawValue: Int32 {
+    switch self {
+    case .unspecified: 0
+    case .supported: 1
+    case .unverified: 2
+    case .refused: 3
+    case .unrecognized(let number): number
+    }
+  }
+
+  /// The values that this version knows.
+  public static var allCases: [Support] { [.unspecified, .supported, .unverified, .refused] }
+
+  public var protobufName: String? {
+    switch self {
+    case .unspecified: "SUPPORT_UNSPECIFIED"
+    case .supported: "SUPPORT_SUPPORTED"
+    case .unverified: "SUPPORT_UNVERIFIED"
+    case .refused: "SUPPORT_REFUSED"
+    case .unrecognized: nil
+    }
+  }
+}
+
+public enum VlanProtocol: MessageEnumeration {
+  /// 802.1Q
+  case unspecified
+  case ieee8021q
+  case ieee8021ad
+  /// A number that this version does not know; treated like the zero value.
+  case unrecognized(Int32)
+
+  public init(rawValue: Int32) {
+    switch rawValue {
+    case 0: self = .unspecified
+    case 1: self = .ieee8021q
+    case 2: self = .ieee8021ad
+    default: self = .unrecognized(rawValue)
+    }
+  }
+
+  public var rawValue: Int32 {
+    switch self {
+    case .unspecified: 0
+    case .ieee8021q: 1
+    case .ieee8021ad: 2
+    case .unrecognized(let number): number
+    }
+  }
+
+  /// The values that this version knows.
+  public static var allCases: [VlanProtocol] { [.unspecified, .ieee8021q, .ieee8021ad] }
+
+  public var protobufName: String? {
+    switch self {
+    case .unspecified: "VLAN_PROTOCOL_UNSPECIFIED"
+    case .ieee8021q: "VLAN_PROTOCOL_IEEE_8021Q"
+    case .ieee8021ad: "VLAN_PROTOCOL_IEEE_8021AD"
+    case .unrecognized: nil
+    }
+  }
+}
+
+public enum LinkState: MessageEnumeration {
+  case unspecified
+  /// as the card's
+  case auto
+  /// functions of one card reach each other without it
+  case enabled
+  case disabled
+  /// A number that this version does not know; treated like the zero value.
+  case unrecognized(Int32)
+
+  public init(rawValue: Int32) {
+    switch rawValue {
+    case 0: self = .unspecified
+    case 1: self = .auto
+    case 2: self = .enabled
+    case 3: self = .disabled
+    default: self = .unrecognized(rawValue)
+    }
+  }
+
+  public var rawValue: Int32 {
+    switch self {
+    case .unspecified: 0
+    case .auto: 1
+    case .enabled: 2
+    case .disabled: 3
+    case .unrecognized(let number): number
+    }
+  }
+
+  /// The values that this version knows.
+  public static var allCases: [LinkState] { [.unspecified, .auto, .enabled, .disabled] }
+
+  public var protobufName: String? {
+    switch self {
+    case .unspecified: "LINK_STATE_UNSPECIFIED"
+    case .auto: "LINK_STATE_AUTO"
+    case .enabled: "LINK_STATE_ENABLED"
+    case .disabled: "LINK_STATE_DISABLED"
+    case .unrecognized: nil
+    }
+  }
+}
+
+/// What a claim's maximum rates are worth to it.
+public enum RateGuarantee: MessageEnumeration {
+  /// REQUIRED
+  case unspecified
+  /// a path where nothing shows that they are kept is none
+  case required
+  /// there, too, kept where the consumer could get round it
+  case bestEffort
+  /// A number that this version does not know; treated like the zero value.
+  case unrecognized(Int32)
+
+  public init(rawValue: Int32) {
+    switch rawValue {
+    case 0: self = .unspecified
+    case 1: self = .required
+    case 2: self = .bestEffort
+    default: self = .unrecognized(rawValue)
+    }
+  }
+
+  public var rawValue: Int32 {
+    switch self {
+    case .unspecified: 0
+    case .required: 1
+    case .bestEffort: 2
+    case .unrecognized(let number): number
+    }
+  }
+
+  /// The values that this version knows.
+  public static var allCases: [RateGuarantee] { [.unspecified, .required, .bestEffort] }
+
+  public var protobufName: String? {
+    switch self {
+    case .unspecified: "RATE_GUARANTEE_UNSPECIFIED"
+    case .required: "RATE_GUARANTEE_REQUIRED"
+    case .bestEffort: "RATE_GUARANTEE_BEST_EFFORT"
+    case .unrecognized: nil
+    }
+  }
+}
+
 /// What a host does with a claim's function when it has lost the coordinator for longer than its lease.
 public enum LossPolicy: MessageEnumeration {
   /// KEEP
@@ -850,6 +1019,8 @@ public struct Capabilities: Message {
   public var maximumMtu: UInt32 = 0
   /// sizes are a multiple of it; block classes
   public var blockSizeBytes: UInt32 = 0
+  /// Where paths differ. A path that is in it can do what stands there; one that is not, what the fields above say.
+  public var byPath: [PathCapabilities] = []
 
   public init() {}
 }
@@ -881,6 +1052,9 @@ extension Capabilities: CLayoutMessage {
     layout.pointee.minimum_mtu = minimumMtu
     layout.pointee.maximum_mtu = maximumMtu
     layout.pointee.block_size_bytes = blockSizeBytes
+    (layout.pointee.n_by_path, layout.pointee.by_path) = arena.list(byPath) {
+      value, arena in arena.presentMessage(value)
+    }
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__Capabilities>) {
@@ -893,6 +1067,7 @@ extension Capabilities: CLayoutMessage {
     minimumMtu = layout.pointee.minimum_mtu
     maximumMtu = layout.pointee.maximum_mtu
     blockSizeBytes = layout.pointee.block_size_bytes
+    byPath = copied(layout.pointee.n_by_path, layout.pointee.by_path) { PathCapabilities(copying: $0) }
   }
 }
 
@@ -900,7 +1075,7 @@ extension Capabilities {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
       decoder, of: Self.fullName,
-      names: ["paths", "mediators", "consumers", "attributes", "minimumMtu", "maximumMtu", "blockSizeBytes"])
+      names: ["paths", "mediators", "consumers", "attributes", "minimumMtu", "maximumMtu", "blockSizeBytes", "byPath"])
     try fields.read("paths", into: &paths)
     try fields.read("mediators", into: &mediators)
     try fields.read("consumers", into: &consumers)
@@ -908,6 +1083,7 @@ extension Capabilities {
     try fields.read("minimumMtu", into: &minimumMtu)
     try fields.read("maximumMtu", into: &maximumMtu)
     try fields.read("blockSizeBytes", into: &blockSizeBytes)
+    try fields.read("byPath", into: &byPath)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -919,6 +1095,132 @@ extension Capabilities {
     try fields.write("minimumMtu", minimumMtu)
     try fields.write("maximumMtu", maximumMtu)
     try fields.write("blockSizeBytes", blockSizeBytes)
+    try fields.write("byPath", byPath)
+  }
+}
+
+/// What functions of an end node can be and do on one path.
+public struct PathCapabilities: Message {
+  public static var fullName: String { "iov.v1.PathCapabilities" }
+
+  public var path: Path = Path(rawValue: 0)
+  /// how many at a time can take this path; zero: as many as the end node has
+  public var functions: UInt32 = 0
+  /// as in Capabilities
+  public var consumers: [String] = []
+  public var attributes: [AttributeSupport] = []
+  public var minimumMtu: UInt32 = 0
+  public var maximumMtu: UInt32 = 0
+
+  public init() {}
+}
+
+extension PathCapabilities: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__PathCapabilities>) {
+    iov__v1__path_capabilities__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__PathCapabilities()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__PathCapabilities>, in arena: inout MessageArena) {
+    layout.pointee.path = .init(rawValue: .init(truncatingIfNeeded: path.rawValue))
+    layout.pointee.functions = functions
+    (layout.pointee.n_consumers, layout.pointee.consumers) = arena.list(consumers) {
+      value, arena in arena.presentString(value)
+    }
+    (layout.pointee.n_attributes, layout.pointee.attributes) = arena.list(attributes) {
+      value, arena in arena.presentMessage(value)
+    }
+    layout.pointee.minimum_mtu = minimumMtu
+    layout.pointee.maximum_mtu = maximumMtu
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__PathCapabilities>) {
+    path = Path(rawValue: Int32(truncatingIfNeeded: layout.pointee.path.rawValue))
+    functions = layout.pointee.functions
+    consumers = copied(layout.pointee.n_consumers, layout.pointee.consumers) { copiedString($0) }
+    attributes = copied(layout.pointee.n_attributes, layout.pointee.attributes) { AttributeSupport(copying: $0) }
+    minimumMtu = layout.pointee.minimum_mtu
+    maximumMtu = layout.pointee.maximum_mtu
+  }
+}
+
+extension PathCapabilities {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(
+      decoder, of: Self.fullName, names: ["path", "functions", "consumers", "attributes", "minimumMtu", "maximumMtu"])
+    try fields.read("path", into: &path)
+    try fields.read("functions", into: &functions)
+    try fields.read("consumers", into: &consumers)
+    try fields.read("attributes", into: &attributes)
+    try fields.read("minimumMtu", into: &minimumMtu)
+    try fields.read("maximumMtu", into: &maximumMtu)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("path", path)
+    try fields.write("functions", functions)
+    try fields.write("consumers", consumers)
+    try fields.write("attributes", attributes)
+    try fields.write("minimumMtu", minimumMtu)
+    try fields.write("maximumMtu", maximumMtu)
+  }
+}
+
+public struct AttributeSupport: Message {
+  public static var fullName: String { "iov.v1.AttributeSupport" }
+
+  /// a field path in Attributes
+  public var attribute: String = ""
+  public var support: Support = Support(rawValue: 0)
+  /// for people, if not supported
+  public var reason: String = ""
+
+  public init() {}
+}
+
+extension AttributeSupport: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__AttributeSupport>) {
+    iov__v1__attribute_support__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__AttributeSupport()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__AttributeSupport>, in arena: inout MessageArena) {
+    layout.pointee.attribute = arena.string(attribute)
+    layout.pointee.support = .init(rawValue: .init(truncatingIfNeeded: support.rawValue))
+    layout.pointee.reason = arena.string(reason)
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__AttributeSupport>) {
+    attribute = copiedString(layout.pointee.attribute)
+    support = Support(rawValue: Int32(truncatingIfNeeded: layout.pointee.support.rawValue))
+    reason = copiedString(layout.pointee.reason)
+  }
+}
+
+extension AttributeSupport {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["attribute", "support", "reason"])
+    try fields.read("attribute", into: &attribute)
+    try fields.read("support", into: &support)
+    try fields.read("reason", into: &reason)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("attribute", attribute)
+    try fields.write("support", support)
+    try fields.write("reason", reason)
   }
 }
 
@@ -982,6 +1284,18 @@ public struct PhysicalFunction: Message {
   /// the right to serve and fence
   public var controlToken: FencingToken?
   public var driver: String = ""
+  /// where it is plugged in now: never a key
+  public var pciAddress: String = ""
+  public var serialNumber: String = ""
+  /// MAC address it was made with, WWN or SAS address
+  public var permanentAddress: String = ""
+  public var firmware: String = ""
+  /// absent: the device has no functions of its own (SR-IOV)
+  @HeldByReference public var functionCount: FunctionCount?
+  /// "legacy", "switchdev"; empty: the device has no switch that can be asked
+  public var eswitchMode: String = ""
+  /// what its driver offers beside: "representors", "rate-nodes", "scalable-functions"
+  public var offers: [String] = []
 
   public init() {}
 }
@@ -1001,22 +1315,49 @@ extension PhysicalFunction: CLayoutMessage {
     layout.pointee.controlling_host = arena.string(controllingHost)
     layout.pointee.control_token = arena.message(controlToken)
     layout.pointee.driver = arena.string(driver)
+    layout.pointee.pci_address = arena.string(pciAddress)
+    layout.pointee.serial_number = arena.string(serialNumber)
+    layout.pointee.permanent_address = arena.string(permanentAddress)
+    layout.pointee.firmware = arena.string(firmware)
+    layout.pointee.function_count = arena.message(functionCount)
+    layout.pointee.eswitch_mode = arena.string(eswitchMode)
+    (layout.pointee.n_offers, layout.pointee.offers) = arena.list(offers) {
+      value, arena in arena.presentString(value)
+    }
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__PhysicalFunction>) {
     controllingHost = copiedString(layout.pointee.controlling_host)
     if let value = layout.pointee.control_token { controlToken = FencingToken(copying: value) }
     driver = copiedString(layout.pointee.driver)
+    pciAddress = copiedString(layout.pointee.pci_address)
+    serialNumber = copiedString(layout.pointee.serial_number)
+    permanentAddress = copiedString(layout.pointee.permanent_address)
+    firmware = copiedString(layout.pointee.firmware)
+    if let value = layout.pointee.function_count { functionCount = FunctionCount(copying: value) }
+    eswitchMode = copiedString(layout.pointee.eswitch_mode)
+    offers = copied(layout.pointee.n_offers, layout.pointee.offers) { copiedString($0) }
   }
 }
 
 extension PhysicalFunction {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
-      decoder, of: Self.fullName, names: ["controllingHost", "controlToken", "driver"])
+      decoder, of: Self.fullName,
+      names: [
+        "controllingHost", "controlToken", "driver", "pciAddress", "serialNumber", "permanentAddress", "firmware",
+        "functionCount", "eswitchMode", "offers",
+      ])
     try fields.read("controllingHost", into: &controllingHost)
     try fields.read("controlToken", into: &controlToken)
     try fields.read("driver", into: &driver)
+    try fields.read("pciAddress", into: &pciAddress)
+    try fields.read("serialNumber", into: &serialNumber)
+    try fields.read("permanentAddress", into: &permanentAddress)
+    try fields.read("firmware", into: &firmware)
+    try fields.read("functionCount", into: &functionCount)
+    try fields.read("eswitchMode", into: &eswitchMode)
+    try fields.read("offers", into: &offers)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -1024,6 +1365,86 @@ extension PhysicalFunction {
     try fields.write("controllingHost", controllingHost)
     try fields.write("controlToken", controlToken)
     try fields.write("driver", driver)
+    try fields.write("pciAddress", pciAddress)
+    try fields.write("serialNumber", serialNumber)
+    try fields.write("permanentAddress", permanentAddress)
+    try fields.write("firmware", firmware)
+    try fields.write("functionCount", functionCount)
+    try fields.write("eswitchMode", eswitchMode)
+    try fields.write("offers", offers)
+  }
+}
+
+/// Functions that the device itself makes.
+public struct FunctionCount: Message {
+  public static var fullName: String { "iov.v1.FunctionCount" }
+
+  public var maximum: UInt32 = 0
+  public var present: UInt32 = 0
+  /// by the plugin's configuration; unset: as it is found
+  public var wanted: UInt32?
+  /// What a change to `wanted` would destroy that is held now. While there is any, the count stays.
+  public var held: [String] = []
+  /// why the count is not what is wanted
+  public var message: String = ""
+  /// what the host's kernel drives an unused function with
+  public var functionDriver: String = ""
+
+  public init() {}
+}
+
+extension FunctionCount: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__FunctionCount>) {
+    iov__v1__function_count__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__FunctionCount()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__FunctionCount>, in arena: inout MessageArena) {
+    layout.pointee.maximum = maximum
+    layout.pointee.present = present
+    layout.pointee.wanted = arena.wrapper(wanted)
+    (layout.pointee.n_held, layout.pointee.held) = arena.list(held) {
+      value, arena in arena.presentString(value)
+    }
+    layout.pointee.message = arena.string(message)
+    layout.pointee.function_driver = arena.string(functionDriver)
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__FunctionCount>) {
+    maximum = layout.pointee.maximum
+    present = layout.pointee.present
+    wanted = unwrapped(layout.pointee.wanted)
+    held = copied(layout.pointee.n_held, layout.pointee.held) { copiedString($0) }
+    message = copiedString(layout.pointee.message)
+    functionDriver = copiedString(layout.pointee.function_driver)
+  }
+}
+
+extension FunctionCount {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(
+      decoder, of: Self.fullName, names: ["maximum", "present", "wanted", "held", "message", "functionDriver"])
+    try fields.read("maximum", into: &maximum)
+    try fields.read("present", into: &present)
+    try fields.read("wanted", into: &wanted)
+    try fields.read("held", into: &held)
+    try fields.read("message", into: &message)
+    try fields.read("functionDriver", into: &functionDriver)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("maximum", maximum)
+    try fields.write("present", present)
+    try fields.write("wanted", wanted)
+    try fields.write("held", held)
+    try fields.write("message", message)
+    try fields.write("functionDriver", functionDriver)
   }
 }
 
@@ -1040,7 +1461,7 @@ public struct EndNode: Message {
   public var labels: [String: String] = [:]
   /// more than one: multi-root
   public var roots: [Root] = []
-  public var physicalFunction: PhysicalFunction?
+  @HeldByReference public var physicalFunction: PhysicalFunction?
   public var capacity: Capacity?
   public var used: Capacity?
   @HeldByReference public var capabilities: Capabilities?
@@ -1196,6 +1617,21 @@ public struct EthernetAttributes: Message {
   public var maxTransmitBitsPerSecond: UInt64?
   /// from the network to the consumer
   public var maxReceiveBitsPerSecond: UInt64?
+  /// From here on only what has functions of its own can do it.
+  /// 1 to 4094: the function's packets carry it outside, and not inside
+  public var vlan: UInt32?
+  /// 0 to 7
+  public var vlanPriority: UInt32?
+  public var vlanProtocol: VlanProtocol = VlanProtocol(rawValue: 0)
+  public var minTransmitBitsPerSecond: UInt64?
+  /// packets leave with the function's own address alone
+  public var spoofCheck: Bool?
+  /// the consumer may change its address, and receive others' packets
+  public var trust: Bool?
+  public var linkState: LinkState = LinkState(rawValue: 0)
+  /// the consumer may read how packets are spread over queues
+  public var rssQuery: Bool?
+  public var rateGuarantee: RateGuarantee = RateGuarantee(rawValue: 0)
 
   public init() {}
 }
@@ -1216,6 +1652,15 @@ extension EthernetAttributes: CLayoutMessage {
     layout.pointee.mtu = arena.wrapper(mtu)
     layout.pointee.max_transmit_bits_per_second = arena.wrapper(maxTransmitBitsPerSecond)
     layout.pointee.max_receive_bits_per_second = arena.wrapper(maxReceiveBitsPerSecond)
+    layout.pointee.vlan = arena.wrapper(vlan)
+    layout.pointee.vlan_priority = arena.wrapper(vlanPriority)
+    layout.pointee.vlan_protocol = .init(rawValue: .init(truncatingIfNeeded: vlanProtocol.rawValue))
+    layout.pointee.min_transmit_bits_per_second = arena.wrapper(minTransmitBitsPerSecond)
+    layout.pointee.spoof_check = arena.wrapper(spoofCheck)
+    layout.pointee.trust = arena.wrapper(trust)
+    layout.pointee.link_state = .init(rawValue: .init(truncatingIfNeeded: linkState.rawValue))
+    layout.pointee.rss_query = arena.wrapper(rssQuery)
+    layout.pointee.rate_guarantee = .init(rawValue: .init(truncatingIfNeeded: rateGuarantee.rawValue))
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__EthernetAttributes>) {
@@ -1223,17 +1668,39 @@ extension EthernetAttributes: CLayoutMessage {
     mtu = unwrapped(layout.pointee.mtu)
     maxTransmitBitsPerSecond = unwrapped(layout.pointee.max_transmit_bits_per_second)
     maxReceiveBitsPerSecond = unwrapped(layout.pointee.max_receive_bits_per_second)
+    vlan = unwrapped(layout.pointee.vlan)
+    vlanPriority = unwrapped(layout.pointee.vlan_priority)
+    vlanProtocol = VlanProtocol(rawValue: Int32(truncatingIfNeeded: layout.pointee.vlan_protocol.rawValue))
+    minTransmitBitsPerSecond = unwrapped(layout.pointee.min_transmit_bits_per_second)
+    spoofCheck = unwrapped(layout.pointee.spoof_check)
+    trust = unwrapped(layout.pointee.trust)
+    linkState = LinkState(rawValue: Int32(truncatingIfNeeded: layout.pointee.link_state.rawValue))
+    rssQuery = unwrapped(layout.pointee.rss_query)
+    rateGuarantee = RateGuarantee(rawValue: Int32(truncatingIfNeeded: layout.pointee.rate_guarantee.rawValue))
   }
 }
 
 extension EthernetAttributes {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
-      decoder, of: Self.fullName, names: ["macAddress", "mtu", "maxTransmitBitsPerSecond", "maxReceiveBitsPerSecond"])
+      decoder, of: Self.fullName,
+      names: [
+        "macAddress", "mtu", "maxTransmitBitsPerSecond", "maxReceiveBitsPerSecond", "vlan", "vlanPriority",
+        "vlanProtocol", "minTransmitBitsPerSecond", "spoofCheck", "trust", "linkState", "rssQuery", "rateGuarantee",
+      ])
     try fields.read("macAddress", into: &macAddress)
     try fields.read("mtu", into: &mtu)
     try fields.read("maxTransmitBitsPerSecond", into: &maxTransmitBitsPerSecond)
     try fields.read("maxReceiveBitsPerSecond", into: &maxReceiveBitsPerSecond)
+    try fields.read("vlan", into: &vlan)
+    try fields.read("vlanPriority", into: &vlanPriority)
+    try fields.read("vlanProtocol", into: &vlanProtocol)
+    try fields.read("minTransmitBitsPerSecond", into: &minTransmitBitsPerSecond)
+    try fields.read("spoofCheck", into: &spoofCheck)
+    try fields.read("trust", into: &trust)
+    try fields.read("linkState", into: &linkState)
+    try fields.read("rssQuery", into: &rssQuery)
+    try fields.read("rateGuarantee", into: &rateGuarantee)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -1242,6 +1709,15 @@ extension EthernetAttributes {
     try fields.write("mtu", mtu)
     try fields.write("maxTransmitBitsPerSecond", maxTransmitBitsPerSecond)
     try fields.write("maxReceiveBitsPerSecond", maxReceiveBitsPerSecond)
+    try fields.write("vlan", vlan)
+    try fields.write("vlanPriority", vlanPriority)
+    try fields.write("vlanProtocol", vlanProtocol)
+    try fields.write("minTransmitBitsPerSecond", minTransmitBitsPerSecond)
+    try fields.write("spoofCheck", spoofCheck)
+    try fields.write("trust", trust)
+    try fields.write("linkState", linkState)
+    try fields.write("rssQuery", rssQuery)
+    try fields.write("rateGuarantee", rateGuarantee)
   }
 }
 
@@ -1303,6 +1779,9 @@ public struct Consumer: Message {
   public enum Kind: Sendable, Hashable {
     case host(HostConsumer)
     case networkNamespace(NetworkNamespaceConsumer)
+    case container(ContainerConsumer)
+    case virtualMachine(VirtualMachineConsumer)
+    case userSpace(UserSpaceConsumer)
   }
 }
 
@@ -1327,6 +1806,15 @@ extension Consumer: CLayoutMessage {
     case .networkNamespace(let value)?:
       layout.pointee.network_namespace = arena.presentMessage(value)
       layout.pointee.kind_case = .init(rawValue: 2)
+    case .container(let value)?:
+      layout.pointee.container = arena.presentMessage(value)
+      layout.pointee.kind_case = .init(rawValue: 4)
+    case .virtualMachine(let value)?:
+      layout.pointee.virtual_machine = arena.presentMessage(value)
+      layout.pointee.kind_case = .init(rawValue: 5)
+    case .userSpace(let value)?:
+      layout.pointee.user_space = arena.presentMessage(value)
+      layout.pointee.kind_case = .init(rawValue: 6)
     }
   }
 
@@ -1335,6 +1823,9 @@ extension Consumer: CLayoutMessage {
     switch layout.pointee.kind_case.rawValue {
     case 1: kind = layout.pointee.host.map { .host(HostConsumer(copying: $0)) }
     case 2: kind = layout.pointee.network_namespace.map { .networkNamespace(NetworkNamespaceConsumer(copying: $0)) }
+    case 4: kind = layout.pointee.container.map { .container(ContainerConsumer(copying: $0)) }
+    case 5: kind = layout.pointee.virtual_machine.map { .virtualMachine(VirtualMachineConsumer(copying: $0)) }
+    case 6: kind = layout.pointee.user_space.map { .userSpace(UserSpaceConsumer(copying: $0)) }
     default: break
     }
   }
@@ -1343,10 +1834,14 @@ extension Consumer: CLayoutMessage {
 extension Consumer {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
-      decoder, of: Self.fullName, names: ["host", "networkNamespace", "interfaceName"])
+      decoder, of: Self.fullName,
+      names: ["host", "networkNamespace", "container", "virtualMachine", "userSpace", "interfaceName"])
     try fields.read("interfaceName", into: &interfaceName)
     try fields.read("host", into: &kind) { .host($0) }
     try fields.read("networkNamespace", into: &kind) { .networkNamespace($0) }
+    try fields.read("container", into: &kind) { .container($0) }
+    try fields.read("virtualMachine", into: &kind) { .virtualMachine($0) }
+    try fields.read("userSpace", into: &kind) { .userSpace($0) }
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -1356,6 +1851,9 @@ extension Consumer {
     case nil: break
     case .host(let value)?: try fields.write("host", Optional(value))
     case .networkNamespace(let value)?: try fields.write("networkNamespace", Optional(value))
+    case .container(let value)?: try fields.write("container", Optional(value))
+    case .virtualMachine(let value)?: try fields.write("virtualMachine", Optional(value))
+    case .userSpace(let value)?: try fields.write("userSpace", Optional(value))
     }
   }
 }
@@ -1435,6 +1933,124 @@ extension NetworkNamespaceConsumer {
   }
 }
 
+/// A container engine gets it by the name of a CDI device (Arrival.cdi_device).
+public struct ContainerConsumer: Message {
+  public static var fullName: String { "iov.v1.ContainerConsumer" }
+
+  public init() {}
+}
+
+extension ContainerConsumer: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__ContainerConsumer>) {
+    iov__v1__container_consumer__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__ContainerConsumer()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__ContainerConsumer>, in arena: inout MessageArena) {
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__ContainerConsumer>) {
+  }
+}
+
+extension ContainerConsumer {
+  public init(from decoder: any Decoder) throws {
+    _ = try MessageFieldsReader(decoder, of: Self.fullName, names: [])
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    _ = MessageFieldsWriter(encoder)
+  }
+}
+
+/// A virtual machine gets the whole function, which its host's kernel keeps its hands off (vfio-pci).
+public struct VirtualMachineConsumer: Message {
+  public static var fullName: String { "iov.v1.VirtualMachineConsumer" }
+
+  /// absolute path of a running QEMU's; it is plugged in there. Empty: one that is yet to be started
+  public var qmpSocket: String = ""
+  /// of that machine, with a free slot, such as a pcie-root-port's id; empty: QEMU's choice
+  public var bus: String = ""
+
+  public init() {}
+}
+
+extension VirtualMachineConsumer: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__VirtualMachineConsumer>) {
+    iov__v1__virtual_machine_consumer__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__VirtualMachineConsumer()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__VirtualMachineConsumer>, in arena: inout MessageArena) {
+    layout.pointee.qmp_socket = arena.string(qmpSocket)
+    layout.pointee.bus = arena.string(bus)
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__VirtualMachineConsumer>) {
+    qmpSocket = copiedString(layout.pointee.qmp_socket)
+    bus = copiedString(layout.pointee.bus)
+  }
+}
+
+extension VirtualMachineConsumer {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["qmpSocket", "bus"])
+    try fields.read("qmpSocket", into: &qmpSocket)
+    try fields.read("bus", into: &bus)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("qmpSocket", qmpSocket)
+    try fields.write("bus", bus)
+  }
+}
+
+/// A program drives the function itself (vfio-pci).
+public struct UserSpaceConsumer: Message {
+  public static var fullName: String { "iov.v1.UserSpaceConsumer" }
+
+  public init() {}
+}
+
+extension UserSpaceConsumer: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__UserSpaceConsumer>) {
+    iov__v1__user_space_consumer__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__UserSpaceConsumer()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__UserSpaceConsumer>, in arena: inout MessageArena) {
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__UserSpaceConsumer>) {
+  }
+}
+
+extension UserSpaceConsumer {
+  public init(from decoder: any Decoder) throws {
+    _ = try MessageFieldsReader(decoder, of: Self.fullName, names: [])
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    _ = MessageFieldsWriter(encoder)
+  }
+}
+
 /// A tenant's request.
 public struct Claim: Message {
   public static var fullName: String { "iov.v1.Claim" }
@@ -1509,7 +2125,7 @@ public struct ClaimSpecification: Message {
   public var deviceClass: String = ""
   /// where the function is used
   public var host: String = ""
-  public var consumer: Consumer?
+  @HeldByReference public var consumer: Consumer?
   public var endNode: EndNodeSelector?
   /// in order of preference; empty: every path, fastest first
   public var allowedPaths: [Path] = []
@@ -1843,7 +2459,7 @@ public struct Assignment: Message {
   public var token: FencingToken?
   /// functions with the same one fall by one fence
   public var fenceDomain: String = ""
-  public var consumer: Consumer?
+  @HeldByReference public var consumer: Consumer?
   /// as granted
   public var attributes: Attributes?
   /// mediated path only
@@ -2029,6 +2645,12 @@ public struct Arrival: Message {
   public var devicePath: String = ""
   public var uri: String = ""
   public var enforced: Attributes?
+  /// of a function of the device's own
+  public var pciAddress: String = ""
+  /// given to the consumer as a whole, by vfio-pci
+  public var iommuGroup: UInt32?
+  /// "iovmesh.io/ethernet=web"
+  public var cdiDevice: String = ""
 
   public init() {}
 }
@@ -2050,6 +2672,9 @@ extension Arrival: CLayoutMessage {
     layout.pointee.device_path = arena.string(devicePath)
     layout.pointee.uri = arena.string(uri)
     layout.pointee.enforced = arena.message(enforced)
+    layout.pointee.pci_address = arena.string(pciAddress)
+    layout.pointee.iommu_group = arena.wrapper(iommuGroup)
+    layout.pointee.cdi_device = arena.string(cdiDevice)
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__Arrival>) {
@@ -2058,18 +2683,27 @@ extension Arrival: CLayoutMessage {
     devicePath = copiedString(layout.pointee.device_path)
     uri = copiedString(layout.pointee.uri)
     if let value = layout.pointee.enforced { enforced = Attributes(copying: value) }
+    pciAddress = copiedString(layout.pointee.pci_address)
+    iommuGroup = unwrapped(layout.pointee.iommu_group)
+    cdiDevice = copiedString(layout.pointee.cdi_device)
   }
 }
 
 extension Arrival {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
-      decoder, of: Self.fullName, names: ["interfaceName", "networkNamespace", "devicePath", "uri", "enforced"])
+      decoder, of: Self.fullName,
+      names: [
+        "interfaceName", "networkNamespace", "devicePath", "uri", "enforced", "pciAddress", "iommuGroup", "cdiDevice",
+      ])
     try fields.read("interfaceName", into: &interfaceName)
     try fields.read("networkNamespace", into: &networkNamespace)
     try fields.read("devicePath", into: &devicePath)
     try fields.read("uri", into: &uri)
     try fields.read("enforced", into: &enforced)
+    try fields.read("pciAddress", into: &pciAddress)
+    try fields.read("iommuGroup", into: &iommuGroup)
+    try fields.read("cdiDevice", into: &cdiDevice)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -2079,6 +2713,9 @@ extension Arrival {
     try fields.write("devicePath", devicePath)
     try fields.write("uri", uri)
     try fields.write("enforced", enforced)
+    try fields.write("pciAddress", pciAddress)
+    try fields.write("iommuGroup", iommuGroup)
+    try fields.write("cdiDevice", cdiDevice)
   }
 }
 

@@ -11,6 +11,7 @@ extension ClaimCommand {
 
         Examples:
           iov claim create web --class ethernet --host host-b --netns web --interface eth0 --max-transmit 1gbit --wait
+          iov claim create fast --class ethernet --host host-a --path direct --vlan 100 --vm-qmp /run/vm1.qmp --vm-bus port1
           iov claim create data --class sata --host host-a --size 64MiB --path mediated --wait
         """)
 
@@ -19,12 +20,7 @@ extension ClaimCommand {
     var deviceClass: String
     @Option(help: "The host that is to use the function.", completion: NameCompletion.hosts) var host: String
 
-    @Option(
-      help: ArgumentHelp(
-        "Put the interface into this network namespace of the host; default: the host itself.", valueName: "name"))
-    var netns: String?
-    @Option(help: ArgumentHelp("The interface's name there; default: derived from the function.", valueName: "name"))
-    var interface: String?
+    @OptionGroup var consumer: ConsumerOptions
 
     @Option(
       help: ArgumentHelp("Only this end node, by name or id.", valueName: "name"), completion: NameCompletion.endNodes)
@@ -40,11 +36,7 @@ extension ClaimCommand {
     )
     var paths: [Path] = []
 
-    @Option(help: ArgumentHelp("MAC address; default: derived from the claim.", valueName: "address"))
-    var mac: String?
-    @Option(help: ArgumentHelp("MTU in bytes; default: the largest that the path carries.", valueName: "bytes"))
-    var mtu: UInt32?
-    @OptionGroup var rates: RateOptions
+    @OptionGroup var ethernet: EthernetOptions
 
     @Option(help: ArgumentHelp("Size of a disk function, such as 64MiB or 10GB.", valueName: "size"))
     var size: ByteCount?
@@ -81,19 +73,11 @@ extension ClaimCommand {
       ClaimSpecification {
         $0.deviceClass = deviceClass
         $0.host = host
-        $0.consumer = consumer
+        $0.consumer = consumer.consumer
         $0.endNode = selector
         $0.allowedPaths = paths
         $0.attributes = attributes
         if selfFence { $0.lossPolicy = .selfFence }
-      }
-    }
-
-    private var consumer: Consumer {
-      Consumer { consumer in
-        consumer.kind =
-          netns.map { name in .networkNamespace(NetworkNamespaceConsumer { $0.name = name }) } ?? .host(HostConsumer())
-        consumer.interfaceName = interface ?? ""
       }
     }
 
@@ -108,12 +92,7 @@ extension ClaimCommand {
 
     /// Only what was asked for: an empty group would ask a disk for Ethernet settings.
     private var attributes: Attributes? {
-      let ethernet = EthernetAttributes {
-        $0.macAddress = mac
-        $0.mtu = mtu
-        $0.maxTransmitBitsPerSecond = rates.maxTransmit?.bitsPerSecond
-        $0.maxReceiveBitsPerSecond = rates.maxReceive?.bitsPerSecond
-      }
+      let ethernet = ethernet.attributes
       let block = BlockAttributes {
         $0.sizeBytes = size?.bytes
         $0.readOnly = readOnly ? true : nil

@@ -10,7 +10,7 @@ extension Rack {
       ("Labels", node.labels.labelText), ("Functions in use", node.functionsInUse),
       ("Size in use", node.sizeInUse == "-" ? nil : node.sizeInUse),
       ("Bandwidth", node.capacity.flatMap { $0.bitsPerSecond == 0 ? nil : formatBitRate($0.bitsPerSecond) }),
-      ("Controlled by", node.physicalFunction?.controllingHost), ("Driver", node.physicalFunction?.driver),
+      ("Controlled by", node.physicalFunction?.controllingHost),
       ("Control token", node.physicalFunction?.controlToken.map { String($0.value) }),
       ("Highest token", node.highestToken.map { String($0.value) }),
     ])
@@ -22,7 +22,9 @@ extension Rack {
           root.numaNode.map { String($0) } ?? "-",
         ]
       })
+    text.section("Device", node.physicalFunction?.rows ?? [])
     text.section("Can", node.capabilities?.rows ?? [])
+    for offer in node.capabilities?.byPath ?? [] { text.section("On the path \(offer.path.word)", offer.rows) }
     let there = functions.filter { $0.assignment?.endNode == node.id || $0.assignment?.endNode == node.name }
     text.section("Functions", AssignedFunction.heading, there.map(\.row))
     let waiting = claims.filter { claim in
@@ -159,6 +161,40 @@ extension FunctionError {
   }
 }
 
+extension PhysicalFunction {
+  fileprivate var rows: [[String]] {
+    var rows = [
+      ["Driver", driver], ["PCI function", pciAddress], ["Serial number", serialNumber],
+      ["Permanent address", permanentAddress], ["Firmware", firmware], ["Switch", eswitchMode],
+      ["Offers", offers.joined(separator: ", ")],
+    ]
+    if let count = functionCount {
+      rows.append(["Own functions", "\(count.present) of at most \(count.maximum)"])
+      rows.append(["Wanted", count.wanted.map { String($0) } ?? "as found"])
+      rows.append(["A change would destroy", count.held.joined(separator: ", ")])
+      rows.append(["Count", count.message])
+      rows.append(["Driver of functions", count.functionDriver])
+    }
+    return rows.filter { !$0[1].isEmpty }
+  }
+}
+
+extension PathCapabilities {
+  fileprivate var rows: [[String]] {
+    func settings(_ support: Support) -> [AttributeSupport] { attributes.filter { $0.support == support } }
+    func told(_ settings: [AttributeSupport]) -> String {
+      settings.map { $0.reason.isEmpty ? $0.attribute : "\($0.attribute) (\($0.reason))" }.joined(separator: ", ")
+    }
+    var rows = [
+      ["Functions", functions == 0 ? "" : String(functions)], ["Consumers", consumers.joined(separator: ", ")],
+      ["Settings", told(settings(.supported))], ["Accepted, not kept", told(settings(.unverified))],
+      ["Refused", told(settings(.refused))],
+    ]
+    if maximumMtu > 0 { rows.append(["MTU", "\(minimumMtu) to \(maximumMtu) bytes"]) }
+    return rows.filter { !$0[1].isEmpty }
+  }
+}
+
 extension Capabilities {
   fileprivate var rows: [[String]] {
     var rows = [
@@ -185,18 +221,8 @@ extension Arrival {
   fileprivate var rows: [[String]] {
     [
       ["Interface", interfaceName], ["Network namespace", networkNamespace], ["Device", devicePath], ["URI", uri],
+      ["PCI function", pciAddress], ["IOMMU group", iommuGroup.map { String($0) } ?? ""], ["CDI device", cdiDevice],
     ].filter { !$0[1].isEmpty } + (enforced?.details ?? [])
-  }
-}
-
-extension Consumer {
-  var words: String {
-    let place =
-      switch kind {
-      case .networkNamespace(let namespace): "network namespace \(namespace.name)"
-      case .host, nil: "the host"
-      }
-    return interfaceName.isEmpty ? place : "\(place), as \(interfaceName)"
   }
 }
 

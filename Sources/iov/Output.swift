@@ -64,7 +64,9 @@ extension Claim {
   /// The interface or device the holder uses.
   var arrivedAs: String? {
     guard let arrival = status?.assignment?.arrival else { return nil }
+    if !arrival.cdiDevice.isEmpty { return arrival.cdiDevice }
     if !arrival.devicePath.isEmpty { return arrival.devicePath }
+    if arrival.interfaceName.isEmpty { return arrival.pciAddress }
     if arrival.networkNamespace.isEmpty { return arrival.interfaceName }
     return "\(arrival.interfaceName) in \(arrival.networkNamespace)"
   }
@@ -97,11 +99,7 @@ extension FunctionError {
 
 extension Attributes {
   var details: [[String]] {
-    var lines: [[String]] = []
-    if let mac = ethernet?.macAddress { lines.append(["MAC", mac]) }
-    if let mtu = ethernet?.mtu { lines.append(["MTU", String(mtu)]) }
-    if let rate = ethernet?.maxTransmitBitsPerSecond, rate > 0 { lines.append(["Max transmit", formatBitRate(rate)]) }
-    if let rate = ethernet?.maxReceiveBitsPerSecond, rate > 0 { lines.append(["Max receive", formatBitRate(rate)]) }
+    var lines = ethernet?.details ?? []
     if let size = block?.sizeBytes { lines.append(["Size", formatByteCount(size)]) }
     if let readOnly = block?.readOnly { lines.append(["Read-only", readOnly ? "yes" : "no"]) }
     return lines

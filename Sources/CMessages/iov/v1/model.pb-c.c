@@ -373,6 +373,96 @@ void   iov__v1__capabilities__free_unpacked
   assert(message->base.descriptor == &iov__v1__capabilities__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   iov__v1__path_capabilities__init
+                     (Iov__V1__PathCapabilities         *message)
+{
+  static const Iov__V1__PathCapabilities init_value = IOV__V1__PATH_CAPABILITIES__INIT;
+  *message = init_value;
+}
+size_t iov__v1__path_capabilities__get_packed_size
+                     (const Iov__V1__PathCapabilities *message)
+{
+  assert(message->base.descriptor == &iov__v1__path_capabilities__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__path_capabilities__pack
+                     (const Iov__V1__PathCapabilities *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__path_capabilities__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__path_capabilities__pack_to_buffer
+                     (const Iov__V1__PathCapabilities *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__path_capabilities__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__PathCapabilities *
+       iov__v1__path_capabilities__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__PathCapabilities *)
+     protobuf_c_message_unpack (&iov__v1__path_capabilities__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__path_capabilities__free_unpacked
+                     (Iov__V1__PathCapabilities *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__path_capabilities__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   iov__v1__attribute_support__init
+                     (Iov__V1__AttributeSupport         *message)
+{
+  static const Iov__V1__AttributeSupport init_value = IOV__V1__ATTRIBUTE_SUPPORT__INIT;
+  *message = init_value;
+}
+size_t iov__v1__attribute_support__get_packed_size
+                     (const Iov__V1__AttributeSupport *message)
+{
+  assert(message->base.descriptor == &iov__v1__attribute_support__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__attribute_support__pack
+                     (const Iov__V1__AttributeSupport *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__attribute_support__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__attribute_support__pack_to_buffer
+                     (const Iov__V1__AttributeSupport *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__attribute_support__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__AttributeSupport *
+       iov__v1__attribute_support__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__AttributeSupport *)
+     protobuf_c_message_unpack (&iov__v1__attribute_support__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__attribute_support__free_unpacked
+                     (Iov__V1__AttributeSupport *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__attribute_support__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   iov__v1__root__init
                      (Iov__V1__Root         *message)
 {
@@ -461,6 +551,51 @@ void   iov__v1__physical_function__free_unpacked
   if(!message)
     return;
   assert(message->base.descriptor == &iov__v1__physical_function__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   iov__v1__function_count__init
+                     (Iov__V1__FunctionCount         *message)
+{
+  static const Iov__V1__FunctionCount init_value = IOV__V1__FUNCTION_COUNT__INIT;
+  *message = init_value;
+}
+size_t iov__v1__function_count__get_packed_size
+                     (const Iov__V1__FunctionCount *message)
+{
+  assert(message->base.descriptor == &iov__v1__function_count__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__function_count__pack
+                     (const Iov__V1__FunctionCount *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__function_count__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__function_count__pack_to_buffer
+                     (const Iov__V1__FunctionCount *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__function_count__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__FunctionCount *
+       iov__v1__function_count__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__FunctionCount *)
+     protobuf_c_message_unpack (&iov__v1__function_count__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__function_count__free_unpacked
+                     (Iov__V1__FunctionCount *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__function_count__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
 void   iov__v1__end_node__labels_entry__init
@@ -782,6 +917,141 @@ void   iov__v1__network_namespace_consumer__free_unpacked
   if(!message)
     return;
   assert(message->base.descriptor == &iov__v1__network_namespace_consumer__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   iov__v1__container_consumer__init
+                     (Iov__V1__ContainerConsumer         *message)
+{
+  static const Iov__V1__ContainerConsumer init_value = IOV__V1__CONTAINER_CONSUMER__INIT;
+  *message = init_value;
+}
+size_t iov__v1__container_consumer__get_packed_size
+                     (const Iov__V1__ContainerConsumer *message)
+{
+  assert(message->base.descriptor == &iov__v1__container_consumer__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__container_consumer__pack
+                     (const Iov__V1__ContainerConsumer *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__container_consumer__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__container_consumer__pack_to_buffer
+                     (const Iov__V1__ContainerConsumer *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__container_consumer__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__ContainerConsumer *
+       iov__v1__container_consumer__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__ContainerConsumer *)
+     protobuf_c_message_unpack (&iov__v1__container_consumer__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__container_consumer__free_unpacked
+                     (Iov__V1__ContainerConsumer *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__container_consumer__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   iov__v1__virtual_machine_consumer__init
+                     (Iov__V1__VirtualMachineConsumer         *message)
+{
+  static const Iov__V1__VirtualMachineConsumer init_value = IOV__V1__VIRTUAL_MACHINE_CONSUMER__INIT;
+  *message = init_value;
+}
+size_t iov__v1__virtual_machine_consumer__get_packed_size
+                     (const Iov__V1__VirtualMachineConsumer *message)
+{
+  assert(message->base.descriptor == &iov__v1__virtual_machine_consumer__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__virtual_machine_consumer__pack
+                     (const Iov__V1__VirtualMachineConsumer *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__virtual_machine_consumer__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__virtual_machine_consumer__pack_to_buffer
+                     (const Iov__V1__VirtualMachineConsumer *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__virtual_machine_consumer__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__VirtualMachineConsumer *
+       iov__v1__virtual_machine_consumer__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__VirtualMachineConsumer *)
+     protobuf_c_message_unpack (&iov__v1__virtual_machine_consumer__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__virtual_machine_consumer__free_unpacked
+                     (Iov__V1__VirtualMachineConsumer *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__virtual_machine_consumer__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   iov__v1__user_space_consumer__init
+                     (Iov__V1__UserSpaceConsumer         *message)
+{
+  static const Iov__V1__UserSpaceConsumer init_value = IOV__V1__USER_SPACE_CONSUMER__INIT;
+  *message = init_value;
+}
+size_t iov__v1__user_space_consumer__get_packed_size
+                     (const Iov__V1__UserSpaceConsumer *message)
+{
+  assert(message->base.descriptor == &iov__v1__user_space_consumer__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__user_space_consumer__pack
+                     (const Iov__V1__UserSpaceConsumer *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__user_space_consumer__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__user_space_consumer__pack_to_buffer
+                     (const Iov__V1__UserSpaceConsumer *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__user_space_consumer__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__UserSpaceConsumer *
+       iov__v1__user_space_consumer__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__UserSpaceConsumer *)
+     protobuf_c_message_unpack (&iov__v1__user_space_consumer__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__user_space_consumer__free_unpacked
+                     (Iov__V1__UserSpaceConsumer *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__user_space_consumer__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
 void   iov__v1__claim__init
@@ -1927,7 +2197,7 @@ const ProtobufCMessageDescriptor iov__v1__capacity__descriptor =
   (ProtobufCMessageInit) iov__v1__capacity__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__capabilities__field_descriptors[7] =
+static const ProtobufCFieldDescriptor iov__v1__capabilities__field_descriptors[8] =
 {
   {
     "paths",
@@ -2013,10 +2283,23 @@ static const ProtobufCFieldDescriptor iov__v1__capabilities__field_descriptors[7
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "by_path",
+    8,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Iov__V1__Capabilities, n_by_path),
+    offsetof(Iov__V1__Capabilities, by_path),
+    &iov__v1__path_capabilities__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__capabilities__field_indices_by_name[] = {
   3,   /* field[3] = attributes */
   6,   /* field[6] = block_size_bytes */
+  7,   /* field[7] = by_path */
   2,   /* field[2] = consumers */
   5,   /* field[5] = maximum_mtu */
   1,   /* field[1] = mediators */
@@ -2026,7 +2309,7 @@ static const unsigned iov__v1__capabilities__field_indices_by_name[] = {
 static const ProtobufCIntRange iov__v1__capabilities__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 7 }
+  { 0, 8 }
 };
 const ProtobufCMessageDescriptor iov__v1__capabilities__descriptor =
 {
@@ -2036,11 +2319,178 @@ const ProtobufCMessageDescriptor iov__v1__capabilities__descriptor =
   "Iov__V1__Capabilities",
   "iov.v1",
   sizeof(Iov__V1__Capabilities),
-  7,
+  8,
   iov__v1__capabilities__field_descriptors,
   iov__v1__capabilities__field_indices_by_name,
   1,  iov__v1__capabilities__number_ranges,
   (ProtobufCMessageInit) iov__v1__capabilities__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__path_capabilities__field_descriptors[6] =
+{
+  {
+    "path",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__PathCapabilities, path),
+    &iov__v1__path__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "functions",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__PathCapabilities, functions),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "consumers",
+    3,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_STRING,
+    offsetof(Iov__V1__PathCapabilities, n_consumers),
+    offsetof(Iov__V1__PathCapabilities, consumers),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "attributes",
+    4,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Iov__V1__PathCapabilities, n_attributes),
+    offsetof(Iov__V1__PathCapabilities, attributes),
+    &iov__v1__attribute_support__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "minimum_mtu",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__PathCapabilities, minimum_mtu),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "maximum_mtu",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__PathCapabilities, maximum_mtu),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__path_capabilities__field_indices_by_name[] = {
+  3,   /* field[3] = attributes */
+  2,   /* field[2] = consumers */
+  1,   /* field[1] = functions */
+  5,   /* field[5] = maximum_mtu */
+  4,   /* field[4] = minimum_mtu */
+  0,   /* field[0] = path */
+};
+static const ProtobufCIntRange iov__v1__path_capabilities__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 6 }
+};
+const ProtobufCMessageDescriptor iov__v1__path_capabilities__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.PathCapabilities",
+  "PathCapabilities",
+  "Iov__V1__PathCapabilities",
+  "iov.v1",
+  sizeof(Iov__V1__PathCapabilities),
+  6,
+  iov__v1__path_capabilities__field_descriptors,
+  iov__v1__path_capabilities__field_indices_by_name,
+  1,  iov__v1__path_capabilities__number_ranges,
+  (ProtobufCMessageInit) iov__v1__path_capabilities__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__attribute_support__field_descriptors[3] =
+{
+  {
+    "attribute",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__AttributeSupport, attribute),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "support",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__AttributeSupport, support),
+    &iov__v1__support__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "reason",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__AttributeSupport, reason),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__attribute_support__field_indices_by_name[] = {
+  0,   /* field[0] = attribute */
+  2,   /* field[2] = reason */
+  1,   /* field[1] = support */
+};
+static const ProtobufCIntRange iov__v1__attribute_support__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor iov__v1__attribute_support__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.AttributeSupport",
+  "AttributeSupport",
+  "Iov__V1__AttributeSupport",
+  "iov.v1",
+  sizeof(Iov__V1__AttributeSupport),
+  3,
+  iov__v1__attribute_support__field_descriptors,
+  iov__v1__attribute_support__field_indices_by_name,
+  1,  iov__v1__attribute_support__number_ranges,
+  (ProtobufCMessageInit) iov__v1__attribute_support__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor iov__v1__root__field_descriptors[3] =
@@ -2107,7 +2557,7 @@ const ProtobufCMessageDescriptor iov__v1__root__descriptor =
   (ProtobufCMessageInit) iov__v1__root__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__physical_function__field_descriptors[3] =
+static const ProtobufCFieldDescriptor iov__v1__physical_function__field_descriptors[10] =
 {
   {
     "controlling_host",
@@ -2145,16 +2595,107 @@ static const ProtobufCFieldDescriptor iov__v1__physical_function__field_descript
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "pci_address",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__PhysicalFunction, pci_address),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "serial_number",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__PhysicalFunction, serial_number),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "permanent_address",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__PhysicalFunction, permanent_address),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "firmware",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__PhysicalFunction, firmware),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "function_count",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__PhysicalFunction, function_count),
+    &iov__v1__function_count__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "eswitch_mode",
+    9,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__PhysicalFunction, eswitch_mode),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "offers",
+    10,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_STRING,
+    offsetof(Iov__V1__PhysicalFunction, n_offers),
+    offsetof(Iov__V1__PhysicalFunction, offers),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__physical_function__field_indices_by_name[] = {
   1,   /* field[1] = control_token */
   0,   /* field[0] = controlling_host */
   2,   /* field[2] = driver */
+  8,   /* field[8] = eswitch_mode */
+  6,   /* field[6] = firmware */
+  7,   /* field[7] = function_count */
+  9,   /* field[9] = offers */
+  3,   /* field[3] = pci_address */
+  5,   /* field[5] = permanent_address */
+  4,   /* field[4] = serial_number */
 };
 static const ProtobufCIntRange iov__v1__physical_function__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 3 }
+  { 0, 10 }
 };
 const ProtobufCMessageDescriptor iov__v1__physical_function__descriptor =
 {
@@ -2164,11 +2705,114 @@ const ProtobufCMessageDescriptor iov__v1__physical_function__descriptor =
   "Iov__V1__PhysicalFunction",
   "iov.v1",
   sizeof(Iov__V1__PhysicalFunction),
-  3,
+  10,
   iov__v1__physical_function__field_descriptors,
   iov__v1__physical_function__field_indices_by_name,
   1,  iov__v1__physical_function__number_ranges,
   (ProtobufCMessageInit) iov__v1__physical_function__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__function_count__field_descriptors[6] =
+{
+  {
+    "maximum",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__FunctionCount, maximum),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "present",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__FunctionCount, present),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "wanted",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__FunctionCount, wanted),
+    &google__protobuf__uint32_value__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "held",
+    4,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_STRING,
+    offsetof(Iov__V1__FunctionCount, n_held),
+    offsetof(Iov__V1__FunctionCount, held),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "message",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__FunctionCount, message),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "function_driver",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__FunctionCount, function_driver),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__function_count__field_indices_by_name[] = {
+  5,   /* field[5] = function_driver */
+  3,   /* field[3] = held */
+  0,   /* field[0] = maximum */
+  4,   /* field[4] = message */
+  1,   /* field[1] = present */
+  2,   /* field[2] = wanted */
+};
+static const ProtobufCIntRange iov__v1__function_count__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 6 }
+};
+const ProtobufCMessageDescriptor iov__v1__function_count__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.FunctionCount",
+  "FunctionCount",
+  "Iov__V1__FunctionCount",
+  "iov.v1",
+  sizeof(Iov__V1__FunctionCount),
+  6,
+  iov__v1__function_count__field_descriptors,
+  iov__v1__function_count__field_indices_by_name,
+  1,  iov__v1__function_count__number_ranges,
+  (ProtobufCMessageInit) iov__v1__function_count__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor iov__v1__end_node__labels_entry__field_descriptors[2] =
@@ -2441,7 +3085,7 @@ const ProtobufCMessageDescriptor iov__v1__attributes__descriptor =
   (ProtobufCMessageInit) iov__v1__attributes__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__ethernet_attributes__field_descriptors[4] =
+static const ProtobufCFieldDescriptor iov__v1__ethernet_attributes__field_descriptors[13] =
 {
   {
     "mac_address",
@@ -2491,17 +3135,134 @@ static const ProtobufCFieldDescriptor iov__v1__ethernet_attributes__field_descri
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "vlan",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__EthernetAttributes, vlan),
+    &google__protobuf__uint32_value__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "vlan_priority",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__EthernetAttributes, vlan_priority),
+    &google__protobuf__uint32_value__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "vlan_protocol",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__EthernetAttributes, vlan_protocol),
+    &iov__v1__vlan_protocol__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "min_transmit_bits_per_second",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__EthernetAttributes, min_transmit_bits_per_second),
+    &google__protobuf__uint64_value__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "spoof_check",
+    9,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__EthernetAttributes, spoof_check),
+    &google__protobuf__bool_value__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "trust",
+    10,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__EthernetAttributes, trust),
+    &google__protobuf__bool_value__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "link_state",
+    11,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__EthernetAttributes, link_state),
+    &iov__v1__link_state__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "rss_query",
+    12,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__EthernetAttributes, rss_query),
+    &google__protobuf__bool_value__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "rate_guarantee",
+    13,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__EthernetAttributes, rate_guarantee),
+    &iov__v1__rate_guarantee__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__ethernet_attributes__field_indices_by_name[] = {
+  10,   /* field[10] = link_state */
   0,   /* field[0] = mac_address */
   3,   /* field[3] = max_receive_bits_per_second */
   2,   /* field[2] = max_transmit_bits_per_second */
+  7,   /* field[7] = min_transmit_bits_per_second */
   1,   /* field[1] = mtu */
+  12,   /* field[12] = rate_guarantee */
+  11,   /* field[11] = rss_query */
+  8,   /* field[8] = spoof_check */
+  9,   /* field[9] = trust */
+  4,   /* field[4] = vlan */
+  5,   /* field[5] = vlan_priority */
+  6,   /* field[6] = vlan_protocol */
 };
 static const ProtobufCIntRange iov__v1__ethernet_attributes__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 4 }
+  { 0, 13 }
 };
 const ProtobufCMessageDescriptor iov__v1__ethernet_attributes__descriptor =
 {
@@ -2511,7 +3272,7 @@ const ProtobufCMessageDescriptor iov__v1__ethernet_attributes__descriptor =
   "Iov__V1__EthernetAttributes",
   "iov.v1",
   sizeof(Iov__V1__EthernetAttributes),
-  4,
+  13,
   iov__v1__ethernet_attributes__field_descriptors,
   iov__v1__ethernet_attributes__field_indices_by_name,
   1,  iov__v1__ethernet_attributes__number_ranges,
@@ -2569,7 +3330,7 @@ const ProtobufCMessageDescriptor iov__v1__block_attributes__descriptor =
   (ProtobufCMessageInit) iov__v1__block_attributes__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__consumer__field_descriptors[3] =
+static const ProtobufCFieldDescriptor iov__v1__consumer__field_descriptors[6] =
 {
   {
     "host",
@@ -2607,16 +3368,55 @@ static const ProtobufCFieldDescriptor iov__v1__consumer__field_descriptors[3] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "container",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Iov__V1__Consumer, kind_case),
+    offsetof(Iov__V1__Consumer, container),
+    &iov__v1__container_consumer__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "virtual_machine",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Iov__V1__Consumer, kind_case),
+    offsetof(Iov__V1__Consumer, virtual_machine),
+    &iov__v1__virtual_machine_consumer__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "user_space",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Iov__V1__Consumer, kind_case),
+    offsetof(Iov__V1__Consumer, user_space),
+    &iov__v1__user_space_consumer__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__consumer__field_indices_by_name[] = {
+  3,   /* field[3] = container */
   0,   /* field[0] = host */
   2,   /* field[2] = interface_name */
   1,   /* field[1] = network_namespace */
+  5,   /* field[5] = user_space */
+  4,   /* field[4] = virtual_machine */
 };
 static const ProtobufCIntRange iov__v1__consumer__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 3 }
+  { 0, 6 }
 };
 const ProtobufCMessageDescriptor iov__v1__consumer__descriptor =
 {
@@ -2626,7 +3426,7 @@ const ProtobufCMessageDescriptor iov__v1__consumer__descriptor =
   "Iov__V1__Consumer",
   "iov.v1",
   sizeof(Iov__V1__Consumer),
-  3,
+  6,
   iov__v1__consumer__field_descriptors,
   iov__v1__consumer__field_indices_by_name,
   1,  iov__v1__consumer__number_ranges,
@@ -2687,6 +3487,93 @@ const ProtobufCMessageDescriptor iov__v1__network_namespace_consumer__descriptor
   iov__v1__network_namespace_consumer__field_indices_by_name,
   1,  iov__v1__network_namespace_consumer__number_ranges,
   (ProtobufCMessageInit) iov__v1__network_namespace_consumer__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+#define iov__v1__container_consumer__field_descriptors NULL
+#define iov__v1__container_consumer__field_indices_by_name NULL
+#define iov__v1__container_consumer__number_ranges NULL
+const ProtobufCMessageDescriptor iov__v1__container_consumer__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.ContainerConsumer",
+  "ContainerConsumer",
+  "Iov__V1__ContainerConsumer",
+  "iov.v1",
+  sizeof(Iov__V1__ContainerConsumer),
+  0,
+  iov__v1__container_consumer__field_descriptors,
+  iov__v1__container_consumer__field_indices_by_name,
+  0,  iov__v1__container_consumer__number_ranges,
+  (ProtobufCMessageInit) iov__v1__container_consumer__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__virtual_machine_consumer__field_descriptors[2] =
+{
+  {
+    "qmp_socket",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__VirtualMachineConsumer, qmp_socket),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "bus",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__VirtualMachineConsumer, bus),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__virtual_machine_consumer__field_indices_by_name[] = {
+  1,   /* field[1] = bus */
+  0,   /* field[0] = qmp_socket */
+};
+static const ProtobufCIntRange iov__v1__virtual_machine_consumer__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor iov__v1__virtual_machine_consumer__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.VirtualMachineConsumer",
+  "VirtualMachineConsumer",
+  "Iov__V1__VirtualMachineConsumer",
+  "iov.v1",
+  sizeof(Iov__V1__VirtualMachineConsumer),
+  2,
+  iov__v1__virtual_machine_consumer__field_descriptors,
+  iov__v1__virtual_machine_consumer__field_indices_by_name,
+  1,  iov__v1__virtual_machine_consumer__number_ranges,
+  (ProtobufCMessageInit) iov__v1__virtual_machine_consumer__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+#define iov__v1__user_space_consumer__field_descriptors NULL
+#define iov__v1__user_space_consumer__field_indices_by_name NULL
+#define iov__v1__user_space_consumer__number_ranges NULL
+const ProtobufCMessageDescriptor iov__v1__user_space_consumer__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.UserSpaceConsumer",
+  "UserSpaceConsumer",
+  "Iov__V1__UserSpaceConsumer",
+  "iov.v1",
+  sizeof(Iov__V1__UserSpaceConsumer),
+  0,
+  iov__v1__user_space_consumer__field_descriptors,
+  iov__v1__user_space_consumer__field_indices_by_name,
+  0,  iov__v1__user_space_consumer__number_ranges,
+  (ProtobufCMessageInit) iov__v1__user_space_consumer__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor iov__v1__claim__field_descriptors[6] =
@@ -3590,7 +4477,7 @@ const ProtobufCMessageDescriptor iov__v1__mediation__descriptor =
   (ProtobufCMessageInit) iov__v1__mediation__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__arrival__field_descriptors[5] =
+static const ProtobufCFieldDescriptor iov__v1__arrival__field_descriptors[8] =
 {
   {
     "interface_name",
@@ -3652,18 +4539,57 @@ static const ProtobufCFieldDescriptor iov__v1__arrival__field_descriptors[5] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "pci_address",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Arrival, pci_address),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "iommu_group",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Arrival, iommu_group),
+    &google__protobuf__uint32_value__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "cdi_device",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Arrival, cdi_device),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__arrival__field_indices_by_name[] = {
+  7,   /* field[7] = cdi_device */
   2,   /* field[2] = device_path */
   4,   /* field[4] = enforced */
   0,   /* field[0] = interface_name */
+  6,   /* field[6] = iommu_group */
   1,   /* field[1] = network_namespace */
+  5,   /* field[5] = pci_address */
   3,   /* field[3] = uri */
 };
 static const ProtobufCIntRange iov__v1__arrival__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 5 }
+  { 0, 8 }
 };
 const ProtobufCMessageDescriptor iov__v1__arrival__descriptor =
 {
@@ -3673,7 +4599,7 @@ const ProtobufCMessageDescriptor iov__v1__arrival__descriptor =
   "Iov__V1__Arrival",
   "iov.v1",
   sizeof(Iov__V1__Arrival),
-  5,
+  8,
   iov__v1__arrival__field_descriptors,
   iov__v1__arrival__field_indices_by_name,
   1,  iov__v1__arrival__number_ranges,
@@ -4053,6 +4979,130 @@ const ProtobufCEnumDescriptor iov__v1__health_state__descriptor =
   iov__v1__health_state__enum_values_by_name,
   1,
   iov__v1__health_state__value_ranges,
+  NULL,NULL,NULL,NULL   /* reserved[1234] */
+};
+static const ProtobufCEnumValue iov__v1__support__enum_values_by_number[4] =
+{
+  { "SUPPORT_UNSPECIFIED", "IOV__V1__SUPPORT__SUPPORT_UNSPECIFIED", 0 },
+  { "SUPPORT_SUPPORTED", "IOV__V1__SUPPORT__SUPPORT_SUPPORTED", 1 },
+  { "SUPPORT_UNVERIFIED", "IOV__V1__SUPPORT__SUPPORT_UNVERIFIED", 2 },
+  { "SUPPORT_REFUSED", "IOV__V1__SUPPORT__SUPPORT_REFUSED", 3 },
+};
+static const ProtobufCIntRange iov__v1__support__value_ranges[] = {
+{0, 0},{0, 4}
+};
+static const ProtobufCEnumValueIndex iov__v1__support__enum_values_by_name[4] =
+{
+  { "SUPPORT_REFUSED", 3 },
+  { "SUPPORT_SUPPORTED", 1 },
+  { "SUPPORT_UNSPECIFIED", 0 },
+  { "SUPPORT_UNVERIFIED", 2 },
+};
+const ProtobufCEnumDescriptor iov__v1__support__descriptor =
+{
+  PROTOBUF_C__ENUM_DESCRIPTOR_MAGIC,
+  "iov.v1.Support",
+  "Support",
+  "Iov__V1__Support",
+  "iov.v1",
+  4,
+  iov__v1__support__enum_values_by_number,
+  4,
+  iov__v1__support__enum_values_by_name,
+  1,
+  iov__v1__support__value_ranges,
+  NULL,NULL,NULL,NULL   /* reserved[1234] */
+};
+static const ProtobufCEnumValue iov__v1__vlan_protocol__enum_values_by_number[3] =
+{
+  { "VLAN_PROTOCOL_UNSPECIFIED", "IOV__V1__VLAN_PROTOCOL__VLAN_PROTOCOL_UNSPECIFIED", 0 },
+  { "VLAN_PROTOCOL_IEEE_8021Q", "IOV__V1__VLAN_PROTOCOL__VLAN_PROTOCOL_IEEE_8021Q", 1 },
+  { "VLAN_PROTOCOL_IEEE_8021AD", "IOV__V1__VLAN_PROTOCOL__VLAN_PROTOCOL_IEEE_8021AD", 2 },
+};
+static const ProtobufCIntRange iov__v1__vlan_protocol__value_ranges[] = {
+{0, 0},{0, 3}
+};
+static const ProtobufCEnumValueIndex iov__v1__vlan_protocol__enum_values_by_name[3] =
+{
+  { "VLAN_PROTOCOL_IEEE_8021AD", 2 },
+  { "VLAN_PROTOCOL_IEEE_8021Q", 1 },
+  { "VLAN_PROTOCOL_UNSPECIFIED", 0 },
+};
+const ProtobufCEnumDescriptor iov__v1__vlan_protocol__descriptor =
+{
+  PROTOBUF_C__ENUM_DESCRIPTOR_MAGIC,
+  "iov.v1.VlanProtocol",
+  "VlanProtocol",
+  "Iov__V1__VlanProtocol",
+  "iov.v1",
+  3,
+  iov__v1__vlan_protocol__enum_values_by_number,
+  3,
+  iov__v1__vlan_protocol__enum_values_by_name,
+  1,
+  iov__v1__vlan_protocol__value_ranges,
+  NULL,NULL,NULL,NULL   /* reserved[1234] */
+};
+static const ProtobufCEnumValue iov__v1__link_state__enum_values_by_number[4] =
+{
+  { "LINK_STATE_UNSPECIFIED", "IOV__V1__LINK_STATE__LINK_STATE_UNSPECIFIED", 0 },
+  { "LINK_STATE_AUTO", "IOV__V1__LINK_STATE__LINK_STATE_AUTO", 1 },
+  { "LINK_STATE_ENABLED", "IOV__V1__LINK_STATE__LINK_STATE_ENABLED", 2 },
+  { "LINK_STATE_DISABLED", "IOV__V1__LINK_STATE__LINK_STATE_DISABLED", 3 },
+};
+static const ProtobufCIntRange iov__v1__link_state__value_ranges[] = {
+{0, 0},{0, 4}
+};
+static const ProtobufCEnumValueIndex iov__v1__link_state__enum_values_by_name[4] =
+{
+  { "LINK_STATE_AUTO", 1 },
+  { "LINK_STATE_DISABLED", 3 },
+  { "LINK_STATE_ENABLED", 2 },
+  { "LINK_STATE_UNSPECIFIED", 0 },
+};
+const ProtobufCEnumDescriptor iov__v1__link_state__descriptor =
+{
+  PROTOBUF_C__ENUM_DESCRIPTOR_MAGIC,
+  "iov.v1.LinkState",
+  "LinkState",
+  "Iov__V1__LinkState",
+  "iov.v1",
+  4,
+  iov__v1__link_state__enum_values_by_number,
+  4,
+  iov__v1__link_state__enum_values_by_name,
+  1,
+  iov__v1__link_state__value_ranges,
+  NULL,NULL,NULL,NULL   /* reserved[1234] */
+};
+static const ProtobufCEnumValue iov__v1__rate_guarantee__enum_values_by_number[3] =
+{
+  { "RATE_GUARANTEE_UNSPECIFIED", "IOV__V1__RATE_GUARANTEE__RATE_GUARANTEE_UNSPECIFIED", 0 },
+  { "RATE_GUARANTEE_REQUIRED", "IOV__V1__RATE_GUARANTEE__RATE_GUARANTEE_REQUIRED", 1 },
+  { "RATE_GUARANTEE_BEST_EFFORT", "IOV__V1__RATE_GUARANTEE__RATE_GUARANTEE_BEST_EFFORT", 2 },
+};
+static const ProtobufCIntRange iov__v1__rate_guarantee__value_ranges[] = {
+{0, 0},{0, 3}
+};
+static const ProtobufCEnumValueIndex iov__v1__rate_guarantee__enum_values_by_name[3] =
+{
+  { "RATE_GUARANTEE_BEST_EFFORT", 2 },
+  { "RATE_GUARANTEE_REQUIRED", 1 },
+  { "RATE_GUARANTEE_UNSPECIFIED", 0 },
+};
+const ProtobufCEnumDescriptor iov__v1__rate_guarantee__descriptor =
+{
+  PROTOBUF_C__ENUM_DESCRIPTOR_MAGIC,
+  "iov.v1.RateGuarantee",
+  "RateGuarantee",
+  "Iov__V1__RateGuarantee",
+  "iov.v1",
+  3,
+  iov__v1__rate_guarantee__enum_values_by_number,
+  3,
+  iov__v1__rate_guarantee__enum_values_by_name,
+  1,
+  iov__v1__rate_guarantee__value_ranges,
   NULL,NULL,NULL,NULL   /* reserved[1234] */
 };
 static const ProtobufCEnumValue iov__v1__loss_policy__enum_values_by_number[3] =

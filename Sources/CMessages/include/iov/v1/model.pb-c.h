@@ -26,8 +26,11 @@ typedef struct Iov__V1__Plugin Iov__V1__Plugin;
 typedef struct Iov__V1__Health Iov__V1__Health;
 typedef struct Iov__V1__Capacity Iov__V1__Capacity;
 typedef struct Iov__V1__Capabilities Iov__V1__Capabilities;
+typedef struct Iov__V1__PathCapabilities Iov__V1__PathCapabilities;
+typedef struct Iov__V1__AttributeSupport Iov__V1__AttributeSupport;
 typedef struct Iov__V1__Root Iov__V1__Root;
 typedef struct Iov__V1__PhysicalFunction Iov__V1__PhysicalFunction;
+typedef struct Iov__V1__FunctionCount Iov__V1__FunctionCount;
 typedef struct Iov__V1__EndNode Iov__V1__EndNode;
 typedef struct Iov__V1__EndNode__LabelsEntry Iov__V1__EndNode__LabelsEntry;
 typedef struct Iov__V1__Attributes Iov__V1__Attributes;
@@ -36,6 +39,9 @@ typedef struct Iov__V1__BlockAttributes Iov__V1__BlockAttributes;
 typedef struct Iov__V1__Consumer Iov__V1__Consumer;
 typedef struct Iov__V1__HostConsumer Iov__V1__HostConsumer;
 typedef struct Iov__V1__NetworkNamespaceConsumer Iov__V1__NetworkNamespaceConsumer;
+typedef struct Iov__V1__ContainerConsumer Iov__V1__ContainerConsumer;
+typedef struct Iov__V1__VirtualMachineConsumer Iov__V1__VirtualMachineConsumer;
+typedef struct Iov__V1__UserSpaceConsumer Iov__V1__UserSpaceConsumer;
 typedef struct Iov__V1__Claim Iov__V1__Claim;
 typedef struct Iov__V1__ClaimSpecification Iov__V1__ClaimSpecification;
 typedef struct Iov__V1__EndNodeSelector Iov__V1__EndNodeSelector;
@@ -108,6 +114,59 @@ typedef enum _Iov__V1__HealthState {
   IOV__V1__HEALTH_STATE__HEALTH_STATE_UNHEALTHY = 3
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(IOV__V1__HEALTH_STATE)
 } Iov__V1__HealthState;
+typedef enum _Iov__V1__Support {
+  IOV__V1__SUPPORT__SUPPORT_UNSPECIFIED = 0,
+  /*
+   * set and read back
+   */
+  IOV__V1__SUPPORT__SUPPORT_SUPPORTED = 1,
+  /*
+   * the device accepts it, and nothing shows that it does anything, or it is known not to
+   */
+  IOV__V1__SUPPORT__SUPPORT_UNVERIFIED = 2,
+  IOV__V1__SUPPORT__SUPPORT_REFUSED = 3
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(IOV__V1__SUPPORT)
+} Iov__V1__Support;
+typedef enum _Iov__V1__VlanProtocol {
+  /*
+   * 802.1Q
+   */
+  IOV__V1__VLAN_PROTOCOL__VLAN_PROTOCOL_UNSPECIFIED = 0,
+  IOV__V1__VLAN_PROTOCOL__VLAN_PROTOCOL_IEEE_8021Q = 1,
+  IOV__V1__VLAN_PROTOCOL__VLAN_PROTOCOL_IEEE_8021AD = 2
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(IOV__V1__VLAN_PROTOCOL)
+} Iov__V1__VlanProtocol;
+typedef enum _Iov__V1__LinkState {
+  IOV__V1__LINK_STATE__LINK_STATE_UNSPECIFIED = 0,
+  /*
+   * as the card's
+   */
+  IOV__V1__LINK_STATE__LINK_STATE_AUTO = 1,
+  /*
+   * functions of one card reach each other without it
+   */
+  IOV__V1__LINK_STATE__LINK_STATE_ENABLED = 2,
+  IOV__V1__LINK_STATE__LINK_STATE_DISABLED = 3
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(IOV__V1__LINK_STATE)
+} Iov__V1__LinkState;
+/*
+ * What a claim's maximum rates are worth to it.
+ */
+typedef enum _Iov__V1__RateGuarantee {
+  /*
+   * REQUIRED
+   */
+  IOV__V1__RATE_GUARANTEE__RATE_GUARANTEE_UNSPECIFIED = 0,
+  /*
+   * a path where nothing shows that they are kept is none
+   */
+  IOV__V1__RATE_GUARANTEE__RATE_GUARANTEE_REQUIRED = 1,
+  /*
+   * there, too, kept where the consumer could get round it
+   */
+  IOV__V1__RATE_GUARANTEE__RATE_GUARANTEE_BEST_EFFORT = 2
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(IOV__V1__RATE_GUARANTEE)
+} Iov__V1__RateGuarantee;
 /*
  * What a host does with a claim's function when it has lost the coordinator for longer than its lease.
  */
@@ -397,10 +456,59 @@ struct  Iov__V1__Capabilities
    * sizes are a multiple of it; block classes
    */
   uint32_t block_size_bytes;
+  /*
+   * Where paths differ. A path that is in it can do what stands there; one that is not, what the fields above say.
+   */
+  size_t n_by_path;
+  Iov__V1__PathCapabilities **by_path;
 };
 #define IOV__V1__CAPABILITIES__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__capabilities__descriptor) \
-    , 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0, 0, 0 }
+    , 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0, 0, 0, 0,NULL }
+
+
+/*
+ * What functions of an end node can be and do on one path.
+ */
+struct  Iov__V1__PathCapabilities
+{
+  ProtobufCMessage base;
+  Iov__V1__Path path;
+  /*
+   * how many at a time can take this path; zero: as many as the end node has
+   */
+  uint32_t functions;
+  /*
+   * as in Capabilities
+   */
+  size_t n_consumers;
+  char **consumers;
+  size_t n_attributes;
+  Iov__V1__AttributeSupport **attributes;
+  uint32_t minimum_mtu;
+  uint32_t maximum_mtu;
+};
+#define IOV__V1__PATH_CAPABILITIES__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__path_capabilities__descriptor) \
+    , IOV__V1__PATH__PATH_UNSPECIFIED, 0, 0,NULL, 0,NULL, 0, 0 }
+
+
+struct  Iov__V1__AttributeSupport
+{
+  ProtobufCMessage base;
+  /*
+   * a field path in Attributes
+   */
+  char *attribute;
+  Iov__V1__Support support;
+  /*
+   * for people, if not supported
+   */
+  char *reason;
+};
+#define IOV__V1__ATTRIBUTE_SUPPORT__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__attribute_support__descriptor) \
+    , (char *)protobuf_c_empty_string, IOV__V1__SUPPORT__SUPPORT_UNSPECIFIED, (char *)protobuf_c_empty_string }
 
 
 /*
@@ -433,10 +541,64 @@ struct  Iov__V1__PhysicalFunction
    */
   Iov__V1__FencingToken *control_token;
   char *driver;
+  /*
+   * where it is plugged in now: never a key
+   */
+  char *pci_address;
+  char *serial_number;
+  /*
+   * MAC address it was made with, WWN or SAS address
+   */
+  char *permanent_address;
+  char *firmware;
+  /*
+   * absent: the device has no functions of its own (SR-IOV)
+   */
+  Iov__V1__FunctionCount *function_count;
+  /*
+   * "legacy", "switchdev"; empty: the device has no switch that can be asked
+   */
+  char *eswitch_mode;
+  /*
+   * what its driver offers beside: "representors", "rate-nodes", "scalable-functions"
+   */
+  size_t n_offers;
+  char **offers;
 };
 #define IOV__V1__PHYSICAL_FUNCTION__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__physical_function__descriptor) \
-    , (char *)protobuf_c_empty_string, NULL, (char *)protobuf_c_empty_string }
+    , (char *)protobuf_c_empty_string, NULL, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL, (char *)protobuf_c_empty_string, 0,NULL }
+
+
+/*
+ * Functions that the device itself makes.
+ */
+struct  Iov__V1__FunctionCount
+{
+  ProtobufCMessage base;
+  uint32_t maximum;
+  uint32_t present;
+  /*
+   * by the plugin's configuration; unset: as it is found
+   */
+  Google__Protobuf__UInt32Value *wanted;
+  /*
+   * What a change to `wanted` would destroy that is held now. While there is any, the count stays.
+   */
+  size_t n_held;
+  char **held;
+  /*
+   * why the count is not what is wanted
+   */
+  char *message;
+  /*
+   * what the host's kernel drives an unused function with
+   */
+  char *function_driver;
+};
+#define IOV__V1__FUNCTION_COUNT__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__function_count__descriptor) \
+    , 0, 0, NULL, 0,NULL, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string }
 
 
 struct  Iov__V1__EndNode__LabelsEntry
@@ -523,10 +685,37 @@ struct  Iov__V1__EthernetAttributes
    * from the network to the consumer
    */
   Google__Protobuf__UInt64Value *max_receive_bits_per_second;
+  /*
+   * From here on only what has functions of its own can do it.
+   */
+  /*
+   * 1 to 4094: the function's packets carry it outside, and not inside
+   */
+  Google__Protobuf__UInt32Value *vlan;
+  /*
+   * 0 to 7
+   */
+  Google__Protobuf__UInt32Value *vlan_priority;
+  Iov__V1__VlanProtocol vlan_protocol;
+  Google__Protobuf__UInt64Value *min_transmit_bits_per_second;
+  /*
+   * packets leave with the function's own address alone
+   */
+  Google__Protobuf__BoolValue *spoof_check;
+  /*
+   * the consumer may change its address, and receive others' packets
+   */
+  Google__Protobuf__BoolValue *trust;
+  Iov__V1__LinkState link_state;
+  /*
+   * the consumer may read how packets are spread over queues
+   */
+  Google__Protobuf__BoolValue *rss_query;
+  Iov__V1__RateGuarantee rate_guarantee;
 };
 #define IOV__V1__ETHERNET_ATTRIBUTES__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__ethernet_attributes__descriptor) \
-    , NULL, NULL, NULL, NULL }
+    , NULL, NULL, NULL, NULL, NULL, NULL, IOV__V1__VLAN_PROTOCOL__VLAN_PROTOCOL_UNSPECIFIED, NULL, NULL, NULL, IOV__V1__LINK_STATE__LINK_STATE_UNSPECIFIED, NULL, IOV__V1__RATE_GUARANTEE__RATE_GUARANTEE_UNSPECIFIED }
 
 
 struct  Iov__V1__BlockAttributes
@@ -543,7 +732,10 @@ struct  Iov__V1__BlockAttributes
 typedef enum {
   IOV__V1__CONSUMER__KIND__NOT_SET = 0,
   IOV__V1__CONSUMER__KIND_HOST = 1,
-  IOV__V1__CONSUMER__KIND_NETWORK_NAMESPACE = 2
+  IOV__V1__CONSUMER__KIND_NETWORK_NAMESPACE = 2,
+  IOV__V1__CONSUMER__KIND_CONTAINER = 4,
+  IOV__V1__CONSUMER__KIND_VIRTUAL_MACHINE = 5,
+  IOV__V1__CONSUMER__KIND_USER_SPACE = 6
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(IOV__V1__CONSUMER__KIND__CASE)
 } Iov__V1__Consumer__KindCase;
 
@@ -561,6 +753,9 @@ struct  Iov__V1__Consumer
   union {
     Iov__V1__HostConsumer *host;
     Iov__V1__NetworkNamespaceConsumer *network_namespace;
+    Iov__V1__ContainerConsumer *container;
+    Iov__V1__VirtualMachineConsumer *virtual_machine;
+    Iov__V1__UserSpaceConsumer *user_space;
   };
 };
 #define IOV__V1__CONSUMER__INIT \
@@ -588,6 +783,50 @@ struct  Iov__V1__NetworkNamespaceConsumer
 #define IOV__V1__NETWORK_NAMESPACE_CONSUMER__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__network_namespace_consumer__descriptor) \
     , (char *)protobuf_c_empty_string }
+
+
+/*
+ * A container engine gets it by the name of a CDI device (Arrival.cdi_device).
+ */
+struct  Iov__V1__ContainerConsumer
+{
+  ProtobufCMessage base;
+};
+#define IOV__V1__CONTAINER_CONSUMER__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__container_consumer__descriptor) \
+     }
+
+
+/*
+ * A virtual machine gets the whole function, which its host's kernel keeps its hands off (vfio-pci).
+ */
+struct  Iov__V1__VirtualMachineConsumer
+{
+  ProtobufCMessage base;
+  /*
+   * absolute path of a running QEMU's; it is plugged in there. Empty: one that is yet to be started
+   */
+  char *qmp_socket;
+  /*
+   * of that machine, with a free slot, such as a pcie-root-port's id; empty: QEMU's choice
+   */
+  char *bus;
+};
+#define IOV__V1__VIRTUAL_MACHINE_CONSUMER__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__virtual_machine_consumer__descriptor) \
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string }
+
+
+/*
+ * A program drives the function itself (vfio-pci).
+ */
+struct  Iov__V1__UserSpaceConsumer
+{
+  ProtobufCMessage base;
+};
+#define IOV__V1__USER_SPACE_CONSUMER__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__user_space_consumer__descriptor) \
+     }
 
 
 /*
@@ -821,10 +1060,22 @@ struct  Iov__V1__Arrival
   char *device_path;
   char *uri;
   Iov__V1__Attributes *enforced;
+  /*
+   * of a function of the device's own
+   */
+  char *pci_address;
+  /*
+   * given to the consumer as a whole, by vfio-pci
+   */
+  Google__Protobuf__UInt32Value *iommu_group;
+  /*
+   * "iovmesh.io/ethernet=web"
+   */
+  char *cdi_device;
 };
 #define IOV__V1__ARRIVAL__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__arrival__descriptor) \
-    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL }
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL, (char *)protobuf_c_empty_string, NULL, (char *)protobuf_c_empty_string }
 
 
 /*
@@ -1040,6 +1291,44 @@ Iov__V1__Capabilities *
 void   iov__v1__capabilities__free_unpacked
                      (Iov__V1__Capabilities *message,
                       ProtobufCAllocator *allocator);
+/* Iov__V1__PathCapabilities methods */
+void   iov__v1__path_capabilities__init
+                     (Iov__V1__PathCapabilities         *message);
+size_t iov__v1__path_capabilities__get_packed_size
+                     (const Iov__V1__PathCapabilities   *message);
+size_t iov__v1__path_capabilities__pack
+                     (const Iov__V1__PathCapabilities   *message,
+                      uint8_t             *out);
+size_t iov__v1__path_capabilities__pack_to_buffer
+                     (const Iov__V1__PathCapabilities   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__PathCapabilities *
+       iov__v1__path_capabilities__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__path_capabilities__free_unpacked
+                     (Iov__V1__PathCapabilities *message,
+                      ProtobufCAllocator *allocator);
+/* Iov__V1__AttributeSupport methods */
+void   iov__v1__attribute_support__init
+                     (Iov__V1__AttributeSupport         *message);
+size_t iov__v1__attribute_support__get_packed_size
+                     (const Iov__V1__AttributeSupport   *message);
+size_t iov__v1__attribute_support__pack
+                     (const Iov__V1__AttributeSupport   *message,
+                      uint8_t             *out);
+size_t iov__v1__attribute_support__pack_to_buffer
+                     (const Iov__V1__AttributeSupport   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__AttributeSupport *
+       iov__v1__attribute_support__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__attribute_support__free_unpacked
+                     (Iov__V1__AttributeSupport *message,
+                      ProtobufCAllocator *allocator);
 /* Iov__V1__Root methods */
 void   iov__v1__root__init
                      (Iov__V1__Root         *message);
@@ -1077,6 +1366,25 @@ Iov__V1__PhysicalFunction *
                       const uint8_t       *data);
 void   iov__v1__physical_function__free_unpacked
                      (Iov__V1__PhysicalFunction *message,
+                      ProtobufCAllocator *allocator);
+/* Iov__V1__FunctionCount methods */
+void   iov__v1__function_count__init
+                     (Iov__V1__FunctionCount         *message);
+size_t iov__v1__function_count__get_packed_size
+                     (const Iov__V1__FunctionCount   *message);
+size_t iov__v1__function_count__pack
+                     (const Iov__V1__FunctionCount   *message,
+                      uint8_t             *out);
+size_t iov__v1__function_count__pack_to_buffer
+                     (const Iov__V1__FunctionCount   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__FunctionCount *
+       iov__v1__function_count__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__function_count__free_unpacked
+                     (Iov__V1__FunctionCount *message,
                       ProtobufCAllocator *allocator);
 /* Iov__V1__EndNode__LabelsEntry methods */
 void   iov__v1__end_node__labels_entry__init
@@ -1213,6 +1521,63 @@ Iov__V1__NetworkNamespaceConsumer *
                       const uint8_t       *data);
 void   iov__v1__network_namespace_consumer__free_unpacked
                      (Iov__V1__NetworkNamespaceConsumer *message,
+                      ProtobufCAllocator *allocator);
+/* Iov__V1__ContainerConsumer methods */
+void   iov__v1__container_consumer__init
+                     (Iov__V1__ContainerConsumer         *message);
+size_t iov__v1__container_consumer__get_packed_size
+                     (const Iov__V1__ContainerConsumer   *message);
+size_t iov__v1__container_consumer__pack
+                     (const Iov__V1__ContainerConsumer   *message,
+                      uint8_t             *out);
+size_t iov__v1__container_consumer__pack_to_buffer
+                     (const Iov__V1__ContainerConsumer   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__ContainerConsumer *
+       iov__v1__container_consumer__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__container_consumer__free_unpacked
+                     (Iov__V1__ContainerConsumer *message,
+                      ProtobufCAllocator *allocator);
+/* Iov__V1__VirtualMachineConsumer methods */
+void   iov__v1__virtual_machine_consumer__init
+                     (Iov__V1__VirtualMachineConsumer         *message);
+size_t iov__v1__virtual_machine_consumer__get_packed_size
+                     (const Iov__V1__VirtualMachineConsumer   *message);
+size_t iov__v1__virtual_machine_consumer__pack
+                     (const Iov__V1__VirtualMachineConsumer   *message,
+                      uint8_t             *out);
+size_t iov__v1__virtual_machine_consumer__pack_to_buffer
+                     (const Iov__V1__VirtualMachineConsumer   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__VirtualMachineConsumer *
+       iov__v1__virtual_machine_consumer__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__virtual_machine_consumer__free_unpacked
+                     (Iov__V1__VirtualMachineConsumer *message,
+                      ProtobufCAllocator *allocator);
+/* Iov__V1__UserSpaceConsumer methods */
+void   iov__v1__user_space_consumer__init
+                     (Iov__V1__UserSpaceConsumer         *message);
+size_t iov__v1__user_space_consumer__get_packed_size
+                     (const Iov__V1__UserSpaceConsumer   *message);
+size_t iov__v1__user_space_consumer__pack
+                     (const Iov__V1__UserSpaceConsumer   *message,
+                      uint8_t             *out);
+size_t iov__v1__user_space_consumer__pack_to_buffer
+                     (const Iov__V1__UserSpaceConsumer   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__UserSpaceConsumer *
+       iov__v1__user_space_consumer__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__user_space_consumer__free_unpacked
+                     (Iov__V1__UserSpaceConsumer *message,
                       ProtobufCAllocator *allocator);
 /* Iov__V1__Claim methods */
 void   iov__v1__claim__init
@@ -1455,11 +1820,20 @@ typedef void (*Iov__V1__Capacity_Closure)
 typedef void (*Iov__V1__Capabilities_Closure)
                  (const Iov__V1__Capabilities *message,
                   void *closure_data);
+typedef void (*Iov__V1__PathCapabilities_Closure)
+                 (const Iov__V1__PathCapabilities *message,
+                  void *closure_data);
+typedef void (*Iov__V1__AttributeSupport_Closure)
+                 (const Iov__V1__AttributeSupport *message,
+                  void *closure_data);
 typedef void (*Iov__V1__Root_Closure)
                  (const Iov__V1__Root *message,
                   void *closure_data);
 typedef void (*Iov__V1__PhysicalFunction_Closure)
                  (const Iov__V1__PhysicalFunction *message,
+                  void *closure_data);
+typedef void (*Iov__V1__FunctionCount_Closure)
+                 (const Iov__V1__FunctionCount *message,
                   void *closure_data);
 typedef void (*Iov__V1__EndNode__LabelsEntry_Closure)
                  (const Iov__V1__EndNode__LabelsEntry *message,
@@ -1484,6 +1858,15 @@ typedef void (*Iov__V1__HostConsumer_Closure)
                   void *closure_data);
 typedef void (*Iov__V1__NetworkNamespaceConsumer_Closure)
                  (const Iov__V1__NetworkNamespaceConsumer *message,
+                  void *closure_data);
+typedef void (*Iov__V1__ContainerConsumer_Closure)
+                 (const Iov__V1__ContainerConsumer *message,
+                  void *closure_data);
+typedef void (*Iov__V1__VirtualMachineConsumer_Closure)
+                 (const Iov__V1__VirtualMachineConsumer *message,
+                  void *closure_data);
+typedef void (*Iov__V1__UserSpaceConsumer_Closure)
+                 (const Iov__V1__UserSpaceConsumer *message,
                   void *closure_data);
 typedef void (*Iov__V1__Claim_Closure)
                  (const Iov__V1__Claim *message,
@@ -1531,6 +1914,10 @@ extern const ProtobufCEnumDescriptor    iov__v1__path__descriptor;
 extern const ProtobufCEnumDescriptor    iov__v1__host_state__descriptor;
 extern const ProtobufCEnumDescriptor    iov__v1__plugin_state__descriptor;
 extern const ProtobufCEnumDescriptor    iov__v1__health_state__descriptor;
+extern const ProtobufCEnumDescriptor    iov__v1__support__descriptor;
+extern const ProtobufCEnumDescriptor    iov__v1__vlan_protocol__descriptor;
+extern const ProtobufCEnumDescriptor    iov__v1__link_state__descriptor;
+extern const ProtobufCEnumDescriptor    iov__v1__rate_guarantee__descriptor;
 extern const ProtobufCEnumDescriptor    iov__v1__loss_policy__descriptor;
 extern const ProtobufCEnumDescriptor    iov__v1__claim_phase__descriptor;
 extern const ProtobufCEnumDescriptor    iov__v1__role__descriptor;
@@ -1544,8 +1931,11 @@ extern const ProtobufCMessageDescriptor iov__v1__plugin__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__health__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__capacity__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__capabilities__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__path_capabilities__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__attribute_support__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__root__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__physical_function__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__function_count__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__end_node__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__end_node__labels_entry__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__attributes__descriptor;
@@ -1554,6 +1944,9 @@ extern const ProtobufCMessageDescriptor iov__v1__block_attributes__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__consumer__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__host_consumer__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__network_namespace_consumer__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__container_consumer__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__virtual_machine_consumer__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__user_space_consumer__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__claim__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__claim_specification__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__end_node_selector__descriptor;

@@ -1,0 +1,159 @@
+import Messages
+
+/// What functions of an end node can be and do on one path.
+struct PathOffer {
+  var path: Path
+  var consumers: [String]
+  /// How many at a time can take this path; nil: as many as the end node has.
+  var functions: UInt32?
+  var minimumMTU: UInt32
+  /// Zero: no limit is known.
+  var maximumMTU: UInt32
+  private var supports: [String: AttributeSupport]
+
+  /// Whether there is a word on an attribute; nil: the end node does not know it.
+  func support(for attribute: String) -> AttributeSupport? { supports[attribute] }
+
+  func honours(_ attribute: String) -> Bool {
+    guard let support = supports[attribute]?.support else { return false }
+    return support == .supported || support == .unverified
+  }
+
+  var honoured: [String] { supports.keys.filter(honours).sorted() }
+}
+
+extension PathOffer {
+  init(_ path: Path, of capabilities: Capabilities) {
+    self.path = path
+    if let own = capabilities.byPath.first(where: { $0.path == path }) {
+      consumers = own.consumers
+      functions = own.functions == 0 ? nil : own.functions
+      minimumMTU = own.minimumMtu
+      maximumMTU = own.maximumMtu
+      supports = Dictionary(own.attributes.map { ($0.attribute, $0) }) { first, _ in first }
+    } else {
+      consumers = capabilities.consumers
+      minimumMTU = capabilities.minimumMtu
+      maximumMTU = capabilities.maximumMtu
+      supports = [:]
+      for attribute in capabilities.attributes {
+        supports[attribute] = AttributeSupport {
+          $0.attribute = attribute
+          $0.support = .supported
+        }
+      }
+    }
+  }
+}
+
+extension EndNodeState {
+  func offer(on path: Path) -> PathOffer { PathOffer(path, of: record.capabilities ?? Capabilities()) }
+
+  /// Whether any function of it can ever take the path.
+  func has(_ path: Path) -> Bool {
+    path == .mediated || record.capabilities?.paths.contains(path) ?? false
+  }
+
+  /// Those of a claim's paths that lead to it, whoever asks.
+  func paths(for specification: ClaimSpecification) -> [Path] { specification.paths.filter(has) }
+
+  /// " on the path direct", where paths differ.
+  func words(on path: Path) -> String {
+    record.capabilities?.byPath.isEmpty ?? true ? "" : " on the path \(path.word)"
+  }
+}
+
+/// What a claim asks of the function itself, against one path to one end node.
+extension Arbiter {
+  func checkOffer(_ offer: PathOffer, of node: EndNodeState, for specification: ClaimSpecification) throws(Drop) {
+    try checkAttributes(offer, of: node, for: specification)
+    try checkConsumer(offer, of: node, for: specification)
+  }
+
+  func checkAttributes(_ offer: PathOffer, of node: EndNodeState, for specification: ClaimSpecification) throws(Drop) {
+    let place = "\(node.record.name) of class \(node.record.deviceClass)"
+    for attribute in specification.attributes?.fieldPaths ?? [] {
+      guard let support = offer.support(for: attribute) else {
+        throw Drop(
+          .attributes,
+          "\(place) does not have the attribute \(attribute)\(node.words(on: offer.path)); it has "
+            + (offer.honoured.isEmpty ? "none" : Names.list(offer.honoured)))
+      }
+      guard offer.honours(attribute) else {
+        throw Drop(
+          .attributes,
+          "\(place) refuses the attribute \(attribute)\(node.words(on: offer.path))"
+            + (support.reason.isEmpty ? "" : ": \(support.reason)"))
+      }
+      guard support.support == .unverified, Attributes.isLimit(attribute),
+        specification.attributes?.ethernet?.rateGuarantee != .bestEffort
+      else { continue }
+      throw Drop(
+        .attributes,
+        "\(place) does not keep \(attribute)\(node.words(on: offer.path))"
+          + (support.reason.isEmpty ? "" : " (\(support.reason))")
+          + ": ask for best effort, or for another path")
+    }
+  }
+
+  private func checkConsumer(
+    _ offer: PathOffer, of node: EndNodeState, for specification: ClaimSpecification
+  ) throws(Drop) {
+    guard let kind = specification.consumer?.kind else { return }
+    guard offer.consumers.contains(kind.fieldName) else {
+      throw Drop(
+        .consumer,
+        "\(node.record.name) of class \(node.record.deviceClass) cannot be used by a \(kind.words)"
+          + "\(node.words(on: offer.path)); it can be used by: "
+          + (offer.consumers.isEmpty ? "nothing" : Names.list(offer.consumers)))
+    }
+    guard specification.consumer?.interfaceName.isEmpty != false || !node.isBlockDevice else {
+      throw Drop(.consumer, "class \(node.record.deviceClass) makes no interface, so none can be named")
+    }
+  }
+
+  /// Functions that can take one path are fewer than an end node has.
+  func checkRoom(on offer: PathOffer, in node: EndNodeState) throws(Drop) {
+    guard let limit = offer.functions, node.functionsInUse(on: offer.path) >= Int(limit) else { return }
+    throw Drop(
+      .functions, "all \(limit) functions of \(node.record.name) for the path \(offer.path.word) are in use")
+  }
+}
+
+extension Attributes {
+  /// Whether the attribute is a maximum that somebody else relies on.
+  static func isLimit(_ attribute: String) -> Bool {
+    attribute == "ethernet.max_transmit_bits_per_second" || attribute == "ethernet.max_receive_bits_per_second"
+  }
+}
+
+extension Consumer.Kind {
+  /// As `Capabilities.consumers` spells it.
+  var fieldName: String {
+    switch self {
+    case .host: "host"
+    case .networkNamespace: "network_namespace"
+    case .container: "container"
+    case .virtualMachine: "virtual_machine"
+    case .userSpace: "user_space"
+    }
+  }
+
+  var words: String {
+    switch self {
+    case .host: "host"
+    case .networkNamespace: "network namespace"
+    case .container: "container"
+    case .virtualMachine: "virtual machine"
+    case .userSpace: "user-space driver"
+    }
+  }
+
+  /// Whether the consumer drives the function itself, so that the host sees no interface of it.
+  var takesWholeDevice: Bool {
+    switch self {
+    case .virtualMachine, .userSpace: true
+    case .host, .networkNamespace, .container: false
+    }
+  }
+}
