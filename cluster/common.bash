@@ -42,6 +42,14 @@ readonly test_packages=(
   protobuf-compiler libprotobuf-dev protobuf-c-compiler python3-venv python3-pip iperf3 fio nghttp2-client jq
   python3 nftables faketime g++ libgrpc++-dev protobuf-compiler-grpc openssl
 )
+# What the emulated rack is made of and what its guests run: unpacked beside the machine's own packages, not installed.
+readonly emulated_rack_packages=(
+  qemu-system-x86 qemu-utils zstd e2fsprogs kmod busybox-static
+  bash coreutils grep sed gawk util-linux mount procps iproute2 iputils-ping ethtool tcpdump iperf3
+  sg3-utils nvme-cli fuse3 libnghttp2-14 libprotobuf-c1 libyaml-0-2 libblkid1 libstdc++6
+)
+# What it is made with.
+readonly emulated_rack_tools=(python3 gcc libc6-dev binutils xz-utils)
 
 # Two programs changed their packages between Debian releases, so they are looked for by name.
 readonly product_programs=(qemu-storage-daemon nbdfuse)
@@ -74,10 +82,12 @@ missing_programs() {
   for program in "${product_programs[@]}"; do command -v "$program" >/dev/null || echo "$program"; done
 }
 
+# Builds the named products, or all.
 build_release() {
   [[ -z ${IOV_PROGRAMS:-} ]] || return 0
   say "building (release; some minutes the first time)"
-  local products=(iov iov-agent iov-coordinator iov-plugin-ethernet iov-plugin-sata iov-bench) product
+  local products=("$@") product
+  (($#)) || products=(iov iov-agent iov-coordinator iov-plugin-ethernet iov-plugin-sata iov-bench)
   for product in "${products[@]}"; do
     (cd "$checkout" && swift build -c release --static-swift-stdlib --product "$product" >"$rack_build_log" 2>&1) || {
       tail -n 40 "$rack_build_log" >&2

@@ -1,0 +1,37 @@
+# The emulated rack: its nodes, and where everything of it lies. Beside the rack of `cluster/up`, not instead of it: no name is
+# shared with that one.
+readonly place=/run/iov-emulated                    # images, pipes, logs, process ids
+readonly cache=${IOV_RACK_CACHE:-/var/cache/iov-rack} # packages and images, named by what they were made from
+readonly emulated_namespace=emulated-rack           # not iov-…: `cluster/leftovers` lists those
+readonly nodes=(n1 n2 n3)
+readonly world=198.18.0.1                           # who answers on the data network
+export IOV_COORDINATOR=unix:$place/coordinator.sock
+
+number_of() { echo "${1#n}"; }
+management_address() { echo "10.87.0.1$(number_of "$1")"; }
+
+is_node() {
+  local node
+  for node in "${nodes[@]}"; do [[ $node != "$1" ]] || return 0; done
+  return 1
+}
+
+need_node() { is_node "$1" || fail "there is no node '$1': the nodes are ${nodes[*]}"; }
+need_rack() { [[ -e $place/coordinator.pid ]] || fail "there is no emulated rack: make one with cluster/rack up"; }
+
+# A key for what is made from these words.
+key_of() { printf '%s\n' "$@" | sha256sum | cut -c -16; }
+
+# made NAME FUNCTION ARGUMENT...: the path of $cache/NAME, which `FUNCTION DIRECTORY-OR-FILE ARGUMENT...` makes if it is not
+# there. NAME ends in -KEY; what was made under other keys goes, so that the cache does not grow.
+made() {
+  local name=$1 path=$cache/$1 stem
+  shift
+  if [[ ! -e $path ]]; then
+    stem=${name%-*}
+    rm -rf "$cache/$stem"-*
+    "$1" "$path.new" "${@:2}"
+    mv "$path.new" "$path"
+  fi
+  echo "$path"
+}

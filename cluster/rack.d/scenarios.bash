@@ -1,0 +1,162 @@
+# Scenarios: files of checks, and the words that their steps are made of. `cluster/scenarios/README.md` is their manual.
+
+# What the steps of a check can say. Some words hide programs and builtins of the same name, so that they are defined only
+# where steps are taken.
+speak() {
+  # on NODE COMMAND...: in a node, as bash there understands it.
+  on() { need_node "$1" && run_in "$1" 60 "${*:2}"; }
+  # expect PATTERN COMMAND...: it succeeds, and what it says matches.
+  expect() {
+    local pattern=$1 said
+    shift
+    said=$("$@" 2>&1) || { echo "$said"; return 1; }
+    grep -qE -- "$pattern" <<<"$said" || { printf "it does not say '%s':\n%s\n" "$pattern" "$said"; return 1; }
+  }
+  # refused PATTERN COMMAND...: it fails, and what it says matches.
+  refused() {
+    local pattern=$1 said
+    shift
+    if said=$("$@" 2>&1); then
+      printf 'it was not refused:\n%s\n' "$said"
+      return 1
+    fi
+    grep -qiE -- "$pattern" <<<"$said" || { printf "it does not say '%s':\n%s\n" "$pattern" "$said"; return 1; }
+  }
+  # never COMMAND...: it fails, whatever it says.
+  never() { if "$@"; then echo "it succeeded: $*"; return 1; fi; }
+  # within SECONDS COMMAND...: it succeeds at the latest then.
+  within() {
+    local end=$((SECONDS + $1)) said
+    shift
+    until said=$("$@" 2>&1); do
+      ((SECONDS < end)) || { echo "$said"; return 1; }
+      sleep 0.3
+    done
+  }
+  # holds CLAIM FILTER VALUE: what jq's filter finds in it.
+  holds() {
+    local found
+    found=$(iov claim get "$1" -o json | jq -r "$2")
+    [[ $found == "$3" ]] || { echo "$1: $2 is '$found', not '$3'"; return 1; }
+  }
+  claim() { iov claim create "$@" --wait --timeout 40; }
+  release() { local name; for name; do iov claim delete "$name" --wait --timeout 60; done; }
+
+  kill() { words node "$@" && kill_node "$2"; }
+  start() { words node "$@" && start_node "$2"; }
+  cut() { words network "$@" && cut_network "$2"; }
+  mend() { words network "$@" && mend_network "$2"; }
+  disk() {
+    need_node "$2"
+    case $1 in
+      error) disk_errors "$2" "$3" ;;
+      mended) mend_disk "$2" "$3" ;;
+      *) fail "a disk has an 'error' or is 'mended', not '$1'" ;;
+    esac
+  }
+}
+words() { [[ $1 == "$2" ]] && need_node "$3"; }
+
+# One step, or several lines of them.
+take_step() {
+  . "$place/made-of"
+  speak
+  eval "$*"
+}
+
+run_scenarios() {
+  local made_here= name begun passed=0 failed=0 skipped=0
+  (($#)) || fail "which scenarios? 'all', or some of: $(scenarios)"
+  [[ $1 != all ]] || set -- $(scenarios)
+  for name; do [[ -r $cluster_directory/scenarios/$name ]] || fail "there is no scenario '$name': there are $(scenarios)"; done
+  if [[ ! -e $place ]]; then
+    made_here=yes
+    if ! (up); then
+      echo "0 passed, 1 failed, 0 skipped"
+      exit 1
+    fi
+    trap down EXIT
+  fi
+  step_output=$(mktemp)
+  for name; do
+    begun=$EPOCHREALTIME
+    say "-- $name"
+    run_scenario "$cluster_directory/scenarios/$name"
+    settle >"$step_output" 2>&1 || count failed "after $name the rack is as it was before"
+    say "   $(elapsed "$begun") s"
+  done
+  rm -f "$step_output"
+  ((failed == 0)) || say "logs: $(keep_logs)"
+  if [[ $made_here ]]; then
+    trap - EXIT
+    down
+  fi
+  echo "$passed passed, $failed failed, $skipped skipped"
+  ((failed == 0))
+}
+
+scenarios() { (cd "$cluster_directory/scenarios" && ls | grep -v '\.md$' | tr '\n' ' '); }
+
+# A line `check SENTENCE` begins a check, whose steps are the indented lines after it; `needs REASON: COMMAND` skips the rest
+# of the scenario if the command fails.
+run_scenario() {
+  local line sentence= steps=
+  while IFS= read -r line || { take_check; break; }; do
+    case $line in
+      check\ *)
+        take_check
+        sentence=${line#check } steps=
+        ;;
+      needs\ *)
+        take_check
+        sentence= steps=
+        if ! (take_step "${line#*: }") >"$step_output" 2>&1; then
+          line=${line#needs } skipped=$((skipped + 1))
+          say "skipped the rest: it needs ${line%%: *}"
+          return
+        fi
+        ;;
+      ' '*) steps+=$line$'\n' ;;
+    esac
+  done <"$1"
+}
+
+take_check() {
+  [[ $sentence ]] || return 0
+  set +e
+  (
+    set -eE
+    trap 'echo "at: $BASH_COMMAND"' ERR
+    take_step "$steps"
+  ) >"$step_output" 2>&1
+  local status=$?
+  set -e
+  if ((status == 0)); then count passed "$sentence"; else count failed "$sentence"; fi
+}
+
+count() {
+  if [[ $1 == passed ]]; then
+    passed=$((passed + 1))
+    say "ok      $2"
+  else
+    failed=$((failed + 1))
+    say "FAILED  $2"
+    head -n 40 "$step_output" | sed 's/^/        /' >&2
+  fi
+}
+
+# Faults end, claims go, nodes come back: the next scenario begins as the first did.
+settle() {
+  local node disk name
+  . "$place/made-of"
+  for node in "${nodes[@]}"; do
+    [[ $(node_pid "$node") ]] || start_node "$node"
+    mend_network "$node"
+    has_device "$node" card || replug "$node" card
+    replug "$node" nvme
+    link up "$node"
+    for disk in sas sata nvme; do [[ ! -e $place/$node/$disk.broken ]] || mend_disk "$node" "$disk"; done
+  done
+  wait_until 900 all_joined || { iov host list; iov endnode list; return 1; }
+  iov claim list | awk 'NR > 1 {print $1}' | while read -r name; do iov claim delete "$name" --wait --timeout 60; done
+}
