@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -50,6 +51,22 @@ static int set_descriptors(posix_spawn_file_actions_t *actions, const int *inher
   return error;
 }
 
+// posix_spawn returns when the child has let go of its parent's memory, a moment before the kernel shows its arguments:
+// until then nobody would find it by them.
+static void wait_for_arguments(pid_t pid) {
+  char path[32], byte;
+  snprintf(path, sizeof path, "/proc/%d/cmdline", (int)pid);
+  for (int tries = 0; tries < 10000; tries++) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return;
+    ssize_t count = read(fd, &byte, 1);
+    close(fd);
+    siginfo_t information = {0};
+    if (count != 0 || waitid(P_PID, (id_t)pid, &information, WEXITED | WNOHANG | WNOWAIT) < 0 || information.si_pid) return;
+    sched_yield();
+  }
+}
+
 pid_t iov_spawn(const char *path, char *const argv[], char *const envp[], const int *inherited, int inherited_count,
                 int standard_input, int standard_error) {
   posix_spawnattr_t attributes;
@@ -67,7 +84,9 @@ pid_t iov_spawn(const char *path, char *const argv[], char *const envp[], const 
   if (!error) error = posix_spawn(&pid, path, &actions, &attributes, argv, envp);
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
-  return error ? -error : pid;
+  if (error) return -error;
+  wait_for_arguments(pid);
+  return pid;
 }
 
 int iov_memory_file(const char *name) {

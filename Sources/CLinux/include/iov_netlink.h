@@ -1,7 +1,9 @@
-// rtnetlink, traffic control and nf_tables as the kernel's headers give them, and the system calls on network namespaces
+// rtnetlink, devlink, traffic control and nf_tables as the kernel's headers give them, and the system calls on network namespaces
 // that Glibc's module does not show to Swift.
 #pragma once
 
+#include <linux/devlink.h>
+#include <linux/genetlink.h>
 #include <linux/if_link.h>
 #include <linux/net_namespace.h>
 #include <linux/netfilter/nf_tables.h>

@@ -7,7 +7,7 @@
 // its standard error and `standard_input` its standard input, if that is not negative; else it reads /dev/null. Its standard
 // output is /dev/null. The descriptors of `inherited` keep their numbers; every
 // other one above 2 must be close-on-exec, and those above the highest inherited one are closed besides.
-// Answers the process id.
+// Answers the process id, once the process can be found by its arguments.
 pid_t iov_spawn(const char *path, char *const argv[], char *const envp[], const int *inherited, int inherited_count,
                 int standard_input, int standard_error);
 

@@ -31,14 +31,25 @@ public struct NetlinkRequest: Sendable {
 /// A netlink socket in a given network namespace. Calls are synchronous and short; one at a time uses the socket.
 public final class NetlinkSocket: Sendable {
   public enum Family: Sendable {
-    case route, netfilter
+    case route, netfilter, generic
+    /// What the kernel tells of devices, without being asked (lib/kobject_uevent.c).
+    case kernelEvents
+
+    fileprivate var number: Int32 {
+      switch self {
+      case .route: NETLINK_ROUTE
+      case .netfilter: NETLINK_NETFILTER
+      case .generic: NETLINK_GENERIC
+      case .kernelEvents: NETLINK_KOBJECT_UEVENT
+      }
+    }
   }
 
   public let descriptor: CInt
   private let sequence = Mutex<UInt32>(0)
 
   public init(_ family: Family, in namespace: NetworkNamespace) throws {
-    let number = family == .route ? NETLINK_ROUTE : NETLINK_NETFILTER
+    let number = family.number
     descriptor = try namespace.run {
       let descriptor = socket(AF_NETLINK, Int32(SOCK_RAW.rawValue) | Int32(SOCK_CLOEXEC.rawValue), number)
       guard descriptor >= 0 else { throw NetlinkError(errno: errno, operation: "open a netlink socket") }
@@ -47,6 +58,7 @@ public final class NetlinkSocket: Sendable {
     // A socket without an address of its own hears no events. Zero: the kernel chooses.
     var address = sockaddr_nl()
     address.nl_family = sa_family_t(AF_NETLINK)
+    if family == .kernelEvents { address.nl_groups = 1 }
     let descriptor = descriptor
     let code = withUnsafePointer(to: &address) {
       $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {

@@ -1,5 +1,5 @@
-/// JSON as QMP speaks it. Small and without Foundation, whose JSON weighs more than this whole plugin.
-enum JSONValue: Sendable, Hashable {
+/// JSON as QMP and container runtimes speak it. Small and without Foundation, whose JSON weighs more than a whole plugin.
+public enum JSONValue: Sendable, Hashable {
   case null
   case bool(Bool)
   case integer(Int64)
@@ -8,16 +8,16 @@ enum JSONValue: Sendable, Hashable {
   case array([JSONValue])
   case object([String: JSONValue])
 
-  subscript(key: String) -> JSONValue? {
+  public subscript(key: String) -> JSONValue? {
     if case .object(let members) = self { members[key] } else { nil }
   }
 
-  var string: String? { if case .string(let value) = self { value } else { nil } }
-  var array: [JSONValue]? { if case .array(let value) = self { value } else { nil } }
-  var integer: Int64? { if case .integer(let value) = self { value } else { nil } }
+  public var string: String? { if case .string(let value) = self { value } else { nil } }
+  public var array: [JSONValue]? { if case .array(let value) = self { value } else { nil } }
+  public var integer: Int64? { if case .integer(let value) = self { value } else { nil } }
 
   /// One line; members sorted by name.
-  var text: String {
+  public var text: String {
     switch self {
     case .null: "null"
     case .bool(let value): value ? "true" : "false"
@@ -47,7 +47,7 @@ enum JSONValue: Sendable, Hashable {
   }
 
   /// Nil when the text is not JSON, or nested deeper than any answer of QMP's.
-  init?(parsing text: some Sequence<UInt8>) {
+  public init?(parsing text: some Sequence<UInt8>) {
     var parser = Parser(bytes: Array(text))
     guard let value = parser.value(depth: 0), parser.isAtEnd else { return nil }
     self = value
