@@ -81,14 +81,17 @@ extension String.UTF8View {
   }
 }
 
-/// `grpc-message` escapes everything but printable ASCII.
+/// `grpc-message` escapes everything but printable ASCII. A blank at either end is escaped as well: there HTTP/2 allows none
+/// (RFC 9113, section 8.2.1), and whoever gets one breaks the whole call off.
 enum PercentEncoding {
   static func encode(_ text: String) -> String {
-    if text.utf8.allSatisfy(isPlain) { return text }
+    let blank = UInt8(ascii: " ")
+    if text.utf8.allSatisfy(isPlain), text.utf8.first != blank, text.utf8.last != blank { return text }
     let digits = Array("0123456789ABCDEF".utf8)
     var bytes: [UInt8] = []
-    for byte in text.utf8 {
-      if isPlain(byte) {
+    let last = text.utf8.count - 1
+    for (position, byte) in text.utf8.enumerated() {
+      if isPlain(byte), byte != blank || (position > 0 && position < last) {
         bytes.append(byte)
       } else {
         bytes += [UInt8(ascii: "%"), digits[Int(byte >> 4)], digits[Int(byte & 15)]]

@@ -17,6 +17,15 @@ import Testing
     }
   }
 
+  @Test(arguments: ["ends in a blank ", " begins with one", " ", "  two  "])
+  func blanksAtItsEndsAreOfTheMessage(message: String) async throws {
+    let service = TestService { router in router.unary(Self.fail) { _, _ in throw RPCError(.unavailable, message) } }
+    try await withServer(service) { channel in
+      let error = await rpcError { _ = try await channel.unary(Self.fail, Text()) }
+      #expect(error == RPCError(.unavailable, message))
+    }
+  }
+
   @Test func anErrorOfAnyOtherTypeIsUnknownAndSaysWhatItWas() async throws {
     struct Broken: Error, CustomStringConvertible { let description = "the spring broke" }
     let service = TestService { router in router.unary(Self.fail) { _, _ in throw Broken() } }

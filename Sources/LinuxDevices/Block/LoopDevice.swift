@@ -23,6 +23,10 @@ public struct LoopDevice: Sendable, Hashable {
     to backing: String, offset: UInt64, size: UInt64, readOnly: Bool
   ) throws(SystemCallError) -> LoopDevice {
     let file = try FileDescriptor(opening: backing, readOnly ? O_RDONLY : O_RDWR)
+    // Before Linux 6.17 a loop device takes the size that the kernel remembers of the file. Of a file that is itself the root
+    // of a FUSE mount, as nbdfuse's, it remembers none until somebody asks.
+    var facts = stat()
+    guard fstat(file.number, &facts) == 0 else { throw SystemCallError("look at \(backing)", errno: Glibc.errno) }
     let control = try FileDescriptor(opening: "/dev/loop-control", O_RDWR)
     for _ in 0..<attempts {
       let number = try checked(iov_loop_free_number(control.number), "find a free loop device")
