@@ -44,10 +44,15 @@ public enum SmallFile {
   public static func temporary(_ path: String) -> String { path + ".new" }
 
   /// Replaces the file as a whole: after a crash at any point it holds the old contents or the new ones.
-  public static func replace(_ path: String, with bytes: [UInt8], durably: Bool = true) throws(SystemCallError) {
+  ///
+  /// - Parameter mode: who may do what with it, whatever the umask; nil: its owner alone reads and writes it.
+  public static func replace(
+    _ path: String, with bytes: [UInt8], durably: Bool = true, mode: UInt32? = nil
+  ) throws(SystemCallError) {
     let temporary = temporary(path)
     do {
       let file = try FileDescriptor(opening: temporary, O_WRONLY | O_CREAT | O_TRUNC)
+      if let mode { try checkedErrno(fchmod(file.number, mode), "chmod \(temporary)") }
       try append(bytes, to: file, path: temporary)
       if durably { try checkedErrno(fsync(file.number), "fsync \(temporary)") }
     }
