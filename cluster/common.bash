@@ -45,11 +45,11 @@ readonly test_packages=(
 # What the emulated rack is made of and what its guests run: unpacked beside the machine's own packages, not installed.
 readonly emulated_rack_packages=(
   qemu-system-x86 qemu-utils zstd e2fsprogs kmod busybox-static
-  bash coreutils grep sed gawk util-linux mount procps iproute2 iputils-ping ethtool tcpdump iperf3
+  bash coreutils diffutils findutils grep sed gawk util-linux mount procps pciutils iproute2 iputils-ping ethtool tcpdump iperf3
   sg3-utils nvme-cli fuse3 libnghttp2-14 libprotobuf-c1 libyaml-0-2 libblkid1 libstdc++6
 )
 # What it is made with.
-readonly emulated_rack_tools=(python3 gcc libc6-dev binutils xz-utils)
+readonly emulated_rack_tools=(python3 jq gcc libc6-dev binutils xz-utils)
 
 # Two programs changed their packages between Debian releases, so they are looked for by name.
 readonly product_programs=(qemu-storage-daemon nbdfuse)

@@ -31,7 +31,7 @@ make_root_image() {
   rm -rf "$root"
   cp -al "$tree" "$root"
   rm -rf "$root"/usr/share/{doc,man,locale,info,qemu,seabios,perl,perl5,iso-codes,alsa} "$root"/usr/lib/{ipxe,git-core} \
-    "$root"/usr/lib/x86_64-linux-gnu/{perl,perl-base,gconv,qemu} "$root"/usr/lib/x86_64-linux-gnu/{libicu,libperl}* \
+    "$root"/usr/lib/x86_64-linux-gnu/{perl,perl-base,gconv,qemu} "$root"/usr/lib/x86_64-linux-gnu/libperl* \
     "$root"/usr/bin/{qemu-system-*,perl*} "$root"/{boot,var/cache}
   copy_modules "$root" "$kernel"
   ln -s gawk "$root/usr/bin/awk"

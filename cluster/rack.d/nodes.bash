@@ -55,6 +55,8 @@ start_node() {
   done
   rm -f "$directory"/*.broken
   echo "== $node starts, $(date -Is)" | tee -a "$directory/console.log" >>"$directory/agent.log"
+  # iommu=pt, as hosts of virtual functions have it anyway: QEMU's AHCI takes no list of blocks that is not contiguous for the
+  # device, and asserts that there is none.
   # A file below a format: what the disk meets can be changed while it is used, see disk_errors.
   disk() { printf '%s\n' -blockdev "driver=file,node-name=$1-file,filename=$directory/$1.img,cache.no-flush=on" -blockdev "driver=raw,node-name=$1-disk,file=$1-file"; }
   shared() { printf '%s\n' -blockdev "driver=raw,node-name=$1,read-only=on,file.driver=file,file.filename=$2" -device "virtio-blk-pci,drive=$1,serial=$1,romfile="; }
@@ -65,7 +67,7 @@ start_node() {
     -accel tcg,thread=multi -cpu max,la57=off -M q35,smbus=off -m 320 -display none -nodefaults -no-reboot
     -L "$tree/usr/share/qemu" -L "$tree/usr/share/seabios"
     -kernel "$kernel/vmlinux" -initrd "$initramfs"
-    -append "console=ttyS0 rdinit=/init quiet mitigations=off nokaslr audit=0 no_timer_check tsc=reliable cryptomgr.notests random.trust_cpu=on selinux=0 apparmor=0 rcupdate.rcu_expedited=1 intel_iommu=on loglevel=3 rack.node=$node rack.address=$(management_address "$node") rack.checksums=$checksums"
+    -append "console=ttyS0 rdinit=/init quiet mitigations=off nokaslr audit=0 no_timer_check tsc=reliable cryptomgr.notests random.trust_cpu=on selinux=0 apparmor=0 rcupdate.rcu_expedited=1 intel_iommu=on iommu=pt loglevel=3 rack.node=$node rack.address=$(management_address "$node") rack.checksums=$checksums"
     -chardev "file,id=console,path=$directory/console.log,append=on" -serial chardev:console
     -device intel-iommu,intremap=on
     -device pcie-root-port,id=slot1,slot=1 -device pcie-root-port,id=slot2,slot=2 -device pcie-root-port,id=slot3,slot=3

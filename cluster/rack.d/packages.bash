@@ -5,7 +5,6 @@
 suite() {
   (
     . /etc/os-release
-    [[ ${ID:-} == debian && ${VERSION_CODENAME:-} ]] || fail "the emulated rack takes its packages from Debian; this is ${PRETTY_NAME:-unknown}"
     if ((VERSION_ID < 13)); then echo "$VERSION_CODENAME-backports"; else echo "$VERSION_CODENAME"; fi
   )
 }
@@ -24,16 +23,16 @@ sources() {
       $3 == "main" && $1 == codename && suite != codename && !extra++ { print "deb " signed $2 " " suite " main" }'
 }
 
-# An apt that believes in an empty machine, so that it names everything that is needed: with_apt DIRECTORY COMMAND...
-with_apt() {
-  local directory=$1
-  shift
-  if [[ ! -e $directory/configuration ]]; then
-    mkdir -p "$directory"/{lists,archives}/partial
-    : >"$directory/status"
-    sources >"$directory/sources.list"
-    [[ -s $directory/sources.list ]] || fail "no source of this machine's apt offers its own Debian release: see 'apt-get indextargets'"
-    cat >"$directory/configuration" <<END
+# An apt that believes in an empty machine, so that it names everything that is needed: with_apt COMMAND...
+with_apt() { APT_CONFIG=$cache/apt/configuration "$@"; }
+make_apt() {
+  local directory=$cache/apt
+  rm -rf "$directory"
+  mkdir -p "$directory"/{lists,archives}/partial
+  : >"$directory/status"
+  sources >"$directory/sources.list"
+  [[ -s $directory/sources.list ]] || cannot "no source of this machine's apt offers its own Debian release: see 'apt-get indextargets'"
+  cat >"$directory/configuration" <<END
 Dir::State::status "$directory/status";
 Dir::State::lists "$directory/lists";
 Dir::Cache::archives "$directory/archives";
@@ -48,9 +47,7 @@ APT::Install-Recommends "false";
 APT::Default-Release "$(suite)";
 Acquire::Languages "none";
 END
-    APT_CONFIG=$directory/configuration apt-get -qq update >&2 || fail "apt-get could not read the lists of $(suite)"
-  fi
-  APT_CONFIG=$directory/configuration "$@"
+  with_apt apt-get -qq update >&2 || cannot "apt-get could not read the lists of $(suite)"
 }
 
 unpack() {
@@ -63,29 +60,29 @@ unpack() {
 make_tree() {
   local tree=$1 packages=("${emulated_rack_packages[@]}") directory
   say "fetching packages of $(suite)"
-  with_apt "$cache/apt" true
+  make_apt
   # nbdfuse changed its package between releases.
-  if [[ $(with_apt "$cache/apt" apt-cache show nbdfuse 2>/dev/null) ]]; then packages+=(nbdfuse); else packages+=(libnbd-bin); fi
-  with_apt "$cache/apt" apt-get -y -qq --download-only install "${packages[@]}" >&2 ||
-    fail "apt-get could not fetch from $(suite): ${packages[*]}"
+  if [[ $(with_apt apt-cache show nbdfuse 2>/dev/null) ]]; then packages+=(nbdfuse); else packages+=(libnbd-bin); fi
+  with_apt apt-get -y -qq --download-only install "${packages[@]}" >&2 ||
+    cannot "apt-get could not fetch from $(suite): ${packages[*]}"
   mkdir -p "$tree"/usr/{bin,sbin,lib,lib64}
   for directory in bin sbin lib lib64; do ln -s "usr/$directory" "$tree/$directory"; done
   unpack "$tree" "$cache"/apt/archives/*.deb
-  rm -rf "$cache/apt/archives"/*.deb
+  rm -rf "$cache/apt"
 }
 
 # A kernel package's parts: vmlinux, which QEMU starts a second sooner than the compressed kernel, and its modules.
 make_kernel() {
   local kernel=$1 package
-  with_apt "$cache/apt" true
-  package=$(with_apt "$cache/apt" apt-cache show "linux-image-amd64/$(suite)" | sed -n 's/^Depends: \(linux-image-[^ ,]*\).*/\1/p' | head -1)
+  make_apt
+  package=$(with_apt apt-cache show "linux-image-amd64/$(suite)" | sed -n 's/^Depends: \(linux-image-[^ ,]*\).*/\1/p' | head -1)
   [[ $package ]] || fail "$(suite) has no linux-image-amd64"
   say "fetching $package"
   mkdir -p "$kernel/package"
-  (cd "$kernel" && with_apt "$cache/apt" apt-get -qq download "$package" >&2) || fail "apt-get could not fetch $package"
+  (cd "$kernel" && with_apt apt-get -qq download "$package" >&2) || cannot "apt-get could not fetch $package"
   unpack "$kernel/package" "$kernel"/*.deb
   extract_kernel "$kernel"/package/boot/vmlinuz-* | from_tree zstd -dcq >"$kernel/vmlinux"
-  rm -f "$kernel"/*.deb
+  rm -rf "$kernel"/*.deb "$cache/apt"
 }
 
 # The compressed part of a bzImage: where it lies, its header says (Documentation/arch/x86/boot.rst: setup_sects,

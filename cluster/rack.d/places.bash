@@ -19,6 +19,12 @@ is_node() {
 need_node() { is_node "$1" || fail "there is no node '$1': the nodes are ${nodes[*]}"; }
 need_rack() { [[ -e $place/coordinator.pid ]] || fail "there is no emulated rack: make one with cluster/rack up"; }
 
+# Ends the script: this machine cannot have an emulated rack, which is nobody's fault.
+cannot() {
+  say "there can be no emulated rack here: $*"
+  exit 75
+}
+
 # A key for what is made from these words.
 key_of() { printf '%s\n' "$@" | sha256sum | cut -c -16; }
 
