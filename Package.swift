@@ -159,7 +159,11 @@ let package = Package(
     .testTarget(
       name: "ClaimStoreTests", dependencies: ["ClaimStore", .product(name: "GRDB", package: "GRDB.swift")],
       swiftSettings: strict),
-    .testTarget(name: "LinuxDevicesTests", dependencies: ["LinuxDevices", "CLinux"], swiftSettings: strict),
+    // A kernel with its devices, and virtual machines, that do what tests tell them to.
+    .target(
+      name: "FakeDevices", dependencies: ["LinuxDevices", "CLinux"], path: "Tests/FakeDevices", swiftSettings: strict),
+    .testTarget(
+      name: "LinuxDevicesTests", dependencies: ["LinuxDevices", "FakeDevices", "CLinux"], swiftSettings: strict),
     .testTarget(
       name: "FunctionPluginKitTests", dependencies: ["FunctionPluginKit", "LinuxDevices", "CLinux"],
       swiftSettings: strict),

@@ -79,6 +79,17 @@ public struct VXLANParameters: Sendable, Hashable {
 }
 
 extension Link {
+  /// Every interface of the namespace that `netlink` talks to, or of the one that it knows by an id.
+  public static func all(
+    through netlink: any NetlinkTransport, inNamespaceWithID id: Int32? = nil
+  ) throws(NetlinkError) -> [Link] {
+    let request = NetlinkRequest(RTM_GETLINK, operation: "list interfaces") {
+      $0.append(ifinfomsg())
+      if let id { $0.attribute(Int(IFLA_TARGET_NETNSID), id) }
+    }
+    return try netlink.dump(request).compactMap(Link.init)
+  }
+
   /// Reads an RTM_NEWLINK; nil for anything else.
   init?(_ reply: NetlinkReply) {
     let headerSize = MemoryLayout<ifinfomsg>.size

@@ -6,6 +6,11 @@ import Synchronization
 public struct NetlinkReply: Sendable {
   public var type: UInt16
   public var payload: ArraySlice<UInt8>
+
+  public init(type: UInt16, payload: ArraySlice<UInt8>) {
+    self.type = type
+    self.payload = payload
+  }
 }
 
 /// One message to send: the kernel's type and flags, and the body.

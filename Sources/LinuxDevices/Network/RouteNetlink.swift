@@ -13,11 +13,7 @@ public final class RouteNetlink: Sendable {
 
   /// Every interface of this namespace, or of the one that this namespace knows by an id.
   public func links(inNamespaceWithID id: Int32? = nil) throws(NetlinkError) -> [Link] {
-    let request = NetlinkRequest(RTM_GETLINK, operation: "list the interfaces of \(namespace.label)") {
-      $0.append(ifinfomsg())
-      if let id { $0.attribute(Int(IFLA_TARGET_NETNSID), id) }
-    }
-    return try socket.dump(request).compactMap(Link.init)
+    try Link.all(through: socket, inNamespaceWithID: id)
   }
 
   /// Nil when there is no such interface.

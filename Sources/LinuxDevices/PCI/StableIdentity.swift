@@ -1,3 +1,6 @@
+import CLinux
+import Glibc
+
 /// The serial number that a card has in its PCI Express configuration space (Device Serial Number capability): one for
 /// all functions of a card.
 public struct PCIeSerialNumber: Sendable, Hashable, CustomStringConvertible {
@@ -24,20 +27,18 @@ public struct PCIeSerialNumber: Sendable, Hashable, CustomStringConvertible {
     self.init(value: value)
   }
 
-  /// From a function's configuration space, of which only root may read more than the first 64 bytes. Nil: it has no such
-  /// capability, or the bytes end before it.
-  public init?(configurationSpace bytes: some RandomAccessCollection<UInt8>) {
-    let bytes = Array(bytes)
+  /// From a function's configuration space. Nil: it has no such capability, or the space ends before it.
+  ///
+  /// - Parameter word: the 32 bits at an offset, in the machine's byte order; nil beyond the end. Some ten are read of the
+  ///   thousand that there are, as each is a question to the card.
+  public init?(configurationSpace word: (Int) -> UInt32?) {
     var offset = 0x100
     // A list that leads in circles ends after as many steps as there is room for capabilities.
     for _ in 0..<960 {
-      guard let header: UInt32 = bytes.integer(at: offset).map(UInt32.init(littleEndian:)), header != 0, header != .max
-      else { return nil }
+      guard let header = word(offset), header != 0, header != .max else { return nil }
       if header & 0xffff == 0x0003 {
-        guard let low: UInt32 = bytes.integer(at: offset + 4), let high: UInt32 = bytes.integer(at: offset + 8) else {
-          return nil
-        }
-        self.init(value: UInt64(UInt32(littleEndian: high)) << 32 | UInt64(UInt32(littleEndian: low)))
+        guard let low = word(offset + 4), let high = word(offset + 8) else { return nil }
+        self.init(value: UInt64(high) << 32 | UInt64(low))
         return
       }
       offset = Int(header >> 20) & 0xffc
@@ -122,7 +123,13 @@ extension Sysfs {
   /// From its attribute (kernel 6.19) or, on older kernels, from the configuration space, both for root alone.
   public func serialNumber(of address: PCIAddress) -> PCIeSerialNumber? {
     if let text = text("\(address.sysfsPath)/serial_number") { return PCIeSerialNumber(text) }
-    return bytes("\(address.sysfsPath)/config", atMost: 4096).flatMap { PCIeSerialNumber(configurationSpace: $0) }
+    let descriptor = iov_open(path("\(address.sysfsPath)/config"), O_RDONLY, 0)
+    guard descriptor >= 0 else { return nil }
+    defer { close(descriptor) }
+    return PCIeSerialNumber { offset in
+      var word: UInt32 = 0
+      return pread(descriptor, &word, 4, off_t(offset)) == 4 ? UInt32(littleEndian: word) : nil
+    }
   }
 
   /// Takes milliseconds to seconds: the kernel reads it four bytes at a time from a serial memory.
@@ -131,11 +138,18 @@ extension Sysfs {
   }
 
   /// What is printed beside the slot, or the name that the firmware gives a device on the board.
-  public func slotLabel(of address: PCIAddress) -> String? {
-    if let label = text("\(address.sysfsPath)/label"), !label.isEmpty { return label }
-    // A slot says which device it holds; where that is a switch, the function is somewhere below it.
+  public func slotLabel(of address: PCIAddress) -> String? { slotLabel(of: address, among: slotLabels()) }
+
+  /// The slots of the machine, by what each says it holds: "0000:03:00", without a function.
+  func slotLabels() -> [String: String] {
     var slots: [String: String] = [:]
     for name in names(in: "bus/pci/slots") { slots[text("bus/pci/slots/\(name)/address") ?? ""] = name }
+    return slots
+  }
+
+  func slotLabel(of address: PCIAddress, among slots: [String: String]) -> String? {
+    if let label = text("\(address.sysfsPath)/label"), !label.isEmpty { return label }
+    // Where a slot holds a switch, the function is somewhere below it.
     return ([address] + upstream(of: address)).lazy.compactMap { slots[$0.slot] }.first
   }
 }

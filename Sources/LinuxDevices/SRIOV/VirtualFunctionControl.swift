@@ -53,15 +53,19 @@ public struct VirtualFunctionControl: Sendable {
   ///
   /// Without counters: with them the list of 256 functions is longer than an attribute can be (64 KiB).
   public func all() throws(NetlinkError) -> [Int32: [VirtualFunctionState]] {
-    let request = NetlinkRequest(RTM_GETLINK, operation: "list the virtual functions of all interfaces") {
-      $0.append(ifinfomsg())
-      $0.attribute(Int(IFLA_EXT_MASK), UInt32(RTEXT_FILTER_VF) | UInt32(RTEXT_FILTER_SKIP_STATS))
-    }
     var functions: [Int32: [VirtualFunctionState]] = [:]
-    for reply in try netlink.dump(request) {
+    for reply in try netlink.dump(Self.everything) {
       if let (card, list) = VirtualFunctionState.list(reply) { functions[card] = list }
     }
     return functions
+  }
+
+  /// All interfaces, with the virtual functions of each.
+  static let everything = NetlinkRequest(
+    RTM_GETLINK, operation: "list the virtual functions of all interfaces"
+  ) {
+    $0.append(ifinfomsg())
+    $0.attribute(Int(IFLA_EXT_MASK), UInt32(RTEXT_FILTER_VF) | UInt32(RTEXT_FILTER_SKIP_STATS))
   }
 
   /// Those of one card, sorted by index; none when it has none.

@@ -1,3 +1,4 @@
+import FakeDevices
 import Testing
 
 @testable import LinuxDevices

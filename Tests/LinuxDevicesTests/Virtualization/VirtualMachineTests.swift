@@ -1,4 +1,5 @@
 import CLinux
+import FakeDevices
 import Glibc
 import Synchronization
 import Testing

@@ -1,22 +1,23 @@
 import CLinux
 import Glibc
-
-@testable import LinuxDevices
+import LinuxDevices
 
 /// A QMP monitor that answers as it is told, on a socket in a directory that goes with this value.
-final class FakeMonitor: Sendable {
+public final class FakeMonitor: Sendable {
   /// What is said to a command, message by message; nil: the connection is closed.
-  typealias Answer = @Sendable (_ command: String, _ arguments: JSONValue) -> [JSONValue]?
+  public typealias Answer = @Sendable (_ command: String, _ arguments: JSONValue) -> [JSONValue]?
 
-  let directory: String
-  var path: String { "\(directory)/qmp" }
+  public let directory: String
+  public var path: String { "\(directory)/qmp" }
 
-  init(greeting: String = #"{"QMP": {"version": {}, "capabilities": []}}"#, _ answer: @escaping Answer) throws {
+  public init(greeting: String = #"{"QMP": {"version": {}, "capabilities": []}}"#, _ answer: @escaping Answer) throws {
     var template = Array("/tmp/iov-qmp-XXXXXX".utf8CString)
     guard mkdtemp(&template) != nil else { throw SystemCallError("mkdtemp", errno: errno) }
     directory = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    let listener = FileDescriptor(owning: try checked(iov_unix_listen("\(directory)/qmp"), "listen"))
-    try OwnThread.start { Self.serve(listener, greeting, answer) }
+    let number = iov_unix_listen("\(directory)/qmp")
+    guard number >= 0 else { throw SystemCallError("listen", errno: -number) }
+    let listener = FileDescriptor(owning: number)
+    BlockingThread(name: "iov-monitor").start { Self.serve(listener, greeting, answer) }
   }
 
   deinit {
@@ -53,13 +54,13 @@ final class FakeMonitor: Sendable {
     }
   }
 
-  static func returned(_ value: JSONValue = .object([:])) -> JSONValue { .object(["return": value]) }
+  public static func returned(_ value: JSONValue = .object([:])) -> JSONValue { .object(["return": value]) }
 
-  static func event(_ name: String, device: String) -> JSONValue {
+  public static func event(_ name: String, device: String) -> JSONValue {
     .object(["event": .string(name), "data": .object(["device": .string(device)]), "timestamp": .object([:])])
   }
 
-  static func error(_ errorClass: String, _ reason: String) -> JSONValue {
+  public static func error(_ errorClass: String, _ reason: String) -> JSONValue {
     .object(["error": .object(["class": .string(errorClass), "desc": .string(reason)])])
   }
 }

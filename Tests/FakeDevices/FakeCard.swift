@@ -1,27 +1,26 @@
 import CLinux
 import Glibc
+import LinuxDevices
 import Synchronization
 
-@testable import LinuxDevices
-
 /// The kernel and a card's driver, as rtnetlink shows them: answers and carries out messages about virtual functions.
-final class FakeCard: NetlinkTransport {
-  struct State: Sendable {
-    var functions: [UInt32: VirtualFunctionSettings]
+public final class FakeCard: NetlinkTransport {
+  public struct State: Sendable {
+    public var functions: [UInt32: VirtualFunctionSettings]
     /// What the driver answers to an attempt to set something.
-    var refusals: [VirtualFunctionAttribute.Kind: CInt] = [:]
+    public var refusals: [VirtualFunctionAttribute.Kind: CInt] = [:]
     /// What it takes, and forgets.
-    var ignored: Set<VirtualFunctionAttribute.Kind> = []
+    public var ignored: Set<VirtualFunctionAttribute.Kind> = []
     /// What it takes, and never tells again.
-    var untold: Set<VirtualFunctionAttribute.Kind> = []
-    var requests: [NetlinkRequest] = []
-    var isThere = true
+    public var untold: Set<VirtualFunctionAttribute.Kind> = []
+    public var requests: [NetlinkRequest] = []
+    public var isThere = true
   }
 
-  let index: Int32 = 7
-  let state: Mutex<State>
+  public let index: Int32 = 7
+  public let state: Mutex<State>
 
-  init(count: UInt32) {
+  public init(count: UInt32) {
     let fresh = VirtualFunctionSettings {
       $0.macAddress = .zero
       $0.vlan = .off
@@ -34,9 +33,9 @@ final class FakeCard: NetlinkTransport {
     state = Mutex(State(functions: Dictionary(uniqueKeysWithValues: (0..<count).map { ($0, fresh) })))
   }
 
-  func dump(_ request: NetlinkRequest) throws(NetlinkError) -> [NetlinkReply] { try self.request(request) }
+  public func dump(_ request: NetlinkRequest) throws(NetlinkError) -> [NetlinkReply] { try self.request(request) }
 
-  func request(_ request: NetlinkRequest) throws(NetlinkError) -> [NetlinkReply] {
+  public func request(_ request: NetlinkRequest) throws(NetlinkError) -> [NetlinkReply] {
     let result = state.withLock { state -> Result<[NetlinkReply], NetlinkError> in
       state.requests.append(request)
       guard state.isThere else { return .failure(NetlinkError(errno: ENODEV, operation: request.operation)) }
@@ -52,7 +51,7 @@ final class FakeCard: NetlinkTransport {
   private func message(_ state: State, _ request: NetlinkRequest) -> NetlinkReply {
     let mask: UInt32? = NetlinkAttributes(request.payload.bytes.dropFirst(16)).integer(Int(IFLA_EXT_MASK))
     var payload = NetlinkPayload()
-    payload.append(ifinfomsg(index: index))
+    payload.append(interfaceHeader(index))
     payload.attribute(Int(IFLA_IFNAME), "card")
     if let mask, mask & UInt32(RTEXT_FILTER_VF) != 0 {
       let withCounters = mask & UInt32(RTEXT_FILTER_SKIP_STATS) == 0

@@ -1,38 +1,44 @@
 import Glibc
+import LinuxDevices
 import Synchronization
-
-@testable import LinuxDevices
 
 /// A tree like sysfs in a directory that goes with this value, and a kernel that answers writes to it: it makes and removes
 /// virtual functions, binds and unbinds drivers, and refuses what it is told to refuse.
-final class FakeKernel: Sendable {
-  struct Behaviour: Sendable {
+public final class FakeKernel: Sendable {
+  public struct Behaviour: Sendable {
     /// Error numbers to answer to the next writes to an attribute, by its path below the root; a nil lets one pass.
-    var refusals: [String: [CInt?]] = [:]
+    public var refusals: [String: [CInt?]] = [:]
     /// How many functions a driver makes at most, whatever is asked.
-    var most: UInt32 = .max
+    public var most: UInt32 = .max
     /// Which driver takes a virtual function that nobody has overridden.
-    var virtualDriver: String? = "igbvf"
+    public var virtualDriver: String? = "igbvf"
     /// What happens before the write to an attribute, by its path below the root: an unplugged card, say.
-    var before: [String: @Sendable () -> Void] = [:]
+    public var before: [String: @Sendable () -> Void] = [:]
   }
 
-  struct Card: Sendable {
-    var address: PCIAddress
-    var total: UInt32 = 7
-    var driver: String? = "igb"
-    var identifiers = PCIIdentifiers(
+  public struct Card: Sendable {
+    public var address: PCIAddress
+    public var total: UInt32
+    public var driver: String?
+    public var identifiers = PCIIdentifiers(
       vendor: 0x8086, device: 0x10c9, subsystemVendor: 0x8086, subsystemDevice: 0xa03c, classCode: 0x020000)
     /// The port above it.
-    var port: PCIAddress
+    public var port: PCIAddress
+
+    public init(address: PCIAddress, total: UInt32 = 7, driver: String? = "igb", port: PCIAddress) {
+      self.address = address
+      self.total = total
+      self.driver = driver
+      self.port = port
+    }
   }
 
-  let root: String
-  let behaviour = Mutex(Behaviour())
-  let writes = Mutex<[String]>([])
+  public let root: String
+  public let behaviour = Mutex(Behaviour())
+  public let writes = Mutex<[String]>([])
   private let nextGroup = Mutex<UInt32>(10)
 
-  init() throws {
+  public init() throws {
     var template = Array("/tmp/iov-kernel-XXXXXX".utf8CString)
     guard mkdtemp(&template) != nil else { throw SystemCallError("mkdtemp", errno: errno) }
     root = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
@@ -41,7 +47,7 @@ final class FakeKernel: Sendable {
 
   deinit { remove("") }
 
-  var sysfs: Sysfs {
+  public var sysfs: Sysfs {
     Sysfs(root: root) { [weak self] value, path throws(SysfsError) in
       guard let self else { return }
       try self.answer(value, path)
@@ -50,11 +56,11 @@ final class FakeKernel: Sendable {
 
   // MARK: The tree
 
-  func make(_ directory: String) { try? SmallFile.makeDirectory("\(root)/\(directory)", mode: 0o755) }
+  public func make(_ directory: String) { try? SmallFile.makeDirectory("\(root)/\(directory)", mode: 0o755) }
 
-  func put(_ text: String, at path: String) { put(Array("\(text)\n".utf8), at: path) }
+  public func put(_ text: String, at path: String) { put(Array("\(text)\n".utf8), at: path) }
 
-  func put(_ bytes: [UInt8], at path: String) {
+  public func put(_ bytes: [UInt8], at path: String) {
     let file = fopen("\(root)/\(path)", "w")
     if let file {
       fwrite(bytes, 1, bytes.count, file)
@@ -62,12 +68,12 @@ final class FakeKernel: Sendable {
     }
   }
 
-  func link(_ path: String, to target: String) {
+  public func link(_ path: String, to target: String) {
     unlink("\(root)/\(path)")
     symlink("\(root)/\(target)", "\(root)/\(path)")
   }
 
-  func remove(_ path: String) {
+  public func remove(_ path: String) {
     let full = path.isEmpty ? root : "\(root)/\(path)"
     var status = stat()
     guard lstat(full, &status) == 0 else { return }
@@ -79,7 +85,7 @@ final class FakeKernel: Sendable {
     }
   }
 
-  func addFunction(
+  public func addFunction(
     _ address: PCIAddress, below parent: String, _ identifiers: PCIIdentifiers, driver: String?, group: UInt32? = nil
   ) {
     let directory = "\(parent)/\(address)"
@@ -105,7 +111,7 @@ final class FakeKernel: Sendable {
     if let driver { bind(address, to: driver) }
   }
 
-  func addCard(_ card: Card) {
+  public func addCard(_ card: Card) {
     let port = "devices/pci0000:00/\(card.port)"
     if !sysfs.exists(port) {
       addFunction(
@@ -122,19 +128,19 @@ final class FakeKernel: Sendable {
     put("1", at: "\(directory)/sriov_drivers_autoprobe")
   }
 
-  func bind(_ address: PCIAddress, to driver: String) {
+  public func bind(_ address: PCIAddress, to driver: String) {
     make("bus/pci/drivers/\(driver)")
     link("\(address.sysfsPath)/driver", to: "bus/pci/drivers/\(driver)")
     link("bus/pci/drivers/\(driver)/\(address)", to: address.sysfsPath)
   }
 
-  func unbind(_ address: PCIAddress) {
+  public func unbind(_ address: PCIAddress) {
     guard let driver = sysfs.driver(of: address) else { return }
     remove("bus/pci/drivers/\(driver)/\(address)")
     remove("\(address.sysfsPath)/driver")
   }
 
-  func unplug(_ address: PCIAddress) {
+  public func unplug(_ address: PCIAddress) {
     unbind(address)
     if let group = sysfs.iommuGroup(of: address) { remove("kernel/iommu_groups/\(group)/devices/\(address)") }
     let directory = sysfs.resolved(address.sysfsPath).map { String($0.dropFirst(root.utf8.count + 1)) }
@@ -236,4 +242,10 @@ final class FakeKernel: Sendable {
     link("\(physical.sysfsPath)/virtfn\(index)", to: address.sysfsPath)
     if sysfs.text("\(physical.sysfsPath)/sriov_drivers_autoprobe") == "1" { probe(address) }
   }
+}
+
+/// Lower case, with leading zeros.
+func hexadecimal(_ value: some UnsignedInteger, digits: Int) -> String {
+  let text = String(value, radix: 16)
+  return String(repeating: "0", count: max(0, digits - text.count)) + text
 }

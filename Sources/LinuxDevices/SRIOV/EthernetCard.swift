@@ -1,0 +1,112 @@
+/// A port of a network card that can make virtual functions, with all that is known of it at one moment.
+public struct EthernetCard: Sendable, Hashable {
+  public var function: PCIFunction
+  public var sriov: SRIOVCapability
+  /// Of the port itself, in the namespace that was asked.
+  public var link: Link
+  /// Which of the function's ports it is, from zero.
+  public var devicePort: UInt32
+  public var identity: StableIdentity
+  /// Sorted by index. Two ports of one function share them.
+  public var virtualFunctions: [VirtualFunction]
+
+  public struct VirtualFunction: Sendable, Hashable {
+    public var position: SRIOVFunction
+    /// Nil: the card's driver tells nothing of its functions.
+    public var settings: VirtualFunctionSettings?
+    /// Its interface, if it is in the namespace that was asked: not one that a container or a virtual machine has.
+    public var link: Link?
+  }
+}
+
+/// Finds the cards of a host and their functions, from the links of one namespace and sysfs.
+public struct EthernetDiscovery: Sendable {
+  private let sysfs: Sysfs
+  private let netlink: any NetlinkTransport
+
+  public init(_ sysfs: Sysfs, _ netlink: any NetlinkTransport) {
+    self.sysfs = sysfs
+    self.netlink = netlink
+  }
+
+  /// Sorted by address and port. One dump of rtnetlink and some reading: the time goes with the number of functions. A
+  /// card without a serial number in its configuration space is asked for its vital product data, which can take a second.
+  ///
+  /// A card that goes meanwhile is left out.
+  public func cards() throws(NetlinkError) -> [EthernetCard] {
+    let replies = try netlink.dump(VirtualFunctionControl.everything)
+    var settings: [Int32: [VirtualFunctionState]] = [:]
+    var links: [PCIAddress: [Link]] = [:]
+    for reply in replies {
+      if let (card, functions) = VirtualFunctionState.list(reply) { settings[card] = functions }
+      guard let link = Link(reply) else { continue }
+      if let address = link.pciAddress ?? sysfs.pciAddress(ofInterface: link.name) {
+        links[address, default: []].append(link)
+      }
+    }
+    let slots = sysfs.slotLabels()
+    return physicalFunctions(links).flatMap { function -> [EthernetCard] in
+      guard let capability = function.sriov else { return [] }
+      return (links[function.address] ?? []).filter { !$0.isRepresentor }.map { link in
+        let port: UInt32 = sysfs.integer("\(function.address.sysfsPath)/net/\(link.name)/dev_port") ?? 0
+        return EthernetCard(
+          function: function, sriov: capability, link: link, devicePort: port,
+          identity: identityFacts(function, link, port, slots).identity,
+          virtualFunctions: virtualFunctions(capability, settings[link.index] ?? [], links))
+      }
+    }.sorted { ($0.function.address, $0.devicePort) < ($1.function.address, $1.devicePort) }
+  }
+
+  /// Those of the interfaces' functions that can make others. Cards that have some come first, since those are no cards and
+  /// need not be looked at: of all interfaces they may be most.
+  private func physicalFunctions(_ links: [PCIAddress: [Link]]) -> [PCIFunction] {
+    var virtual: Set<PCIAddress> = []
+    var functions: [PCIFunction] = []
+    let inOrder = links.sorted { left, right in
+      (Self.count(right.value), left.key) < (Self.count(left.value), right.key)
+    }
+    for (address, _) in inOrder where !virtual.contains(address) {
+      guard sysfs.exists("\(address.sysfsPath)/sriov_totalvfs"), let function = sysfs.pciFunction(address) else {
+        continue
+      }
+      functions.append(function)
+      virtual.formUnion(function.sriov?.functions.map(\.address) ?? [])
+    }
+    return functions
+  }
+
+  private static func count(_ links: [Link]) -> UInt32 { links.lazy.compactMap(\.virtualFunctionCount).max() ?? 0 }
+
+  private func virtualFunctions(
+    _ capability: SRIOVCapability, _ states: [VirtualFunctionState], _ links: [PCIAddress: [Link]]
+  ) -> [EthernetCard.VirtualFunction] {
+    var settings: [UInt32: VirtualFunctionSettings] = [:]
+    for state in states { settings[state.index] = state.settings }
+    return capability.functions.map {
+      EthernetCard.VirtualFunction(position: $0, settings: settings[$0.index], link: links[$0.address]?.first)
+    }
+  }
+
+  private func identityFacts(
+    _ function: PCIFunction, _ link: Link, _ port: UInt32, _ slots: [String: String]
+  ) -> IdentityFacts {
+    let serialNumber = sysfs.serialNumber(of: function.address)
+    return IdentityFacts(
+      address: function.address, vendor: function.identifiers.vendor, serialNumber: serialNumber,
+      productSerialNumber: serialNumber == nil ? sysfs.vitalProductData(of: function.address)?.serialNumber : nil,
+      permanentMACAddress: link.permanentMACAddress,
+      slotLabel: sysfs.slotLabel(of: function.address, among: slots), port: port)
+  }
+}
+
+extension Link {
+  /// A port of the card's internal switch that stands for a function somebody else uses.
+  public var isRepresentor: Bool { portName.map { PortFlavour($0).isRepresentor } ?? false }
+}
+
+extension Sysfs {
+  /// Where the device of an interface is, for kernels before 5.14, whose rtnetlink does not tell.
+  public func pciAddress(ofInterface name: String) -> PCIAddress? {
+    linkName("class/net/\(name)/device").flatMap { PCIAddress($0) }
+  }
+}
