@@ -1,7 +1,7 @@
 import FunctionPluginKit
-import Glibc
 import LinuxDevices
 import Services
+import Synchronization
 
 /// An interface of this host that the configuration shares: an end node.
 struct Card: Sendable {
@@ -10,14 +10,12 @@ struct Card: Sendable {
   var selection: InterfaceSelection
   /// Of the link or of the configuration; nil: neither says.
   var bitsPerSecond: UInt64?
-  var driver: String?
-
-  /// The address that the card was made with, as it survives what is done to the interface.
-  static func identity(of link: Link) -> String? {
-    guard let address = [link.permanentMACAddress, link.macAddress].compactMap({ $0 }).first(where: { !$0.isZero })
-    else { return nil }
-    return "ethernet/\(address)"
-  }
+  var driver: DriverDetails?
+  /// What is on no PCI bus has none.
+  var facts: IdentityFacts?
+  /// Nil: the card makes no functions of its own.
+  var own: OwnCard?
+  var numaNode: Int32?
 
   var smallestMTU: UInt32 { max(68, link.minimumMTU) }
   /// A macvlan cannot be larger than the interface below it.
@@ -33,13 +31,10 @@ struct Card: Sendable {
         Root {
           $0.host = host
           $0.localName = link.name
-          $0.numaNode = Self.numaNode(of: link.name)
+          $0.numaNode = numaNode
         }
       ]
-      $0.physicalFunction = PhysicalFunction {
-        $0.controllingHost = host
-        $0.driver = driver ?? ""
-      }
+      $0.physicalFunction = physicalFunction(host: host)
       $0.capacity = Capacity {
         $0.functions = selection.functions
         $0.bitsPerSecond = bitsPerSecond ?? 0
@@ -48,6 +43,17 @@ struct Card: Sendable {
       $0.capabilities?.minimumMtu = smallestMTU
       $0.capabilities?.maximumMtu = largestMTU
       $0.health = health
+    }
+  }
+
+  private func physicalFunction(host: String) -> PhysicalFunction {
+    PhysicalFunction {
+      $0.controllingHost = host
+      $0.driver = driver?.driver ?? ""
+      $0.firmware = driver?.firmwareVersion ?? ""
+      $0.pciAddress = link.pciAddress?.description ?? ""
+      $0.serialNumber = facts?.serialNumber?.description ?? facts?.productSerialNumber ?? ""
+      $0.permanentAddress = (link.permanentMACAddress ?? driver?.permanentMACAddress)?.description ?? ""
     }
   }
 
@@ -79,48 +85,114 @@ struct Card: Sendable {
       }
     }
   }
-
-  /// -1, and no file for what is on no bus, say that the card is near no processor in particular.
-  private static func numaNode(of name: String) -> Int32? {
-    let descriptor = open("/sys/class/net/\(name)/device/numa_node", O_RDONLY | O_CLOEXEC)
-    guard descriptor >= 0 else { return nil }
-    defer { close(descriptor) }
-    var buffer = [UInt8](repeating: 0, count: 16)
-    let size = read(descriptor, &buffer, buffer.count)
-    guard size > 0 else { return nil }
-    let digits = buffer[..<size].prefix { $0 != UInt8(ascii: "\n") }
-    return Int32(String(decoding: digits, as: UTF8.self)).flatMap { $0 < 0 ? nil : $0 }
-  }
 }
 
 extension EthernetFunctions {
   /// The cards that are there, by the number of their interface; of two with one identity only the first.
   func cards() throws -> [Card] {
-    var identities: Set<String> = []
-    return try route.links().sorted { $0.index < $1.index }.compactMap { link in
-      guard let selection = selection(of: link), let id = Card.identity(of: link), identities.insert(id).inserted else {
+    var seen: Set<String> = []
+    let chosen = try route.links().sorted { $0.index < $1.index }.compactMap {
+      link -> (String, Link, InterfaceSelection)? in
+      guard let selection = selection(of: link), let id = identity(of: link), seen.insert(id).inserted else {
         return nil
       }
-      let speed = try selection.bitsPerSecond ?? route.speedBitsPerSecond(of: link.name)
-      return try Card(
-        id: id, link: link, selection: selection, bitsPerSecond: speed, driver: route.driver(of: link.name))
+      return (id, link, selection)
+    }
+    let details = try route.driverDetails(of: chosen.map(\.1.name))
+    return try chosen.map { id, link, selection in
+      try Card(
+        id: id, link: link, selection: selection,
+        bitsPerSecond: selection.bitsPerSecond ?? route.speedBitsPerSecond(of: link.name), driver: details[link.name],
+        facts: identities.facts(of: link, sysfs), own: ownCard(link, endNode: id),
+        numaNode: link.pciAddress.flatMap(sysfs.numaNode))
     }
   }
 
   /// The interface of an end node, found anew each time: names and numbers change.
   func cardLink(_ endNode: String) throws -> Link {
     let links = try route.links().sorted { $0.index < $1.index }.filter { selection(of: $0) != nil }
-    if let link = links.first(where: { Card.identity(of: $0) == endNode }) { return link }
-    let present = links.compactMap { link in Card.identity(of: link).map { "\($0) (\(link.name))" } }
+    if let link = links.first(where: { identity(of: $0) == endNode }) { return link }
+    let present = links.compactMap { link in identity(of: link).map { "\($0) (\(link.name))" } }
     throw PluginError(
       .notFound,
       "host \(hostName) has no end node \(endNode): "
         + (present.isEmpty ? "no interface that the configuration selects is there" : present.joined(separator: ", ")))
   }
 
-  /// Loopback and what we made ourselves are no end nodes, whatever the pattern says.
+  /// By what the maker wrote into the card, where it is on a PCI bus; else by the address that the interface was made with.
+  /// Either survives what is done to the interface.
+  private func identity(of link: Link) -> String? {
+    if let identity = identities.facts(of: link, sysfs)?.identity {
+      // A port without a serial number is known by its address, as an interface on no bus is.
+      guard identity.rank == .permanentAddress else { return "ethernet/\(identity)" }
+    }
+    guard let address = [link.permanentMACAddress, link.macAddress].compactMap({ $0 }).first(where: { !$0.isZero })
+    else { return nil }
+    return "ethernet/\(address)"
+  }
+
+  /// What the card has in the end node: capabilities by path where it makes functions of its own, and how many.
+  func endNode(_ card: Card) -> EndNode {
+    var node = card.endNode(host: hostName)
+    guard let own = card.own else { return node }
+    node.physicalFunction?.functionCount = functionCount(of: own, wanted: card.selection.virtualFunctions)
+    var consumers = Card.capabilities.consumers + ["container"]
+    if own.capability.functions.contains(where: { $0.iommuGroup != nil }) {
+      consumers += ["virtual_machine", "user_space"]
+    }
+    let holders = (try? holders(of: own)) ?? [:]
+    // What others have of them cannot be given to anybody; what functions of ours have is counted as theirs.
+    let ours = table.holders(of: card.id)
+    let foreign = UInt32(holders.keys.filter { ours[$0] == nil }.count)
+    guard own.capability.count > foreign else { return node }
+    node.capabilities?.paths.insert(.direct, at: 0)
+    node.capabilities?.byPath = [
+      PathCapabilities {
+        $0.path = .direct
+        $0.functions = own.capability.count - foreign
+        $0.consumers = consumers
+        $0.attributes = support(of: own)
+        $0.minimumMtu = max(68, card.link.minimumMTU)
+        $0.maximumMtu = card.link.maximumMTU
+      }
+    ]
+    return node
+  }
+
+  /// Loopback, what we made ourselves, and functions of other cards are no end nodes, whatever the pattern says.
   private func selection(of link: Link) -> InterfaceSelection? {
-    guard link.isEthernet, !link.isLoopback, FunctionNames.function(inAlias: link.alias) == nil else { return nil }
+    guard link.isEthernet, !link.isLoopback, FunctionNames.function(inAlias: link.alias) == nil,
+      link.portName.map({ PortFlavour($0).isRepresentor }) != true
+    else { return nil }
+    if let address = link.pciAddress, sysfs.pciFunction(address)?.physicalFunction != nil { return nil }
     return configuration.endNodes.first { $0.selects(link.name) }
+  }
+}
+
+/// What cards say of themselves, read once for each: a serial memory takes up to seconds.
+final class IdentityMemory: Sendable {
+  private struct Key: Hashable {
+    var address: PCIAddress
+    var permanentAddress: MACAddress?
+  }
+
+  private let known = Mutex<[Key: IdentityFacts]>([:])
+
+  func forget() { known.withLock { $0 = [:] } }
+
+  /// Nil for what is on no PCI bus.
+  func facts(of link: Link, _ sysfs: Sysfs) -> IdentityFacts? {
+    guard let address = link.pciAddress else { return nil }
+    let key = Key(address: address, permanentAddress: link.permanentMACAddress)
+    if let facts = known.withLock({ $0[key] }) { return facts }
+    guard let function = sysfs.pciFunction(address) else { return nil }
+    let serial = sysfs.serialNumber(of: address)
+    let facts = IdentityFacts(
+      address: address, vendor: function.identifiers.vendor, serialNumber: serial,
+      productSerialNumber: serial == nil ? sysfs.vitalProductData(of: address)?.serialNumber : nil,
+      permanentMACAddress: link.permanentMACAddress, slotLabel: sysfs.slotLabel(of: address),
+      port: sysfs.networkPorts(of: address).first { $0.index == link.index }?.devicePort ?? 0)
+    known.withLock { $0[key] = facts }
+    return facts
   }
 }

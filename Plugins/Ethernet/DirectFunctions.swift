@@ -6,6 +6,10 @@ import Services
 extension EthernetFunctions {
   func attach(_ request: FunctionRequest) throws -> FunctionStatus {
     let plan = try plan(request)
+    if plan.isOwn {
+      try attachOwn(plan)
+      return try attached(request, plan)
+    }
     let place = try consumerPlace(plan)
     let card = try cardLink(plan.endNode)
     let link = try ensureDirectMacvlan(plan, on: card, in: place)
@@ -28,8 +32,20 @@ extension EthernetFunctions {
   /// left to do.
   func detach(_ request: FunctionRequest) throws -> FunctionStatus {
     let plan = try plan(request)
+    if plan.isOwn {
+      try detachOwn(plan)
+      return try status(request, plan)
+    }
     try remove(plan)
     return try provenAbsent(request, plan)
+  }
+
+  private func attached(_ request: FunctionRequest, _ plan: FunctionPlan) throws -> FunctionStatus {
+    let status = try status(request, plan)
+    guard status.phase == .inUse else {
+      throw PluginError(.unavailable, "\(plan.names.function) was attached and is not in use when read back")
+    }
+    return status
   }
 
   func ensureDirectMacvlan(_ plan: FunctionPlan, on card: Link, in place: Place) throws -> Link {

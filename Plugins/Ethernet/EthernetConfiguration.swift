@@ -6,15 +6,22 @@ struct EthernetConfiguration: Decodable, Sendable {
   var endNodes: [InterfaceSelection]
   /// UDP port of VXLAN, the same on every host.
   var vxlanPort: UInt16
+  /// The VLAN into which a card that cannot switch a function's link off puts one that is fenced. Nobody else may be in it.
+  var fenceVLAN: UInt16
 
+  static let defaultFenceVLAN: UInt16 = 4094
   static let defaultVXLANPort: UInt16 = 4789
 
-  init(endNodes: [InterfaceSelection] = [], vxlanPort: UInt16 = Self.defaultVXLANPort) {
+  init(
+    endNodes: [InterfaceSelection] = [], vxlanPort: UInt16 = Self.defaultVXLANPort,
+    fenceVLAN: UInt16 = Self.defaultFenceVLAN
+  ) {
     self.endNodes = endNodes
     self.vxlanPort = vxlanPort
+    self.fenceVLAN = fenceVLAN
   }
 
-  private enum CodingKeys: String, CodingKey { case endNodes, vxlanPort }
+  private enum CodingKeys: String, CodingKey { case endNodes, vxlanPort, fenceVLAN }
 
   init(from decoder: any Decoder) throws {
     let values = try decoder.container(keyedBy: CodingKeys.self)
@@ -27,6 +34,8 @@ struct EthernetConfiguration: Decodable, Sendable {
       }
     }
     vxlanPort = try values.decodeIfPresent(UInt16.self, forKey: .vxlanPort) ?? Self.defaultVXLANPort
+    fenceVLAN = try values.decodeIfPresent(UInt16.self, forKey: .fenceVLAN) ?? Self.defaultFenceVLAN
+    guard (1...4094).contains(fenceVLAN) else { throw InvalidValue("fenceVLAN must be between 1 and 4094") }
     if vxlanPort == 0 { throw InvalidValue("vxlanPort must be between 1 and 65535") }
   }
 
@@ -38,8 +47,12 @@ struct EthernetConfiguration: Decodable, Sendable {
           "match": {"type": "string", "description": "pattern of names; * stands for any characters, ? for one"},
           "labels": {"type": "object", "additionalProperties": {"type": "string"}},
           "functions": {"type": "integer", "minimum": 1, "default": 256},
+          "virtualFunctions": {"type": "integer", "minimum": 0,
+            "description": "how many functions of its own the card is to make (SR-IOV); default: as it is found"},
           "bitsPerSecond": {"type": "integer", "minimum": 1, "description": "instead of the speed of the link"}}}},
-      "vxlanPort": {"type": "integer", "minimum": 1, "maximum": 65535, "default": 4789}}}
+      "vxlanPort": {"type": "integer", "minimum": 1, "maximum": 65535, "default": 4789},
+      "fenceVLAN": {"type": "integer", "minimum": 1, "maximum": 4094, "default": 4094,
+        "description": "where functions are put that are fenced, on cards that cannot switch their link off"}}}
     """
 }
 
@@ -49,6 +62,7 @@ private struct InterfaceEntry: Decodable {
   var match: String?
   var labels: [String: String]?
   var functions: UInt32?
+  var virtualFunctions: UInt32?
   var bitsPerSecond: UInt64?
 }
 
@@ -61,8 +75,10 @@ struct InterfaceSelection: Sendable {
 
   var names: Names
   var labels: [String: String]
-  /// How many functions one interface gives.
+  /// How many functions one interface gives, in software and of its own together.
   var functions: UInt32
+  /// How many of its own (SR-IOV) a card is to make; nil: as it is found.
+  var virtualFunctions: UInt32?
   /// In each direction; nil: the speed of the link.
   var bitsPerSecond: UInt64?
 
@@ -70,11 +86,12 @@ struct InterfaceSelection: Sendable {
 
   init(
     _ names: Names, labels: [String: String] = [:], functions: UInt32 = Self.defaultFunctions,
-    bitsPerSecond: UInt64? = nil
+    virtualFunctions: UInt32? = nil, bitsPerSecond: UInt64? = nil
   ) {
     self.names = names
     self.labels = labels
     self.functions = functions
+    self.virtualFunctions = virtualFunctions
     self.bitsPerSecond = bitsPerSecond
   }
 
@@ -89,7 +106,7 @@ struct InterfaceSelection: Sendable {
     if entry.bitsPerSecond == 0 { throw InvalidValue("bitsPerSecond must be at least 1") }
     self.init(
       names, labels: entry.labels ?? [:], functions: entry.functions ?? Self.defaultFunctions,
-      bitsPerSecond: entry.bitsPerSecond)
+      virtualFunctions: entry.virtualFunctions, bitsPerSecond: entry.bitsPerSecond)
   }
 
   func selects(_ name: String) -> Bool {

@@ -2,7 +2,8 @@ import FunctionPluginKit
 import LinuxDevices
 import Services
 
-/// The functions of one host, as they are in the kernel: nothing is kept beside it.
+/// The functions of one host, as they are in the kernel. Kept beside it is only which of a card's own functions is whose,
+/// which has no other place.
 ///
 /// All calls are synchronous and short. They share queueing disciplines and a packet filter of the host, so one at a time
 /// runs; the plugin sees to that with its one thread.
@@ -12,13 +13,37 @@ struct EthernetFunctions: Sendable {
   let namespace: NetworkNamespace
   let route: RouteNetlink
   let admission: PeerAdmission
+  let sysfs: Sysfs
+  let table: FunctionTable
+  /// Settings of cards' own functions, through their cards.
+  let functions: VirtualFunctionControl
+  let binding: DriverBinding
+  let containers: ContainerDeviceDirectory
+  let identities = IdentityMemory()
+  let probes = ProbeMemory()
+  let counts = CountMemory()
 
-  init(hostName: String, configuration: EthernetConfiguration, namespace: NetworkNamespace) throws {
+  init(
+    hostName: String, configuration: EthernetConfiguration, namespace: NetworkNamespace, sysfs: Sysfs = Sysfs(),
+    table: FunctionTable = FunctionTable(), containers: ContainerDeviceDirectory = ContainerDeviceDirectory()
+  ) throws {
     self.hostName = hostName
     self.configuration = configuration
     self.namespace = namespace
+    self.sysfs = sysfs
+    self.table = table
+    binding = DriverBinding(sysfs)
+    self.containers = containers
     route = try RouteNetlink(in: namespace)
+    functions = VirtualFunctionControl(route)
     admission = try PeerAdmission(in: namespace)
+  }
+
+  /// What was found out once of cards and their drivers.
+  func forgetFindings() {
+    identities.forget()
+    probes.forget()
+    counts.forget()
   }
 
   func plan(_ request: FunctionRequest) throws(PluginError) -> FunctionPlan {
@@ -30,7 +55,9 @@ struct EthernetFunctions: Sendable {
   /// A function for a namespace is made there at once: a move later takes ten times as long.
   func create(_ request: FunctionRequest) throws -> FunctionStatus {
     let plan = try plan(request)
-    if plan.role == .server {
+    if plan.isOwn {
+      try createOwn(plan)
+    } else if plan.role == .server {
       _ = try ensureServedMacvlan(plan, on: cardLink(plan.endNode))
     } else {
       _ = try ensureDirectMacvlan(plan, on: cardLink(plan.endNode), in: consumerPlace(plan))
@@ -40,13 +67,14 @@ struct EthernetFunctions: Sendable {
 
   func destroy(_ request: FunctionRequest) throws -> FunctionStatus {
     let plan = try plan(request)
-    try remove(plan)
+    if plan.isOwn { try destroyOwn(plan) } else { try remove(plan) }
     return try provenAbsent(request, plan)
   }
 
   func configure(_ request: FunctionRequest) throws -> FunctionStatus {
     let plan = try plan(request)
     switch plan.role {
+    case .direct where plan.isOwn: try configureOwn(plan)
     case .server: try limitServed(plan)
     case .direct: try limitDirect(plan, on: cardLink(plan.endNode))
     default:
@@ -58,8 +86,19 @@ struct EthernetFunctions: Sendable {
   /// Takes the function from its holder without asking it: everything of it is deleted.
   func fence(_ request: FunctionRequest) throws -> FunctionStatus {
     let plan = try plan(request)
+    if plan.isOwn {
+      try fenceOwn(plan)
+      return try status(request, plan)
+    }
     try remove(plan)
     return try provenAbsent(request, plan)
+  }
+
+  /// Cleans a function that nobody can reach. A macvlan is gone by then, and keeps nothing of its holder's.
+  func scrub(_ request: FunctionRequest) throws -> FunctionStatus {
+    let plan = try plan(request)
+    if plan.isOwn { try scrubOwn(plan) }
+    return try status(request, plan)
   }
 
   func adopt(_ request: FunctionRequest) throws -> FunctionStatus {
@@ -98,6 +137,10 @@ struct EthernetFunctions: Sendable {
 
   /// ABSENT, said after looking.
   func provenAbsent(_ request: FunctionRequest, _ plan: FunctionPlan) throws -> FunctionStatus {
+    if let entry = table[plan.names.function] {
+      throw PluginError(
+        .unavailable, "\(plan.names.function) still has function \(entry.index) of \(entry.endNode)")
+    }
     if let left = try findEverywhere(plan.names).first {
       throw PluginError(.unavailable, "interface \(left.link.name) of \(plan.names.function) is still there")
     }

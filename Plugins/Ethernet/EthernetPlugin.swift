@@ -2,7 +2,8 @@ import FunctionPluginKit
 import LinuxDevices
 import Services
 
-/// The device class "ethernet": any network card, shared by macvlan and carried to other hosts by VXLAN.
+/// The device class "ethernet": any network card. One that makes functions of its own (SR-IOV) gives those away; every card is
+/// shared by macvlan, and carried to other hosts by VXLAN.
 struct EthernetPlugin: FunctionPlugin {
   static let name = "ethernet"
   static let deviceClass = "ethernet"
@@ -20,9 +21,13 @@ struct EthernetPlugin: FunctionPlugin {
   init(configuration: EthernetConfiguration, context: PluginContext) async throws {
     self.context = context
     let hostName = context.hostName
-    functions = try await discovery.run {
-      try EthernetFunctions(hostName: hostName, configuration: configuration, namespace: .current())
+    let table = try FunctionTable(path: context.stateDirectory + "/functions")
+    let functions = try await discovery.run {
+      try EthernetFunctions(hostName: hostName, configuration: configuration, namespace: .current(), table: table)
     }
+    self.functions = functions
+    // Also after a reboot, which takes a card's functions away.
+    try await verbs.run { try functions.settleCounts() }
   }
 
   func describe() -> PluginOffer {
@@ -33,10 +38,17 @@ struct EthernetPlugin: FunctionPlugin {
   func discover() async throws -> [EndNode] {
     try await discovery.run { [functions] in
       do {
-        return try functions.cards().map { $0.endNode(host: functions.hostName) }
+        return try functions.cards().map(functions.endNode)
       } catch {
         throw PluginError(error)
       }
+    }
+  }
+
+  func rescan() async throws {
+    try await perform { functions in
+      functions.forgetFindings()
+      try functions.settleCounts()
     }
   }
 
@@ -44,8 +56,10 @@ struct EthernetPlugin: FunctionPlugin {
     let (stream, continuation) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
     let cards = watchCards(continuation)
     let namespaces = watchNamespaces(continuation)
+    let devices = watchDevices(continuation)
     continuation.onTermination = { _ in
       cards.cancel()
+      devices.cancel()
       namespaces.cancel()
     }
     return stream
@@ -88,19 +102,43 @@ struct EthernetPlugin: FunctionPlugin {
       do {
         let watch = try LinkWatch(in: functions.namespace)
         var last: [EndNode]?
-        for await _ in watch.changes {
-          // A change seldom comes alone, and nobody waits for it.
-          try await Task.sleep(for: .milliseconds(50))
-          guard let found = try? await discover(), found != last else { continue }
-          last = found
-          continuation.yield()
-        }
+        for await _ in watch.changes { try await lookForChanges(since: &last, continuation) }
       } catch {
         if !(error is CancellationError) {
           context.logger.warning("interfaces are not watched", metadata: ["error": "\(error)"])
         }
       }
     }
+  }
+
+  /// What has no interface: functions of cards that come or go, and those that are bound to another driver.
+  private func watchDevices(_ continuation: AsyncStream<Void>.Continuation) -> Task<Void, Never> {
+    Task {
+      do {
+        let watch = try DeviceWatch(in: functions.namespace, subsystems: ["pci"])
+        // Making functions is a thousand events, of which the last one matters.
+        let (signals, signal) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        let forwarding = Task { for await _ in watch.changes { signal.yield() } }
+        defer { forwarding.cancel() }
+        var last: [EndNode]?
+        for await _ in signals { try await lookForChanges(since: &last, continuation) }
+      } catch {
+        if error is CancellationError { return }
+        context.logger.warning("devices are not watched", metadata: ["error": "\(error)"])
+      }
+    }
+  }
+
+  private func lookForChanges(
+    since last: inout [EndNode]?, _ continuation: AsyncStream<Void>.Continuation
+  ) async throws {
+    // A change seldom comes alone, and nobody waits for it.
+    try await Task.sleep(for: .milliseconds(50))
+    // A card that has come back has none of its functions.
+    try? await verbs.run { [functions] in try functions.settleCounts() }
+    guard let found = try? await discover(), found != last else { return }
+    last = found
+    continuation.yield()
   }
 
   func validate(_ request: FunctionRequest) async throws -> [String] {
@@ -112,7 +150,12 @@ struct EthernetPlugin: FunctionPlugin {
   }
 
   func destroy(_ request: FunctionRequest) async throws -> FunctionStatus {
-    try await perform { try $0.destroy(request) }
+    try await perform { functions in
+      let status = try functions.destroy(request)
+      // The last one may have kept its card from the count that the configuration wants.
+      if request.assignment?.path == .direct { try? functions.settleCounts() }
+      return status
+    }
   }
 
   func attach(_ request: FunctionRequest) async throws -> FunctionStatus {
@@ -151,11 +194,10 @@ struct EthernetPlugin: FunctionPlugin {
     try await perform { try $0.adopt(request) }
   }
 
-  /// A macvlan keeps nothing of its holder's.
   func scrub(
     _ request: FunctionRequest, progress: @Sendable (UInt64, UInt64) async throws -> Void
   ) async throws -> FunctionStatus {
-    try await perform { try $0.status(request, $0.plan(request)) }
+    try await perform { try $0.scrub(request) }
   }
 
   func observe() async throws -> [FunctionStatus] {

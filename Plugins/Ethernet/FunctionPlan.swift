@@ -7,6 +7,8 @@ import Services
 struct FunctionPlan: Sendable {
   var names: FunctionNames
   var role: Role
+  var path: Path
+  var claim: String
   var endNode: String
   var macAddress: MACAddress
   /// Nil: the interface's own.
@@ -14,8 +16,10 @@ struct FunctionPlan: Sendable {
   /// Zero: no limit.
   var transmitBitsPerSecond: UInt64
   var receiveBitsPerSecond: UInt64
-  /// Nil: the host itself.
-  var consumerNamespace: String?
+  var limitsAreBestEffort: Bool
+  /// What only a card's own function can do; nil in it where nothing is asked.
+  var settings: VirtualFunctionSettings
+  var consumer: Consumer.Kind
   var interfaceName: String
   /// How this host is joined with the other; nil on a direct path.
   var tunnel: VXLANParameters?
@@ -29,16 +33,22 @@ struct FunctionPlan: Sendable {
       throw PluginError(.invalidArgument, "the function's id is longer than 251 bytes")
     }
     role = request.role
+    path = assignment.path
+    claim = assignment.claim
     endNode = assignment.endNode
     let attributes = assignment.attributes?.ethernet ?? EthernetAttributes()
     macAddress = try Self.macAddress(attributes.macAddress)
     mtu = attributes.mtu
     transmitBitsPerSecond = try Self.rate(attributes.maxTransmitBitsPerSecond, "transmit")
     receiveBitsPerSecond = try Self.rate(attributes.maxReceiveBitsPerSecond, "receive")
+    limitsAreBestEffort = attributes.rateGuarantee == .bestEffort
+    settings = try VirtualFunctionSettings(attributes)
+    settings.macAddress = macAddress
     interfaceName = names.interface
-    if let consumer = assignment.consumer, request.role != .server {
-      if !consumer.interfaceName.isEmpty { interfaceName = consumer.interfaceName }
-      if case .networkNamespace(let namespace) = consumer.kind { consumerNamespace = namespace.name }
+    consumer = .host(HostConsumer())
+    if let asked = assignment.consumer, request.role != .server {
+      if !asked.interfaceName.isEmpty { interfaceName = asked.interfaceName }
+      if let kind = asked.kind { consumer = kind }
     }
     guard InterfaceName.isValid(interfaceName) else {
       throw PluginError(
@@ -49,6 +59,19 @@ struct FunctionPlan: Sendable {
     if request.role == .server || request.role == .consumer {
       tunnel = try Self.tunnel(assignment.mediation, role: request.role, port: vxlanPort)
     }
+  }
+
+  /// One of the card's own, not a share in software.
+  var isOwn: Bool { role == .direct && path == .direct }
+
+  /// What the interface is called where this host puts it: a container's gets its name there from the container's runtime.
+  var placedName: String {
+    if case .container = consumer { names.interface } else { interfaceName }
+  }
+
+  /// Nil: the host itself, or a consumer that has no network namespace by name.
+  var consumerNamespace: String? {
+    if case .networkNamespace(let namespace) = consumer { namespace.name } else { nil }
   }
 
   private static func macAddress(_ text: String?) throws(PluginError) -> MACAddress {
@@ -95,6 +118,36 @@ struct FunctionPlan: Sendable {
   }
 }
 
+extension VirtualFunctionSettings {
+  /// What is asked of a card for one of its functions, without the MAC address.
+  init(_ attributes: EthernetAttributes) throws(PluginError) {
+    self.init()
+    if let identifier = attributes.vlan {
+      let tagProtocol: VLANTag.TagProtocol = attributes.vlanProtocol == .ieee8021ad ? .provider : .customer
+      guard let number = UInt16(exactly: identifier), let priority = UInt8(exactly: attributes.vlanPriority ?? 0),
+        let tag = VLANTag(identifier: number, priority: priority, tagProtocol: tagProtocol), number > 0
+      else {
+        throw PluginError(
+          .invalidArgument,
+          "VLAN \(identifier) with priority \(attributes.vlanPriority ?? 0) is none: VLANs are 1 to 4094, priorities 0 to 7"
+        )
+      }
+      vlan = .tag(tag)
+    }
+    maximumTransmitBitsPerSecond = attributes.maxTransmitBitsPerSecond.flatMap { $0 == 0 ? nil : $0 }
+    minimumTransmitBitsPerSecond = attributes.minTransmitBitsPerSecond.flatMap { $0 == 0 ? nil : $0 }
+    spoofCheck = attributes.spoofCheck
+    trust = attributes.trust
+    rssQuery = attributes.rssQuery
+    switch attributes.linkState {
+    case .auto: linkState = .automatic
+    case .enabled: linkState = .enabled
+    case .disabled: linkState = .disabled
+    case .unspecified, .unrecognized: break
+    }
+  }
+}
+
 extension PluginError {
   /// The kernel's refusals, sorted by whether trying again can help.
   init(_ error: any Error) {
@@ -107,6 +160,11 @@ extension PluginError {
       case .system: self.init(.unavailable, error.description)
       }
     case let error as NetlinkError: self.init(Self.code(error.errno), error.description)
+    case let error as SRIOVError: self.init(.failedPrecondition, error.description)
+    case let error as BindingError: self.init(error.code, error.description)
+    case let error as ResetError: self.init(error.code, error.description)
+    case let error as SysfsError: self.init(Self.code(error.errno), error.description)
+    case let error as InexpressibleRate: self.init(.invalidArgument, error.description)
     default: self.init(.internalError, String(describing: error))
     }
   }
@@ -119,6 +177,25 @@ extension PluginError {
     case EOPNOTSUPP, EPROTONOSUPPORT: .failedPrecondition
     // What was there a moment ago is gone, or something else was quicker: the next attempt looks again.
     default: .unavailable
+    }
+  }
+}
+
+extension BindingError {
+  /// Whether trying again can help.
+  fileprivate var code: StatusCode {
+    switch self {
+    case .vanished, .refused: .unavailable
+    case .noGroup, .hasVirtualFunctions, .groupShared, .noDriver, .notTaken, .noDeviceFile: .failedPrecondition
+    }
+  }
+}
+
+extension ResetError {
+  fileprivate var code: StatusCode {
+    switch self {
+    case .vanished, .refused, .silent: .unavailable
+    case .driven, .notOffered: .failedPrecondition
     }
   }
 }

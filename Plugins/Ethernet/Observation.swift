@@ -6,6 +6,7 @@ import Services
 extension EthernetFunctions {
   /// The state of one function, in the role and place that the request names.
   func status(_ request: FunctionRequest, _ plan: FunctionPlan) throws -> FunctionStatus {
+    if plan.isOwn { return try statusOfOwn(request, plan) }
     let found = try quickly(plan)
     return try status(request, names: plan.names, found, namespaceName: plan.consumerNamespace)
   }
@@ -17,19 +18,22 @@ extension EthernetFunctions {
       guard let function = FunctionNames.function(inAlias: found.link.alias) else { continue }
       interfaces[function, default: []].append(found)
     }
+    let own = try observeOwn(interfaces, known: known)
+    for function in table.functions { interfaces[function] = nil }
     let namespaces = namespaceNames()
-    return try interfaces.sorted { $0.key < $1.key }.map { function, found in
-      let names = FunctionNames(function)
-      let request = known(function) ?? Self.orphan(function, names: names, found)
-      let place = found.lazy.compactMap(\.namespaceID).first
-      var status = try status(request, names: names, found, namespaceName: place.flatMap { namespaces[$0] })
-      if status.phase == .inUse, isInFormerNamespace(place, request) {
-        // In use by nobody whom the claim names: it is set up anew, which takes it out of where it is.
-        status.phase = .created
-        status.arrival = nil
+    return try own
+      + interfaces.sorted { $0.key < $1.key }.map { function, found in
+        let names = FunctionNames(function)
+        let request = known(function) ?? Self.orphan(function, names: names, found)
+        let place = found.lazy.compactMap(\.namespaceID).first
+        var status = try status(request, names: names, found, namespaceName: place.flatMap { namespaces[$0] })
+        if status.phase == .inUse, isInFormerNamespace(place, request) {
+          // In use by nobody whom the claim names: it is set up anew, which takes it out of where it is.
+          status.phase = .created
+          status.arrival = nil
+        }
+        return status
       }
-      return status
-    }
   }
 
   /// Whether the namespace that the consumer's name means now is another one than the function is in.
@@ -51,16 +55,9 @@ extension EthernetFunctions {
       guard found.link.name != names.tunnel, found.link.name != names.receiveLimiter else { continue }
       interfaces[owner] = found.link
     }
-    return interfaces.sorted { $0.key < $1.key }.map { function, link in
-      FunctionStatistics {
-        $0.function = function
-        $0.receivedBytes = link.statistics.receivedBytes
-        $0.transmittedBytes = link.statistics.transmittedBytes
-        $0.receivedOperations = link.statistics.receivedPackets
-        $0.transmittedOperations = link.statistics.transmittedPackets
-        $0.errors = link.statistics.receiveErrors + link.statistics.transmitErrors
-      }
-    }
+    for own in table.functions { interfaces[own] = nil }
+    return try statisticsOfOwn(function: function)
+      + interfaces.sorted { $0.key < $1.key }.map { FunctionStatistics($0, $1.statistics) }
   }
 
   /// The function's interfaces where they belong: a handful of questions, however many functions there are.

@@ -12,7 +12,10 @@ extension EthernetFunctions {
     func attempt(_ check: () throws -> Void) {
       do { try check() } catch { problems.append(PluginError(error).message) }
     }
-    if plan.role != .consumer {
+    attempt { try checkConsumer(plan) }
+    if plan.isOwn {
+      attempt { try checkOwn(plan) }
+    } else if plan.role != .consumer {
       attempt {
         let card = try cardLink(plan.endNode)
         let isThere = try !findEverywhere(plan.names).isEmpty
@@ -23,6 +26,32 @@ extension EthernetFunctions {
     if plan.role != .server { attempt { try refuseTakenName(plan, in: consumerPlaceForLooking(plan)) } }
     if let tunnel = plan.tunnel, let mtu = plan.mtu { attempt { try checkUnderlay(tunnel, mtu: mtu) } }
     return problems
+  }
+
+  /// Only a function of the card's own can be given away whole.
+  func checkConsumer(_ plan: FunctionPlan) throws {
+    guard !plan.isOwn, plan.role != .server else { return }
+    switch plan.consumer {
+    case .host, .networkNamespace: return
+    case .container, .virtualMachine, .userSpace:
+      throw PluginError(
+        .invalidArgument,
+        "\(plan.names.function) is a share in software, for this host or a network namespace: a container or machine needs "
+          + "the path direct")
+    }
+  }
+
+  private func checkOwn(_ plan: FunctionPlan) throws {
+    let card = try ownCard(plan.endNode)
+    if table[plan.names.function] == nil {
+      let holders = try holders(of: card)
+      guard card.capability.functions.contains(where: { holders[$0.index] == nil }) else {
+        throw PluginError(
+          .resourceExhausted, "\(card.link.name) has no function of its own free (\(card.capability.count) in all)")
+      }
+    }
+    guard plan.consumer.drivesFunction, let function = card.capability.functions.first else { return }
+    guard function.iommuGroup != nil else { throw BindingError.noGroup(function.address) }
   }
 
   /// Address, size and rates against the card.

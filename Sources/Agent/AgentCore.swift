@@ -11,6 +11,7 @@ final class AgentCore: Sendable {
     case openOutbox(Outbox)
     case closeOutbox
     case send(InventoryReport)
+    case rescan
   }
 
   /// A plugin's present process, as far as it can be called.
@@ -95,7 +96,14 @@ final class AgentCore: Sendable {
     }
   }
 
+  /// Has every plugin look for devices anew.
+  func rescan() { queue.yield(.rescan) }
+
   // MARK: Plugins
+
+  var servingPlugins: [String] {
+    state.withLock { state in state.plugins.keys.sorted().filter { state.plugins[$0]?.link != nil } }
+  }
 
   func link(to plugin: String) -> PluginLink? { state.withLock { $0.plugins[plugin]?.link } }
 
@@ -109,6 +117,7 @@ final class AgentCore: Sendable {
       if let rival { return rival }
       state.generation += 1
       let link = PluginLink(client: client, generation: state.generation)
+      let endNodes = endNodes.map { $0.filled(host: host, deviceClass: plugin.deviceClass) }
       state.plugins[plugin.name] = PluginView(plugin: plugin, endNodes: endNodes, link: link)
       reportInventory(state)
       handle(.pluginServing(plugin: plugin.name, deviceClass: plugin.deviceClass), &state)
@@ -137,7 +146,8 @@ final class AgentCore: Sendable {
   func pluginFound(_ name: String, endNodes: [EndNode]) {
     state.withLock { state in
       guard let view = state.plugins[name], view.link != nil else { return }
-      let endNodes = withControl(of: view.endNodes, endNodes)
+      let found = endNodes.map { $0.filled(host: host, deviceClass: view.plugin.deviceClass) }
+      let endNodes = withControl(of: view.endNodes, found)
       if view.endNodes != endNodes {
         state.plugins[name]?.endNodes = endNodes
         reportInventory(state)

@@ -25,6 +25,7 @@ struct CoordinatorSession: Sendable {
     for try await message in call.responses {
       switch message.kind {
       case .wanted(let state): core.handle(.wanted(state))
+      case .rescan: core.rescan()
       case .heartbeat(let answer):
         // A leader of another epoch did not take this heartbeat for this session's lease.
         guard answer.epoch >= welcome.epoch else { continue }

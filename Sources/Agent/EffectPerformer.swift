@@ -23,6 +23,7 @@ struct EffectPerformer: Sendable {
         case .openOutbox(let opened): outbox = opened
         case .closeOutbox: outbox = nil
         case .send(let inventory): outbox?.send(.inventory(inventory))
+        case .rescan: for plugin in core.servingPlugins { group.addTask { await rescan(plugin) } }
         case .effect(.report(let report)): outbox?.send(.functions(report))
         case .effect(.persistEpoch(let epoch)):
           if let problem = await persist(epoch) {
@@ -70,6 +71,17 @@ struct EffectPerformer: Sendable {
       guard (try? await Task.sleep(for: delay.next())) != nil else { return }
     } while await persist(epoch) != nil
     core.handle(.written(.epoch))
+  }
+
+  private func rescan(_ plugin: String) async {
+    guard let link = core.link(to: plugin) else { return }
+    do {
+      let found = try await link.client.discover(
+        DiscoverRequest { $0.rescan = true }, options: CallOptions(timeout: .seconds(60)))
+      core.pluginFound(plugin, endNodes: found.endNodes)
+    } catch {
+      logger.warning("a plugin could not look anew", metadata: ["plugin": "\(plugin)", "error": "\(error)"])
+    }
   }
 
   private func fire(at due: Instant) async {

@@ -116,8 +116,7 @@ struct PluginSupervisor: Sendable {
         "\(plugin.executable) could not say what devices there are: \(error.message)",
         complaints: process.complaints.lines)
     }
-    let endNodes = filled(discovered.endNodes, of: description)
-    if let rival = core.serve(description, endNodes: endNodes, client: client) {
+    if let rival = core.serve(description, endNodes: discovered.endNodes, client: client) {
       throw PluginFailure(
         "\(plugin.executable) is of class '\(description.deviceClass)', which plugin '\(rival)' serves already: "
           + "remove one of them")
@@ -131,7 +130,7 @@ struct PluginSupervisor: Sendable {
     // Only for the first moments of the agent's next run.
     try? await storage.run { try state.save(deviceClass: description.deviceClass, ofPlugin: name) }
     try await withThrowingTaskGroup(of: Void.self) { group in
-      group.addTask { try await watch(client, description) }
+      group.addTask { try await watch(client) }
       group.addTask { try await lookRegularly() }
       group.addTask { try await probe(client) }
       defer { group.cancelAll() }
@@ -209,13 +208,13 @@ struct PluginSupervisor: Sendable {
   // MARK: Devices
 
   /// Until the task is cancelled. A plugin that lost its watch for another reason is asked again.
-  private func watch(_ client: VirtualFunctionsClient, _ description: Plugin) async throws {
+  private func watch(_ client: VirtualFunctionsClient) async throws {
     var delay = RetryDelay(from: .milliseconds(200), to: .seconds(10))
     while true {
       do {
         for try await found in try await client.watch(WatchRequest()) {
           delay.reset()
-          core.pluginFound(plugin.name, endNodes: filled(found.endNodes, of: description))
+          core.pluginFound(plugin.name, endNodes: found.endNodes)
         }
       } catch let error as RPCError where error.code == .unimplemented {
         // Nothing will change, then.
@@ -232,22 +231,6 @@ struct PluginSupervisor: Sendable {
     while true {
       try await Task.sleep(for: .seconds(30), tolerance: .seconds(5))
       core.handle(.pluginChanged(plugin: plugin.name))
-    }
-  }
-
-  /// The end nodes with what only the agent knows: which host this is.
-  private func filled(_ endNodes: [EndNode], of description: Plugin) -> [EndNode] {
-    endNodes.map { said in
-      var node = said
-      node.deviceClass = description.deviceClass
-      if node.roots.isEmpty { node.roots = [Root()] }
-      for index in node.roots.indices where node.roots[index].host.isEmpty { node.roots[index].host = agent.host }
-      var physicalFunction = node.physicalFunction ?? PhysicalFunction()
-      if physicalFunction.controllingHost.isEmpty { physicalFunction.controllingHost = agent.host }
-      node.physicalFunction = physicalFunction
-      let localName = node.roots.first { $0.host == agent.host }?.localName ?? ""
-      node.name = "\(agent.host)/\(localName.isEmpty ? node.id : localName)"
-      return node
     }
   }
 }

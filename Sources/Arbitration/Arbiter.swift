@@ -77,6 +77,8 @@ public struct Arbiter: Sendable {
       answer(call) { (arbiter) throws(Refusal) in .host(try arbiter.confirmDead(request, reason: reason, at: now)) }
     case .hostForgotten(let call, let request):
       answer(call) { (arbiter) throws(Refusal) in .host(try arbiter.forgetHost(request)) }
+    case .hostRescanned(let call, let request):
+      answer(call) { (arbiter) throws(Refusal) in .host(try arbiter.rescan(request)) }
     case .orphanAdopted(let call, let request):
       answer(call) { (arbiter) throws(Refusal) in .claim(try arbiter.adoptOrphan(request, at: now)) }
     case .orphanPurged(let call, let request):

@@ -136,6 +136,17 @@ extension Arbiter {
     settle(state.claims)
   }
 
+  // MARK: Hosts that are to look anew
+
+  mutating func rescan(_ request: RescanHostRequest) throws(Refusal) -> Host {
+    let state = try knownHost(request.host)
+    guard let session = state.session else {
+      throw Refusal(.failedPrecondition, "host '\(request.host)' is disconnected; it looks anew when it comes back")
+    }
+    changes.messages.append(.send(session, CoordinatorMessage { $0.kind = .rescan(Rescan()) }))
+    return state.record
+  }
+
   // MARK: Hosts that will not come back
 
   mutating func forgetHost(_ request: ForgetHostRequest) throws(Refusal) -> Host {

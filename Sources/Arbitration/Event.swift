@@ -25,6 +25,7 @@ public enum Event: Sendable, Hashable {
   /// What `Effect.fenceHost` asked for has not been done.
   case fenceFailed(host: String, bootID: String, message: String)
   case hostForgotten(CallID, ForgetHostRequest)
+  case hostRescanned(CallID, RescanHostRequest)
   case orphanAdopted(CallID, AdoptOrphanRequest)
   case orphanPurged(CallID, PurgeOrphanRequest)
 

@@ -50,7 +50,9 @@ extension Arbiter {
       ethernet.macAddress = freeMAC(for: state.claim.uid).description
     }
     if offer.honours(Attributes.mtu), ethernet.mtu == nil {
-      ethernet.mtu = candidate.route.mtuLimit?.bytes
+      // What a path could carry at most is not what the network behind it does: the card's own size is what fits there.
+      let usual = candidate.node.record.capabilities?.maximumMtu ?? 0
+      ethernet.mtu = candidate.route.mtuLimit.map { usual == 0 ? $0.bytes : min($0.bytes, usual) }
     }
     attributes.ethernet = ethernet
     return attributes.withoutEmptyParts

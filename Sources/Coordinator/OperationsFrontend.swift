@@ -47,6 +47,10 @@ struct OperationsFrontend: OperationsService {
     return host
   }
 
+  func rescanHost(_ request: RescanHostRequest, call: ServerCall) async throws -> Host {
+    try await arbiter.askForHost { .hostRescanned($0, request) }
+  }
+
   // MARK: Orphans
 
   func listOrphans(_ request: ListOrphansRequest, call: ServerCall) async throws -> ListOrphansResponse {

@@ -24,6 +24,8 @@ extension FileDescriptor {
       host\
       \"'\u{a}\u{11}ForgetHostRequest\u{12}\u{12}\u{a}\u{4}host\u{18}\u{1}\u{20}\u{1}(\u{9}R\u{4}\
       host\
+      \"'\u{a}\u{11}RescanHostRequest\u{12}\u{12}\u{a}\u{4}host\u{18}\u{1}\u{20}\u{1}(\u{9}R\u{4}\
+      host\
       \"\u{14}\u{a}\u{12}ListOrphansRequest\
       \"?\u{a}\u{13}ListOrphansResponse\u{12}(\u{a}\u{7}orphans\u{18}\u{1}\u{20}\u{3}(\u{b}2\u{e}\
       .iov.v1.OrphanR\u{7}orphans\
@@ -40,12 +42,13 @@ extension FileDescriptor {
       (\u{9}R\u{9}clusterId\u{12}\u{1a}\u{a}\u{8}revision\u{18}\u{2}\u{20}\u{1}(\u{4}R\u{8}revis\
       ion\u{12}\u{16}\u{a}\u{6}claims\u{18}\u{3}\u{20}\u{1}(\u{d}R\u{6}claims\u{12}*\u{a}\u{11}f\
       ormer_store_path\u{18}\u{4}\u{20}\u{1}(\u{9}R\u{f}formerStorePath\
-      2\u{ba}\u{4}\u{a}\u{a}Operations\u{12}@\u{a}\u{9}GetStatus\u{12}\u{18}.iov.v1.GetStatusReq\
+      2\u{f1}\u{4}\u{a}\u{a}Operations\u{12}@\u{a}\u{9}GetStatus\u{12}\u{18}.iov.v1.GetStatusReq\
       uest\u{1a}\u{19}.iov.v1.CoordinatorStatus\u{12}?\u{a}\u{f}ConfirmHostDead\u{12}\u{1e}.iov.\
       v1.ConfirmHostDeadRequest\u{1a}\u{c}.iov.v1.Host\u{12}3\u{a}\u{9}FenceHost\u{12}\u{18}.iov\
       .v1.FenceHostRequest\u{1a}\u{c}.iov.v1.Host\u{12}5\u{a}\u{a}ForgetHost\u{12}\u{19}.iov.v1.\
-      ForgetHostRequest\u{1a}\u{c}.iov.v1.Host\u{12}F\u{a}\u{b}ListOrphans\u{12}\u{1a}.iov.v1.Li\
-      stOrphansRequest\u{1a}\u{1b}.iov.v1.ListOrphansResponse\u{12}8\u{a}\u{b}AdoptOrphan\u{12}\u{1a}\
+      ForgetHostRequest\u{1a}\u{c}.iov.v1.Host\u{12}5\u{a}\u{a}RescanHost\u{12}\u{19}.iov.v1.Res\
+      canHostRequest\u{1a}\u{c}.iov.v1.Host\u{12}F\u{a}\u{b}ListOrphans\u{12}\u{1a}.iov.v1.ListO\
+      rphansRequest\u{1a}\u{1b}.iov.v1.ListOrphansResponse\u{12}8\u{a}\u{b}AdoptOrphan\u{12}\u{1a}\
       .iov.v1.AdoptOrphanRequest\u{1a}\u{d}.iov.v1.Claim\u{12}F\u{a}\u{b}PurgeOrphan\u{12}\u{1a}\
       .iov.v1.PurgeOrphanRequest\u{1a}\u{1b}.iov.v1.ListOrphansResponse\u{12}6\u{a}\u{6}Backup\u{12}\
       \u{15}.iov.v1.BackupRequest\u{1a}\u{13}.iov.v1.BackupChunk0\u{1}\u{12};\u{a}\u{7}Restore\u{12}\

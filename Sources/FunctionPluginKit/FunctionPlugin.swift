@@ -40,6 +40,9 @@ public protocol FunctionPlugin: Sendable {
 
   /// The end nodes that are there now.
   func discover() async throws -> [EndNode]
+  /// Forgets what was found out before, and tries again what failed: an operator has changed something that no event
+  /// tells. `discover` follows.
+  func rescan() async throws
   /// A new stream, with an element whenever `discover` or `observe` might answer something else: also when a function was
   /// lost, such as by the end of its daemon. The kit tells the agent each time, and the agent asks for both. Make it with
   /// `.bufferingNewest(1)`.
@@ -102,6 +105,8 @@ public struct PluginOffer: Sendable {
 
 // What a class may lack.
 extension FunctionPlugin {
+  public func rescan() async throws {}
+
   public func watch() -> AsyncStream<Void> { AsyncStream { _ in } }
 
   public func validate(_ request: FunctionRequest) async throws -> [String] { [] }

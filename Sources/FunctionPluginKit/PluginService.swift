@@ -85,6 +85,9 @@ final class PluginService<Plugin: FunctionPlugin>: VirtualFunctionsService {
 
   func discover(_ request: DiscoverRequest, call: ServerCall) async throws -> DiscoverResponse {
     let plugin = try plugin(for: call)
+    if request.rescan {
+      do { try await plugin.rescan() } catch { throw RPCError(verbFailure: error) }
+    }
     return try await discover(plugin)
   }
 

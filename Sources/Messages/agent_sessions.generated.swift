@@ -308,6 +308,7 @@ public struct CoordinatorMessage: Message {
     case welcome(Welcome)
     case heartbeat(HeartbeatAcknowledgement)
     case wanted(WantedState)
+    case rescan(Rescan)
   }
 }
 
@@ -334,6 +335,9 @@ extension CoordinatorMessage: CLayoutMessage {
     case .wanted(let value)?:
       layout.pointee.wanted = arena.presentMessage(value)
       layout.pointee.kind_case = .init(rawValue: 3)
+    case .rescan(let value)?:
+      layout.pointee.rescan = arena.presentMessage(value)
+      layout.pointee.kind_case = .init(rawValue: 4)
     }
   }
 
@@ -342,6 +346,7 @@ extension CoordinatorMessage: CLayoutMessage {
     case 1: kind = layout.pointee.welcome.map { .welcome(Welcome(copying: $0)) }
     case 2: kind = layout.pointee.heartbeat.map { .heartbeat(HeartbeatAcknowledgement(copying: $0)) }
     case 3: kind = layout.pointee.wanted.map { .wanted(WantedState(copying: $0)) }
+    case 4: kind = layout.pointee.rescan.map { .rescan(Rescan(copying: $0)) }
     default: break
     }
   }
@@ -349,10 +354,12 @@ extension CoordinatorMessage: CLayoutMessage {
 
 extension CoordinatorMessage {
   public init(from decoder: any Decoder) throws {
-    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["welcome", "heartbeat", "wanted"])
+    let fields = try MessageFieldsReader(
+      decoder, of: Self.fullName, names: ["welcome", "heartbeat", "wanted", "rescan"])
     try fields.read("welcome", into: &kind) { .welcome($0) }
     try fields.read("heartbeat", into: &kind) { .heartbeat($0) }
     try fields.read("wanted", into: &kind) { .wanted($0) }
+    try fields.read("rescan", into: &kind) { .rescan($0) }
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -362,7 +369,43 @@ extension CoordinatorMessage {
     case .welcome(let value)?: try fields.write("welcome", Optional(value))
     case .heartbeat(let value)?: try fields.write("heartbeat", Optional(value))
     case .wanted(let value)?: try fields.write("wanted", Optional(value))
+    case .rescan(let value)?: try fields.write("rescan", Optional(value))
     }
+  }
+}
+
+/// Have every plugin look for devices anew. The inventory follows if it is another one.
+public struct Rescan: Message {
+  public static var fullName: String { "iov.v1.Rescan" }
+
+  public init() {}
+}
+
+extension Rescan: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__Rescan>) {
+    iov__v1__rescan__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__Rescan()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__Rescan>, in arena: inout MessageArena) {
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__Rescan>) {
+  }
+}
+
+extension Rescan {
+  public init(from decoder: any Decoder) throws {
+    _ = try MessageFieldsReader(decoder, of: Self.fullName, names: [])
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    _ = MessageFieldsWriter(encoder)
   }
 }
 

@@ -226,6 +226,46 @@ extension ForgetHostRequest {
   }
 }
 
+public struct RescanHostRequest: Message {
+  public static var fullName: String { "iov.v1.RescanHostRequest" }
+
+  public var host: String = ""
+
+  public init() {}
+}
+
+extension RescanHostRequest: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__RescanHostRequest>) {
+    iov__v1__rescan_host_request__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__RescanHostRequest()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__RescanHostRequest>, in arena: inout MessageArena) {
+    layout.pointee.host = arena.string(host)
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__RescanHostRequest>) {
+    host = copiedString(layout.pointee.host)
+  }
+}
+
+extension RescanHostRequest {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["host"])
+    try fields.read("host", into: &host)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("host", host)
+  }
+}
+
 public struct ListOrphansRequest: Message {
   public static var fullName: String { "iov.v1.ListOrphansRequest" }
 

@@ -152,6 +152,9 @@ extension PluginDescription {
 public struct DiscoverRequest: Message {
   public static var fullName: String { "iov.v1.DiscoverRequest" }
 
+  /// Forget what was found out before, and try again what failed: somebody has changed something that no event tells.
+  public var rescan: Bool = false
+
   public init() {}
 }
 
@@ -167,19 +170,23 @@ extension DiscoverRequest: CLayoutMessage {
   }
 
   public func fill(_ layout: UnsafeMutablePointer<Iov__V1__DiscoverRequest>, in arena: inout MessageArena) {
+    layout.pointee.rescan = rescan ? 1 : 0
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__DiscoverRequest>) {
+    rescan = layout.pointee.rescan != 0
   }
 }
 
 extension DiscoverRequest {
   public init(from decoder: any Decoder) throws {
-    _ = try MessageFieldsReader(decoder, of: Self.fullName, names: [])
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["rescan"])
+    try fields.read("rescan", into: &rescan)
   }
 
   public func encode(to encoder: any Encoder) throws {
-    _ = MessageFieldsWriter(encoder)
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("rescan", rescan)
   }
 }
 
@@ -666,6 +673,9 @@ public struct FunctionStatistics: Message {
   public var receivedOperations: UInt64 = 0
   public var transmittedOperations: UInt64 = 0
   public var errors: UInt64 = 0
+  /// packets without fault for which there was no room or no use
+  public var receivedDrops: UInt64 = 0
+  public var transmittedDrops: UInt64 = 0
 
   public init() {}
 }
@@ -688,6 +698,8 @@ extension FunctionStatistics: CLayoutMessage {
     layout.pointee.received_operations = receivedOperations
     layout.pointee.transmitted_operations = transmittedOperations
     layout.pointee.errors = errors
+    layout.pointee.received_drops = receivedDrops
+    layout.pointee.transmitted_drops = transmittedDrops
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__FunctionStatistics>) {
@@ -697,6 +709,8 @@ extension FunctionStatistics: CLayoutMessage {
     receivedOperations = layout.pointee.received_operations
     transmittedOperations = layout.pointee.transmitted_operations
     errors = layout.pointee.errors
+    receivedDrops = layout.pointee.received_drops
+    transmittedDrops = layout.pointee.transmitted_drops
   }
 }
 
@@ -704,13 +718,18 @@ extension FunctionStatistics {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
       decoder, of: Self.fullName,
-      names: ["function", "receivedBytes", "transmittedBytes", "receivedOperations", "transmittedOperations", "errors"])
+      names: [
+        "function", "receivedBytes", "transmittedBytes", "receivedOperations", "transmittedOperations", "errors",
+        "receivedDrops", "transmittedDrops",
+      ])
     try fields.read("function", into: &function)
     try fields.read("receivedBytes", into: &receivedBytes)
     try fields.read("transmittedBytes", into: &transmittedBytes)
     try fields.read("receivedOperations", into: &receivedOperations)
     try fields.read("transmittedOperations", into: &transmittedOperations)
     try fields.read("errors", into: &errors)
+    try fields.read("receivedDrops", into: &receivedDrops)
+    try fields.read("transmittedDrops", into: &transmittedDrops)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -721,5 +740,7 @@ extension FunctionStatistics {
     try fields.write("receivedOperations", receivedOperations)
     try fields.write("transmittedOperations", transmittedOperations)
     try fields.write("errors", errors)
+    try fields.write("receivedDrops", receivedDrops)
+    try fields.write("transmittedDrops", transmittedDrops)
   }
 }

@@ -13,6 +13,8 @@ public enum OperationsMethods {
     service: "iov.v1.Operations", method: "FenceHost")
   public static let forgetHost = MethodDescriptor<ForgetHostRequest, Host>(
     service: "iov.v1.Operations", method: "ForgetHost")
+  public static let rescanHost = MethodDescriptor<RescanHostRequest, Host>(
+    service: "iov.v1.Operations", method: "RescanHost")
   public static let listOrphans = MethodDescriptor<ListOrphansRequest, ListOrphansResponse>(
     service: "iov.v1.Operations", method: "ListOrphans")
   public static let adoptOrphan = MethodDescriptor<AdoptOrphanRequest, Claim>(
@@ -35,6 +37,9 @@ public protocol OperationsService: RPCService {
   func fenceHost(_ request: FenceHostRequest, call: ServerCall) async throws -> Host
   /// Forgets a host that will not come back. FAILED_PRECONDITION unless it is dead, and no claim is for it or held by it.
   func forgetHost(_ request: ForgetHostRequest, call: ServerCall) async throws -> Host
+  /// Has the host's plugins look for devices anew, and try again what failed. Answers when the host has been told; what it
+  /// finds is in its inventory. FAILED_PRECONDITION while the host has no session.
+  func rescanHost(_ request: RescanHostRequest, call: ServerCall) async throws -> Host
   /// Functions that hosts have and no claim stands behind. They are never touched by themselves.
   func listOrphans(_ request: ListOrphansRequest, call: ServerCall) async throws -> ListOrphansResponse
   /// Makes a claim of an orphan as it is, with the assignment that its host remembers. Both ends of a mediated one are taken.
@@ -55,6 +60,7 @@ extension OperationsService {
     router.unary(OperationsMethods.confirmHostDead) { try await self.confirmHostDead($0, call: $1) }
     router.unary(OperationsMethods.fenceHost) { try await self.fenceHost($0, call: $1) }
     router.unary(OperationsMethods.forgetHost) { try await self.forgetHost($0, call: $1) }
+    router.unary(OperationsMethods.rescanHost) { try await self.rescanHost($0, call: $1) }
     router.unary(OperationsMethods.listOrphans) { try await self.listOrphans($0, call: $1) }
     router.unary(OperationsMethods.adoptOrphan) { try await self.adoptOrphan($0, call: $1) }
     router.unary(OperationsMethods.purgeOrphan) { try await self.purgeOrphan($0, call: $1) }
@@ -95,6 +101,12 @@ public struct OperationsClient: Sendable {
   /// Forgets a host that will not come back. FAILED_PRECONDITION unless it is dead, and no claim is for it or held by it.
   public func forgetHost(_ request: ForgetHostRequest, options: CallOptions = CallOptions()) async throws -> Host {
     try await channel.unary(OperationsMethods.forgetHost, request, options: options)
+  }
+
+  /// Has the host's plugins look for devices anew, and try again what failed. Answers when the host has been told; what it
+  /// finds is in its inventory. FAILED_PRECONDITION while the host has no session.
+  public func rescanHost(_ request: RescanHostRequest, options: CallOptions = CallOptions()) async throws -> Host {
+    try await channel.unary(OperationsMethods.rescanHost, request, options: options)
   }
 
   /// Functions that hosts have and no claim stands behind. They are never touched by themselves.

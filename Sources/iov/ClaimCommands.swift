@@ -5,7 +5,7 @@ struct ClaimCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "claim", abstract: "Ask for functions, see what was granted, release them.",
     subcommands: [
-      Create.self, Get.self, Describe.self, List.self, Update.self, Delete.self, Wait.self, Watch.self,
+      Create.self, Get.self, Describe.self, List.self, Update.self, Delete.self, Wait.self, Watch.self, Libvirt.self,
     ])
 
   struct Get: AsyncParsableCommand {

@@ -72,6 +72,26 @@ extension HostCommand {
     }
   }
 
+  struct Rescan: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Have a host look for devices anew.",
+      discussion: """
+        Devices that come, change or go are noticed by themselves. This is for what no event tells, such as firmware that was         switched to another number of functions, and tries again what failed. See `iov endnode list` afterwards.
+        """)
+
+    @Argument(help: "The host's name.", completion: NameCompletion.hosts) var name: String
+    @OptionGroup var common: CommonOptions
+
+    func run() async throws {
+      try await withCoordinator(common.connection) { coordinator in
+        let host = try await coordinator.ask {
+          try await coordinator.operations.rescanHost(RescanHostRequest { $0.host = name }, options: .command)
+        }
+        common.output.show(host) { print("host \(name) looks for its devices") }
+      }
+    }
+  }
+
   struct Forget: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "Forget a host that will not come back.",

@@ -4,7 +4,7 @@ import Services
 struct HostCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "host", abstract: "The machines of the rack.",
-    subcommands: [List.self, Describe.self, ConfirmDead.self, Fence.self, Forget.self])
+    subcommands: [List.self, Describe.self, ConfirmDead.self, Fence.self, Rescan.self, Forget.self])
 
   struct List: AsyncParsableCommand {
     static let configuration = CommandConfiguration(abstract: "List the hosts that have joined, and their plugins.")

@@ -138,6 +138,16 @@ private func iovCard(_ id: String, functions: UInt32 = 2) -> EndNode {
     #expect(world.claim("web")?.status?.assignment?.path == .direct)
   }
 
+  @Test func aSizeThatNobodyAskedForIsTheCardsOwn() throws {
+    var world = rack()
+    world.hosts["a"]?.endNodes[0].capabilities?.maximumMtu = 1500
+    world.reportInventory("a")
+    world.create("web", host: "a")
+    world.settle()
+    #expect(world.claim("web")?.status?.assignment?.path == .direct)
+    #expect(world.claim("web")?.status?.assignment?.attributes?.ethernet?.mtu == 1500)
+  }
+
   @Test func eachPathHasItsOwnSize() throws {
     var world = rack()
     _ = try ask(&world, EthernetAttributes { $0.mtu = 9000 }, paths: [.directSoftware, .direct]).get()

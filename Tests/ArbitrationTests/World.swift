@@ -78,6 +78,11 @@ struct World {
   }
 
   @discardableResult
+  mutating func rescan(_ host: String) -> Result<Host, Refusal> {
+    ask { .hostRescanned($0, RescanHostRequest { $0.host = host }) }.map(\.host)
+  }
+
+  @discardableResult
   mutating func forget(_ host: String) -> Result<Host, Refusal> {
     ask { .hostForgotten($0, ForgetHostRequest { $0.host = host }) }.map(\.host)
   }

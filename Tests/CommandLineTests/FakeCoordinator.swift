@@ -224,6 +224,10 @@ private struct FakeOperations: OperationsService {
     }
   }
 
+  func rescanHost(_ request: RescanHostRequest, call: ServerCall) async throws -> Host {
+    try coordinator.carryOut("rescanHost") { world in try world.changeHost(request.host) { _ in } }
+  }
+
   func forgetHost(_ request: ForgetHostRequest, call: ServerCall) async throws -> Host {
     try coordinator.carryOut("forgetHost") { world in
       let host = try world.changeHost(request.host) { _ in }

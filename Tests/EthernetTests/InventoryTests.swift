@@ -48,11 +48,11 @@ import Testing
 struct InventoryTests {
   @Test func aConfiguredInterfaceIsAnEndNode() throws {
     let hosts = try TestHosts()
-    let endNodes = try hosts.a.cards().map { $0.endNode(host: "host-a") }
+    let endNodes = try hosts.a.cards().map(hosts.a.endNode)
     #expect(endNodes.count == 1)
     let endNode = try #require(endNodes.first)
     #expect(try endNode.id == "ethernet/\(#require(hosts.hosts[0].link("card0").macAddress))")
-    #expect(endNode.name == "host-a/card0")
+    #expect(endNode.name == "host-1/card0")
     #expect(endNode.roots.first?.localName == "card0")
     #expect(endNode.physicalFunction?.driver == "veth")
     #expect(endNode.capacity?.functions == 256)

@@ -277,6 +277,51 @@ void   iov__v1__coordinator_message__free_unpacked
   assert(message->base.descriptor == &iov__v1__coordinator_message__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   iov__v1__rescan__init
+                     (Iov__V1__Rescan         *message)
+{
+  static const Iov__V1__Rescan init_value = IOV__V1__RESCAN__INIT;
+  *message = init_value;
+}
+size_t iov__v1__rescan__get_packed_size
+                     (const Iov__V1__Rescan *message)
+{
+  assert(message->base.descriptor == &iov__v1__rescan__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__rescan__pack
+                     (const Iov__V1__Rescan *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__rescan__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__rescan__pack_to_buffer
+                     (const Iov__V1__Rescan *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__rescan__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__Rescan *
+       iov__v1__rescan__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__Rescan *)
+     protobuf_c_message_unpack (&iov__v1__rescan__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__rescan__free_unpacked
+                     (Iov__V1__Rescan *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__rescan__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   iov__v1__welcome__init
                      (Iov__V1__Welcome         *message)
 {
@@ -835,7 +880,7 @@ const ProtobufCMessageDescriptor iov__v1__function_report__descriptor =
   (ProtobufCMessageInit) iov__v1__function_report__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__coordinator_message__field_descriptors[3] =
+static const ProtobufCFieldDescriptor iov__v1__coordinator_message__field_descriptors[4] =
 {
   {
     "welcome",
@@ -873,16 +918,29 @@ static const ProtobufCFieldDescriptor iov__v1__coordinator_message__field_descri
     0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "rescan",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Iov__V1__CoordinatorMessage, kind_case),
+    offsetof(Iov__V1__CoordinatorMessage, rescan),
+    &iov__v1__rescan__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__coordinator_message__field_indices_by_name[] = {
   1,   /* field[1] = heartbeat */
+  3,   /* field[3] = rescan */
   2,   /* field[2] = wanted */
   0,   /* field[0] = welcome */
 };
 static const ProtobufCIntRange iov__v1__coordinator_message__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 3 }
+  { 0, 4 }
 };
 const ProtobufCMessageDescriptor iov__v1__coordinator_message__descriptor =
 {
@@ -892,11 +950,29 @@ const ProtobufCMessageDescriptor iov__v1__coordinator_message__descriptor =
   "Iov__V1__CoordinatorMessage",
   "iov.v1",
   sizeof(Iov__V1__CoordinatorMessage),
-  3,
+  4,
   iov__v1__coordinator_message__field_descriptors,
   iov__v1__coordinator_message__field_indices_by_name,
   1,  iov__v1__coordinator_message__number_ranges,
   (ProtobufCMessageInit) iov__v1__coordinator_message__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+#define iov__v1__rescan__field_descriptors NULL
+#define iov__v1__rescan__field_indices_by_name NULL
+#define iov__v1__rescan__number_ranges NULL
+const ProtobufCMessageDescriptor iov__v1__rescan__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.Rescan",
+  "Rescan",
+  "Iov__V1__Rescan",
+  "iov.v1",
+  sizeof(Iov__V1__Rescan),
+  0,
+  iov__v1__rescan__field_descriptors,
+  iov__v1__rescan__field_indices_by_name,
+  0,  iov__v1__rescan__number_ranges,
+  (ProtobufCMessageInit) iov__v1__rescan__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor iov__v1__welcome__field_descriptors[4] =

@@ -232,6 +232,51 @@ void   iov__v1__forget_host_request__free_unpacked
   assert(message->base.descriptor == &iov__v1__forget_host_request__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   iov__v1__rescan_host_request__init
+                     (Iov__V1__RescanHostRequest         *message)
+{
+  static const Iov__V1__RescanHostRequest init_value = IOV__V1__RESCAN_HOST_REQUEST__INIT;
+  *message = init_value;
+}
+size_t iov__v1__rescan_host_request__get_packed_size
+                     (const Iov__V1__RescanHostRequest *message)
+{
+  assert(message->base.descriptor == &iov__v1__rescan_host_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__rescan_host_request__pack
+                     (const Iov__V1__RescanHostRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__rescan_host_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__rescan_host_request__pack_to_buffer
+                     (const Iov__V1__RescanHostRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__rescan_host_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__RescanHostRequest *
+       iov__v1__rescan_host_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__RescanHostRequest *)
+     protobuf_c_message_unpack (&iov__v1__rescan_host_request__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__rescan_host_request__free_unpacked
+                     (Iov__V1__RescanHostRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__rescan_host_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   iov__v1__list_orphans_request__init
                      (Iov__V1__ListOrphansRequest         *message)
 {
@@ -827,6 +872,44 @@ const ProtobufCMessageDescriptor iov__v1__forget_host_request__descriptor =
   (ProtobufCMessageInit) iov__v1__forget_host_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
+static const ProtobufCFieldDescriptor iov__v1__rescan_host_request__field_descriptors[1] =
+{
+  {
+    "host",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__RescanHostRequest, host),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__rescan_host_request__field_indices_by_name[] = {
+  0,   /* field[0] = host */
+};
+static const ProtobufCIntRange iov__v1__rescan_host_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor iov__v1__rescan_host_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.RescanHostRequest",
+  "RescanHostRequest",
+  "Iov__V1__RescanHostRequest",
+  "iov.v1",
+  sizeof(Iov__V1__RescanHostRequest),
+  1,
+  iov__v1__rescan_host_request__field_descriptors,
+  iov__v1__rescan_host_request__field_indices_by_name,
+  1,  iov__v1__rescan_host_request__number_ranges,
+  (ProtobufCMessageInit) iov__v1__rescan_host_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
 #define iov__v1__list_orphans_request__field_descriptors NULL
 #define iov__v1__list_orphans_request__field_indices_by_name NULL
 #define iov__v1__list_orphans_request__number_ranges NULL
@@ -1182,12 +1265,13 @@ const ProtobufCMessageDescriptor iov__v1__restore_response__descriptor =
   (ProtobufCMessageInit) iov__v1__restore_response__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCMethodDescriptor iov__v1__operations__method_descriptors[9] =
+static const ProtobufCMethodDescriptor iov__v1__operations__method_descriptors[10] =
 {
   { "GetStatus", &iov__v1__get_status_request__descriptor, &iov__v1__coordinator_status__descriptor },
   { "ConfirmHostDead", &iov__v1__confirm_host_dead_request__descriptor, &iov__v1__host__descriptor },
   { "FenceHost", &iov__v1__fence_host_request__descriptor, &iov__v1__host__descriptor },
   { "ForgetHost", &iov__v1__forget_host_request__descriptor, &iov__v1__host__descriptor },
+  { "RescanHost", &iov__v1__rescan_host_request__descriptor, &iov__v1__host__descriptor },
   { "ListOrphans", &iov__v1__list_orphans_request__descriptor, &iov__v1__list_orphans_response__descriptor },
   { "AdoptOrphan", &iov__v1__adopt_orphan_request__descriptor, &iov__v1__claim__descriptor },
   { "PurgeOrphan", &iov__v1__purge_orphan_request__descriptor, &iov__v1__list_orphans_response__descriptor },
@@ -1195,15 +1279,16 @@ static const ProtobufCMethodDescriptor iov__v1__operations__method_descriptors[9
   { "Restore", &iov__v1__backup_chunk__descriptor, &iov__v1__restore_response__descriptor },
 };
 const unsigned iov__v1__operations__method_indices_by_name[] = {
-  5,        /* AdoptOrphan */
-  7,        /* Backup */
+  6,        /* AdoptOrphan */
+  8,        /* Backup */
   1,        /* ConfirmHostDead */
   2,        /* FenceHost */
   3,        /* ForgetHost */
   0,        /* GetStatus */
-  4,        /* ListOrphans */
-  6,        /* PurgeOrphan */
-  8         /* Restore */
+  5,        /* ListOrphans */
+  7,        /* PurgeOrphan */
+  4,        /* RescanHost */
+  9         /* Restore */
 };
 const ProtobufCServiceDescriptor iov__v1__operations__descriptor =
 {
@@ -1212,7 +1297,7 @@ const ProtobufCServiceDescriptor iov__v1__operations__descriptor =
   "Operations",
   "Iov__V1__Operations",
   "iov.v1",
-  9,
+  10,
   iov__v1__operations__method_descriptors,
   iov__v1__operations__method_indices_by_name
 };
@@ -1248,13 +1333,21 @@ void iov__v1__operations__forget_host(ProtobufCService *service,
   assert(service->descriptor == &iov__v1__operations__descriptor);
   service->invoke(service, 3, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
+void iov__v1__operations__rescan_host(ProtobufCService *service,
+                                      const Iov__V1__RescanHostRequest *input,
+                                      Iov__V1__Host_Closure closure,
+                                      void *closure_data)
+{
+  assert(service->descriptor == &iov__v1__operations__descriptor);
+  service->invoke(service, 4, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
 void iov__v1__operations__list_orphans(ProtobufCService *service,
                                        const Iov__V1__ListOrphansRequest *input,
                                        Iov__V1__ListOrphansResponse_Closure closure,
                                        void *closure_data)
 {
   assert(service->descriptor == &iov__v1__operations__descriptor);
-  service->invoke(service, 4, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 5, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void iov__v1__operations__adopt_orphan(ProtobufCService *service,
                                        const Iov__V1__AdoptOrphanRequest *input,
@@ -1262,7 +1355,7 @@ void iov__v1__operations__adopt_orphan(ProtobufCService *service,
                                        void *closure_data)
 {
   assert(service->descriptor == &iov__v1__operations__descriptor);
-  service->invoke(service, 5, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 6, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void iov__v1__operations__purge_orphan(ProtobufCService *service,
                                        const Iov__V1__PurgeOrphanRequest *input,
@@ -1270,7 +1363,7 @@ void iov__v1__operations__purge_orphan(ProtobufCService *service,
                                        void *closure_data)
 {
   assert(service->descriptor == &iov__v1__operations__descriptor);
-  service->invoke(service, 6, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 7, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void iov__v1__operations__backup(ProtobufCService *service,
                                  const Iov__V1__BackupRequest *input,
@@ -1278,7 +1371,7 @@ void iov__v1__operations__backup(ProtobufCService *service,
                                  void *closure_data)
 {
   assert(service->descriptor == &iov__v1__operations__descriptor);
-  service->invoke(service, 7, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 8, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void iov__v1__operations__restore(ProtobufCService *service,
                                   const Iov__V1__BackupChunk *input,
@@ -1286,7 +1379,7 @@ void iov__v1__operations__restore(ProtobufCService *service,
                                   void *closure_data)
 {
   assert(service->descriptor == &iov__v1__operations__descriptor);
-  service->invoke(service, 8, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 9, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void iov__v1__operations__init (Iov__V1__Operations_Service *service,
                                 Iov__V1__Operations_ServiceDestroy destroy)

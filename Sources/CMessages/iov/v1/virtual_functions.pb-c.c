@@ -875,9 +875,29 @@ const ProtobufCMessageDescriptor iov__v1__plugin_description__descriptor =
   (ProtobufCMessageInit) iov__v1__plugin_description__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-#define iov__v1__discover_request__field_descriptors NULL
-#define iov__v1__discover_request__field_indices_by_name NULL
-#define iov__v1__discover_request__number_ranges NULL
+static const ProtobufCFieldDescriptor iov__v1__discover_request__field_descriptors[1] =
+{
+  {
+    "rescan",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__DiscoverRequest, rescan),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__discover_request__field_indices_by_name[] = {
+  0,   /* field[0] = rescan */
+};
+static const ProtobufCIntRange iov__v1__discover_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
 const ProtobufCMessageDescriptor iov__v1__discover_request__descriptor =
 {
   PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
@@ -886,10 +906,10 @@ const ProtobufCMessageDescriptor iov__v1__discover_request__descriptor =
   "Iov__V1__DiscoverRequest",
   "iov.v1",
   sizeof(Iov__V1__DiscoverRequest),
-  0,
+  1,
   iov__v1__discover_request__field_descriptors,
   iov__v1__discover_request__field_indices_by_name,
-  0,  iov__v1__discover_request__number_ranges,
+  1,  iov__v1__discover_request__number_ranges,
   (ProtobufCMessageInit) iov__v1__discover_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
@@ -1349,7 +1369,7 @@ const ProtobufCMessageDescriptor iov__v1__statistics_response__descriptor =
   (ProtobufCMessageInit) iov__v1__statistics_response__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__function_statistics__field_descriptors[6] =
+static const ProtobufCFieldDescriptor iov__v1__function_statistics__field_descriptors[8] =
 {
   {
     "function",
@@ -1423,19 +1443,45 @@ static const ProtobufCFieldDescriptor iov__v1__function_statistics__field_descri
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "received_drops",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__FunctionStatistics, received_drops),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "transmitted_drops",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__FunctionStatistics, transmitted_drops),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__function_statistics__field_indices_by_name[] = {
   5,   /* field[5] = errors */
   0,   /* field[0] = function */
   1,   /* field[1] = received_bytes */
+  6,   /* field[6] = received_drops */
   3,   /* field[3] = received_operations */
   2,   /* field[2] = transmitted_bytes */
+  7,   /* field[7] = transmitted_drops */
   4,   /* field[4] = transmitted_operations */
 };
 static const ProtobufCIntRange iov__v1__function_statistics__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 6 }
+  { 0, 8 }
 };
 const ProtobufCMessageDescriptor iov__v1__function_statistics__descriptor =
 {
@@ -1445,7 +1491,7 @@ const ProtobufCMessageDescriptor iov__v1__function_statistics__descriptor =
   "Iov__V1__FunctionStatistics",
   "iov.v1",
   sizeof(Iov__V1__FunctionStatistics),
-  6,
+  8,
   iov__v1__function_statistics__field_descriptors,
   iov__v1__function_statistics__field_indices_by_name,
   1,  iov__v1__function_statistics__number_ranges,

@@ -22,6 +22,7 @@ typedef struct Iov__V1__Heartbeat Iov__V1__Heartbeat;
 typedef struct Iov__V1__InventoryReport Iov__V1__InventoryReport;
 typedef struct Iov__V1__FunctionReport Iov__V1__FunctionReport;
 typedef struct Iov__V1__CoordinatorMessage Iov__V1__CoordinatorMessage;
+typedef struct Iov__V1__Rescan Iov__V1__Rescan;
 typedef struct Iov__V1__Welcome Iov__V1__Welcome;
 typedef struct Iov__V1__HeartbeatAcknowledgement Iov__V1__HeartbeatAcknowledgement;
 typedef struct Iov__V1__WantedState Iov__V1__WantedState;
@@ -139,7 +140,8 @@ typedef enum {
   IOV__V1__COORDINATOR_MESSAGE__KIND__NOT_SET = 0,
   IOV__V1__COORDINATOR_MESSAGE__KIND_WELCOME = 1,
   IOV__V1__COORDINATOR_MESSAGE__KIND_HEARTBEAT = 2,
-  IOV__V1__COORDINATOR_MESSAGE__KIND_WANTED = 3
+  IOV__V1__COORDINATOR_MESSAGE__KIND_WANTED = 3,
+  IOV__V1__COORDINATOR_MESSAGE__KIND_RESCAN = 4
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(IOV__V1__COORDINATOR_MESSAGE__KIND__CASE)
 } Iov__V1__CoordinatorMessage__KindCase;
 
@@ -151,11 +153,24 @@ struct  Iov__V1__CoordinatorMessage
     Iov__V1__Welcome *welcome;
     Iov__V1__HeartbeatAcknowledgement *heartbeat;
     Iov__V1__WantedState *wanted;
+    Iov__V1__Rescan *rescan;
   };
 };
 #define IOV__V1__COORDINATOR_MESSAGE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__coordinator_message__descriptor) \
     , IOV__V1__COORDINATOR_MESSAGE__KIND__NOT_SET, {0} }
+
+
+/*
+ * Have every plugin look for devices anew. The inventory follows if it is another one.
+ */
+struct  Iov__V1__Rescan
+{
+  ProtobufCMessage base;
+};
+#define IOV__V1__RESCAN__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__rescan__descriptor) \
+     }
 
 
 struct  Iov__V1__Welcome
@@ -358,6 +373,25 @@ Iov__V1__CoordinatorMessage *
 void   iov__v1__coordinator_message__free_unpacked
                      (Iov__V1__CoordinatorMessage *message,
                       ProtobufCAllocator *allocator);
+/* Iov__V1__Rescan methods */
+void   iov__v1__rescan__init
+                     (Iov__V1__Rescan         *message);
+size_t iov__v1__rescan__get_packed_size
+                     (const Iov__V1__Rescan   *message);
+size_t iov__v1__rescan__pack
+                     (const Iov__V1__Rescan   *message,
+                      uint8_t             *out);
+size_t iov__v1__rescan__pack_to_buffer
+                     (const Iov__V1__Rescan   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__Rescan *
+       iov__v1__rescan__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__rescan__free_unpacked
+                     (Iov__V1__Rescan *message,
+                      ProtobufCAllocator *allocator);
 /* Iov__V1__Welcome methods */
 void   iov__v1__welcome__init
                      (Iov__V1__Welcome         *message);
@@ -473,6 +507,9 @@ typedef void (*Iov__V1__FunctionReport_Closure)
 typedef void (*Iov__V1__CoordinatorMessage_Closure)
                  (const Iov__V1__CoordinatorMessage *message,
                   void *closure_data);
+typedef void (*Iov__V1__Rescan_Closure)
+                 (const Iov__V1__Rescan *message,
+                  void *closure_data);
 typedef void (*Iov__V1__Welcome_Closure)
                  (const Iov__V1__Welcome *message,
                   void *closure_data);
@@ -521,6 +558,7 @@ extern const ProtobufCMessageDescriptor iov__v1__heartbeat__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__inventory_report__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__function_report__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__coordinator_message__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__rescan__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__welcome__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__heartbeat_acknowledgement__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__wanted_state__descriptor;

@@ -23,6 +23,7 @@ typedef struct Iov__V1__CoordinatorStatus Iov__V1__CoordinatorStatus;
 typedef struct Iov__V1__ConfirmHostDeadRequest Iov__V1__ConfirmHostDeadRequest;
 typedef struct Iov__V1__FenceHostRequest Iov__V1__FenceHostRequest;
 typedef struct Iov__V1__ForgetHostRequest Iov__V1__ForgetHostRequest;
+typedef struct Iov__V1__RescanHostRequest Iov__V1__RescanHostRequest;
 typedef struct Iov__V1__ListOrphansRequest Iov__V1__ListOrphansRequest;
 typedef struct Iov__V1__ListOrphansResponse Iov__V1__ListOrphansResponse;
 typedef struct Iov__V1__Orphan Iov__V1__Orphan;
@@ -95,6 +96,16 @@ struct  Iov__V1__ForgetHostRequest
 };
 #define IOV__V1__FORGET_HOST_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__forget_host_request__descriptor) \
+    , (char *)protobuf_c_empty_string }
+
+
+struct  Iov__V1__RescanHostRequest
+{
+  ProtobufCMessage base;
+  char *host;
+};
+#define IOV__V1__RESCAN_HOST_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__rescan_host_request__descriptor) \
     , (char *)protobuf_c_empty_string }
 
 
@@ -300,6 +311,25 @@ Iov__V1__ForgetHostRequest *
 void   iov__v1__forget_host_request__free_unpacked
                      (Iov__V1__ForgetHostRequest *message,
                       ProtobufCAllocator *allocator);
+/* Iov__V1__RescanHostRequest methods */
+void   iov__v1__rescan_host_request__init
+                     (Iov__V1__RescanHostRequest         *message);
+size_t iov__v1__rescan_host_request__get_packed_size
+                     (const Iov__V1__RescanHostRequest   *message);
+size_t iov__v1__rescan_host_request__pack
+                     (const Iov__V1__RescanHostRequest   *message,
+                      uint8_t             *out);
+size_t iov__v1__rescan_host_request__pack_to_buffer
+                     (const Iov__V1__RescanHostRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__RescanHostRequest *
+       iov__v1__rescan_host_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__rescan_host_request__free_unpacked
+                     (Iov__V1__RescanHostRequest *message,
+                      ProtobufCAllocator *allocator);
 /* Iov__V1__ListOrphansRequest methods */
 void   iov__v1__list_orphans_request__init
                      (Iov__V1__ListOrphansRequest         *message);
@@ -469,6 +499,9 @@ typedef void (*Iov__V1__FenceHostRequest_Closure)
 typedef void (*Iov__V1__ForgetHostRequest_Closure)
                  (const Iov__V1__ForgetHostRequest *message,
                   void *closure_data);
+typedef void (*Iov__V1__RescanHostRequest_Closure)
+                 (const Iov__V1__RescanHostRequest *message,
+                  void *closure_data);
 typedef void (*Iov__V1__ListOrphansRequest_Closure)
                  (const Iov__V1__ListOrphansRequest *message,
                   void *closure_data);
@@ -516,6 +549,10 @@ struct Iov__V1__Operations_Service
                       const Iov__V1__ForgetHostRequest *input,
                       Iov__V1__Host_Closure closure,
                       void *closure_data);
+  void (*rescan_host)(Iov__V1__Operations_Service *service,
+                      const Iov__V1__RescanHostRequest *input,
+                      Iov__V1__Host_Closure closure,
+                      void *closure_data);
   void (*list_orphans)(Iov__V1__Operations_Service *service,
                        const Iov__V1__ListOrphansRequest *input,
                        Iov__V1__ListOrphansResponse_Closure closure,
@@ -548,6 +585,7 @@ void iov__v1__operations__init (Iov__V1__Operations_Service *service,
       function_prefix__ ## confirm_host_dead,\
       function_prefix__ ## fence_host,\
       function_prefix__ ## forget_host,\
+      function_prefix__ ## rescan_host,\
       function_prefix__ ## list_orphans,\
       function_prefix__ ## adopt_orphan,\
       function_prefix__ ## purge_orphan,\
@@ -567,6 +605,10 @@ void iov__v1__operations__fence_host(ProtobufCService *service,
                                      void *closure_data);
 void iov__v1__operations__forget_host(ProtobufCService *service,
                                       const Iov__V1__ForgetHostRequest *input,
+                                      Iov__V1__Host_Closure closure,
+                                      void *closure_data);
+void iov__v1__operations__rescan_host(ProtobufCService *service,
+                                      const Iov__V1__RescanHostRequest *input,
                                       Iov__V1__Host_Closure closure,
                                       void *closure_data);
 void iov__v1__operations__list_orphans(ProtobufCService *service,
@@ -597,6 +639,7 @@ extern const ProtobufCMessageDescriptor iov__v1__coordinator_status__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__confirm_host_dead_request__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__fence_host_request__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__forget_host_request__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__rescan_host_request__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__list_orphans_request__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__list_orphans_response__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__orphan__descriptor;

@@ -86,10 +86,14 @@ struct  Iov__V1__PluginDescription
 struct  Iov__V1__DiscoverRequest
 {
   ProtobufCMessage base;
+  /*
+   * Forget what was found out before, and try again what failed: somebody has changed something that no event tells.
+   */
+  protobuf_c_boolean rescan;
 };
 #define IOV__V1__DISCOVER_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__discover_request__descriptor) \
-     }
+    , 0 }
 
 
 struct  Iov__V1__DiscoverResponse
@@ -243,10 +247,15 @@ struct  Iov__V1__FunctionStatistics
   uint64_t received_operations;
   uint64_t transmitted_operations;
   uint64_t errors;
+  /*
+   * packets without fault for which there was no room or no use
+   */
+  uint64_t received_drops;
+  uint64_t transmitted_drops;
 };
 #define IOV__V1__FUNCTION_STATISTICS__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__function_statistics__descriptor) \
-    , (char *)protobuf_c_empty_string, 0, 0, 0, 0, 0 }
+    , (char *)protobuf_c_empty_string, 0, 0, 0, 0, 0, 0, 0 }
 
 
 /* Iov__V1__DescribeRequest methods */
