@@ -15,12 +15,14 @@ sources() {
   codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
   suite=$(suite)
   [[ ! -r $name ]] || signed="[signed-by=$name] "
-  apt-get indextargets --format '$(RELEASE) $(REPO_URI) $(COMPONENT)' 'Created-By: Packages' |
+  # A source may name the release by its codename or as "stable", for which the codename is known once its list was fetched.
+  apt-get indextargets --format '$(COMPONENT) $(REPO_URI) $(RELEASE) $(CODENAME)' 'Created-By: Packages' |
     awk -v codename="$codename" -v suite="$suite" -v signed="$signed" '
-      $3 == "main" && ($1 == codename || $1 == codename "-updates" || $1 == codename "-security") && !seen[$1]++ {
-        print "deb " signed $2 " " $1 " main"
-      }
-      $3 == "main" && $1 == codename && suite != codename && !extra++ { print "deb " signed $2 " " suite " main" }'
+      function offers(name) { return $3 == name || $4 == name }
+      function source(name) { if (!seen[name]++) print "deb " signed $2 " " name " main" }
+      $1 != "main" { next }
+      offers(codename) { source($3); if (suite != codename) source(suite) }
+      offers(codename "-updates") || offers(codename "-security") { source($3) }'
 }
 
 # An apt that believes in an empty machine, so that it names everything that is needed: with_apt COMMAND...

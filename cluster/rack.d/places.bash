@@ -1,9 +1,12 @@
 # The emulated rack: its nodes, and where everything of it lies. Beside the rack of `cluster/up`, not instead of it: no name is
 # shared with that one.
-readonly place=/run/iov-emulated${IOV_RACK_SUFFIX:-}                    # images, pipes, logs, process ids
+readonly place=/run/iov-emulated${IOV_RACK_SUFFIX:-}   # images, pipes, logs, process ids
 readonly cache=${IOV_RACK_CACHE:-/var/cache/iov-rack} # packages and images, named by what they were made from
-readonly emulated_namespace=emulated-rack${IOV_RACK_SUFFIX:-}           # not iov-…: `cluster/leftovers` lists those
-readonly nodes=(n1 n2 n3)
+# Not iov-…: `cluster/leftovers` lists those.
+readonly emulated_namespace=emulated-rack${IOV_RACK_SUFFIX:-}
+# As many as the rack that is up has, or as the next one is to have: up to nine.
+if [[ -r $place/nodes ]]; then read -ra nodes <"$place/nodes"; else nodes=($(seq -f 'n%g' "${RACK_NODES:-3}")); fi
+readonly nodes
 readonly world=198.18.0.1                           # who answers on the data network
 export IOV_COORDINATOR=unix:$place/coordinator.sock
 
