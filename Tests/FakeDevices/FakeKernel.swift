@@ -68,9 +68,19 @@ public final class FakeKernel: Sendable {
     }
   }
 
+  /// Relative, as the kernel's are: from where the link really lies.
   public func link(_ path: String, to target: String) {
-    unlink("\(root)/\(path)")
-    symlink("\(root)/\(target)", "\(root)/\(path)")
+    let parts = path.split(separator: "/")
+    let directory = parts.dropLast().joined(separator: "/")
+    guard let name = parts.last, let from = sysfs.resolved(directory), let to = sysfs.resolved(target) else { return }
+    var up = from.dropFirst(root.utf8.count + 1).split(separator: "/")[...]
+    var down = to.dropFirst(root.utf8.count + 1).split(separator: "/")[...]
+    while let first = up.first, first == down.first {
+      up.removeFirst()
+      down.removeFirst()
+    }
+    unlink("\(from)/\(name)")
+    symlink((up.map { _ in ".." } + down).joined(separator: "/"), "\(from)/\(name)")
   }
 
   public func remove(_ path: String) {

@@ -62,16 +62,15 @@ public struct EthernetDiscovery: Sendable {
   private func physicalFunctions(_ links: [PCIAddress: [Link]]) -> [PCIFunction] {
     var virtual: Set<PCIAddress> = []
     var functions: [PCIFunction] = []
-    let inOrder = links.sorted { left, right in
-      (Self.count(right.value), left.key) < (Self.count(left.value), right.key)
-    }
-    for (address, _) in inOrder where !virtual.contains(address) {
+    func look(_ address: PCIAddress) {
       guard sysfs.exists("\(address.sysfsPath)/sriov_totalvfs"), let function = sysfs.pciFunction(address) else {
-        continue
+        return
       }
       functions.append(function)
       virtual.formUnion(function.sriov?.functions.map(\.address) ?? [])
     }
+    for (address, links) in links where Self.count(links) > 0 { look(address) }
+    for (address, links) in links where Self.count(links) == 0 && !virtual.contains(address) { look(address) }
     return functions
   }
 

@@ -64,15 +64,25 @@ extension Sysfs {
       driversAutoprobe: autoprobe.map { $0 != 0 }, functions: virtualFunctions(of: address, count: count))
   }
 
-  /// By the links that the kernel makes, never by computing: a routing id can reach into the next bus.
+  /// By the links that the kernel makes, never by computing: a routing id can reach into the next bus. From the open
+  /// directory of the card, as there may be thousands of them.
   private func virtualFunctions(of address: PCIAddress, count: UInt32) -> [SRIOVFunction] {
-    guard count > 0 else { return [] }
-    return (0..<count).compactMap { index in
-      let path = "\(address.sysfsPath)/virtfn\(index)"
-      guard let function = linkName(path).flatMap({ PCIAddress($0) }) else { return nil }
-      return SRIOVFunction(
-        index: index, address: function, driver: linkName("\(path)/driver"),
-        iommuGroup: linkName("\(path)/iommu_group").flatMap { UInt32($0) })
+    guard count > 0, let card = try? FileDescriptor(opening: path(address.sysfsPath), O_RDONLY | O_DIRECTORY) else {
+      return []
     }
+    return (0..<count).compactMap { index in
+      let link = Self.withLink("virtfn\(index)", in: card.number) { String(decoding: $0, as: UTF8.self) }
+      guard let path = link, let function = PCIAddress(path.utf8.lastPart) else { return nil }
+      return SRIOVFunction(
+        index: index, address: function, driver: Self.linkName("\(path)/driver", in: card.number),
+        iommuGroup: Self.linkName("\(path)/iommu_group", in: card.number).flatMap { UInt32($0) })
+    }
+  }
+}
+
+extension String.UTF8View {
+  /// What is behind the last slash.
+  fileprivate var lastPart: Substring {
+    Substring(lastIndex(of: UInt8(ascii: "/")).map { self[index(after: $0)...] } ?? self[...])
   }
 }

@@ -59,14 +59,24 @@ public struct Sysfs: Sendable {
   public func exists(_ path: String) -> Bool { access(self.path(path), F_OK) == 0 }
 
   /// The last part of what a symbolic link leads to; nil: there is no such link.
-  public func linkName(_ path: String) -> String? {
-    withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(PATH_MAX)) { buffer in
-      guard let base = buffer.baseAddress else { return nil }
-      let count = readlink(self.path(path), base, buffer.count)
-      guard count > 0 else { return nil }
-      let target = UnsafeRawBufferPointer(start: base, count: count)
+  public func linkName(_ path: String) -> String? { Self.linkName(self.path(path), in: AT_FDCWD) }
+
+  /// As above, of a path from an open directory: many short ways where there are many links in one place.
+  static func linkName(_ path: String, in directory: CInt) -> String? {
+    withLink(path, in: directory) { target in
       let start = target.lastIndex(of: UInt8(ascii: "/")).map { $0 + 1 } ?? 0
       return String(decoding: target[start...], as: UTF8.self)
+    }
+  }
+
+  static func withLink<Result>(
+    _ path: String, in directory: CInt, _ body: (UnsafeRawBufferPointer) -> Result
+  ) -> Result? {
+    withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(PATH_MAX)) { buffer in
+      guard let base = buffer.baseAddress else { return nil }
+      let count = readlinkat(directory, path, base, buffer.count)
+      guard count > 0 else { return nil }
+      return body(UnsafeRawBufferPointer(start: base, count: count))
     }
   }
 
