@@ -121,7 +121,7 @@ extension EthernetFunctions {
 
   /// By what the maker wrote into the card, where it is on a PCI bus; else by the address that the interface was made with.
   /// Either survives what is done to the interface.
-  private func identity(of link: Link) -> String? {
+  func identity(of link: Link) -> String? {
     if let identity = identities.facts(of: link, sysfs)?.identity {
       // A port without a serial number is known by its address, as an interface on no bus is.
       guard identity.rank == .permanentAddress else { return "ethernet/\(identity)" }
@@ -161,11 +161,14 @@ extension EthernetFunctions {
 
   /// Loopback, what we made ourselves, and functions of other cards are no end nodes, whatever the pattern says.
   private func selection(of link: Link) -> InterfaceSelection? {
-    guard link.isEthernet, !link.isLoopback, FunctionNames.function(inAlias: link.alias) == nil,
-      link.portName.map({ PortFlavour($0).isRepresentor }) != true
-    else { return nil }
-    if let address = link.pciAddress, sysfs.pciFunction(address)?.physicalFunction != nil { return nil }
+    guard isCard(link) else { return nil }
     return configuration.endNodes.first { $0.selects(link.name) }
+  }
+
+  func isCard(_ link: Link) -> Bool {
+    guard link.isEthernet, !link.isLoopback, !link.isRepresentor, FunctionNames.function(inAlias: link.alias) == nil
+    else { return false }
+    return link.pciAddress.map { sysfs.exists("\($0.sysfsPath)/physfn") } != true
   }
 }
 

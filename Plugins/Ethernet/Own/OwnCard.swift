@@ -25,6 +25,13 @@ extension EthernetFunctions {
     return OwnCard(endNode: endNode, link: link, function: function, capability: capability)
   }
 
+  /// Whether or not the configuration still selects it: what is in use of it is in use. Nil: it is not there, and so is
+  /// nothing of it.
+  func presentCard(_ endNode: String) throws -> OwnCard? {
+    let link = try route.links().first { $0.pciAddress != nil && isCard($0) && identity(of: $0) == endNode }
+    return link.flatMap { ownCard($0, endNode: endNode) }
+  }
+
   func ownCard(_ endNode: String) throws -> OwnCard {
     let link = try cardLink(endNode)
     guard let card = ownCard(link, endNode: endNode) else {

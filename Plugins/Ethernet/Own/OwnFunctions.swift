@@ -73,8 +73,7 @@ extension EthernetFunctions {
 
   /// The card's function that the plan's is; nil: none, or it went with a reboot or the card.
   func heldFunction(_ plan: FunctionPlan) throws -> (OwnCard, SRIOVFunction)? {
-    guard let entry = table[plan.names.function] else { return nil }
-    let card = try ownCard(entry.endNode)
+    guard let entry = table[plan.names.function], let card = try presentCard(entry.endNode) else { return nil }
     return card.virtualFunction(entry.index).map { (card, $0) }
   }
 
@@ -100,7 +99,7 @@ extension EthernetFunctions {
   }
 
   func freshFunction(_ index: UInt32, _ endNode: String) throws -> SRIOVFunction {
-    guard let function = try ownCard(endNode).virtualFunction(index) else {
+    guard let function = try presentCard(endNode)?.virtualFunction(index) else {
       throw PluginError(.unavailable, "virtual function \(index) of \(endNode) went meanwhile")
     }
     return function

@@ -107,7 +107,7 @@ extension EthernetFunctions {
       guard let entry = table[function] else { return nil }
       let request = known(function) ?? Self.ownOrphan(function, entry)
       // A card that is unplugged has taken its functions with it.
-      guard let card = try? ownCard(entry.endNode), let there = card.virtualFunction(entry.index) else { return nil }
+      guard let card = try presentCard(entry.endNode), let there = card.virtualFunction(entry.index) else { return nil }
       if let plan = try? plan(request) { return try statusOfOwn(request, plan) }
       return FunctionStatus(request, there.driver == nil ? .created : .inUse)
     }
@@ -143,7 +143,7 @@ extension EthernetFunctions {
 
   func statisticsOfOwn(function: String?) throws -> [FunctionStatistics] {
     try table.functions.filter { function == nil || function == $0 }.compactMap { name in
-      guard let entry = table[name], let card = try? ownCard(entry.endNode),
+      guard let entry = table[name], let card = try presentCard(entry.endNode),
         let function = card.virtualFunction(entry.index)
       else { return nil }
       // The interface counts what the function did; where there is none, what the card says has to do.
