@@ -15,6 +15,8 @@ struct Card: Sendable {
   var facts: IdentityFacts?
   /// Nil: the card makes no functions of its own.
   var own: OwnCard?
+  /// Nil: its driver takes no part in devlink.
+  var devlink: DevlinkCapabilities?
   var numaNode: Int32?
 
   var smallestMTU: UInt32 { max(68, link.minimumMTU) }
@@ -53,6 +55,10 @@ struct Card: Sendable {
       $0.firmware = driver?.firmwareVersion ?? ""
       $0.pciAddress = link.pciAddress?.description ?? ""
       $0.serialNumber = facts?.serialNumber?.description ?? facts?.productSerialNumber ?? ""
+      $0.eswitchMode = devlink?.switchMode.map { "\($0)" } ?? ""
+      if devlink?.hasRepresentors == true { $0.offers.append("representors") }
+      if devlink?.hasRates == true { $0.offers.append("rate-nodes") }
+      if devlink?.hasSubfunctions == true { $0.offers.append("scalable-functions") }
       $0.permanentAddress = (link.permanentMACAddress ?? driver?.permanentMACAddress)?.description ?? ""
     }
   }
@@ -91,20 +97,33 @@ extension EthernetFunctions {
   /// The cards that are there, by the number of their interface; of two with one identity only the first.
   func cards() throws -> [Card] {
     var seen: Set<String> = []
-    let chosen = try route.links().sorted { $0.index < $1.index }.compactMap {
+    let inventory = try EthernetDiscovery(sysfs, route.socket, identities: identities).look()
+    let chosen = inventory.links.compactMap {
       link -> (String, Link, InterfaceSelection)? in
       guard let selection = selection(of: link), let id = identity(of: link), seen.insert(id).inserted else {
         return nil
       }
       return (id, link, selection)
     }
+    let devlink = inventory.cards.isEmpty ? [:] : devlinkCapabilities()
     let details = try route.driverDetails(of: chosen.map(\.1.name))
     return try chosen.map { id, link, selection in
       try Card(
         id: id, link: link, selection: selection,
         bitsPerSecond: selection.bitsPerSecond ?? route.speedBitsPerSecond(of: link.name), driver: details[link.name],
-        facts: identities.facts(of: link, sysfs), own: ownCard(link, endNode: id),
+        facts: identities.facts(of: link, sysfs),
+        own: inventory.cards.first { $0.link.index == link.index }.map { OwnCard($0, endNode: id) },
+        devlink: link.pciAddress.flatMap { devlink[$0] },
         numaNode: link.pciAddress.flatMap(sysfs.numaNode))
+    }
+  }
+
+  /// By card. Only shown: a driver that does not answer keeps no card from being used.
+  private func devlinkCapabilities() -> [PCIAddress: DevlinkCapabilities] {
+    let devices = (try? Devlink(in: namespace)?.devices()) ?? []
+    return Dictionary(devices.compactMap { device in device.pciAddress.map { ($0, device.capabilities) } }) {
+      first, _ in
+      first
     }
   }
 
@@ -140,7 +159,7 @@ extension EthernetFunctions {
     if own.capability.functions.contains(where: { $0.iommuGroup != nil }) {
       consumers += ["virtual_machine", "user_space"]
     }
-    let holders = (try? holders(of: own)) ?? [:]
+    let holders = holders(of: own)
     // What others have of them cannot be given to anybody; what functions of ours have is counted as theirs.
     let ours = table.holders(of: card.id)
     let foreign = UInt32(holders.keys.filter { ours[$0] == nil }.count)
@@ -169,33 +188,5 @@ extension EthernetFunctions {
     guard link.isEthernet, !link.isLoopback, !link.isRepresentor, FunctionNames.function(inAlias: link.alias) == nil
     else { return false }
     return link.pciAddress.map { sysfs.exists("\($0.sysfsPath)/physfn") } != true
-  }
-}
-
-/// What cards say of themselves, read once for each: a serial memory takes up to seconds.
-final class IdentityMemory: Sendable {
-  private struct Key: Hashable {
-    var address: PCIAddress
-    var permanentAddress: MACAddress?
-  }
-
-  private let known = Mutex<[Key: IdentityFacts]>([:])
-
-  func forget() { known.withLock { $0 = [:] } }
-
-  /// Nil for what is on no PCI bus.
-  func facts(of link: Link, _ sysfs: Sysfs) -> IdentityFacts? {
-    guard let address = link.pciAddress else { return nil }
-    let key = Key(address: address, permanentAddress: link.permanentMACAddress)
-    if let facts = known.withLock({ $0[key] }) { return facts }
-    guard let function = sysfs.pciFunction(address) else { return nil }
-    let serial = sysfs.serialNumber(of: address)
-    let facts = IdentityFacts(
-      address: address, vendor: function.identifiers.vendor, serialNumber: serial,
-      productSerialNumber: serial == nil ? sysfs.vitalProductData(of: address)?.serialNumber : nil,
-      permanentMACAddress: link.permanentMACAddress, slotLabel: sysfs.slotLabel(of: address),
-      port: sysfs.networkPorts(of: address).first { $0.index == link.index }?.devicePort ?? 0)
-    known.withLock { $0[key] = facts }
-    return facts
   }
 }

@@ -44,7 +44,7 @@ extension EthernetFunctions {
   private func checkOwn(_ plan: FunctionPlan) throws {
     let card = try ownCard(plan.endNode)
     if table[plan.names.function] == nil {
-      let holders = try holders(of: card)
+      let holders = holders(of: card)
       guard card.capability.functions.contains(where: { holders[$0.index] == nil }) else {
         throw PluginError(
           .resourceExhausted, "\(card.link.name) has no function of its own free (\(card.capability.count) in all)")

@@ -92,6 +92,6 @@ public struct CrowdedHost: Sendable {
   }
 
   public func discover() throws(NetlinkError) -> [EthernetCard] {
-    try EthernetDiscovery(Sysfs(root: kernel.root), links).cards()
+    try EthernetDiscovery(Sysfs(root: kernel.root), links).look().cards
   }
 }

@@ -22,7 +22,7 @@ extension EthernetFunctions {
     let found = CountMemory.Attempt(wanted: wanted, found: card.capability.count, holders: [])
     guard card.capability.count != wanted else { return counts.forget(card.address) }
     do {
-      let holders = try holders(of: card).sorted { $0.key < $1.key }.map(\.value)
+      let holders = holders(of: card).sorted { $0.key < $1.key }.map(\.value)
       let attempt = CountMemory.Attempt(wanted: wanted, found: card.capability.count, holders: holders)
       // What the driver answered once, it answers again; each time takes seconds.
       guard counts.attempt(of: card.address) != attempt else { return }
@@ -45,7 +45,7 @@ extension EthernetFunctions {
 
   /// What a change would destroy, and whether it may.
   func plan(_ count: UInt32, of card: OwnCard) throws -> SRIOVChange {
-    let holders = try holders(of: card)
+    let holders = holders(of: card)
     var named: [PCIAddress: String] = [:]
     for function in card.capability.functions { named[function.address] = holders[function.index] }
     return try SRIOVControl(sysfs).plan(card.address, count: count, holders: named)
@@ -54,7 +54,7 @@ extension EthernetFunctions {
   /// Takes what nobody has from the kernel's driver, so that nothing on this host configures it by itself.
   private func freeUnused(_ endNode: String) throws {
     let card = try ownCard(endNode)
-    let holders = try holders(of: card)
+    let holders = holders(of: card)
     for function in card.capability.functions where holders[function.index] == nil {
       guard let driver = function.driver, !DriverBinding.isVFIO(driver) else { continue }
       try table.remember(driver: driver, of: endNode)
@@ -69,7 +69,7 @@ extension EthernetFunctions {
       $0.wanted = wanted
       $0.functionDriver = functionDriver(of: card) ?? ""
       guard let wanted, wanted != card.capability.count else { return }
-      $0.held = ((try? holders(of: card)) ?? [:]).sorted { $0.key < $1.key }.map(\.value)
+      $0.held = holders(of: card).sorted { $0.key < $1.key }.map(\.value)
       $0.message = counts.message(of: card.address) ?? ""
     }
   }

@@ -10,31 +10,47 @@ struct OwnCard: Sendable {
   var function: PCIFunction
   var capability: SRIOVCapability
 
+  /// Of its functions, those in this host's namespace.
+  var interfaces: [PCIAddress: Link]
+
+  init(_ card: EthernetCard, endNode: String) {
+    self.endNode = endNode
+    link = card.link
+    function = card.function
+    capability = card.sriov
+    interfaces = [:]
+    for function in card.virtualFunctions { interfaces[function.position.address] = function.link }
+  }
+
+  /// Nil: the interface's device makes none.
+  init?(_ link: Link, endNode: String, among links: [Link], _ sysfs: Sysfs) {
+    guard let address = link.pciAddress, let function = sysfs.pciFunction(address), let capability = function.sriov
+    else { return nil }
+    self.endNode = endNode
+    self.link = link
+    self.function = function
+    self.capability = capability
+    interfaces = [:]
+    for link in links { if let address = link.pciAddress { interfaces[address] = link } }
+  }
+
   var address: PCIAddress { function.address }
 
   func virtualFunction(_ index: UInt32) -> SRIOVFunction? { capability.functions.first { $0.index == index } }
 }
 
 extension EthernetFunctions {
-  /// Nil: the card makes none.
-  func ownCard(_ link: Link, endNode: String) -> OwnCard? {
-    guard let address = link.pciAddress, let function = sysfs.pciFunction(address), let capability = function.sriov
-    else {
-      return nil
-    }
-    return OwnCard(endNode: endNode, link: link, function: function, capability: capability)
-  }
-
   /// Whether or not the configuration still selects it: what is in use of it is in use. Nil: it is not there, and so is
   /// nothing of it.
   func presentCard(_ endNode: String) throws -> OwnCard? {
-    let link = try route.links().first { $0.pciAddress != nil && isCard($0) && identity(of: $0) == endNode }
-    return link.flatMap { ownCard($0, endNode: endNode) }
+    let links = try route.links()
+    let link = links.first { $0.pciAddress != nil && isCard($0) && identity(of: $0) == endNode }
+    return link.flatMap { OwnCard($0, endNode: endNode, among: links, sysfs) }
   }
 
   func ownCard(_ endNode: String) throws -> OwnCard {
     let link = try cardLink(endNode)
-    guard let card = ownCard(link, endNode: endNode) else {
+    guard let card = try OwnCard(link, endNode: endNode, among: route.links(), sysfs) else {
       throw PluginError(
         .failedPrecondition,
         "\(link.name) of host \(hostName) makes no functions of its own (SR-IOV): allow another path than direct")
@@ -43,14 +59,13 @@ extension EthernetFunctions {
   }
 
   /// Who has each of the card's functions, by index, in words: functions of ours, and whoever else uses one.
-  func holders(of card: OwnCard) throws -> [UInt32: String] {
+  func holders(of card: OwnCard) -> [UInt32: String] {
     var holders = table.holders(of: card.endNode)
-    let links = try route.links()
     for function in card.capability.functions where holders[function.index] == nil {
       guard let driver = function.driver else { continue }
       if DriverBinding.isVFIO(driver) {
         holders[function.index] = "a program or virtual machine, by \(driver)"
-      } else if let link = links.first(where: { $0.pciAddress == function.address }) {
+      } else if let link = card.interfaces[function.address] {
         if link.isUp { holders[function.index] = "host \(hostName), as \(link.name)" }
       } else if sysfs.exists("\(function.address.sysfsPath)/net") {
         // Its driver has made an interface, and that is not here.

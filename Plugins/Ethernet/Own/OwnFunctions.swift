@@ -81,7 +81,7 @@ extension EthernetFunctions {
     if let driver = card.capability.functions.lazy.compactMap(\.driver).first(where: { !DriverBinding.isVFIO($0) }) {
       try table.remember(driver: driver, of: card.endNode)
     }
-    let holders = try holders(of: card)
+    let holders = holders(of: card)
     let free = card.capability.functions.map(\.index).filter { holders[$0] == nil }
     guard let index = try table.allocate(plan.names.function, of: card.endNode, among: free) else {
       throw PluginError(

@@ -12,7 +12,7 @@ extension EthernetFunctions {
   func findSupport(of card: OwnCard) throws {
     let key = ProbeMemory.Key(card)
     guard probes[key] == nil else { return }
-    let holders = try holders(of: card)
+    let holders = holders(of: card)
     let free = card.capability.functions.first { holders[$0.index] == nil }
     guard let free else { return }
     probes[key] = try probe(free.index, of: card)

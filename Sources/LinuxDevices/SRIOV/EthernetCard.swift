@@ -19,42 +19,56 @@ public struct EthernetCard: Sendable, Hashable {
   }
 }
 
+/// The interfaces of a network namespace, and the cards among them that can make virtual functions, at one moment.
+public struct EthernetInventory: Sendable, Hashable {
+  /// Sorted by index.
+  public var links: [Link]
+  /// Sorted by address and port.
+  public var cards: [EthernetCard]
+}
+
 /// Finds the cards of a host and their functions, from the links of one namespace and sysfs.
 public struct EthernetDiscovery: Sendable {
   private let sysfs: Sysfs
   private let netlink: any NetlinkTransport
 
-  public init(_ sysfs: Sysfs, _ netlink: any NetlinkTransport) {
+  private let identities: IdentityMemory
+
+  public init(_ sysfs: Sysfs, _ netlink: any NetlinkTransport, identities: IdentityMemory = IdentityMemory()) {
     self.sysfs = sysfs
     self.netlink = netlink
+    self.identities = identities
   }
 
-  /// Sorted by address and port. One dump of rtnetlink and some reading: the time goes with the number of functions. A
-  /// card without a serial number in its configuration space is asked for its vital product data, which can take a second.
+  /// One dump of rtnetlink and some reading: the time goes with the number of functions. A card without a serial number in
+  /// its configuration space is asked for its vital product data once, which can take a second.
   ///
   /// A card that goes meanwhile is left out.
-  public func cards() throws(NetlinkError) -> [EthernetCard] {
+  public func look() throws(NetlinkError) -> EthernetInventory {
     let replies = try netlink.dump(VirtualFunctionControl.everything)
     var settings: [Int32: [VirtualFunctionState]] = [:]
+    var all: [Link] = []
     var links: [PCIAddress: [Link]] = [:]
     for reply in replies {
       if let (card, functions) = VirtualFunctionState.list(reply) { settings[card] = functions }
-      guard let link = Link(reply) else { continue }
-      if let address = link.pciAddress ?? sysfs.pciAddress(ofInterface: link.name) {
-        links[address, default: []].append(link)
-      }
+      guard var link = Link(reply) else { continue }
+      link.pciAddress = link.pciAddress ?? sysfs.pciAddress(ofInterface: link.name)
+      all.append(link)
+      if let address = link.pciAddress { links[address, default: []].append(link) }
     }
     let slots = sysfs.slotLabels()
-    return physicalFunctions(links).flatMap { function -> [EthernetCard] in
+    let cards = physicalFunctions(links).flatMap { function -> [EthernetCard] in
       guard let capability = function.sriov else { return [] }
-      return (links[function.address] ?? []).filter { !$0.isRepresentor }.map { link in
-        let port: UInt32 = sysfs.integer("\(function.address.sysfsPath)/net/\(link.name)/dev_port") ?? 0
+      return (links[function.address] ?? []).filter { !$0.isRepresentor }.compactMap { link in
+        guard let facts = identities.facts(of: link, sysfs, slots: slots) else { return nil }
         return EthernetCard(
-          function: function, sriov: capability, link: link, devicePort: port,
-          identity: identityFacts(function, link, port, slots).identity,
+          function: function, sriov: capability, link: link, devicePort: facts.port, identity: facts.identity,
           virtualFunctions: virtualFunctions(capability, settings[link.index] ?? [], links))
       }
-    }.sorted { ($0.function.address, $0.devicePort) < ($1.function.address, $1.devicePort) }
+    }
+    return EthernetInventory(
+      links: all.sorted { $0.index < $1.index },
+      cards: cards.sorted { ($0.function.address, $0.devicePort) < ($1.function.address, $1.devicePort) })
   }
 
   /// Those of the interfaces' functions that can make others. Cards that have some come first, since those are no cards and
@@ -84,17 +98,6 @@ public struct EthernetDiscovery: Sendable {
     return capability.functions.map {
       EthernetCard.VirtualFunction(position: $0, settings: settings[$0.index], link: links[$0.address]?.first)
     }
-  }
-
-  private func identityFacts(
-    _ function: PCIFunction, _ link: Link, _ port: UInt32, _ slots: [String: String]
-  ) -> IdentityFacts {
-    let serialNumber = sysfs.serialNumber(of: function.address)
-    return IdentityFacts(
-      address: function.address, vendor: function.identifiers.vendor, serialNumber: serialNumber,
-      productSerialNumber: serialNumber == nil ? sysfs.vitalProductData(of: function.address)?.serialNumber : nil,
-      permanentMACAddress: link.permanentMACAddress,
-      slotLabel: sysfs.slotLabel(of: function.address, among: slots), port: port)
   }
 }
 

@@ -30,7 +30,7 @@ import Testing
     let links = FakeLinks([
       FakeLinks.link("eth0", index: 2, at: card, functions: 0), FakeLinks.link("eth1", index: 3, at: plain),
     ])
-    let cards = try EthernetDiscovery(kernel.sysfs, links).cards()
+    let cards = try EthernetDiscovery(kernel.sysfs, links).look().cards
     #expect(cards.map(\.link.name) == ["eth0"])
     #expect(cards.first?.virtualFunctions.isEmpty == true)
     // Without an address of its own, its place is all that is known of it.
@@ -50,7 +50,7 @@ import Testing
       FakeLinks.link("eth0", index: 2, at: card, portName: "p0", functions: 0),
       FakeLinks.link("eth2", index: 4, at: card, portName: "pf0vf0", functions: 0),
     ])
-    let cards = try EthernetDiscovery(kernel.sysfs, links).cards()
+    let cards = try EthernetDiscovery(kernel.sysfs, links).look().cards
     #expect(cards.map(\.identity.text) == ["serial/00-a0-c9-ff-ff-00-00-01/0", "serial/00-a0-c9-ff-ff-00-00-01/0/1"])
     #expect(cards.map(\.devicePort) == [0, 1])
   }
