@@ -37,6 +37,45 @@ measure_claims() {
   done
 }
 
+# How long the network hears from a function after its release was asked for: replies to a ping from outside, one every 20 ms.
+measure_silence() {
+  local path round begun last
+  echo "| path | release to silence, median ms | rounds |"
+  echo "|---|---|---|"
+  for path in $paths; do
+    : >"$figures/silence"
+    for ((round = 0; round < rounds; round++)); do
+      iov claim create probe $(ask_for "$path") --interface probe0 --wait >/dev/null 2>&1
+      run_in "$(measured_node "$path")" 20 "ip address add 198.18.0.68/24 dev probe0; ping -c 1 -W 2 $world >/dev/null"
+      ip netns exec "$emulated_namespace" ping -D -n -i 0.02 -w 4 198.18.0.68 >"$figures/replies" &
+      sleep 1
+      begun=$EPOCHREALTIME
+      iov claim delete probe --wait >/dev/null 2>&1
+      wait $! || true
+      last=$(sed -n 's/^\[\([0-9.]*\)\] .* bytes from .*/\1/p' "$figures/replies" | tail -1)
+      awk -v from="$begun" -v to="$last" 'BEGIN {printf "%.0f\n", (to - from) * 1000}' >>"$figures/silence"
+    done
+    echo "| $path | $(median <"$figures/silence") | $rounds |"
+  done
+}
+
+# The count of the second card's functions, by the kernel alone, with the agent aside.
+measure_count() {
+  local to
+  run_in n2 20 'touch /run/no-agent; pkill -TERM iov-agent; sleep 2'
+  : >"$figures/count-0" && : >"$figures/count-4"
+  for ((round = 0; round < rounds; round++)); do
+    for to in 0 4; do
+      run_in n2 30 "begun=\${EPOCHREALTIME/./}; echo $to >/sys/class/net/card0/device/sriov_numvfs; echo \$(((\${EPOCHREALTIME/./} - begun) / 1000))" >>"$figures/count-$to"
+    done
+  done
+  run_in n2 20 'rm /run/no-agent'
+  echo "| change | median ms | rounds |"
+  echo "|---|---|---|"
+  echo "| 0 to 4 functions | $(median <"$figures/count-4") | $rounds |"
+  echo "| 4 to 0 functions | $(median <"$figures/count-0") | $rounds |"
+}
+
 # Each path's function in a namespace of its own, and the card itself in the node's.
 measure_traffic() {
   local path number=70 round node address server
@@ -61,6 +100,8 @@ measure_traffic() {
   for path in card $paths; do
     echo "| $path | $(median <"$figures/$path.sent") | $(median <"$figures/$path.received") | $(median <"$figures/$path.answered") | $rounds |"
   done
+  echo
+  plot
   run_in n1 20 "ip address delete 198.18.0.69/24 dev card0"
   for path in $paths; do
     iov claim delete "measured-$path" --wait >/dev/null 2>&1
@@ -68,6 +109,22 @@ measure_traffic() {
   done
   kill "$(tr -d '\0' <"$server")"
   rm -f "$server"
+}
+
+# The same as bars, to the network.
+plot() {
+  local path
+  echo '```'
+  for path in card $paths; do echo "$path $(median <"$figures/$path.sent")"; done | awk '
+    { name[NR] = $1; value[NR] = $2; if ($2 > most) most = $2 }
+    END {
+      for (row = 1; row <= NR; row++) {
+        bar = ""
+        for (column = 1; column <= 50 * value[row] / most; column++) bar = bar "█"
+        printf "%-16s %s %s Mb/s\n", name[row], bar, value[row]
+      }
+    }'
+  echo '```'
 }
 
 in_path() { if [[ $1 == card ]]; then run_in n1 60 "${*:2}"; else run_in "$(measured_node "$1")" 60 "ip netns exec measured-$1 ${*:2}"; fi; }
@@ -85,6 +142,12 @@ measure() {
   echo "### A claim on each path"
   echo
   measure_claims
+  echo
+  measure_silence
+  echo
+  echo "### The number of functions"
+  echo
+  measure_count
   echo
   echo "### What it carries, TCP in one stream"
   echo
