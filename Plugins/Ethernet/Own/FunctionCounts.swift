@@ -9,7 +9,10 @@ extension EthernetFunctions {
   /// is remembered, and shown with the card. Then what nobody has is taken from the kernel's driver, and what the driver
   /// can do is found out.
   func settleCounts() throws {
-    for card in try cards() {
+    let cards = try cards()
+    // While a card is being unplugged it makes no functions. When it is back at its place, that is no answer any more.
+    counts.keep(Set(cards.compactMap(\.own?.address)))
+    for card in cards {
       guard let own = card.own else { continue }
       if let wanted = card.selection.virtualFunctions { settleCount(of: own, wanted: wanted) }
       // Functions that the configuration does not name are somebody else's until a claim gets one.
@@ -88,6 +91,7 @@ final class CountMemory: Sendable {
   func attempt(of card: PCIAddress) -> Attempt? { last.withLock { $0[card]?.attempt } }
   func message(of card: PCIAddress) -> String? { last.withLock { $0[card]?.message } }
   func forget() { last.withLock { $0 = [:] } }
+  func keep(_ present: Set<PCIAddress>) { last.withLock { $0 = $0.filter { present.contains($0.key) } } }
   func forget(_ card: PCIAddress) { last.withLock { $0[card] = nil } }
 
   func remember(_ attempt: Attempt, _ message: String?, of card: PCIAddress) {
