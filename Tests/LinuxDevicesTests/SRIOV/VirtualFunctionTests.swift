@@ -138,6 +138,34 @@ import Testing
     }
   }
 
+  @Test(arguments: [RecordedLinks.withoutCounters, RecordedLinks.withCounters])
+  func whatAKernelReallySaidIsRead(reply: NetlinkReply) throws {
+    let link = try #require(Link(reply))
+    #expect(link.name == "card0")
+    #expect(link.pciAddress == PCIAddress(bus: 1, device: 0, function: 0))
+    #expect(link.virtualFunctionCount == 2)
+    #expect(link.permanentMACAddress == MACAddress("52:54:00:aa:00:01"))
+    let (card, functions) = try #require(VirtualFunctionState.list(reply))
+    #expect(card == link.index)
+    #expect(functions.map(\.index) == [0, 1])
+    let tag = try #require(VLANTag(identifier: 42, priority: 3))
+    #expect(
+      functions[0].settings
+        == VirtualFunctionSettings {
+          $0.macAddress = MACAddress("52:54:00:aa:77:01")
+          $0.vlan = .tag(tag)
+          $0.minimumTransmitBitsPerSecond = 0
+          $0.maximumTransmitBitsPerSecond = 100_000_000
+          $0.spoofCheck = false
+          $0.trust = true
+          $0.linkState = .automatic
+        })
+    #expect(functions[1].settings.vlan == .off)
+    #expect(functions[1].settings.spoofCheck == true)
+    #expect(functions[1].settings.rssQuery == nil)
+    #expect((functions[0].counters != nil) == (reply.payload == RecordedLinks.withCounters.payload))
+  }
+
   @Test func aRealKernelAnswersAboutAnInterfaceWithoutFunctions() throws {
     let route = try RouteNetlink(in: .current())
     let control = VirtualFunctionControl(route)
