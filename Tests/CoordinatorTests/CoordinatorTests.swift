@@ -209,6 +209,7 @@ import Testing
         kinds.append("heartbeat")
         #expect(answer.sequence == 42)
         call.finishWriting()
+      case .rescan: kinds.append("rescan")
       case nil: Issue.record("an empty message")
       }
     }

@@ -67,7 +67,7 @@ struct FakeAgent: Sendable {
         switch message.kind {
         case .welcome(let welcome): group.addTask { try await renewLease(call, welcome.heartbeatIntervalMilliseconds) }
         case .wanted(let wanted): try await call.write(AgentMessage { $0.kind = .functions(report(on: wanted)) })
-        case .heartbeat, nil: continue
+        case .heartbeat, .rescan, nil: continue
         }
       }
     }
