@@ -73,8 +73,27 @@ extension EthernetFunctions {
 
   /// The card's function that the plan's is; nil: none, or it went with a reboot or the card.
   func heldFunction(_ plan: FunctionPlan) throws -> (OwnCard, SRIOVFunction)? {
-    guard let entry = table[plan.names.function], let card = try presentCard(entry.endNode) else { return nil }
+    guard let entry = table[plan.names.function] else { return nil }
+    guard let card = try presentCard(entry.endNode) else {
+      try refuseToGuess(plan, entry.endNode)
+      return nil
+    }
     return card.virtualFunction(entry.index).map { (card, $0) }
+  }
+
+  /// That no interface is the card's is no proof that it is gone: the interface may have been put into another namespace,
+  /// and the functions are in use all the same.
+  private func refuseToGuess(_ plan: FunctionPlan, _ endNode: String) throws {
+    let links = try route.links()
+    let hidden = sysfs.physicalFunctionAddresses().first { address in
+      guard let function = sysfs.pciFunction(address), function.identifiers.isNetworkController else { return false }
+      return function.sriov.map { $0.count > 0 } == true && !links.contains { $0.pciAddress == address }
+    }
+    guard let hidden else { return }
+    throw PluginError(
+      .unavailable,
+      "the interface of \(endNode) is not on host \(hostName), and \(hidden) has functions and no interface here: it may be "
+        + "that card. Bring its interface back to the host's own namespace")
   }
 
   private func chosenFunction(_ plan: FunctionPlan, of card: OwnCard) throws -> SRIOVFunction {
