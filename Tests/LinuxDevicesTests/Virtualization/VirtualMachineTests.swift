@@ -205,8 +205,10 @@ private final class FakeMachine: Sendable {
       executable: "qemu-storage-daemon",
       arguments: ["--chardev", "socket,id=qmp,fd=\(listener.number),server=on,wait=off", "--monitor", "chardev=qmp"],
       inheriting: [listener.number])
+    // Also when something below fails. To one that has ended it does nothing.
+    defer { try? daemon.kill(SIGKILL) }
     do {
-      var connection = try QMPConnection(path: path, timeoutMilliseconds: 10_000)
+      var connection = try QMPConnection(path: path, timeoutMilliseconds: 60_000)
       let refusal = #expect(throws: QMPError.self) { try connection.execute("device_del", ["id": .string("x")]) }
       guard case .refused(command: "device_del", errorClass: "CommandNotFound", _)? = refusal else {
         Issue.record("\(String(describing: refusal))")
