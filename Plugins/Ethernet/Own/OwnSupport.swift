@@ -8,10 +8,10 @@ extension EthernetFunctions {
   func support(of card: OwnCard) -> [AttributeSupport] { probes[ProbeMemory.Key(card)] ?? Self.unasked }
 
   /// Asks, unless it is known already. A verb of its own: the function that is asked with must not be given to anybody
-  /// meanwhile.
+  /// meanwhile. Not before the card has a link: without one, igb refuses the rates that it takes with one.
   func findSupport(of card: OwnCard) throws {
     let key = ProbeMemory.Key(card)
-    guard probes[key] == nil else { return }
+    guard probes[key] == nil, card.link.hasCarrier else { return }
     let holders = holders(of: card)
     let free = card.capability.functions.first { holders[$0.index] == nil }
     guard let free else { return }
@@ -41,7 +41,7 @@ extension EthernetFunctions {
     + [
       "vlan", "vlan_priority", "vlan_protocol", "max_transmit_bits_per_second", "min_transmit_bits_per_second",
       "spoof_check", "trust", "link_state", "rss_query",
-    ].map { AttributeSupport($0, .unverified, "no function was free to ask the driver with") }
+    ].map { AttributeSupport($0, .unverified, "the driver is asked on a free function, when the card has a link") }
     + [OwnSupport.reception]
 }
 
