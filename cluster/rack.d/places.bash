@@ -32,13 +32,14 @@ cannot() {
 key_of() { printf '%s\n' "$@" | sha256sum | cut -c -16; }
 
 # made NAME FUNCTION ARGUMENT...: the path of $cache/NAME, which `FUNCTION DIRECTORY-OR-FILE ARGUMENT...` makes if it is not
-# there. NAME ends in -KEY; what was made under other keys goes, so that the cache does not grow.
+# there. NAME ends in -KEY; what was made under other keys and is in no rack's use goes, so that the cache does not grow.
 made() {
-  local name=$1 path=$cache/$1 stem
+  local name=$1 path=$cache/$1 old
   shift
   if [[ ! -e $path ]]; then
-    stem=${name%-*}
-    rm -rf "$cache/$stem"-*
+    for old in "$cache/${name%-*}"-*; do
+      grep -qsF "\"$old\"" /run/iov-emulated*/made-of || rm -rf "$old"
+    done
     "$1" "$path.new" "${@:2}"
     mv "$path.new" "$path"
   fi

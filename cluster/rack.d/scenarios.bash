@@ -87,7 +87,8 @@ run_scenarios() {
     begun=$EPOCHREALTIME
     say "-- $name"
     run_scenario "$cluster_directory/scenarios/$name"
-    settle >"$step_output" 2>&1 || count failed "after $name the rack is as it was before"
+    if settle >"$step_output" 2>&1; then name=passed; else name=failed; fi
+    count $name "afterwards nothing is left, and the rack is as it was"
     say "   $(elapsed "$begun") s"
   done
   rm -f "$step_output"
@@ -165,4 +166,19 @@ settle() {
   done
   wait_until 900 all_joined || { iov host list; iov endnode list; return 1; }
   iov claim list | awk 'NR > 1 {print $1}' | while read -r name; do iov claim delete "$name" --wait --timeout 60; done
+  for node in "${nodes[@]}"; do
+    wait_until 200 "[[ ! \$(left_on $node) ]]" || { echo "$node has without any claim:"; left_on "$node"; return 1; }
+  done
+}
+
+# What a node has beside its own interfaces that the product could have made: nothing, when there are no claims.
+left_on() {
+  run_in "$1" 20 '
+    ls /sys/class/net | grep -vxE "lo|mgmt0|card0"
+    ls /run/netns /dev/iov /run/cdi 2>/dev/null | grep -v :$
+    losetup --list --noheadings
+    pgrep -l "qemu-storage|nbdfuse"
+    grep " fuse" /proc/mounts
+    tc qdisc show dev card0 | grep -E "ingress|htb|tbf"
+    ip link show card0 | grep -oE "vf .*(vlan|link-state disable).*"' || true
 }
