@@ -19,6 +19,7 @@ let package = Package(
     .executable(name: "iov-plugin-ethernet", targets: ["iov-plugin-ethernet"]),
     .executable(name: "iov-plugin-sata", targets: ["iov-plugin-sata"]),
     .library(name: "FunctionPluginKit", targets: ["FunctionPluginKit"]),
+    .library(name: "BlockFunctions", targets: ["BlockFunctions"]),
     .library(name: "MeshRPC", targets: ["MeshRPC"]),
     .library(name: "MeshServices", targets: ["MeshServices"]),
   ],
@@ -91,6 +92,11 @@ let package = Package(
       name: "FunctionPluginKit",
       dependencies: ["Services", "MeshServices", "Configuration", "LinuxDevices", "CLinux", log],
       swiftSettings: strict),
+    // What the plugins of all classes of disks are made of.
+    .target(
+      name: "BlockFunctions",
+      dependencies: ["FunctionPluginKit", "LinuxDevices", "Services", "Configuration", "CLinux"],
+      swiftSettings: strict),
     .target(
       name: "Coordinator",
       dependencies: [
@@ -131,7 +137,7 @@ let package = Package(
       name: "iov-plugin-ethernet", dependencies: ["FunctionPluginKit", "LinuxDevices", "Services", "Configuration"],
       path: "Plugins/Ethernet", swiftSettings: strict),
     .executableTarget(
-      name: "iov-plugin-sata", dependencies: ["FunctionPluginKit", "LinuxDevices", "CLinux"],
+      name: "iov-plugin-sata", dependencies: ["BlockFunctions", "FunctionPluginKit", "LinuxDevices", "Services"],
       path: "Plugins/SATA", swiftSettings: strict),
 
     .testTarget(name: "ProtobufRuntimeTests", dependencies: ["ProtobufRuntime", "Messages"], swiftSettings: strict),
@@ -176,7 +182,8 @@ let package = Package(
       dependencies: ["iov-plugin-ethernet", "PluginTrials", "LinuxDevices", "Services", "CLinux"],
       swiftSettings: strict),
     .testTarget(
-      name: "SATATests", dependencies: ["iov-plugin-sata", "PluginTrials", "MeshServices"], swiftSettings: strict),
+      name: "BlockFunctionsTests", dependencies: ["BlockFunctions", "iov-plugin-sata", "PluginTrials", "MeshServices"],
+      swiftSettings: strict),
     .testTarget(
       name: "CoordinatorTests",
       dependencies: ["Coordinator", "LinuxDevices", "CertificateAuthority", "ClusterSecurity"],

@@ -1,6 +1,8 @@
+import BlockFunctions
 import FunctionPluginKit
 
-/// Shares disks as extents: on their own host through loop devices, to other hosts by NBD.
+/// Shares SATA disks, and standard disks of whatever kind, as extents: on their own host through loop devices, to other
+/// hosts by NBD.
 @main struct Program {
-  static func main() async { await PluginMain<SATAPlugin>.run() }
+  static func main() async { await PluginMain<BlockPlugin<SATADisks>>.run() }
 }

@@ -3,12 +3,16 @@ import LinuxDevices
 import Services
 import Synchronization
 
-/// Disks that have no functions of their own: each function is an extent.
-final class SATAPlugin: FunctionPlugin {
-  static let name = "sata"
-  static let deviceClass = "sata"
-  static let version = iovmeshVersion
-  static let configurationSchema = SATAConfiguration.schema
+/// The plugin of a class of disks. Each function is an extent, or the whole disk:
+///
+/// ```swift
+/// await PluginMain<BlockPlugin<MyDisks>>.run()
+/// ```
+public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
+  public static var name: String { Class.name }
+  public static var deviceClass: String { Class.name }
+  public static var version: String { iovmeshVersion }
+  public static var configurationSchema: String { BlockConfiguration<Class>.schema }
 
   static var capabilities: Capabilities {
     Capabilities {
@@ -21,16 +25,16 @@ final class SATAPlugin: FunctionPlugin {
   }
 
   /// Disks that are plugged, and devices that somebody else detaches, announce themselves to no one here.
-  private static let lookInterval = Duration.seconds(5)
+  private static var lookInterval: Duration { .seconds(5) }
 
   let context: PluginContext
-  let disks: Disks
+  let disks: Disks<Class>
   private let watchers = Watchers()
   private let lives: LifeWatch
 
-  init(configuration: SATAConfiguration, context: PluginContext) async throws {
+  public init(configuration: BlockConfiguration<Class>, context: PluginContext) async throws {
     self.context = context
-    let disks = Disks(configuration: configuration, context: context)
+    let disks = try Disks<Class>(configuration: configuration, context: context)
     self.disks = disks
     lives = LifeWatch { [watchers] in watchers.changed() }
     try await BlockingThread.detached {
@@ -39,18 +43,20 @@ final class SATAPlugin: FunctionPlugin {
     }
   }
 
-  func describe() -> PluginOffer {
+  public func describe() -> PluginOffer {
     PluginOffer(
       mediatorsOffered: ChildProcess.path(of: StorageDaemon.program) == nil ? [] : ["nbd"],
       mediatorsAccepted: ChildProcess.path(of: NetworkDisk.program) == nil ? [] : ["nbd"],
       capabilities: Self.capabilities)
   }
 
-  func discover() async throws -> [EndNode] {
+  public func discover() async throws -> [EndNode] {
     try await BlockingThread.detached { [disks] in try disks.endNodes() }
   }
 
-  func watch() -> AsyncStream<Void> {
+  public func rescan() async throws { disks.rescan() }
+
+  public func watch() -> AsyncStream<Void> {
     let (stream, key) = watchers.add()
     let ticker = Task { [weak self] in
       var last: Sight?
@@ -73,7 +79,7 @@ final class SATAPlugin: FunctionPlugin {
 
   private func look() async throws -> Sight { Sight(endNodes: try await discover(), functions: try await observe()) }
 
-  func validate(_ request: FunctionRequest) async throws -> [String] {
+  public func validate(_ request: FunctionRequest) async throws -> [String] {
     let plan: FunctionPlan
     do {
       plan = try FunctionPlan(request)
@@ -85,7 +91,7 @@ final class SATAPlugin: FunctionPlugin {
     return try await BlockingThread.detached { [disks] in try disks.problems(with: plan) }
   }
 
-  func create(_ request: FunctionRequest) async throws -> FunctionStatus {
+  public func create(_ request: FunctionRequest) async throws -> FunctionStatus {
     defer { watchers.changed() }
     return try await perform(request) { plan in
       _ = try self.disks.allocate(plan)
@@ -93,7 +99,7 @@ final class SATAPlugin: FunctionPlugin {
     }
   }
 
-  func destroy(_ request: FunctionRequest) async throws -> FunctionStatus {
+  public func destroy(_ request: FunctionRequest) async throws -> FunctionStatus {
     defer { watchers.changed() }
     return try await perform(request) { plan in
       try self.checkUnused(plan)
@@ -102,11 +108,11 @@ final class SATAPlugin: FunctionPlugin {
     }
   }
 
-  func attach(_ request: FunctionRequest) async throws -> FunctionStatus {
+  public func attach(_ request: FunctionRequest) async throws -> FunctionStatus {
     try await perform(request) { try self.created($0).attach() }
   }
 
-  func detach(_ request: FunctionRequest) async throws -> FunctionStatus {
+  public func detach(_ request: FunctionRequest) async throws -> FunctionStatus {
     try await perform(request) { plan in
       guard try self.disks.contains(plan.endNode) else {
         try self.checkNotAttached(withoutDisk: plan)
@@ -120,7 +126,7 @@ final class SATAPlugin: FunctionPlugin {
     }
   }
 
-  func serve(_ request: FunctionRequest) async throws -> FunctionStatus {
+  public func serve(_ request: FunctionRequest) async throws -> FunctionStatus {
     try await perform(request) { plan in
       let mediation = try plan.mediation()
       let attachment = try self.created(plan)
@@ -136,7 +142,7 @@ final class SATAPlugin: FunctionPlugin {
     }
   }
 
-  func unserve(_ request: FunctionRequest) async throws -> FunctionStatus {
+  public func unserve(_ request: FunctionRequest) async throws -> FunctionStatus {
     try await perform(request) { plan in
       self.lives.stop(Self.key(request))
       try self.daemon(plan).stop()
@@ -148,7 +154,7 @@ final class SATAPlugin: FunctionPlugin {
     }
   }
 
-  func connect(_ request: FunctionRequest) async throws -> FunctionStatus {
+  public func connect(_ request: FunctionRequest) async throws -> FunctionStatus {
     try await perform(request) { plan in
       let disk = self.networkDisk(plan)
       if let status = try disk.connected() { return status }
@@ -159,7 +165,7 @@ final class SATAPlugin: FunctionPlugin {
     }
   }
 
-  func disconnect(_ request: FunctionRequest) async throws -> FunctionStatus {
+  public func disconnect(_ request: FunctionRequest) async throws -> FunctionStatus {
     try await perform(request) { plan in
       self.lives.stop(Self.key(request))
       try self.removeLink(plan)
@@ -168,12 +174,12 @@ final class SATAPlugin: FunctionPlugin {
     }
   }
 
-  func configure(_ request: FunctionRequest) async throws -> FunctionStatus {
+  public func configure(_ request: FunctionRequest) async throws -> FunctionStatus {
     throw PluginError(
       .invalidArgument, "Nothing of a disk's function can be changed while it is in use: this class has no rates.")
   }
 
-  func fence(_ request: FunctionRequest) async throws -> FunctionStatus {
+  public func fence(_ request: FunctionRequest) async throws -> FunctionStatus {
     switch request.role {
     case .consumer: try await disconnect(request)
     case .server: try await unserve(request)
@@ -181,7 +187,7 @@ final class SATAPlugin: FunctionPlugin {
     }
   }
 
-  func scrub(
+  public func scrub(
     _ request: FunctionRequest, progress: @Sendable (_ done: UInt64, _ total: UInt64) async throws -> Void
   ) async throws -> FunctionStatus {
     let scrubber = try await BlockingThread.detached { () -> ExtentScrubber? in
@@ -199,7 +205,7 @@ final class SATAPlugin: FunctionPlugin {
     return FunctionStatus(request, .created)
   }
 
-  func adopt(_ request: FunctionRequest) async throws -> FunctionStatus {
+  public func adopt(_ request: FunctionRequest) async throws -> FunctionStatus {
     let status = try await BlockingThread.detached { try self.observe(request) }
     guard status.phase != .absent else {
       throw PluginError(.notFound, "There is no function \(request.assignment?.function ?? "") to adopt.")

@@ -2,8 +2,8 @@ import FunctionPluginKit
 import LinuxDevices
 import Services
 
-extension SATAPlugin {
-  func observe() async throws -> [FunctionStatus] {
+extension BlockPlugin {
+  public func observe() async throws -> [FunctionStatus] {
     try await BlockingThread.detached { [self] in
       let known = context.knownFunctions
       let extents = try disks.extents()
@@ -69,7 +69,7 @@ extension SATAPlugin {
     }
   }
 
-  func statistics(function: String?) async throws -> [FunctionStatistics] {
+  public func statistics(function: String?) async throws -> [FunctionStatistics] {
     try await BlockingThread.detached { [self] in
       try context.knownFunctions
         .filter { function == nil || $0.assignment?.function == function }

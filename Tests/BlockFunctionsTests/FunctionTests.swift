@@ -5,7 +5,7 @@ import LinuxDevices
 import Services
 import Testing
 
-@testable import iov_plugin_sata
+@testable import BlockFunctions
 
 @Suite(.enabled(if: missingOnThisMachine == nil, "\(missingOnThisMachine ?? "")"), .timeLimit(.minutes(2)))
 struct FunctionTests {

@@ -4,6 +4,7 @@ import LinuxDevices
 import Services
 import Testing
 
+@testable import BlockFunctions
 @testable import iov_plugin_sata
 
 /// What dies beside the plugin: daemons, servers, devices detached by somebody else.
@@ -137,7 +138,7 @@ struct DeathTests {
     #expect(disk.leftovers() == [])
   }
 
-  private func detachBehindItsBack(_ plugin: SATAPlugin, _ request: FunctionRequest) async throws {
+  private func detachBehindItsBack(_ plugin: BlockPlugin<SATADisks>, _ request: FunctionRequest) async throws {
     try await BlockingThread.detached {
       let attachment = try #require(try plugin.attachment(FunctionPlan(request)))
       try #require(try attachment.found()).detach()

@@ -3,6 +3,7 @@ import LinuxDevices
 import Services
 import Testing
 
+@testable import BlockFunctions
 @testable import iov_plugin_sata
 
 /// A disk that was pulled, or taken out of the configuration, while functions on it are known.
@@ -72,7 +73,9 @@ struct VanishedDiskTests {
 
 extension TestDisk {
   /// This disk's host with another disk in its place.
-  fileprivate func pluginWithout(_ other: TestDisk, knowing requests: [FunctionRequest]) async throws -> SATAPlugin {
+  fileprivate func pluginWithout(_ other: TestDisk, knowing requests: [FunctionRequest]) async throws -> BlockPlugin<
+    SATADisks
+  > {
     try await plugin(configuration: other.configuration, knowing: requests)
   }
 }

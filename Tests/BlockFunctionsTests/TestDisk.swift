@@ -6,6 +6,7 @@ import Logging
 import Services
 import Synchronization
 
+@testable import BlockFunctions
 @testable import iov_plugin_sata
 
 /// What the machine must have for tests on real devices; nil if it has it all.
@@ -58,18 +59,20 @@ final class TestDisk: Sendable {
   /// A new plugin process, as far as the plugin can tell.
   func plugin(
     settings: String = "", configuration: String? = nil, knowing requests: [FunctionRequest]? = nil
-  ) async throws -> SATAPlugin {
+  ) async throws -> BlockPlugin<SATADisks> {
     let text = (configuration ?? self.configuration) + settings
     let context = PluginContext(
       hostName: "host-a", mediationAddress: "127.0.0.1", stateDirectory: directory + "/state",
       runtimeDirectory: runtimeDirectory, logger: Logger(label: "test"),
       knownFunctions: { [self] in requests ?? known.withLock { $0.sorted { $0.key < $1.key }.map(\.value) } })
-    return try await SATAPlugin(
-      configuration: Configuration.decode(SATAConfiguration.self, from: text, named: "sata.yaml"), context: context)
+    return try await BlockPlugin<SATADisks>(
+      configuration: Configuration.decode(BlockConfiguration<SATADisks>.self, from: text, named: "sata.yaml"),
+      context: context)
   }
 
   func request(
-    _ role: Role, on plugin: SATAPlugin, token: UInt64 = 1, sizeBytes: UInt64 = 8 << 20, isReadOnly: Bool = false,
+    _ role: Role, on plugin: BlockPlugin<SATADisks>, token: UInt64 = 1, sizeBytes: UInt64 = 8 << 20,
+    isReadOnly: Bool = false,
     serverPort: UInt32 = 0, consumer: String = "127.0.0.1"
   ) async throws -> FunctionRequest {
     let endNode = try await plugin.discover().first?.id ?? ""

@@ -3,7 +3,7 @@ import Glibc
 import LinuxDevices
 import Testing
 
-@testable import iov_plugin_sata
+@testable import BlockFunctions
 
 private let mebibyte: UInt64 = 1 << 20
 

@@ -5,7 +5,7 @@ import PluginTrials
 import Services
 import Testing
 
-@testable import iov_plugin_sata
+@testable import BlockFunctions
 
 /// The plugin's program, killed at any moment.
 @Suite(.enabled(if: missingOnThisMachine == nil, "\(missingOnThisMachine ?? "")"), .timeLimit(.minutes(5)))

@@ -1,30 +1,32 @@
 import Configuration
 
-/// The SATA plugin's configuration file.
-struct SATAConfiguration: Sendable, Decodable {
+/// The configuration file of a class of disks.
+public struct BlockConfiguration<Class: DiskClass>: Sendable, Decodable {
   /// The block devices that are end nodes here; empty on a host that only uses functions of others.
-  var endNodes: [DiskSelection]
+  let endNodes: [DiskSelection]
 
   private enum CodingKeys: String, CodingKey {
     case endNodes
   }
 
-  init(from decoder: any Decoder) throws {
+  public init(from decoder: any Decoder) throws {
     let values = try decoder.container(keyedBy: CodingKeys.self)
     endNodes = try values.decodeIfPresent([DiskSelection].self, forKey: .endNodes) ?? []
   }
 
-  static let schema = """
+  static var schema: String {
+    """
     {"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","additionalProperties":false,\
     "properties":{"endNodes":{"type":"array","items":{"type":"object","additionalProperties":false,\
     "oneOf":[{"required":["device"]},{"required":["match"]}],"properties":{\
     "device":{"type":"string","description":"a block device's path"},\
     "match":{"type":"string","description":"a pattern of paths, such as /dev/sd?"},\
     "labels":{"type":"object","additionalProperties":{"type":"string"}},\
-    "functions":{"type":"integer","minimum":1,"default":6,"description":"functions at a time"},\
+    "functions":{"type":"integer","minimum":1,"default":\(Class.defaultFunctionLimit),"description":"functions at a time"},\
     "acceptExistingData":{"type":"boolean","default":false,"description":"a disk that carries data may be used, and its data is lost"}\
     }}}}}
     """
+  }
 }
 
 /// One device, or all that match a pattern.
@@ -36,13 +38,10 @@ struct DiskSelection: Sendable, Decodable {
 
   var selection: Selection
   var labels: [String: String]
-  /// Functions at a time. A disk has one head or one queue of 32 commands: beyond about half a dozen hosts each gets
-  /// too little to be of use.
-  var functionLimit: UInt32
+  /// Functions at a time; nil: the class's default.
+  var functionLimit: UInt32?
   /// The operator's word that a disk with data on it may be used, and the data lost.
   var acceptsExistingData: Bool
-
-  static let defaultFunctionLimit: UInt32 = 6
 
   private enum CodingKeys: String, CodingKey {
     case device, match, labels, functions, acceptExistingData
@@ -53,14 +52,14 @@ struct DiskSelection: Sendable, Decodable {
     let device = try values.decodeIfPresent(String.self, forKey: .device)
     let match = try values.decodeIfPresent(String.self, forKey: .match)
     labels = try values.decodeIfPresent([String: String].self, forKey: .labels) ?? [:]
-    functionLimit = try values.decodeIfPresent(UInt32.self, forKey: .functions) ?? Self.defaultFunctionLimit
+    functionLimit = try values.decodeIfPresent(UInt32.self, forKey: .functions)
     acceptsExistingData = try values.decodeIfPresent(Bool.self, forKey: .acceptExistingData) ?? false
     switch (device, match) {
     case (let device?, nil): selection = .device(device)
     case (nil, let match?): selection = .match(match)
     default: throw InvalidValue("an end node is named by 'device' or by 'match', one of the two")
     }
-    guard functionLimit > 0 else { throw InvalidValue("'functions' is 0: leave the end node out instead") }
+    guard functionLimit != 0 else { throw InvalidValue("'functions' is 0: leave the end node out instead") }
     guard (device ?? match ?? "").hasPrefix("/dev/") else {
       throw InvalidValue("'\(device ?? match ?? "")' is no path below /dev")
     }

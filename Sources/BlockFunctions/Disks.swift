@@ -7,31 +7,38 @@ import Synchronization
 /// The disks of this host's configuration and who has which part of them.
 ///
 /// Its methods block; one at a time changes the tables.
-final class Disks: Sendable {
-  private let configuration: SATAConfiguration
+final class Disks<Class: DiskClass>: Sendable {
+  private let configuration: BlockConfiguration<Class>
+  private let diskClass: Class
   private let hostName: String
   private let directory: String
   /// Loaded when first needed; a table on disk is never newer than the one here.
   private let tables = Mutex<[String: ExtentTable]>([:])
 
-  init(configuration: SATAConfiguration, context: PluginContext) {
+  init(configuration: BlockConfiguration<Class>, context: PluginContext) throws {
     self.configuration = configuration
+    diskClass = try Class(context: context)
     hostName = context.hostName
     directory = context.stateDirectory
   }
 
-  /// One configured device that is there.
+  /// One configured disk that is there.
   private struct Disk {
-    var path: String
     var endNode: String
-    var facts: BlockFacts
+    var description: DiskDescription
     var selection: DiskSelection
+
+    var path: String { description.device }
+    var facts: BlockFacts { description.facts }
+    var functionLimit: UInt32 { selection.functionLimit ?? Class.defaultFunctionLimit }
   }
 
   /// Checks at the start that what is known of the disks is sound: better no plugin than a wrong one.
   func load() throws {
     for disk in try present() { _ = try table(of: disk) }
   }
+
+  func rescan() { diskClass.rescan() }
 
   func endNodes() throws -> [EndNode] { try present().map { try endNode($0) } }
 
@@ -58,7 +65,7 @@ final class Disks: Sendable {
     if let obstacle = try obstacle(disk, isOurs: table(of: disk) != nil) { problems.append(obstacle) }
     let map = try table(of: disk)?.map ?? ExtentMap(diskSizeBytes: disk.facts.sizeBytes)
     if map[plan.function] == nil {
-      if map.extents.count >= disk.selection.functionLimit { problems.append(limitReached(disk)) }
+      if map.extents.count >= disk.functionLimit { problems.append(limitReached(disk)) }
       if map.largestFreeBytes < plan.sizeBytes {
         problems.append(
           "\(disk.endNode) has no gap of \(plan.sizeBytes) bytes; the largest is \(map.largestFreeBytes).")
@@ -72,7 +79,7 @@ final class Disks: Sendable {
     let disk = try disk(plan.endNode)
     return try tables.withLock { tables in
       var table = try loadedTable(disk, &tables) ?? takeIntoUse(disk)
-      if table.map[plan.function] == nil, table.map.extents.count >= disk.selection.functionLimit {
+      if table.map[plan.function] == nil, table.map.extents.count >= disk.functionLimit {
         throw PluginError(.resourceExhausted, limitReached(disk))
       }
       let extent = try table.allocate(function: plan.function, sizeBytes: plan.sizeBytes)
@@ -110,7 +117,7 @@ final class Disks: Sendable {
   }
 
   private func limitReached(_ disk: Disk) -> String {
-    "\(disk.endNode) has as many functions as its configuration allows (\(disk.selection.functionLimit))."
+    "\(disk.endNode) has as many functions as its configuration allows (\(disk.functionLimit))."
   }
 
   private func endNode(_ disk: Disk) throws -> EndNode {
@@ -118,28 +125,32 @@ final class Disks: Sendable {
     let obstacle = try obstacle(disk, isOurs: map != nil)
     return EndNode {
       $0.id = disk.endNode
-      $0.deviceClass = SATAPlugin.deviceClass
+      $0.deviceClass = Class.name
       $0.name = "\(hostName)/\(disk.path.split(separator: "/").last ?? "")"
-      $0.labels = disk.selection.labels
+      $0.labels = disk.description.labels.merging(disk.selection.labels) { _, configured in configured }
       $0.roots = [
         Root {
           $0.host = hostName
           $0.localName = disk.path
+          $0.numaNode = disk.description.numaNode
         }
       ]
-      $0.physicalFunction = PhysicalFunction { $0.controllingHost = hostName }
+      $0.physicalFunction = disk.description.physicalFunction
+      $0.physicalFunction?.controllingHost = hostName
       $0.capacity = Capacity {
-        $0.functions = disk.selection.functionLimit
+        $0.functions = disk.functionLimit
         $0.sizeBytes = disk.facts.sizeBytes
       }
       $0.used = Capacity {
         $0.functions = UInt32(map?.extents.count ?? 0)
         $0.sizeBytes = map?.usedBytes ?? 0
       }
-      $0.capabilities = SATAPlugin.capabilities
+      $0.capabilities = BlockPlugin<Class>.capabilities
+      $0.health = disk.description.health
+      guard let obstacle else { return }
       $0.health = Health {
-        $0.state = obstacle == nil ? .healthy : .unhealthy
-        $0.message = obstacle ?? ""
+        $0.state = .unhealthy
+        $0.message = obstacle
       }
     }
   }
@@ -159,13 +170,11 @@ final class Disks: Sendable {
     for selection in configuration.endNodes {
       for path in Self.paths(selection.selection) {
         // A device that went away is no end node now; it is again when it comes back.
-        guard let facts = try? BlockDevice.facts(path), facts.sizeBytes > 0,
-          let identity = BlockDevice.stableIdentity(path)
-        else { continue }
-        let endNode = "sata/" + identity
+        guard let description = try? diskClass.describe(path), description.facts.sizeBytes > 0 else { continue }
+        let endNode = "\(Class.name)/\(description.identity)"
         // Two names of one device are one disk.
         if disks.contains(where: { $0.endNode == endNode }) { continue }
-        disks.append(Disk(path: path, endNode: endNode, facts: facts, selection: selection))
+        disks.append(Disk(endNode: endNode, description: description, selection: selection))
       }
     }
     return disks

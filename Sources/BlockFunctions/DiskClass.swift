@@ -1,0 +1,81 @@
+import FunctionPluginKit
+import LinuxDevices
+import Services
+
+/// What is particular to a class of disks: which devices are of it, and how a whole one is kept for its holder. The
+/// rest, extents with their map, serving, connecting, scrubbing, is `BlockPlugin`'s and the same for all.
+public protocol DiskClass: Sendable {
+  /// The plugin's name and its device class: "sata". An end node's id begins with it.
+  static var name: String { get }
+  /// Functions of one end node at a time, where its configuration says nothing; with its reason beside it.
+  static var defaultFunctionLimit: UInt32 { get }
+
+  init(context: PluginContext) throws
+
+  /// The disk behind a device's path; nil if there is none now, it is not of this class, or nothing names it for good.
+  /// Asked every few seconds: what takes a command to the device is remembered.
+  func describe(_ path: String) throws -> DiskDescription?
+  /// What is remembered of disks is forgotten: an operator asks for a new look.
+  func rescan()
+
+  /// What keeps a whole disk for its holder, and takes it from another one; nil: the class has nothing of the kind, and
+  /// only the extents of its disks are given away.
+  func keeper(of disk: DiskDescription) throws -> (any DiskKeeper)?
+}
+
+extension DiskClass {
+  /// A disk has one head or one queue of a few commands: beyond about half a dozen hosts each gets too little to be of use.
+  public static var defaultFunctionLimit: UInt32 { 6 }
+
+  public func rescan() {}
+
+  public func keeper(of disk: DiskDescription) throws -> (any DiskKeeper)? { nil }
+}
+
+/// A disk as its class knows it.
+public struct DiskDescription: Sendable, Hashable {
+  /// Survives reboots, slots and renames, and is unique among the disks of the class: a WWN or a serial number.
+  public var identity: String
+  /// The paths of the block devices that lead to it, the best one first: several where a disk has several ports.
+  public var devices: [String]
+  public var facts: BlockFacts
+  /// Driver, address, serial number, WWN, firmware: whatever is known.
+  public var physicalFunction: PhysicalFunction
+  /// What the class finds out by itself, such as the enclosure and the bay. The configuration's labels go before.
+  public var labels: [String: String]
+  public var numaNode: Int32?
+  public var health: Health
+  /// Whether other hosts may reach the same disk, and the disk itself keeps them apart.
+  public var isMultiRoot: Bool
+
+  public init(
+    identity: String, devices: [String], facts: BlockFacts, physicalFunction: PhysicalFunction = PhysicalFunction(),
+    labels: [String: String] = [:], numaNode: Int32? = nil, health: Health = Health(), isMultiRoot: Bool = false
+  ) {
+    self.identity = identity
+    self.devices = devices
+    self.facts = facts
+    self.physicalFunction = physicalFunction
+    self.labels = labels
+    self.numaNode = numaNode
+    self.health = health
+    self.isMultiRoot = isMultiRoot
+  }
+
+  /// The path that is used.
+  public var device: String { devices.first ?? "" }
+}
+
+/// Keeps a whole disk for the holder of a token. Its methods block, and answer after reading the device back.
+public protocol DiskKeeper: Sendable {
+  /// From here on the disk is the token's on this host. Done again, it is repaired where a path came back without it.
+  ///
+  /// - Throws: a `PluginError` that names who has it, if somebody else has.
+  func seize(_ token: FencingToken) throws
+  /// Whether the disk is the token's, through every path.
+  func isHeld(by token: FencingToken) throws -> Bool
+  /// This host lets go of it: whoever still has the device open on this host can write nothing any more.
+  func letGo(of token: FencingToken) throws
+  /// Takes the disk from the holder of `victim`, wherever that is, and keeps it for whoever cleans it. The return is proof.
+  func fence(_ victim: FencingToken) throws
+}
