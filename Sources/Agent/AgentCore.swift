@@ -12,6 +12,7 @@ final class AgentCore: Sendable {
     case closeOutbox
     case send(InventoryReport)
     case rescan
+    case ask(StatisticsQuestion)
   }
 
   /// A plugin's present process, as far as it can be called.
@@ -99,6 +100,9 @@ final class AgentCore: Sendable {
   /// Has every plugin look for devices anew.
   func rescan() { queue.yield(.rescan) }
 
+  /// Has the question answered, in the session that it came by.
+  func ask(_ question: StatisticsQuestion) { queue.yield(.ask(question)) }
+
   // MARK: Plugins
 
   var servingPlugins: [String] {
@@ -106,6 +110,12 @@ final class AgentCore: Sendable {
   }
 
   func link(to plugin: String) -> PluginLink? { state.withLock { $0.plugins[plugin]?.link } }
+
+  func link(toClass deviceClass: String) -> PluginLink? {
+    state.withLock { state in
+      state.plugins.values.first { $0.link != nil && $0.plugin.deviceClass == deviceClass }?.link
+    }
+  }
 
   /// Takes a plugin into service, unless another one serves its class already; then it answers that one's name.
   func serve(_ plugin: Plugin, endNodes: [EndNode], client: VirtualFunctionsClient) -> String? {

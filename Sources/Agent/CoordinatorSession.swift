@@ -26,6 +26,7 @@ struct CoordinatorSession: Sendable {
       switch message.kind {
       case .wanted(let state): core.handle(.wanted(state))
       case .rescan: core.rescan()
+      case .statistics(let question): core.ask(question)
       case .heartbeat(let answer):
         // A leader of another epoch did not take this heartbeat for this session's lease.
         guard answer.epoch >= welcome.epoch else { continue }

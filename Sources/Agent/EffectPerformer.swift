@@ -24,6 +24,9 @@ struct EffectPerformer: Sendable {
         case .closeOutbox: outbox = nil
         case .send(let inventory): outbox?.send(.inventory(inventory))
         case .rescan: for plugin in core.servingPlugins { group.addTask { await rescan(plugin) } }
+        case .ask(let question):
+          // In this session: the next one's coordinator has not asked.
+          if let outbox { group.addTask { outbox.send(.statistics(await answer(question))) } }
         case .effect(.report(let report)): outbox?.send(.functions(report))
         case .effect(.persistEpoch(let epoch)):
           if let problem = await persist(epoch) {
@@ -82,6 +85,25 @@ struct EffectPerformer: Sendable {
     } catch {
       logger.warning("a plugin could not look anew", metadata: ["plugin": "\(plugin)", "error": "\(error)"])
     }
+  }
+
+  private func answer(_ question: StatisticsQuestion) async -> StatisticsAnswer {
+    var answer = StatisticsAnswer { $0.number = question.number }
+    guard let link = core.link(toClass: question.deviceClass) else {
+      answer.problem = "no plugin on host '\(core.host)' serves the class '\(question.deviceClass)' just now"
+      return answer
+    }
+    do {
+      let request = StatisticsRequest { $0.function = question.function }
+      answer.functions = try await link.client.statistics(request, options: CallOptions(timeout: .seconds(5))).functions
+    } catch let error as RPCError where error.code == .unimplemented {
+      answer.problem = "the plugin of class '\(question.deviceClass)' on host '\(core.host)' counts nothing"
+    } catch {
+      answer.problem =
+        "the plugin of class '\(question.deviceClass)' on host '\(core.host)' could not be asked: "
+        + ((error as? RPCError)?.message ?? "\(error)")
+    }
+    return answer
   }
 
   private func fire(at due: Instant) async {

@@ -12,6 +12,12 @@ extension Arbiter {
 
   public func host(named name: String) -> Host? { hosts[name]?.record }
 
+  /// The one that the host has now; nil: it is disconnected.
+  public func session(ofHost name: String) -> SessionID? {
+    guard let state = hosts[name], state.isConnected else { return nil }
+    return state.session
+  }
+
   /// By name, then by id: a name follows a device's local name, which two devices may have had in turn.
   public var listedEndNodes: [EndNode] {
     endNodes.values.filter { hosts[$0.controllingHost] != nil }.map(\.shown).sorted {

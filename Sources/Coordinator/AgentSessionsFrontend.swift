@@ -6,6 +6,7 @@ import Services
 /// `iov.v1.AgentSessions`: one stream for each host.
 struct AgentSessionsFrontend: AgentSessionsService {
   let arbiter: DurableArbiter
+  let questions: HostQuestions
   let access: CallAccess
   let logger: Logger
 
@@ -15,7 +16,10 @@ struct AgentSessionsFrontend: AgentSessionsService {
     // It lasts as long as the agent runs; a stop does not wait for that.
     call.endWhenDraining()
     let (session, messages) = arbiter.openSession()
-    defer { arbiter.closeSession(session) }
+    defer {
+      arbiter.closeSession(session)
+      questions.end(session)
+    }
     try await withThrowingTaskGroup(of: Void.self) { group in
       // Whichever ends first ends the session: the agent hangs up, or the coordinator does.
       group.addTask { try await read(requests, session, call.peer) }
@@ -37,7 +41,7 @@ struct AgentSessionsFrontend: AgentSessionsService {
         logger.info("host connected", metadata: ["host": "\(name)"])
         arbiter.begin(session, hello)
       case .hello: throw RPCError(.invalidArgument, "a session has one hello")
-      case .heartbeat, .inventory, .functions, nil:
+      case .heartbeat, .inventory, .functions, .statistics, nil:
         guard host != nil else { throw RPCError(.invalidArgument, "the first message of a session is a hello") }
         submit(message, session)
       }
@@ -49,6 +53,7 @@ struct AgentSessionsFrontend: AgentSessionsService {
     case .heartbeat(let heartbeat): arbiter.heartbeat(session, heartbeat)
     case .inventory(let report): arbiter.submit(.inventoryReported(session, report))
     case .functions(let report): arbiter.submit(.functionsReported(session, report))
+    case .statistics(let answer): questions.take(answer, from: session)
     // A kind that this version does not know says nothing to it (rules of evolution, model.proto).
     case .hello, nil: return
     }

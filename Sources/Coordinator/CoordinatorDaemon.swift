@@ -35,10 +35,11 @@ public final class CoordinatorDaemon: Sendable {
       store: store, settings: configuration.arbiterSettings, now: SystemClock.now, logger: logger)
     restorer = Restorer(store: store, currentEpoch: { arbiter.read { $0.cluster.epoch } })
     fencer = Fencer(agents: configuration.fence, arbiter: arbiter, logger: logger)
+    let questions = HostQuestions(arbiter: arbiter)
     let services: [any RPCService] = [
       ClaimsFrontend(arbiter: arbiter, makeUID: { UUID().uuidString.lowercased() }),
-      InventoryFrontend(arbiter: arbiter),
-      AgentSessionsFrontend(arbiter: arbiter, access: access, logger: logger),
+      InventoryFrontend(arbiter: arbiter, questions: questions),
+      AgentSessionsFrontend(arbiter: arbiter, questions: questions, access: access, logger: logger),
       OperationsFrontend(
         arbiter: arbiter, store: store, restorer: restorer, fencer: fencer, started: SystemClock.timestamp(),
         logger: logger),

@@ -142,6 +142,11 @@ final class DurableArbiter: Sendable {
     submit(.hostConnected(session, hello))
   }
 
+  /// Sends what nothing depends on: past the queue of decisions. False if the session has ended, or its agent does not read.
+  func send(_ message: CoordinatorMessage, in session: SessionID) -> Bool {
+    edge.withLock { $0.sessions[session] }?.outbox.send(message) ?? false
+  }
+
   /// Has the session's stream end once what was sent is written; with an error if there is one to tell.
   func endSession(_ session: SessionID, _ error: (any Error)?) {
     edge.withLock { $0.sessions[session] }?.outbox.end(error)

@@ -5,6 +5,7 @@ import Services
 /// `iov.v1.Inventory`: what there is.
 struct InventoryFrontend: InventoryService {
   let arbiter: DurableArbiter
+  let questions: HostQuestions
 
   func getCluster(_ request: GetClusterRequest, call: ServerCall) async throws -> Cluster {
     arbiter.read { $0.cluster }
@@ -23,5 +24,17 @@ struct InventoryFrontend: InventoryService {
   func listFunctions(_ request: ListFunctionsRequest, call: ServerCall) async throws -> ListFunctionsResponse {
     let functions = arbiter.read { $0.listedFunctions }
     return ListFunctionsResponse { $0.functions = functions }
+  }
+
+  func getStatistics(_ request: GetStatisticsRequest, call: ServerCall) async throws -> GetStatisticsResponse {
+    var assignments = arbiter.read { $0.listedFunctions }.compactMap(\.assignment)
+    if !request.function.isEmpty {
+      assignments.removeAll { $0.function != request.function }
+      guard !assignments.isEmpty else {
+        throw RPCError(.notFound, "no function '\(request.function)' is granted; iov function list shows all")
+      }
+    }
+    let readings = await questions.readings(of: assignments)
+    return GetStatisticsResponse { $0.functions = readings }
   }
 }

@@ -30,11 +30,23 @@ extension FileDescriptor {
       \"X\u{a}\u{12}HostFunctionStatus\u{12}\u{12}\u{a}\u{4}host\u{18}\u{1}\u{20}\u{1}(\u{9}R\u{4}\
       host\u{12}.\u{a}\u{6}status\u{18}\u{2}\u{20}\u{1}(\u{b}2\u{16}.iov.v1.FunctionStatusR\u{6}\
       status\
-      2\u{a0}\u{2}\u{a}\u{9}Inventory\u{12}8\u{a}\u{a}GetCluster\u{12}\u{19}.iov.v1.GetClusterRe\
+      \"2\u{a}\u{14}GetStatisticsRequest\u{12}\u{1a}\u{a}\u{8}function\u{18}\u{1}\u{20}\u{1}(\u{9}\
+      R\u{8}function\
+      \"N\u{a}\u{15}GetStatisticsResponse\u{12}5\u{a}\u{9}functions\u{18}\u{1}\u{20}\u{3}(\u{b}2\
+      \u{17}.iov.v1.FunctionReadingR\u{9}functions\
+      \"\u{d0}\u{1}\u{a}\u{f}FunctionReading\u{12}\u{1a}\u{a}\u{8}function\u{18}\u{1}\u{20}\u{1}\
+      (\u{9}R\u{8}function\u{12}\u{14}\u{a}\u{5}claim\u{18}\u{2}\u{20}\u{1}(\u{9}R\u{5}claim\u{12}\
+      \u{12}\u{a}\u{4}host\u{18}\u{3}\u{20}\u{1}(\u{9}R\u{4}host\u{12}!\u{a}\u{c}device_class\u{18}\
+      \u{4}\u{20}\u{1}(\u{9}R\u{b}deviceClass\u{12}:\u{a}\u{a}statistics\u{18}\u{5}\u{20}\u{1}(\u{b}\
+      2\u{1a}.iov.v1.FunctionStatisticsR\u{a}statistics\u{12}\u{18}\u{a}\u{7}problem\u{18}\u{6}\u{20}\
+      \u{1}(\u{9}R\u{7}problem\
+      2\u{ee}\u{2}\u{a}\u{9}Inventory\u{12}8\u{a}\u{a}GetCluster\u{12}\u{19}.iov.v1.GetClusterRe\
       quest\u{1a}\u{f}.iov.v1.Cluster\u{12}@\u{a}\u{9}ListHosts\u{12}\u{18}.iov.v1.ListHostsRequ\
       est\u{1a}\u{19}.iov.v1.ListHostsResponse\u{12}I\u{a}\u{c}ListEndNodes\u{12}\u{1b}.iov.v1.L\
       istEndNodesRequest\u{1a}\u{1c}.iov.v1.ListEndNodesResponse\u{12}L\u{a}\u{d}ListFunctions\u{12}\
-      \u{1c}.iov.v1.ListFunctionsRequest\u{1a}\u{1d}.iov.v1.ListFunctionsResponse\
+      \u{1c}.iov.v1.ListFunctionsRequest\u{1a}\u{1d}.iov.v1.ListFunctionsResponse\u{12}L\u{a}\u{d}\
+      GetStatistics\u{12}\u{1c}.iov.v1.GetStatisticsRequest\u{1a}\u{1d}.iov.v1.GetStatisticsResp\
+      onse\
       b\u{6}proto3
       """)
 }

@@ -47,14 +47,6 @@ extension FileDescriptor {
       \u{8}function\
       \"N\u{a}\u{12}StatisticsResponse\u{12}8\u{a}\u{9}functions\u{18}\u{1}\u{20}\u{3}(\u{b}2\u{1a}\
       .iov.v1.FunctionStatisticsR\u{9}functions\
-      \"\u{d8}\u{2}\u{a}\u{12}FunctionStatistics\u{12}\u{1a}\u{a}\u{8}function\u{18}\u{1}\u{20}\u{1}\
-      (\u{9}R\u{8}function\u{12}%\u{a}\u{e}received_bytes\u{18}\u{2}\u{20}\u{1}(\u{4}R\u{d}recei\
-      vedBytes\u{12}+\u{a}\u{11}transmitted_bytes\u{18}\u{3}\u{20}\u{1}(\u{4}R\u{10}transmittedB\
-      ytes\u{12}/\u{a}\u{13}received_operations\u{18}\u{4}\u{20}\u{1}(\u{4}R\u{12}receivedOperat\
-      ions\u{12}5\u{a}\u{16}transmitted_operations\u{18}\u{5}\u{20}\u{1}(\u{4}R\u{15}transmitted\
-      Operations\u{12}\u{16}\u{a}\u{6}errors\u{18}\u{6}\u{20}\u{1}(\u{4}R\u{6}errors\u{12}%\u{a}\
-      \u{e}received_drops\u{18}\u{7}\u{20}\u{1}(\u{4}R\u{d}receivedDrops\u{12}+\u{a}\u{11}transm\
-      itted_drops\u{18}\u{8}\u{20}\u{1}(\u{4}R\u{10}transmittedDrops\
       2\u{d4}\u{9}\u{a}\u{10}VirtualFunctions\u{12}>\u{a}\u{8}Describe\u{12}\u{17}.iov.v1.Descri\
       beRequest\u{1a}\u{19}.iov.v1.PluginDescription\u{12}=\u{a}\u{8}Discover\u{12}\u{17}.iov.v1\
       .DiscoverRequest\u{1a}\u{18}.iov.v1.DiscoverResponse\u{12}9\u{a}\u{5}Watch\u{12}\u{14}.iov\

@@ -16,6 +16,7 @@ public struct AgentMessage: Message {
     case heartbeat(Heartbeat)
     case inventory(InventoryReport)
     case functions(FunctionReport)
+    case statistics(StatisticsAnswer)
   }
 }
 
@@ -45,6 +46,9 @@ extension AgentMessage: CLayoutMessage {
     case .functions(let value)?:
       layout.pointee.functions = arena.presentMessage(value)
       layout.pointee.kind_case = .init(rawValue: 4)
+    case .statistics(let value)?:
+      layout.pointee.statistics = arena.presentMessage(value)
+      layout.pointee.kind_case = .init(rawValue: 5)
     }
   }
 
@@ -54,6 +58,7 @@ extension AgentMessage: CLayoutMessage {
     case 2: kind = layout.pointee.heartbeat.map { .heartbeat(Heartbeat(copying: $0)) }
     case 3: kind = layout.pointee.inventory.map { .inventory(InventoryReport(copying: $0)) }
     case 4: kind = layout.pointee.functions.map { .functions(FunctionReport(copying: $0)) }
+    case 5: kind = layout.pointee.statistics.map { .statistics(StatisticsAnswer(copying: $0)) }
     default: break
     }
   }
@@ -62,11 +67,12 @@ extension AgentMessage: CLayoutMessage {
 extension AgentMessage {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
-      decoder, of: Self.fullName, names: ["hello", "heartbeat", "inventory", "functions"])
+      decoder, of: Self.fullName, names: ["hello", "heartbeat", "inventory", "functions", "statistics"])
     try fields.read("hello", into: &kind) { .hello($0) }
     try fields.read("heartbeat", into: &kind) { .heartbeat($0) }
     try fields.read("inventory", into: &kind) { .inventory($0) }
     try fields.read("functions", into: &kind) { .functions($0) }
+    try fields.read("statistics", into: &kind) { .statistics($0) }
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -77,6 +83,7 @@ extension AgentMessage {
     case .heartbeat(let value)?: try fields.write("heartbeat", Optional(value))
     case .inventory(let value)?: try fields.write("inventory", Optional(value))
     case .functions(let value)?: try fields.write("functions", Optional(value))
+    case .statistics(let value)?: try fields.write("statistics", Optional(value))
     }
   }
 }
@@ -309,6 +316,7 @@ public struct CoordinatorMessage: Message {
     case heartbeat(HeartbeatAcknowledgement)
     case wanted(WantedState)
     case rescan(Rescan)
+    case statistics(StatisticsQuestion)
   }
 }
 
@@ -338,6 +346,9 @@ extension CoordinatorMessage: CLayoutMessage {
     case .rescan(let value)?:
       layout.pointee.rescan = arena.presentMessage(value)
       layout.pointee.kind_case = .init(rawValue: 4)
+    case .statistics(let value)?:
+      layout.pointee.statistics = arena.presentMessage(value)
+      layout.pointee.kind_case = .init(rawValue: 5)
     }
   }
 
@@ -347,6 +358,7 @@ extension CoordinatorMessage: CLayoutMessage {
     case 2: kind = layout.pointee.heartbeat.map { .heartbeat(HeartbeatAcknowledgement(copying: $0)) }
     case 3: kind = layout.pointee.wanted.map { .wanted(WantedState(copying: $0)) }
     case 4: kind = layout.pointee.rescan.map { .rescan(Rescan(copying: $0)) }
+    case 5: kind = layout.pointee.statistics.map { .statistics(StatisticsQuestion(copying: $0)) }
     default: break
     }
   }
@@ -355,11 +367,12 @@ extension CoordinatorMessage: CLayoutMessage {
 extension CoordinatorMessage {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
-      decoder, of: Self.fullName, names: ["welcome", "heartbeat", "wanted", "rescan"])
+      decoder, of: Self.fullName, names: ["welcome", "heartbeat", "wanted", "rescan", "statistics"])
     try fields.read("welcome", into: &kind) { .welcome($0) }
     try fields.read("heartbeat", into: &kind) { .heartbeat($0) }
     try fields.read("wanted", into: &kind) { .wanted($0) }
     try fields.read("rescan", into: &kind) { .rescan($0) }
+    try fields.read("statistics", into: &kind) { .statistics($0) }
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -370,6 +383,7 @@ extension CoordinatorMessage {
     case .heartbeat(let value)?: try fields.write("heartbeat", Optional(value))
     case .wanted(let value)?: try fields.write("wanted", Optional(value))
     case .rescan(let value)?: try fields.write("rescan", Optional(value))
+    case .statistics(let value)?: try fields.write("statistics", Optional(value))
     }
   }
 }
@@ -406,6 +420,113 @@ extension Rescan {
 
   public func encode(to encoder: any Encoder) throws {
     _ = MessageFieldsWriter(encoder)
+  }
+}
+
+/// What have functions on this host carried? Answered in the same session; an agent that does not know the question says nothing.
+public struct StatisticsQuestion: Message {
+  public static var fullName: String { "iov.v1.StatisticsQuestion" }
+
+  /// comes back with the answer
+  public var number: UInt64 = 0
+  /// whose plugin is asked
+  public var deviceClass: String = ""
+  /// empty: all
+  public var function: String = ""
+
+  public init() {}
+}
+
+extension StatisticsQuestion: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__StatisticsQuestion>) {
+    iov__v1__statistics_question__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__StatisticsQuestion()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__StatisticsQuestion>, in arena: inout MessageArena) {
+    layout.pointee.number = number
+    layout.pointee.device_class = arena.string(deviceClass)
+    layout.pointee.function = arena.string(function)
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__StatisticsQuestion>) {
+    number = layout.pointee.number
+    deviceClass = copiedString(layout.pointee.device_class)
+    function = copiedString(layout.pointee.function)
+  }
+}
+
+extension StatisticsQuestion {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["number", "deviceClass", "function"])
+    try fields.read("number", into: &number)
+    try fields.read("deviceClass", into: &deviceClass)
+    try fields.read("function", into: &function)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("number", number)
+    try fields.write("deviceClass", deviceClass)
+    try fields.write("function", function)
+  }
+}
+
+public struct StatisticsAnswer: Message {
+  public static var fullName: String { "iov.v1.StatisticsAnswer" }
+
+  public var number: UInt64 = 0
+  public var functions: [FunctionStatistics] = []
+  /// why the plugin could not be asked; empty if it was
+  public var problem: String = ""
+
+  public init() {}
+}
+
+extension StatisticsAnswer: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__StatisticsAnswer>) {
+    iov__v1__statistics_answer__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__StatisticsAnswer()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__StatisticsAnswer>, in arena: inout MessageArena) {
+    layout.pointee.number = number
+    (layout.pointee.n_functions, layout.pointee.functions) = arena.list(functions) {
+      value, arena in arena.presentMessage(value)
+    }
+    layout.pointee.problem = arena.string(problem)
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__StatisticsAnswer>) {
+    number = layout.pointee.number
+    functions = copied(layout.pointee.n_functions, layout.pointee.functions) { FunctionStatistics(copying: $0) }
+    problem = copiedString(layout.pointee.problem)
+  }
+}
+
+extension StatisticsAnswer {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["number", "functions", "problem"])
+    try fields.read("number", into: &number)
+    try fields.read("functions", into: &functions)
+    try fields.read("problem", into: &problem)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("number", number)
+    try fields.write("functions", functions)
+    try fields.write("problem", problem)
   }
 }
 

@@ -424,3 +424,155 @@ extension HostFunctionStatus {
     try fields.write("status", status)
   }
 }
+
+public struct GetStatisticsRequest: Message {
+  public static var fullName: String { "iov.v1.GetStatisticsRequest" }
+
+  /// its id; empty: all
+  public var function: String = ""
+
+  public init() {}
+}
+
+extension GetStatisticsRequest: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__GetStatisticsRequest>) {
+    iov__v1__get_statistics_request__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__GetStatisticsRequest()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__GetStatisticsRequest>, in arena: inout MessageArena) {
+    layout.pointee.function = arena.string(function)
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__GetStatisticsRequest>) {
+    function = copiedString(layout.pointee.function)
+  }
+}
+
+extension GetStatisticsRequest {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["function"])
+    try fields.read("function", into: &function)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("function", function)
+  }
+}
+
+public struct GetStatisticsResponse: Message {
+  public static var fullName: String { "iov.v1.GetStatisticsResponse" }
+
+  /// by id
+  public var functions: [FunctionReading] = []
+
+  public init() {}
+}
+
+extension GetStatisticsResponse: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__GetStatisticsResponse>) {
+    iov__v1__get_statistics_response__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__GetStatisticsResponse()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__GetStatisticsResponse>, in arena: inout MessageArena) {
+    (layout.pointee.n_functions, layout.pointee.functions) = arena.list(functions) {
+      value, arena in arena.presentMessage(value)
+    }
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__GetStatisticsResponse>) {
+    functions = copied(layout.pointee.n_functions, layout.pointee.functions) { FunctionReading(copying: $0) }
+  }
+}
+
+extension GetStatisticsResponse {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["functions"])
+    try fields.read("functions", into: &functions)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("functions", functions)
+  }
+}
+
+public struct FunctionReading: Message {
+  public static var fullName: String { "iov.v1.FunctionReading" }
+
+  public var function: String = ""
+  public var claim: String = ""
+  /// the consumer's, which was asked
+  public var host: String = ""
+  public var deviceClass: String = ""
+  /// absent: `problem` says why
+  @HeldByReference public var statistics: FunctionStatistics?
+  public var problem: String = ""
+
+  public init() {}
+}
+
+extension FunctionReading: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__FunctionReading>) {
+    iov__v1__function_reading__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__FunctionReading()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__FunctionReading>, in arena: inout MessageArena) {
+    layout.pointee.function = arena.string(function)
+    layout.pointee.claim = arena.string(claim)
+    layout.pointee.host = arena.string(host)
+    layout.pointee.device_class = arena.string(deviceClass)
+    layout.pointee.statistics = arena.message(statistics)
+    layout.pointee.problem = arena.string(problem)
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__FunctionReading>) {
+    function = copiedString(layout.pointee.function)
+    claim = copiedString(layout.pointee.claim)
+    host = copiedString(layout.pointee.host)
+    deviceClass = copiedString(layout.pointee.device_class)
+    if let value = layout.pointee.statistics { statistics = FunctionStatistics(copying: value) }
+    problem = copiedString(layout.pointee.problem)
+  }
+}
+
+extension FunctionReading {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(
+      decoder, of: Self.fullName, names: ["function", "claim", "host", "deviceClass", "statistics", "problem"])
+    try fields.read("function", into: &function)
+    try fields.read("claim", into: &claim)
+    try fields.read("host", into: &host)
+    try fields.read("deviceClass", into: &deviceClass)
+    try fields.read("statistics", into: &statistics)
+    try fields.read("problem", into: &problem)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("function", function)
+    try fields.write("claim", claim)
+    try fields.write("host", host)
+    try fields.write("deviceClass", deviceClass)
+    try fields.write("statistics", statistics)
+    try fields.write("problem", problem)
+  }
+}

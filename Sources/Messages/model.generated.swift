@@ -2876,3 +2876,88 @@ extension FunctionStatus {
     try fields.write("assignment", assignment)
   }
 }
+
+/// What a function has carried, seen from its consumer, since it was given its interface or device.
+public struct FunctionStatistics: Message {
+  public static var fullName: String { "iov.v1.FunctionStatistics" }
+
+  public var function: String = ""
+  /// or bytes read
+  public var receivedBytes: UInt64 = 0
+  /// or bytes written
+  public var transmittedBytes: UInt64 = 0
+  /// packets, or reads
+  public var receivedOperations: UInt64 = 0
+  public var transmittedOperations: UInt64 = 0
+  public var errors: UInt64 = 0
+  /// packets without fault for which there was no room or no use
+  public var receivedDrops: UInt64 = 0
+  public var transmittedDrops: UInt64 = 0
+
+  public init() {}
+}
+
+extension FunctionStatistics: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__FunctionStatistics>) {
+    iov__v1__function_statistics__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__FunctionStatistics()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__FunctionStatistics>, in arena: inout MessageArena) {
+    layout.pointee.function = arena.string(function)
+    layout.pointee.received_bytes = receivedBytes
+    layout.pointee.transmitted_bytes = transmittedBytes
+    layout.pointee.received_operations = receivedOperations
+    layout.pointee.transmitted_operations = transmittedOperations
+    layout.pointee.errors = errors
+    layout.pointee.received_drops = receivedDrops
+    layout.pointee.transmitted_drops = transmittedDrops
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__FunctionStatistics>) {
+    function = copiedString(layout.pointee.function)
+    receivedBytes = layout.pointee.received_bytes
+    transmittedBytes = layout.pointee.transmitted_bytes
+    receivedOperations = layout.pointee.received_operations
+    transmittedOperations = layout.pointee.transmitted_operations
+    errors = layout.pointee.errors
+    receivedDrops = layout.pointee.received_drops
+    transmittedDrops = layout.pointee.transmitted_drops
+  }
+}
+
+extension FunctionStatistics {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(
+      decoder, of: Self.fullName,
+      names: [
+        "function", "receivedBytes", "transmittedBytes", "receivedOperations", "transmittedOperations", "errors",
+        "receivedDrops", "transmittedDrops",
+      ])
+    try fields.read("function", into: &function)
+    try fields.read("receivedBytes", into: &receivedBytes)
+    try fields.read("transmittedBytes", into: &transmittedBytes)
+    try fields.read("receivedOperations", into: &receivedOperations)
+    try fields.read("transmittedOperations", into: &transmittedOperations)
+    try fields.read("errors", into: &errors)
+    try fields.read("receivedDrops", into: &receivedDrops)
+    try fields.read("transmittedDrops", into: &transmittedDrops)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("function", function)
+    try fields.write("receivedBytes", receivedBytes)
+    try fields.write("transmittedBytes", transmittedBytes)
+    try fields.write("receivedOperations", receivedOperations)
+    try fields.write("transmittedOperations", transmittedOperations)
+    try fields.write("errors", errors)
+    try fields.write("receivedDrops", receivedDrops)
+    try fields.write("transmittedDrops", transmittedDrops)
+  }
+}

@@ -13,6 +13,8 @@ public enum InventoryMethods {
     service: "iov.v1.Inventory", method: "ListEndNodes")
   public static let listFunctions = MethodDescriptor<ListFunctionsRequest, ListFunctionsResponse>(
     service: "iov.v1.Inventory", method: "ListFunctions")
+  public static let getStatistics = MethodDescriptor<GetStatisticsRequest, GetStatisticsResponse>(
+    service: "iov.v1.Inventory", method: "GetStatistics")
 }
 
 /// Serves iov.v1.Inventory.
@@ -21,6 +23,8 @@ public protocol InventoryService: RPCService {
   func listHosts(_ request: ListHostsRequest, call: ServerCall) async throws -> ListHostsResponse
   func listEndNodes(_ request: ListEndNodesRequest, call: ServerCall) async throws -> ListEndNodesResponse
   func listFunctions(_ request: ListFunctionsRequest, call: ServerCall) async throws -> ListFunctionsResponse
+  /// What granted functions have carried: their consumers' hosts are asked now. NOT_FOUND where no such function is granted.
+  func getStatistics(_ request: GetStatisticsRequest, call: ServerCall) async throws -> GetStatisticsResponse
 }
 
 extension InventoryService {
@@ -29,6 +33,7 @@ extension InventoryService {
     router.unary(InventoryMethods.listHosts) { try await self.listHosts($0, call: $1) }
     router.unary(InventoryMethods.listEndNodes) { try await self.listEndNodes($0, call: $1) }
     router.unary(InventoryMethods.listFunctions) { try await self.listFunctions($0, call: $1) }
+    router.unary(InventoryMethods.getStatistics) { try await self.getStatistics($0, call: $1) }
   }
 }
 
@@ -58,5 +63,12 @@ public struct InventoryClient: Sendable {
     -> ListFunctionsResponse
   {
     try await channel.unary(InventoryMethods.listFunctions, request, options: options)
+  }
+
+  /// What granted functions have carried: their consumers' hosts are asked now. NOT_FOUND where no such function is granted.
+  public func getStatistics(_ request: GetStatisticsRequest, options: CallOptions = CallOptions()) async throws
+    -> GetStatisticsResponse
+  {
+    try await channel.unary(InventoryMethods.getStatistics, request, options: options)
   }
 }

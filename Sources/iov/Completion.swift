@@ -19,6 +19,11 @@ enum NameCompletion {
       .compactMap { $0.assignment?.function }
   }
 
+  static let functionsAndClaims = kind {
+    try await $0.inventory.listFunctions(ListFunctionsRequest(), options: options).functions
+      .flatMap { [$0.assignment?.function, $0.assignment?.claim].compactMap { $0 } }
+  }
+
   static let orphans = kind {
     try await $0.operations.listOrphans(ListOrphansRequest(), options: options).orphans.map(\.functionID)
   }

@@ -62,7 +62,7 @@ struct EndNodeCommand: AsyncParsableCommand {
 struct FunctionCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "function", abstract: "The virtual functions that are granted.",
-    subcommands: [List.self, Describe.self])
+    subcommands: [List.self, Describe.self, Stats.self])
 
   struct List: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

@@ -105,6 +105,20 @@ final class FakeCoordinator: AgentSessionsService {
     try await session?.responses.write(message)
   }
 
+  /// Asks in the last session; the answer is one of `answers`.
+  func ask(_ number: UInt64, of deviceClass: String, function: String = "") async throws {
+    let session = state.withLock { $0.sessions.last }
+    try await session?.responses.write(
+      CoordinatorMessage {
+        $0.kind = .statistics(
+          StatisticsQuestion {
+            $0.number = number
+            $0.deviceClass = deviceClass
+            $0.function = function
+          })
+      })
+  }
+
   /// Gives control of the test plugin's end node to the host, in later sessions.
   func giveControl(token: UInt64) {
     state.withLock {
@@ -135,6 +149,13 @@ final class FakeCoordinator: AgentSessionsService {
   var inventories: [InventoryReport] {
     state.withLock { state in
       state.messages.compactMap { if case .inventory(let report) = $0.message.kind { report } else { nil } }
+    }
+  }
+
+  func answer(_ number: UInt64) -> StatisticsAnswer? {
+    state.withLock { state in
+      state.messages.compactMap { if case .statistics(let answer) = $0.message.kind { answer } else { nil } }
+        .first { $0.number == number }
     }
   }
 

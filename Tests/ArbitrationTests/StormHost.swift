@@ -120,7 +120,7 @@ struct StormHost {
 
   mutating func take(_ message: CoordinatorMessage) {
     switch message.kind {
-    case .welcome, .rescan, nil: return
+    case .welcome, .rescan, .statistics, nil: return
     case .heartbeat(let answer):
       if let sent = heartbeatsSent.removeValue(forKey: answer.sequence) { leaseEnds = max(leaseEnds, sent + 10_000) }
     case .wanted(let state): take(state)

@@ -16,6 +16,7 @@ final class FakeCoordinator: Sendable {
     var endNodes: [EndNode] = []
     var functions: [AssignedFunction] = []
     var orphans: [Orphan] = []
+    var readings: [FunctionReading] = []
     /// What `Backup` sends and `Restore` has received.
     var backup: [[UInt8]] = []
     var restored: [UInt8] = []
@@ -187,6 +188,14 @@ private struct FakeInventory: InventoryService {
 
   func listFunctions(_ request: ListFunctionsRequest, call: ServerCall) async throws -> ListFunctionsResponse {
     try coordinator.carryOut("listFunctions") { world in ListFunctionsResponse { $0.functions = world.functions } }
+  }
+
+  func getStatistics(_ request: GetStatisticsRequest, call: ServerCall) async throws -> GetStatisticsResponse {
+    try coordinator.carryOut("getStatistics") { world in
+      GetStatisticsResponse {
+        $0.functions = world.readings.filter { request.function.isEmpty || $0.function == request.function }
+      }
+    }
   }
 }
 

@@ -210,6 +210,7 @@ import Testing
         #expect(answer.sequence == 42)
         call.finishWriting()
       case .rescan: kinds.append("rescan")
+      case .statistics: kinds.append("statistics")
       case nil: Issue.record("an empty message")
       }
     }

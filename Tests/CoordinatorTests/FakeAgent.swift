@@ -7,6 +7,8 @@ struct FakeAgent: Sendable {
   let endNodes: [EndNode]
   /// What is on the host though nobody may want it.
   var found: [Assignment] = []
+  /// What its plugin counts; nil: it ends its session when it is asked.
+  var counters: [FunctionStatistics]? = []
 
   init(_ name: String, address: String, endNodes: [EndNode] = [], instance: String? = nil) {
     host = Host {
@@ -67,10 +69,31 @@ struct FakeAgent: Sendable {
         switch message.kind {
         case .welcome(let welcome): group.addTask { try await renewLease(call, welcome.heartbeatIntervalMilliseconds) }
         case .wanted(let wanted): try await call.write(AgentMessage { $0.kind = .functions(report(on: wanted)) })
+        case .statistics(let question): try await answer(question, call)
         case .heartbeat, .rescan, nil: continue
         }
       }
     }
+  }
+
+  private func answer(
+    _ question: StatisticsQuestion, _ call: BidirectionalCall<AgentMessage, CoordinatorMessage>
+  ) async throws {
+    guard let counters else { throw RPCError(.cancelled, "this agent hangs up") }
+    func answer(_ number: UInt64, _ counters: [FunctionStatistics]) -> AgentMessage {
+      AgentMessage {
+        $0.kind = .statistics(
+          StatisticsAnswer {
+            $0.number = number
+            $0.functions = counters
+          })
+      }
+    }
+    // What nobody asked is nobody's answer.
+    try await call.write(answer(question.number + 1000, []))
+    try await call.write(
+      answer(
+        question.number, counters.filter { question.function.isEmpty || $0.function == question.function }))
   }
 
   private func renewLease(

@@ -123,7 +123,18 @@ struct TestFunctions: VirtualFunctionsService {
   }
   func yieldControl(_ request: ControlRequest, call: ServerCall) async throws -> ControlStatus { throw unused }
   func adopt(_ request: FunctionRequest, call: ServerCall) async throws -> FunctionStatus { throw unused }
-  func statistics(_ request: StatisticsRequest, call: ServerCall) async throws -> StatisticsResponse { throw unused }
+  func statistics(_ request: StatisticsRequest, call: ServerCall) async throws -> StatisticsResponse {
+    guard !words.contains("counts-nothing") else { throw unused }
+    let all = try await observe(ObserveRequest(), call: call).functions.compactMap(\.function)
+    return StatisticsResponse {
+      $0.functions = all.filter { request.function.isEmpty || $0.id == request.function }.map { function in
+        FunctionStatistics {
+          $0.function = function.id
+          $0.receivedBytes = 1000 + (function.token?.value ?? 0)
+        }
+      }
+    }
+  }
 
   private var unused: RPCError { RPCError(.unimplemented, "the agent does not ask for this") }
 }

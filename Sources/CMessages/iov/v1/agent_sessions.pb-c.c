@@ -322,6 +322,96 @@ void   iov__v1__rescan__free_unpacked
   assert(message->base.descriptor == &iov__v1__rescan__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   iov__v1__statistics_question__init
+                     (Iov__V1__StatisticsQuestion         *message)
+{
+  static const Iov__V1__StatisticsQuestion init_value = IOV__V1__STATISTICS_QUESTION__INIT;
+  *message = init_value;
+}
+size_t iov__v1__statistics_question__get_packed_size
+                     (const Iov__V1__StatisticsQuestion *message)
+{
+  assert(message->base.descriptor == &iov__v1__statistics_question__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__statistics_question__pack
+                     (const Iov__V1__StatisticsQuestion *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__statistics_question__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__statistics_question__pack_to_buffer
+                     (const Iov__V1__StatisticsQuestion *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__statistics_question__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__StatisticsQuestion *
+       iov__v1__statistics_question__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__StatisticsQuestion *)
+     protobuf_c_message_unpack (&iov__v1__statistics_question__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__statistics_question__free_unpacked
+                     (Iov__V1__StatisticsQuestion *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__statistics_question__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   iov__v1__statistics_answer__init
+                     (Iov__V1__StatisticsAnswer         *message)
+{
+  static const Iov__V1__StatisticsAnswer init_value = IOV__V1__STATISTICS_ANSWER__INIT;
+  *message = init_value;
+}
+size_t iov__v1__statistics_answer__get_packed_size
+                     (const Iov__V1__StatisticsAnswer *message)
+{
+  assert(message->base.descriptor == &iov__v1__statistics_answer__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__statistics_answer__pack
+                     (const Iov__V1__StatisticsAnswer *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__statistics_answer__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__statistics_answer__pack_to_buffer
+                     (const Iov__V1__StatisticsAnswer *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__statistics_answer__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__StatisticsAnswer *
+       iov__v1__statistics_answer__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__StatisticsAnswer *)
+     protobuf_c_message_unpack (&iov__v1__statistics_answer__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__statistics_answer__free_unpacked
+                     (Iov__V1__StatisticsAnswer *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__statistics_answer__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   iov__v1__welcome__init
                      (Iov__V1__Welcome         *message)
 {
@@ -547,7 +637,7 @@ void   iov__v1__wanted_function__free_unpacked
   assert(message->base.descriptor == &iov__v1__wanted_function__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-static const ProtobufCFieldDescriptor iov__v1__agent_message__field_descriptors[4] =
+static const ProtobufCFieldDescriptor iov__v1__agent_message__field_descriptors[5] =
 {
   {
     "hello",
@@ -597,17 +687,30 @@ static const ProtobufCFieldDescriptor iov__v1__agent_message__field_descriptors[
     0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "statistics",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Iov__V1__AgentMessage, kind_case),
+    offsetof(Iov__V1__AgentMessage, statistics),
+    &iov__v1__statistics_answer__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__agent_message__field_indices_by_name[] = {
   3,   /* field[3] = functions */
   1,   /* field[1] = heartbeat */
   0,   /* field[0] = hello */
   2,   /* field[2] = inventory */
+  4,   /* field[4] = statistics */
 };
 static const ProtobufCIntRange iov__v1__agent_message__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 4 }
+  { 0, 5 }
 };
 const ProtobufCMessageDescriptor iov__v1__agent_message__descriptor =
 {
@@ -617,7 +720,7 @@ const ProtobufCMessageDescriptor iov__v1__agent_message__descriptor =
   "Iov__V1__AgentMessage",
   "iov.v1",
   sizeof(Iov__V1__AgentMessage),
-  4,
+  5,
   iov__v1__agent_message__field_descriptors,
   iov__v1__agent_message__field_indices_by_name,
   1,  iov__v1__agent_message__number_ranges,
@@ -880,7 +983,7 @@ const ProtobufCMessageDescriptor iov__v1__function_report__descriptor =
   (ProtobufCMessageInit) iov__v1__function_report__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__coordinator_message__field_descriptors[4] =
+static const ProtobufCFieldDescriptor iov__v1__coordinator_message__field_descriptors[5] =
 {
   {
     "welcome",
@@ -930,17 +1033,30 @@ static const ProtobufCFieldDescriptor iov__v1__coordinator_message__field_descri
     0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "statistics",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Iov__V1__CoordinatorMessage, kind_case),
+    offsetof(Iov__V1__CoordinatorMessage, statistics),
+    &iov__v1__statistics_question__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__coordinator_message__field_indices_by_name[] = {
   1,   /* field[1] = heartbeat */
   3,   /* field[3] = rescan */
+  4,   /* field[4] = statistics */
   2,   /* field[2] = wanted */
   0,   /* field[0] = welcome */
 };
 static const ProtobufCIntRange iov__v1__coordinator_message__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 4 }
+  { 0, 5 }
 };
 const ProtobufCMessageDescriptor iov__v1__coordinator_message__descriptor =
 {
@@ -950,7 +1066,7 @@ const ProtobufCMessageDescriptor iov__v1__coordinator_message__descriptor =
   "Iov__V1__CoordinatorMessage",
   "iov.v1",
   sizeof(Iov__V1__CoordinatorMessage),
-  4,
+  5,
   iov__v1__coordinator_message__field_descriptors,
   iov__v1__coordinator_message__field_indices_by_name,
   1,  iov__v1__coordinator_message__number_ranges,
@@ -973,6 +1089,134 @@ const ProtobufCMessageDescriptor iov__v1__rescan__descriptor =
   iov__v1__rescan__field_indices_by_name,
   0,  iov__v1__rescan__number_ranges,
   (ProtobufCMessageInit) iov__v1__rescan__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__statistics_question__field_descriptors[3] =
+{
+  {
+    "number",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__StatisticsQuestion, number),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "device_class",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__StatisticsQuestion, device_class),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "function",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__StatisticsQuestion, function),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__statistics_question__field_indices_by_name[] = {
+  1,   /* field[1] = device_class */
+  2,   /* field[2] = function */
+  0,   /* field[0] = number */
+};
+static const ProtobufCIntRange iov__v1__statistics_question__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor iov__v1__statistics_question__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.StatisticsQuestion",
+  "StatisticsQuestion",
+  "Iov__V1__StatisticsQuestion",
+  "iov.v1",
+  sizeof(Iov__V1__StatisticsQuestion),
+  3,
+  iov__v1__statistics_question__field_descriptors,
+  iov__v1__statistics_question__field_indices_by_name,
+  1,  iov__v1__statistics_question__number_ranges,
+  (ProtobufCMessageInit) iov__v1__statistics_question__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__statistics_answer__field_descriptors[3] =
+{
+  {
+    "number",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__StatisticsAnswer, number),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "functions",
+    2,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Iov__V1__StatisticsAnswer, n_functions),
+    offsetof(Iov__V1__StatisticsAnswer, functions),
+    &iov__v1__function_statistics__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "problem",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__StatisticsAnswer, problem),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__statistics_answer__field_indices_by_name[] = {
+  1,   /* field[1] = functions */
+  0,   /* field[0] = number */
+  2,   /* field[2] = problem */
+};
+static const ProtobufCIntRange iov__v1__statistics_answer__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor iov__v1__statistics_answer__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.StatisticsAnswer",
+  "StatisticsAnswer",
+  "Iov__V1__StatisticsAnswer",
+  "iov.v1",
+  sizeof(Iov__V1__StatisticsAnswer),
+  3,
+  iov__v1__statistics_answer__field_descriptors,
+  iov__v1__statistics_answer__field_indices_by_name,
+  1,  iov__v1__statistics_answer__number_ranges,
+  (ProtobufCMessageInit) iov__v1__statistics_answer__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor iov__v1__welcome__field_descriptors[4] =

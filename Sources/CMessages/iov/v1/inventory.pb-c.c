@@ -457,6 +457,141 @@ void   iov__v1__host_function_status__free_unpacked
   assert(message->base.descriptor == &iov__v1__host_function_status__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   iov__v1__get_statistics_request__init
+                     (Iov__V1__GetStatisticsRequest         *message)
+{
+  static const Iov__V1__GetStatisticsRequest init_value = IOV__V1__GET_STATISTICS_REQUEST__INIT;
+  *message = init_value;
+}
+size_t iov__v1__get_statistics_request__get_packed_size
+                     (const Iov__V1__GetStatisticsRequest *message)
+{
+  assert(message->base.descriptor == &iov__v1__get_statistics_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__get_statistics_request__pack
+                     (const Iov__V1__GetStatisticsRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__get_statistics_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__get_statistics_request__pack_to_buffer
+                     (const Iov__V1__GetStatisticsRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__get_statistics_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__GetStatisticsRequest *
+       iov__v1__get_statistics_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__GetStatisticsRequest *)
+     protobuf_c_message_unpack (&iov__v1__get_statistics_request__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__get_statistics_request__free_unpacked
+                     (Iov__V1__GetStatisticsRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__get_statistics_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   iov__v1__get_statistics_response__init
+                     (Iov__V1__GetStatisticsResponse         *message)
+{
+  static const Iov__V1__GetStatisticsResponse init_value = IOV__V1__GET_STATISTICS_RESPONSE__INIT;
+  *message = init_value;
+}
+size_t iov__v1__get_statistics_response__get_packed_size
+                     (const Iov__V1__GetStatisticsResponse *message)
+{
+  assert(message->base.descriptor == &iov__v1__get_statistics_response__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__get_statistics_response__pack
+                     (const Iov__V1__GetStatisticsResponse *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__get_statistics_response__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__get_statistics_response__pack_to_buffer
+                     (const Iov__V1__GetStatisticsResponse *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__get_statistics_response__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__GetStatisticsResponse *
+       iov__v1__get_statistics_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__GetStatisticsResponse *)
+     protobuf_c_message_unpack (&iov__v1__get_statistics_response__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__get_statistics_response__free_unpacked
+                     (Iov__V1__GetStatisticsResponse *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__get_statistics_response__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   iov__v1__function_reading__init
+                     (Iov__V1__FunctionReading         *message)
+{
+  static const Iov__V1__FunctionReading init_value = IOV__V1__FUNCTION_READING__INIT;
+  *message = init_value;
+}
+size_t iov__v1__function_reading__get_packed_size
+                     (const Iov__V1__FunctionReading *message)
+{
+  assert(message->base.descriptor == &iov__v1__function_reading__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__function_reading__pack
+                     (const Iov__V1__FunctionReading *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__function_reading__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__function_reading__pack_to_buffer
+                     (const Iov__V1__FunctionReading *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__function_reading__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__FunctionReading *
+       iov__v1__function_reading__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__FunctionReading *)
+     protobuf_c_message_unpack (&iov__v1__function_reading__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__function_reading__free_unpacked
+                     (Iov__V1__FunctionReading *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__function_reading__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 #define iov__v1__get_cluster_request__field_descriptors NULL
 #define iov__v1__get_cluster_request__field_indices_by_name NULL
 #define iov__v1__get_cluster_request__number_ranges NULL
@@ -835,15 +970,196 @@ const ProtobufCMessageDescriptor iov__v1__host_function_status__descriptor =
   (ProtobufCMessageInit) iov__v1__host_function_status__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCMethodDescriptor iov__v1__inventory__method_descriptors[4] =
+static const ProtobufCFieldDescriptor iov__v1__get_statistics_request__field_descriptors[1] =
+{
+  {
+    "function",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__GetStatisticsRequest, function),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__get_statistics_request__field_indices_by_name[] = {
+  0,   /* field[0] = function */
+};
+static const ProtobufCIntRange iov__v1__get_statistics_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor iov__v1__get_statistics_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.GetStatisticsRequest",
+  "GetStatisticsRequest",
+  "Iov__V1__GetStatisticsRequest",
+  "iov.v1",
+  sizeof(Iov__V1__GetStatisticsRequest),
+  1,
+  iov__v1__get_statistics_request__field_descriptors,
+  iov__v1__get_statistics_request__field_indices_by_name,
+  1,  iov__v1__get_statistics_request__number_ranges,
+  (ProtobufCMessageInit) iov__v1__get_statistics_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__get_statistics_response__field_descriptors[1] =
+{
+  {
+    "functions",
+    1,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Iov__V1__GetStatisticsResponse, n_functions),
+    offsetof(Iov__V1__GetStatisticsResponse, functions),
+    &iov__v1__function_reading__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__get_statistics_response__field_indices_by_name[] = {
+  0,   /* field[0] = functions */
+};
+static const ProtobufCIntRange iov__v1__get_statistics_response__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor iov__v1__get_statistics_response__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.GetStatisticsResponse",
+  "GetStatisticsResponse",
+  "Iov__V1__GetStatisticsResponse",
+  "iov.v1",
+  sizeof(Iov__V1__GetStatisticsResponse),
+  1,
+  iov__v1__get_statistics_response__field_descriptors,
+  iov__v1__get_statistics_response__field_indices_by_name,
+  1,  iov__v1__get_statistics_response__number_ranges,
+  (ProtobufCMessageInit) iov__v1__get_statistics_response__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__function_reading__field_descriptors[6] =
+{
+  {
+    "function",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__FunctionReading, function),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "claim",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__FunctionReading, claim),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "host",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__FunctionReading, host),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "device_class",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__FunctionReading, device_class),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "statistics",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__FunctionReading, statistics),
+    &iov__v1__function_statistics__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "problem",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__FunctionReading, problem),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__function_reading__field_indices_by_name[] = {
+  1,   /* field[1] = claim */
+  3,   /* field[3] = device_class */
+  0,   /* field[0] = function */
+  2,   /* field[2] = host */
+  5,   /* field[5] = problem */
+  4,   /* field[4] = statistics */
+};
+static const ProtobufCIntRange iov__v1__function_reading__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 6 }
+};
+const ProtobufCMessageDescriptor iov__v1__function_reading__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.FunctionReading",
+  "FunctionReading",
+  "Iov__V1__FunctionReading",
+  "iov.v1",
+  sizeof(Iov__V1__FunctionReading),
+  6,
+  iov__v1__function_reading__field_descriptors,
+  iov__v1__function_reading__field_indices_by_name,
+  1,  iov__v1__function_reading__number_ranges,
+  (ProtobufCMessageInit) iov__v1__function_reading__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCMethodDescriptor iov__v1__inventory__method_descriptors[5] =
 {
   { "GetCluster", &iov__v1__get_cluster_request__descriptor, &iov__v1__cluster__descriptor },
   { "ListHosts", &iov__v1__list_hosts_request__descriptor, &iov__v1__list_hosts_response__descriptor },
   { "ListEndNodes", &iov__v1__list_end_nodes_request__descriptor, &iov__v1__list_end_nodes_response__descriptor },
   { "ListFunctions", &iov__v1__list_functions_request__descriptor, &iov__v1__list_functions_response__descriptor },
+  { "GetStatistics", &iov__v1__get_statistics_request__descriptor, &iov__v1__get_statistics_response__descriptor },
 };
 const unsigned iov__v1__inventory__method_indices_by_name[] = {
   0,        /* GetCluster */
+  4,        /* GetStatistics */
   2,        /* ListEndNodes */
   3,        /* ListFunctions */
   1         /* ListHosts */
@@ -855,7 +1171,7 @@ const ProtobufCServiceDescriptor iov__v1__inventory__descriptor =
   "Inventory",
   "Iov__V1__Inventory",
   "iov.v1",
-  4,
+  5,
   iov__v1__inventory__method_descriptors,
   iov__v1__inventory__method_indices_by_name
 };
@@ -890,6 +1206,14 @@ void iov__v1__inventory__list_functions(ProtobufCService *service,
 {
   assert(service->descriptor == &iov__v1__inventory__descriptor);
   service->invoke(service, 3, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
+void iov__v1__inventory__get_statistics(ProtobufCService *service,
+                                        const Iov__V1__GetStatisticsRequest *input,
+                                        Iov__V1__GetStatisticsResponse_Closure closure,
+                                        void *closure_data)
+{
+  assert(service->descriptor == &iov__v1__inventory__descriptor);
+  service->invoke(service, 4, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void iov__v1__inventory__init (Iov__V1__Inventory_Service *service,
                                Iov__V1__Inventory_ServiceDestroy destroy)

@@ -1555,6 +1555,51 @@ void   iov__v1__function_status__free_unpacked
   assert(message->base.descriptor == &iov__v1__function_status__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   iov__v1__function_statistics__init
+                     (Iov__V1__FunctionStatistics         *message)
+{
+  static const Iov__V1__FunctionStatistics init_value = IOV__V1__FUNCTION_STATISTICS__INIT;
+  *message = init_value;
+}
+size_t iov__v1__function_statistics__get_packed_size
+                     (const Iov__V1__FunctionStatistics *message)
+{
+  assert(message->base.descriptor == &iov__v1__function_statistics__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__function_statistics__pack
+                     (const Iov__V1__FunctionStatistics *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__function_statistics__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__function_statistics__pack_to_buffer
+                     (const Iov__V1__FunctionStatistics *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__function_statistics__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__FunctionStatistics *
+       iov__v1__function_statistics__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__FunctionStatistics *)
+     protobuf_c_message_unpack (&iov__v1__function_statistics__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__function_statistics__free_unpacked
+                     (Iov__V1__FunctionStatistics *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__function_statistics__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 static const ProtobufCFieldDescriptor iov__v1__fencing_token__field_descriptors[1] =
 {
   {
@@ -4849,6 +4894,135 @@ const ProtobufCMessageDescriptor iov__v1__function_status__descriptor =
   iov__v1__function_status__field_indices_by_name,
   1,  iov__v1__function_status__number_ranges,
   (ProtobufCMessageInit) iov__v1__function_status__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__function_statistics__field_descriptors[8] =
+{
+  {
+    "function",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__FunctionStatistics, function),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "received_bytes",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__FunctionStatistics, received_bytes),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "transmitted_bytes",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__FunctionStatistics, transmitted_bytes),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "received_operations",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__FunctionStatistics, received_operations),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "transmitted_operations",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__FunctionStatistics, transmitted_operations),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "errors",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__FunctionStatistics, errors),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "received_drops",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__FunctionStatistics, received_drops),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "transmitted_drops",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__FunctionStatistics, transmitted_drops),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__function_statistics__field_indices_by_name[] = {
+  5,   /* field[5] = errors */
+  0,   /* field[0] = function */
+  1,   /* field[1] = received_bytes */
+  6,   /* field[6] = received_drops */
+  3,   /* field[3] = received_operations */
+  2,   /* field[2] = transmitted_bytes */
+  7,   /* field[7] = transmitted_drops */
+  4,   /* field[4] = transmitted_operations */
+};
+static const ProtobufCIntRange iov__v1__function_statistics__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 8 }
+};
+const ProtobufCMessageDescriptor iov__v1__function_statistics__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.FunctionStatistics",
+  "FunctionStatistics",
+  "Iov__V1__FunctionStatistics",
+  "iov.v1",
+  sizeof(Iov__V1__FunctionStatistics),
+  8,
+  iov__v1__function_statistics__field_descriptors,
+  iov__v1__function_statistics__field_indices_by_name,
+  1,  iov__v1__function_statistics__number_ranges,
+  (ProtobufCMessageInit) iov__v1__function_statistics__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCEnumValue iov__v1__path__enum_values_by_number[5] =

@@ -23,6 +23,8 @@ typedef struct Iov__V1__InventoryReport Iov__V1__InventoryReport;
 typedef struct Iov__V1__FunctionReport Iov__V1__FunctionReport;
 typedef struct Iov__V1__CoordinatorMessage Iov__V1__CoordinatorMessage;
 typedef struct Iov__V1__Rescan Iov__V1__Rescan;
+typedef struct Iov__V1__StatisticsQuestion Iov__V1__StatisticsQuestion;
+typedef struct Iov__V1__StatisticsAnswer Iov__V1__StatisticsAnswer;
 typedef struct Iov__V1__Welcome Iov__V1__Welcome;
 typedef struct Iov__V1__HeartbeatAcknowledgement Iov__V1__HeartbeatAcknowledgement;
 typedef struct Iov__V1__WantedState Iov__V1__WantedState;
@@ -40,7 +42,8 @@ typedef enum {
   IOV__V1__AGENT_MESSAGE__KIND_HELLO = 1,
   IOV__V1__AGENT_MESSAGE__KIND_HEARTBEAT = 2,
   IOV__V1__AGENT_MESSAGE__KIND_INVENTORY = 3,
-  IOV__V1__AGENT_MESSAGE__KIND_FUNCTIONS = 4
+  IOV__V1__AGENT_MESSAGE__KIND_FUNCTIONS = 4,
+  IOV__V1__AGENT_MESSAGE__KIND_STATISTICS = 5
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(IOV__V1__AGENT_MESSAGE__KIND__CASE)
 } Iov__V1__AgentMessage__KindCase;
 
@@ -53,6 +56,7 @@ struct  Iov__V1__AgentMessage
     Iov__V1__Heartbeat *heartbeat;
     Iov__V1__InventoryReport *inventory;
     Iov__V1__FunctionReport *functions;
+    Iov__V1__StatisticsAnswer *statistics;
   };
 };
 #define IOV__V1__AGENT_MESSAGE__INIT \
@@ -141,7 +145,8 @@ typedef enum {
   IOV__V1__COORDINATOR_MESSAGE__KIND_WELCOME = 1,
   IOV__V1__COORDINATOR_MESSAGE__KIND_HEARTBEAT = 2,
   IOV__V1__COORDINATOR_MESSAGE__KIND_WANTED = 3,
-  IOV__V1__COORDINATOR_MESSAGE__KIND_RESCAN = 4
+  IOV__V1__COORDINATOR_MESSAGE__KIND_RESCAN = 4,
+  IOV__V1__COORDINATOR_MESSAGE__KIND_STATISTICS = 5
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(IOV__V1__COORDINATOR_MESSAGE__KIND__CASE)
 } Iov__V1__CoordinatorMessage__KindCase;
 
@@ -154,6 +159,7 @@ struct  Iov__V1__CoordinatorMessage
     Iov__V1__HeartbeatAcknowledgement *heartbeat;
     Iov__V1__WantedState *wanted;
     Iov__V1__Rescan *rescan;
+    Iov__V1__StatisticsQuestion *statistics;
   };
 };
 #define IOV__V1__COORDINATOR_MESSAGE__INIT \
@@ -171,6 +177,46 @@ struct  Iov__V1__Rescan
 #define IOV__V1__RESCAN__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__rescan__descriptor) \
      }
+
+
+/*
+ * What have functions on this host carried? Answered in the same session; an agent that does not know the question says nothing.
+ */
+struct  Iov__V1__StatisticsQuestion
+{
+  ProtobufCMessage base;
+  /*
+   * comes back with the answer
+   */
+  uint64_t number;
+  /*
+   * whose plugin is asked
+   */
+  char *device_class;
+  /*
+   * empty: all
+   */
+  char *function;
+};
+#define IOV__V1__STATISTICS_QUESTION__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__statistics_question__descriptor) \
+    , 0, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string }
+
+
+struct  Iov__V1__StatisticsAnswer
+{
+  ProtobufCMessage base;
+  uint64_t number;
+  size_t n_functions;
+  Iov__V1__FunctionStatistics **functions;
+  /*
+   * why the plugin could not be asked; empty if it was
+   */
+  char *problem;
+};
+#define IOV__V1__STATISTICS_ANSWER__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__statistics_answer__descriptor) \
+    , 0, 0,NULL, (char *)protobuf_c_empty_string }
 
 
 struct  Iov__V1__Welcome
@@ -392,6 +438,44 @@ Iov__V1__Rescan *
 void   iov__v1__rescan__free_unpacked
                      (Iov__V1__Rescan *message,
                       ProtobufCAllocator *allocator);
+/* Iov__V1__StatisticsQuestion methods */
+void   iov__v1__statistics_question__init
+                     (Iov__V1__StatisticsQuestion         *message);
+size_t iov__v1__statistics_question__get_packed_size
+                     (const Iov__V1__StatisticsQuestion   *message);
+size_t iov__v1__statistics_question__pack
+                     (const Iov__V1__StatisticsQuestion   *message,
+                      uint8_t             *out);
+size_t iov__v1__statistics_question__pack_to_buffer
+                     (const Iov__V1__StatisticsQuestion   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__StatisticsQuestion *
+       iov__v1__statistics_question__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__statistics_question__free_unpacked
+                     (Iov__V1__StatisticsQuestion *message,
+                      ProtobufCAllocator *allocator);
+/* Iov__V1__StatisticsAnswer methods */
+void   iov__v1__statistics_answer__init
+                     (Iov__V1__StatisticsAnswer         *message);
+size_t iov__v1__statistics_answer__get_packed_size
+                     (const Iov__V1__StatisticsAnswer   *message);
+size_t iov__v1__statistics_answer__pack
+                     (const Iov__V1__StatisticsAnswer   *message,
+                      uint8_t             *out);
+size_t iov__v1__statistics_answer__pack_to_buffer
+                     (const Iov__V1__StatisticsAnswer   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__StatisticsAnswer *
+       iov__v1__statistics_answer__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__statistics_answer__free_unpacked
+                     (Iov__V1__StatisticsAnswer *message,
+                      ProtobufCAllocator *allocator);
 /* Iov__V1__Welcome methods */
 void   iov__v1__welcome__init
                      (Iov__V1__Welcome         *message);
@@ -510,6 +594,12 @@ typedef void (*Iov__V1__CoordinatorMessage_Closure)
 typedef void (*Iov__V1__Rescan_Closure)
                  (const Iov__V1__Rescan *message,
                   void *closure_data);
+typedef void (*Iov__V1__StatisticsQuestion_Closure)
+                 (const Iov__V1__StatisticsQuestion *message,
+                  void *closure_data);
+typedef void (*Iov__V1__StatisticsAnswer_Closure)
+                 (const Iov__V1__StatisticsAnswer *message,
+                  void *closure_data);
 typedef void (*Iov__V1__Welcome_Closure)
                  (const Iov__V1__Welcome *message,
                   void *closure_data);
@@ -559,6 +649,8 @@ extern const ProtobufCMessageDescriptor iov__v1__inventory_report__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__function_report__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__coordinator_message__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__rescan__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__statistics_question__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__statistics_answer__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__welcome__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__heartbeat_acknowledgement__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__wanted_state__descriptor;

@@ -26,6 +26,9 @@ typedef struct Iov__V1__ListFunctionsRequest Iov__V1__ListFunctionsRequest;
 typedef struct Iov__V1__ListFunctionsResponse Iov__V1__ListFunctionsResponse;
 typedef struct Iov__V1__AssignedFunction Iov__V1__AssignedFunction;
 typedef struct Iov__V1__HostFunctionStatus Iov__V1__HostFunctionStatus;
+typedef struct Iov__V1__GetStatisticsRequest Iov__V1__GetStatisticsRequest;
+typedef struct Iov__V1__GetStatisticsResponse Iov__V1__GetStatisticsResponse;
+typedef struct Iov__V1__FunctionReading Iov__V1__FunctionReading;
 
 
 /* --- enums --- */
@@ -155,6 +158,54 @@ struct  Iov__V1__HostFunctionStatus
 #define IOV__V1__HOST_FUNCTION_STATUS__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__host_function_status__descriptor) \
     , (char *)protobuf_c_empty_string, NULL }
+
+
+struct  Iov__V1__GetStatisticsRequest
+{
+  ProtobufCMessage base;
+  /*
+   * its id; empty: all
+   */
+  char *function;
+};
+#define IOV__V1__GET_STATISTICS_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__get_statistics_request__descriptor) \
+    , (char *)protobuf_c_empty_string }
+
+
+struct  Iov__V1__GetStatisticsResponse
+{
+  ProtobufCMessage base;
+  /*
+   * by id
+   */
+  size_t n_functions;
+  Iov__V1__FunctionReading **functions;
+};
+#define IOV__V1__GET_STATISTICS_RESPONSE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__get_statistics_response__descriptor) \
+    , 0,NULL }
+
+
+struct  Iov__V1__FunctionReading
+{
+  ProtobufCMessage base;
+  char *function;
+  char *claim;
+  /*
+   * the consumer's, which was asked
+   */
+  char *host;
+  char *device_class;
+  /*
+   * absent: `problem` says why
+   */
+  Iov__V1__FunctionStatistics *statistics;
+  char *problem;
+};
+#define IOV__V1__FUNCTION_READING__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__function_reading__descriptor) \
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL, (char *)protobuf_c_empty_string }
 
 
 /* Iov__V1__GetClusterRequest methods */
@@ -347,6 +398,63 @@ Iov__V1__HostFunctionStatus *
 void   iov__v1__host_function_status__free_unpacked
                      (Iov__V1__HostFunctionStatus *message,
                       ProtobufCAllocator *allocator);
+/* Iov__V1__GetStatisticsRequest methods */
+void   iov__v1__get_statistics_request__init
+                     (Iov__V1__GetStatisticsRequest         *message);
+size_t iov__v1__get_statistics_request__get_packed_size
+                     (const Iov__V1__GetStatisticsRequest   *message);
+size_t iov__v1__get_statistics_request__pack
+                     (const Iov__V1__GetStatisticsRequest   *message,
+                      uint8_t             *out);
+size_t iov__v1__get_statistics_request__pack_to_buffer
+                     (const Iov__V1__GetStatisticsRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__GetStatisticsRequest *
+       iov__v1__get_statistics_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__get_statistics_request__free_unpacked
+                     (Iov__V1__GetStatisticsRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Iov__V1__GetStatisticsResponse methods */
+void   iov__v1__get_statistics_response__init
+                     (Iov__V1__GetStatisticsResponse         *message);
+size_t iov__v1__get_statistics_response__get_packed_size
+                     (const Iov__V1__GetStatisticsResponse   *message);
+size_t iov__v1__get_statistics_response__pack
+                     (const Iov__V1__GetStatisticsResponse   *message,
+                      uint8_t             *out);
+size_t iov__v1__get_statistics_response__pack_to_buffer
+                     (const Iov__V1__GetStatisticsResponse   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__GetStatisticsResponse *
+       iov__v1__get_statistics_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__get_statistics_response__free_unpacked
+                     (Iov__V1__GetStatisticsResponse *message,
+                      ProtobufCAllocator *allocator);
+/* Iov__V1__FunctionReading methods */
+void   iov__v1__function_reading__init
+                     (Iov__V1__FunctionReading         *message);
+size_t iov__v1__function_reading__get_packed_size
+                     (const Iov__V1__FunctionReading   *message);
+size_t iov__v1__function_reading__pack
+                     (const Iov__V1__FunctionReading   *message,
+                      uint8_t             *out);
+size_t iov__v1__function_reading__pack_to_buffer
+                     (const Iov__V1__FunctionReading   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__FunctionReading *
+       iov__v1__function_reading__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__function_reading__free_unpacked
+                     (Iov__V1__FunctionReading *message,
+                      ProtobufCAllocator *allocator);
 /* --- per-message closures --- */
 
 typedef void (*Iov__V1__GetClusterRequest_Closure)
@@ -379,6 +487,15 @@ typedef void (*Iov__V1__AssignedFunction_Closure)
 typedef void (*Iov__V1__HostFunctionStatus_Closure)
                  (const Iov__V1__HostFunctionStatus *message,
                   void *closure_data);
+typedef void (*Iov__V1__GetStatisticsRequest_Closure)
+                 (const Iov__V1__GetStatisticsRequest *message,
+                  void *closure_data);
+typedef void (*Iov__V1__GetStatisticsResponse_Closure)
+                 (const Iov__V1__GetStatisticsResponse *message,
+                  void *closure_data);
+typedef void (*Iov__V1__FunctionReading_Closure)
+                 (const Iov__V1__FunctionReading *message,
+                  void *closure_data);
 
 /* --- services --- */
 
@@ -402,6 +519,10 @@ struct Iov__V1__Inventory_Service
                          const Iov__V1__ListFunctionsRequest *input,
                          Iov__V1__ListFunctionsResponse_Closure closure,
                          void *closure_data);
+  void (*get_statistics)(Iov__V1__Inventory_Service *service,
+                         const Iov__V1__GetStatisticsRequest *input,
+                         Iov__V1__GetStatisticsResponse_Closure closure,
+                         void *closure_data);
 };
 typedef void (*Iov__V1__Inventory_ServiceDestroy)(Iov__V1__Inventory_Service *);
 void iov__v1__inventory__init (Iov__V1__Inventory_Service *service,
@@ -413,7 +534,8 @@ void iov__v1__inventory__init (Iov__V1__Inventory_Service *service,
       function_prefix__ ## get_cluster,\
       function_prefix__ ## list_hosts,\
       function_prefix__ ## list_end_nodes,\
-      function_prefix__ ## list_functions  }
+      function_prefix__ ## list_functions,\
+      function_prefix__ ## get_statistics  }
 void iov__v1__inventory__get_cluster(ProtobufCService *service,
                                      const Iov__V1__GetClusterRequest *input,
                                      Iov__V1__Cluster_Closure closure,
@@ -430,6 +552,10 @@ void iov__v1__inventory__list_functions(ProtobufCService *service,
                                         const Iov__V1__ListFunctionsRequest *input,
                                         Iov__V1__ListFunctionsResponse_Closure closure,
                                         void *closure_data);
+void iov__v1__inventory__get_statistics(ProtobufCService *service,
+                                        const Iov__V1__GetStatisticsRequest *input,
+                                        Iov__V1__GetStatisticsResponse_Closure closure,
+                                        void *closure_data);
 
 /* --- descriptors --- */
 
@@ -443,6 +569,9 @@ extern const ProtobufCMessageDescriptor iov__v1__list_functions_request__descrip
 extern const ProtobufCMessageDescriptor iov__v1__list_functions_response__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__assigned_function__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__host_function_status__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__get_statistics_request__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__get_statistics_response__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__function_reading__descriptor;
 extern const ProtobufCServiceDescriptor iov__v1__inventory__descriptor;
 
 PROTOBUF_C__END_DECLS

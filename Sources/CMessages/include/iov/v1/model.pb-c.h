@@ -54,6 +54,7 @@ typedef struct Iov__V1__Mediation Iov__V1__Mediation;
 typedef struct Iov__V1__Arrival Iov__V1__Arrival;
 typedef struct Iov__V1__VirtualFunction Iov__V1__VirtualFunction;
 typedef struct Iov__V1__FunctionStatus Iov__V1__FunctionStatus;
+typedef struct Iov__V1__FunctionStatistics Iov__V1__FunctionStatistics;
 
 
 /* --- enums --- */
@@ -1136,6 +1137,38 @@ struct  Iov__V1__FunctionStatus
     , NULL, IOV__V1__ROLE__ROLE_UNSPECIFIED, IOV__V1__FUNCTION_PHASE__FUNCTION_PHASE_UNSPECIFIED, NULL, 0, NULL, 0, NULL }
 
 
+/*
+ * What a function has carried, seen from its consumer, since it was given its interface or device.
+ */
+struct  Iov__V1__FunctionStatistics
+{
+  ProtobufCMessage base;
+  char *function;
+  /*
+   * or bytes read
+   */
+  uint64_t received_bytes;
+  /*
+   * or bytes written
+   */
+  uint64_t transmitted_bytes;
+  /*
+   * packets, or reads
+   */
+  uint64_t received_operations;
+  uint64_t transmitted_operations;
+  uint64_t errors;
+  /*
+   * packets without fault for which there was no room or no use
+   */
+  uint64_t received_drops;
+  uint64_t transmitted_drops;
+};
+#define IOV__V1__FUNCTION_STATISTICS__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__function_statistics__descriptor) \
+    , (char *)protobuf_c_empty_string, 0, 0, 0, 0, 0, 0, 0 }
+
+
 /* Iov__V1__FencingToken methods */
 void   iov__v1__fencing_token__init
                      (Iov__V1__FencingToken         *message);
@@ -1791,6 +1824,25 @@ Iov__V1__FunctionStatus *
 void   iov__v1__function_status__free_unpacked
                      (Iov__V1__FunctionStatus *message,
                       ProtobufCAllocator *allocator);
+/* Iov__V1__FunctionStatistics methods */
+void   iov__v1__function_statistics__init
+                     (Iov__V1__FunctionStatistics         *message);
+size_t iov__v1__function_statistics__get_packed_size
+                     (const Iov__V1__FunctionStatistics   *message);
+size_t iov__v1__function_statistics__pack
+                     (const Iov__V1__FunctionStatistics   *message,
+                      uint8_t             *out);
+size_t iov__v1__function_statistics__pack_to_buffer
+                     (const Iov__V1__FunctionStatistics   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__FunctionStatistics *
+       iov__v1__function_statistics__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__function_statistics__free_unpacked
+                     (Iov__V1__FunctionStatistics *message,
+                      ProtobufCAllocator *allocator);
 /* --- per-message closures --- */
 
 typedef void (*Iov__V1__FencingToken_Closure)
@@ -1904,6 +1956,9 @@ typedef void (*Iov__V1__VirtualFunction_Closure)
 typedef void (*Iov__V1__FunctionStatus_Closure)
                  (const Iov__V1__FunctionStatus *message,
                   void *closure_data);
+typedef void (*Iov__V1__FunctionStatistics_Closure)
+                 (const Iov__V1__FunctionStatistics *message,
+                  void *closure_data);
 
 /* --- services --- */
 
@@ -1959,6 +2014,7 @@ extern const ProtobufCMessageDescriptor iov__v1__mediation__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__arrival__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__virtual_function__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__function_status__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__function_statistics__descriptor;
 
 PROTOBUF_C__END_DECLS
 

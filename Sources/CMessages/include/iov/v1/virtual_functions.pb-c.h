@@ -30,7 +30,6 @@ typedef struct Iov__V1__ObserveRequest Iov__V1__ObserveRequest;
 typedef struct Iov__V1__ObserveResponse Iov__V1__ObserveResponse;
 typedef struct Iov__V1__StatisticsRequest Iov__V1__StatisticsRequest;
 typedef struct Iov__V1__StatisticsResponse Iov__V1__StatisticsResponse;
-typedef struct Iov__V1__FunctionStatistics Iov__V1__FunctionStatistics;
 
 
 /* --- enums --- */
@@ -224,38 +223,6 @@ struct  Iov__V1__StatisticsResponse
 #define IOV__V1__STATISTICS_RESPONSE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__statistics_response__descriptor) \
     , 0,NULL }
-
-
-/*
- * Seen from the consumer.
- */
-struct  Iov__V1__FunctionStatistics
-{
-  ProtobufCMessage base;
-  char *function;
-  /*
-   * or bytes read
-   */
-  uint64_t received_bytes;
-  /*
-   * or bytes written
-   */
-  uint64_t transmitted_bytes;
-  /*
-   * packets, or reads
-   */
-  uint64_t received_operations;
-  uint64_t transmitted_operations;
-  uint64_t errors;
-  /*
-   * packets without fault for which there was no room or no use
-   */
-  uint64_t received_drops;
-  uint64_t transmitted_drops;
-};
-#define IOV__V1__FUNCTION_STATISTICS__INIT \
- { PROTOBUF_C_MESSAGE_INIT (&iov__v1__function_statistics__descriptor) \
-    , (char *)protobuf_c_empty_string, 0, 0, 0, 0, 0, 0, 0 }
 
 
 /* Iov__V1__DescribeRequest methods */
@@ -524,25 +491,6 @@ Iov__V1__StatisticsResponse *
 void   iov__v1__statistics_response__free_unpacked
                      (Iov__V1__StatisticsResponse *message,
                       ProtobufCAllocator *allocator);
-/* Iov__V1__FunctionStatistics methods */
-void   iov__v1__function_statistics__init
-                     (Iov__V1__FunctionStatistics         *message);
-size_t iov__v1__function_statistics__get_packed_size
-                     (const Iov__V1__FunctionStatistics   *message);
-size_t iov__v1__function_statistics__pack
-                     (const Iov__V1__FunctionStatistics   *message,
-                      uint8_t             *out);
-size_t iov__v1__function_statistics__pack_to_buffer
-                     (const Iov__V1__FunctionStatistics   *message,
-                      ProtobufCBuffer     *buffer);
-Iov__V1__FunctionStatistics *
-       iov__v1__function_statistics__unpack
-                     (ProtobufCAllocator  *allocator,
-                      size_t               len,
-                      const uint8_t       *data);
-void   iov__v1__function_statistics__free_unpacked
-                     (Iov__V1__FunctionStatistics *message,
-                      ProtobufCAllocator *allocator);
 /* --- per-message closures --- */
 
 typedef void (*Iov__V1__DescribeRequest_Closure)
@@ -586,9 +534,6 @@ typedef void (*Iov__V1__StatisticsRequest_Closure)
                   void *closure_data);
 typedef void (*Iov__V1__StatisticsResponse_Closure)
                  (const Iov__V1__StatisticsResponse *message,
-                  void *closure_data);
-typedef void (*Iov__V1__FunctionStatistics_Closure)
-                 (const Iov__V1__FunctionStatistics *message,
                   void *closure_data);
 
 /* --- services --- */
@@ -802,7 +747,6 @@ extern const ProtobufCMessageDescriptor iov__v1__observe_request__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__observe_response__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__statistics_request__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__statistics_response__descriptor;
-extern const ProtobufCMessageDescriptor iov__v1__function_statistics__descriptor;
 extern const ProtobufCServiceDescriptor iov__v1__virtual_functions__descriptor;
 
 PROTOBUF_C__END_DECLS
