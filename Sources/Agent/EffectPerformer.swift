@@ -197,6 +197,7 @@ extension Verb {
     case .detach: return try await client.detach(request, options: options)
     case .unserve: return try await client.unserve(request, options: options)
     case .disconnect: return try await client.disconnect(request, options: options)
+    case .fence: return try await client.fence(request, options: options)
     case .destroy: return try await client.destroy(request, options: options)
     case .scrub: return try await scrub(client, request)
     }

@@ -21,11 +21,19 @@ extension FileDescriptor {
       vision\
       \"(\u{a}\u{12}DeleteClaimRequest\u{12}\u{12}\u{a}\u{4}name\u{18}\u{1}\u{20}\u{1}(\u{9}R\u{4}\
       name\
-      \"\u{e7}\u{1}\u{a}\u{17}UpdateClaimRatesRequest\u{12}\u{12}\u{a}\u{4}name\u{18}\u{1}\u{20}\
+      \"\u{e3}\u{5}\u{a}\u{17}UpdateClaimRatesRequest\u{12}\u{12}\u{a}\u{4}name\u{18}\u{1}\u{20}\
       \u{1}(\u{9}R\u{4}name\u{12}\\\u{a}\u{1c}max_transmit_bits_per_second\u{18}\u{2}\u{20}\u{1}\
       (\u{b}2\u{1c}.google.protobuf.UInt64ValueR\u{18}maxTransmitBitsPerSecond\u{12}Z\u{a}\u{1b}\
       max_receive_bits_per_second\u{18}\u{3}\u{20}\u{1}(\u{b}2\u{1c}.google.protobuf.UInt64Value\
-      R\u{17}maxReceiveBitsPerSecond\
+      R\u{17}maxReceiveBitsPerSecond\u{12}`\u{a}\u{1e}max_read_operations_per_second\u{18}\u{4}\u{20}\
+      \u{1}(\u{b}2\u{1c}.google.protobuf.UInt64ValueR\u{1a}maxReadOperationsPerSecond\u{12}b\u{a}\
+      \u{1f}max_write_operations_per_second\u{18}\u{5}\u{20}\u{1}(\u{b}2\u{1c}.google.protobuf.U\
+      Int64ValueR\u{1b}maxWriteOperationsPerSecond\u{12}V\u{a}\u{19}max_read_bytes_per_second\u{18}\
+      \u{6}\u{20}\u{1}(\u{b}2\u{1c}.google.protobuf.UInt64ValueR\u{15}maxReadBytesPerSecond\u{12}\
+      X\u{a}\u{1a}max_write_bytes_per_second\u{18}\u{7}\u{20}\u{1}(\u{b}2\u{1c}.google.protobuf.\
+      UInt64ValueR\u{16}maxWriteBytesPerSecond\u{12}?\u{a}\u{c}burst_factor\u{18}\u{8}\u{20}\u{1}\
+      (\u{b}2\u{1c}.google.protobuf.UInt32ValueR\u{b}burstFactor\u{12}A\u{a}\u{d}burst_seconds\u{18}\
+      \u{9}\u{20}\u{1}(\u{b}2\u{1c}.google.protobuf.UInt32ValueR\u{c}burstSeconds\
       \"c\u{a}\u{12}WatchClaimsRequest\u{12}\u{12}\u{a}\u{4}name\u{18}\u{1}\u{20}\u{1}(\u{9}R\u{4}\
       name\u{12}#\u{a}\u{d}from_revision\u{18}\u{2}\u{20}\u{1}(\u{4}R\u{c}fromRevision\u{12}\u{14}\
       \u{a}\u{5}epoch\u{18}\u{3}\u{20}\u{1}(\u{4}R\u{5}epoch\

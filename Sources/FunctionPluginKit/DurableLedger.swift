@@ -32,6 +32,11 @@ final class DurableLedger: Sendable {
     try await record { ledger throws(LedgerError) in try ledger.takeControl(endNode, token: token) }
   }
 
+  /// May it be taken under this token? Changes nothing.
+  func checkControl(_ endNode: String, token: UInt64) throws {
+    _ = try published.withLock { ledger throws(LedgerError) in try ledger.takeControl(endNode, token: token) }
+  }
+
   func yieldControl(_ endNode: String, token: UInt64) async throws {
     try await record { ledger throws(LedgerError) in try ledger.yieldControl(endNode, token: token) }
   }

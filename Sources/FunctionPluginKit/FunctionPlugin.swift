@@ -72,13 +72,20 @@ public protocol FunctionPlugin: Sendable {
   /// Changes what can change while the function is in use.
   func configure(_ request: FunctionRequest) async throws -> FunctionStatus
   /// Makes the function unusable for its holder, whatever the holder does. The answer is proof. The kit refuses the token
-  /// from then on.
+  /// from then on. In the role FENCER the holder is another host, which the device itself cuts off, and `scrub` and `destroy`
+  /// follow in that role: see the head of virtual_functions.proto for which tokens give way.
   func fence(_ request: FunctionRequest) async throws -> FunctionStatus
   /// Cleans a function that nobody can reach. `progress` takes bytes done and bytes in total, and throws when the agent
   /// has stopped listening: pass that on.
   func scrub(
     _ request: FunctionRequest, progress: @Sendable (_ done: UInt64, _ total: UInt64) async throws -> Void
   ) async throws -> FunctionStatus
+
+  /// This host is to serve and fence an end node's functions from now on. What is registered at the device under one of the
+  /// former tokens is cut off there first, and nothing else is. Only when this has returned is the control token shown as in
+  /// force, and does the coordinator take the former controlling host for cut off. Only classes whose devices several hosts
+  /// see have something to do here.
+  func takeControl(_ request: ControlRequest) async throws
 
   /// All functions found on this host, whoever made them known, each with its function and role filled in.
   func observe() async throws -> [FunctionStatus]
@@ -110,6 +117,7 @@ extension FunctionPlugin {
   public func watch() -> AsyncStream<Void> { AsyncStream { _ in } }
 
   public func validate(_ request: FunctionRequest) async throws -> [String] { [] }
+  public func takeControl(_ request: ControlRequest) async throws {}
 
   public func serve(_ request: FunctionRequest) async throws -> FunctionStatus { throw Self.lacks("Serve") }
   public func unserve(_ request: FunctionRequest) async throws -> FunctionStatus { throw Self.lacks("Unserve") }

@@ -197,7 +197,12 @@ final class PluginService<Plugin: FunctionPlugin>: VirtualFunctionsService {
   }
 
   func takeControl(_ request: ControlRequest, call: ServerCall) async throws -> ControlStatus {
-    try await control(request, call, isHeld: true) { try await $0.takeControl($1, token: $2) }
+    let plugin = try plugin(for: call)
+    return try await control(request, call, isHeld: true) { ledger, endNode, token in
+      try ledger.checkControl(endNode, token: token)
+      try await plugin.takeControl(request)
+      try await ledger.takeControl(endNode, token: token)
+    }
   }
 
   func yieldControl(_ request: ControlRequest, call: ServerCall) async throws -> ControlStatus {
@@ -288,7 +293,10 @@ final class PluginService<Plugin: FunctionPlugin>: VirtualFunctionsService {
   ) async throws -> ControlStatus {
     try checkPeer(call)
     do {
-      try await record(ledger, request.endNode, request.controlToken?.value ?? 0)
+      // An end node's id is no function's, which have a token behind it.
+      try await order.inTurn(request.endNode) {
+        try await record(ledger, request.endNode, request.controlToken?.value ?? 0)
+      }
     } catch {
       throw RPCError(verbFailure: error)
     }

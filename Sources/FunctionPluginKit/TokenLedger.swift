@@ -56,8 +56,11 @@ struct TokenLedger: Sendable {
       if let field = Self.difference(earlier, normalized) {
         throw .otherParameters(verb: verb, function: assignment.function, token: token, field: field)
       }
-      // What may change under one token (the server's port, rates) is remembered in its newest form.
-      return earlier == normalized ? nil : .seen(normalized)
+      // What may change under one token (the server's port, rates) is remembered in its newest form; where the function lies
+      // was not known to the coordinator when it was made, and is not forgotten once it is.
+      var newest = normalized
+      newest.assignment?.extent = normalized.assignment?.extent ?? earlier.assignment?.extent
+      return earlier == newest ? nil : .seen(newest)
     }
     return .seen(normalized)
   }
@@ -190,6 +193,7 @@ struct TokenLedger: Sendable {
       return nil
     }
     if earlier.role != now.role { return "role" }
+    if let before = earlier.assignment?.extent, let after = now.assignment?.extent, before != after { return "extent" }
     if earlierOne == nowOne { return nil }
     if earlierOne.claimUid != nowOne.claimUid { return "claim_uid" }
     if earlierOne.attributes != nowOne.attributes { return "attributes" }
@@ -198,13 +202,27 @@ struct TokenLedger: Sendable {
     return "assignment"
   }
 
-  /// Without what may change under one token: the port of a server that was started again, and rates.
+  /// Without what may change under one token: the port of a server that was started again, rates, and where the function lies,
+  /// which is said once it is known.
   private static func fixedPart(_ assignment: Assignment) -> Assignment {
     var assignment = assignment
     assignment.arrival = nil
     assignment.mediation?.serverPort = 0
     assignment.attributes?.ethernet?.maxTransmitBitsPerSecond = nil
     assignment.attributes?.ethernet?.maxReceiveBitsPerSecond = nil
+    assignment.attributes?.block?.removeLimits()
+    assignment.extent = nil
     return assignment
+  }
+}
+
+extension BlockAttributes {
+  fileprivate mutating func removeLimits() {
+    maxReadOperationsPerSecond = nil
+    maxWriteOperationsPerSecond = nil
+    maxReadBytesPerSecond = nil
+    maxWriteBytesPerSecond = nil
+    burstFactor = nil
+    burstSeconds = nil
   }
 }

@@ -707,6 +707,8 @@ public struct WantedControl: Message {
   public var endNode: String = ""
   public var deviceClass: String = ""
   public var controlToken: FencingToken?
+  /// Of a multi-root end node: what may be in force still, and is cut off at the device before the new token is in force.
+  public var formerControlTokens: [FencingToken] = []
 
   public init() {}
 }
@@ -726,21 +728,29 @@ extension WantedControl: CLayoutMessage {
     layout.pointee.end_node = arena.string(endNode)
     layout.pointee.device_class = arena.string(deviceClass)
     layout.pointee.control_token = arena.message(controlToken)
+    (layout.pointee.n_former_control_tokens, layout.pointee.former_control_tokens) = arena.list(formerControlTokens) {
+      value, arena in arena.presentMessage(value)
+    }
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__WantedControl>) {
     endNode = copiedString(layout.pointee.end_node)
     deviceClass = copiedString(layout.pointee.device_class)
     if let value = layout.pointee.control_token { controlToken = FencingToken(copying: value) }
+    formerControlTokens = copied(layout.pointee.n_former_control_tokens, layout.pointee.former_control_tokens) {
+      FencingToken(copying: $0)
+    }
   }
 }
 
 extension WantedControl {
   public init(from decoder: any Decoder) throws {
-    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["endNode", "deviceClass", "controlToken"])
+    let fields = try MessageFieldsReader(
+      decoder, of: Self.fullName, names: ["endNode", "deviceClass", "controlToken", "formerControlTokens"])
     try fields.read("endNode", into: &endNode)
     try fields.read("deviceClass", into: &deviceClass)
     try fields.read("controlToken", into: &controlToken)
+    try fields.read("formerControlTokens", into: &formerControlTokens)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -748,6 +758,7 @@ extension WantedControl {
     try fields.write("endNode", endNode)
     try fields.write("deviceClass", deviceClass)
     try fields.write("controlToken", controlToken)
+    try fields.write("formerControlTokens", formerControlTokens)
   }
 }
 
@@ -763,6 +774,9 @@ public struct WantedFunction: Message {
   public var bootId: String = ""
   /// released, and no claim stands behind it any more: the host has yet to clean up
   public var abandoned: Bool = false
+  /// Released, and the end node's side was taken from this host by another root, or by another holder of control: only what
+  /// is on this host is cleaned, and nothing is written to the device.
+  public var fenced: Bool = false
 
   public init() {}
 }
@@ -785,6 +799,7 @@ extension WantedFunction: CLayoutMessage {
     layout.pointee.revision = revision
     layout.pointee.boot_id = arena.string(bootId)
     layout.pointee.abandoned = abandoned ? 1 : 0
+    layout.pointee.fenced = fenced ? 1 : 0
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__WantedFunction>) {
@@ -794,19 +809,22 @@ extension WantedFunction: CLayoutMessage {
     revision = layout.pointee.revision
     bootId = copiedString(layout.pointee.boot_id)
     abandoned = layout.pointee.abandoned != 0
+    fenced = layout.pointee.fenced != 0
   }
 }
 
 extension WantedFunction {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
-      decoder, of: Self.fullName, names: ["assignment", "role", "released", "revision", "bootId", "abandoned"])
+      decoder, of: Self.fullName,
+      names: ["assignment", "role", "released", "revision", "bootId", "abandoned", "fenced"])
     try fields.read("assignment", into: &assignment)
     try fields.read("role", into: &role)
     try fields.read("released", into: &released)
     try fields.read("revision", into: &revision)
     try fields.read("bootId", into: &bootId)
     try fields.read("abandoned", into: &abandoned)
+    try fields.read("fenced", into: &fenced)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -817,5 +835,6 @@ extension WantedFunction {
     try fields.write("revision", revision)
     try fields.write("bootId", bootId)
     try fields.write("abandoned", abandoned)
+    try fields.write("fenced", fenced)
   }
 }

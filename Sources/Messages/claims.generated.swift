@@ -261,13 +261,19 @@ extension DeleteClaimRequest {
   }
 }
 
-/// A rate that is left out stays; zero removes the limit.
+/// A rate that is left out stays; zero removes the limit. Those of the claim's class only.
 public struct UpdateClaimRatesRequest: Message {
   public static var fullName: String { "iov.v1.UpdateClaimRatesRequest" }
 
   public var name: String = ""
   public var maxTransmitBitsPerSecond: UInt64?
   public var maxReceiveBitsPerSecond: UInt64?
+  public var maxReadOperationsPerSecond: UInt64?
+  public var maxWriteOperationsPerSecond: UInt64?
+  public var maxReadBytesPerSecond: UInt64?
+  public var maxWriteBytesPerSecond: UInt64?
+  public var burstFactor: UInt32?
+  public var burstSeconds: UInt32?
 
   public init() {}
 }
@@ -287,22 +293,44 @@ extension UpdateClaimRatesRequest: CLayoutMessage {
     layout.pointee.name = arena.string(name)
     layout.pointee.max_transmit_bits_per_second = arena.wrapper(maxTransmitBitsPerSecond)
     layout.pointee.max_receive_bits_per_second = arena.wrapper(maxReceiveBitsPerSecond)
+    layout.pointee.max_read_operations_per_second = arena.wrapper(maxReadOperationsPerSecond)
+    layout.pointee.max_write_operations_per_second = arena.wrapper(maxWriteOperationsPerSecond)
+    layout.pointee.max_read_bytes_per_second = arena.wrapper(maxReadBytesPerSecond)
+    layout.pointee.max_write_bytes_per_second = arena.wrapper(maxWriteBytesPerSecond)
+    layout.pointee.burst_factor = arena.wrapper(burstFactor)
+    layout.pointee.burst_seconds = arena.wrapper(burstSeconds)
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__UpdateClaimRatesRequest>) {
     name = copiedString(layout.pointee.name)
     maxTransmitBitsPerSecond = unwrapped(layout.pointee.max_transmit_bits_per_second)
     maxReceiveBitsPerSecond = unwrapped(layout.pointee.max_receive_bits_per_second)
+    maxReadOperationsPerSecond = unwrapped(layout.pointee.max_read_operations_per_second)
+    maxWriteOperationsPerSecond = unwrapped(layout.pointee.max_write_operations_per_second)
+    maxReadBytesPerSecond = unwrapped(layout.pointee.max_read_bytes_per_second)
+    maxWriteBytesPerSecond = unwrapped(layout.pointee.max_write_bytes_per_second)
+    burstFactor = unwrapped(layout.pointee.burst_factor)
+    burstSeconds = unwrapped(layout.pointee.burst_seconds)
   }
 }
 
 extension UpdateClaimRatesRequest {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
-      decoder, of: Self.fullName, names: ["name", "maxTransmitBitsPerSecond", "maxReceiveBitsPerSecond"])
+      decoder, of: Self.fullName,
+      names: [
+        "name", "maxTransmitBitsPerSecond", "maxReceiveBitsPerSecond", "maxReadOperationsPerSecond",
+        "maxWriteOperationsPerSecond", "maxReadBytesPerSecond", "maxWriteBytesPerSecond", "burstFactor", "burstSeconds",
+      ])
     try fields.read("name", into: &name)
     try fields.read("maxTransmitBitsPerSecond", into: &maxTransmitBitsPerSecond)
     try fields.read("maxReceiveBitsPerSecond", into: &maxReceiveBitsPerSecond)
+    try fields.read("maxReadOperationsPerSecond", into: &maxReadOperationsPerSecond)
+    try fields.read("maxWriteOperationsPerSecond", into: &maxWriteOperationsPerSecond)
+    try fields.read("maxReadBytesPerSecond", into: &maxReadBytesPerSecond)
+    try fields.read("maxWriteBytesPerSecond", into: &maxWriteBytesPerSecond)
+    try fields.read("burstFactor", into: &burstFactor)
+    try fields.read("burstSeconds", into: &burstSeconds)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -310,6 +338,12 @@ extension UpdateClaimRatesRequest {
     try fields.write("name", name)
     try fields.write("maxTransmitBitsPerSecond", maxTransmitBitsPerSecond)
     try fields.write("maxReceiveBitsPerSecond", maxReceiveBitsPerSecond)
+    try fields.write("maxReadOperationsPerSecond", maxReadOperationsPerSecond)
+    try fields.write("maxWriteOperationsPerSecond", maxWriteOperationsPerSecond)
+    try fields.write("maxReadBytesPerSecond", maxReadBytesPerSecond)
+    try fields.write("maxWriteBytesPerSecond", maxWriteBytesPerSecond)
+    try fields.write("burstFactor", burstFactor)
+    try fields.write("burstSeconds", burstSeconds)
   }
 }
 

@@ -461,6 +461,10 @@ public enum Role: MessageEnumeration {
   case server
   /// connects to another host's function
   case consumer
+  /// Another root of a multi-root end node, in the place of a host that is lost: it cuts that host off at the device, cleans
+  /// what the function was, and destroys it. The assignment is the function's, but for its token, which is the fencer's own
+  /// and higher than all before it.
+  case fencer
   /// A number that this version does not know; treated like the zero value.
   case unrecognized(Int32)
 
@@ -470,6 +474,7 @@ public enum Role: MessageEnumeration {
     case 1: self = .direct
     case 2: self = .server
     case 3: self = .consumer
+    case 4: self = .fencer
     default: self = .unrecognized(rawValue)
     }
   }
@@ -480,12 +485,13 @@ public enum Role: MessageEnumeration {
     case .direct: 1
     case .server: 2
     case .consumer: 3
+    case .fencer: 4
     case .unrecognized(let number): number
     }
   }
 
   /// The values that this version knows.
-  public static var allCases: [Role] { [.unspecified, .direct, .server, .consumer] }
+  public static var allCases: [Role] { [.unspecified, .direct, .server, .consumer, .fencer] }
 
   public var protobufName: String? {
     switch self {
@@ -493,6 +499,7 @@ public enum Role: MessageEnumeration {
     case .direct: "ROLE_DIRECT"
     case .server: "ROLE_SERVER"
     case .consumer: "ROLE_CONSUMER"
+    case .fencer: "ROLE_FENCER"
     case .unrecognized: nil
     }
   }
@@ -958,6 +965,10 @@ public struct Capacity: Message {
   public var bitsPerSecond: UInt64 = 0
   /// a disk's size
   public var sizeBytes: UInt64 = 0
+  /// What a disk does for certain, reads and writes together: minimum rates are granted out of it. Zero: not known, and no
+  /// minimum rate is granted.
+  public var operationsPerSecond: UInt64 = 0
+  public var bytesPerSecond: UInt64 = 0
 
   public init() {}
 }
@@ -977,22 +988,29 @@ extension Capacity: CLayoutMessage {
     layout.pointee.functions = functions
     layout.pointee.bits_per_second = bitsPerSecond
     layout.pointee.size_bytes = sizeBytes
+    layout.pointee.operations_per_second = operationsPerSecond
+    layout.pointee.bytes_per_second = bytesPerSecond
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__Capacity>) {
     functions = layout.pointee.functions
     bitsPerSecond = layout.pointee.bits_per_second
     sizeBytes = layout.pointee.size_bytes
+    operationsPerSecond = layout.pointee.operations_per_second
+    bytesPerSecond = layout.pointee.bytes_per_second
   }
 }
 
 extension Capacity {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
-      decoder, of: Self.fullName, names: ["functions", "bitsPerSecond", "sizeBytes"])
+      decoder, of: Self.fullName,
+      names: ["functions", "bitsPerSecond", "sizeBytes", "operationsPerSecond", "bytesPerSecond"])
     try fields.read("functions", into: &functions)
     try fields.read("bitsPerSecond", into: &bitsPerSecond)
     try fields.read("sizeBytes", into: &sizeBytes)
+    try fields.read("operationsPerSecond", into: &operationsPerSecond)
+    try fields.read("bytesPerSecond", into: &bytesPerSecond)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -1000,6 +1018,8 @@ extension Capacity {
     try fields.write("functions", functions)
     try fields.write("bitsPerSecond", bitsPerSecond)
     try fields.write("sizeBytes", sizeBytes)
+    try fields.write("operationsPerSecond", operationsPerSecond)
+    try fields.write("bytesPerSecond", bytesPerSecond)
   }
 }
 
@@ -1021,6 +1041,10 @@ public struct Capabilities: Message {
   public var blockSizeBytes: UInt32 = 0
   /// Where paths differ. A path that is in it can do what stands there; one that is not, what the fields above say.
   public var byPath: [PathCapabilities] = []
+  /// Block classes. One device that several hosts see under this identity, and that keeps apart by itself who may use it
+  /// (persistent reservations): they are roots of one end node. Where it is not set, two hosts that report one identity are a
+  /// conflict.
+  public var multiRoot: Bool = false
 
   public init() {}
 }
@@ -1055,6 +1079,7 @@ extension Capabilities: CLayoutMessage {
     (layout.pointee.n_by_path, layout.pointee.by_path) = arena.list(byPath) {
       value, arena in arena.presentMessage(value)
     }
+    layout.pointee.multi_root = multiRoot ? 1 : 0
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__Capabilities>) {
@@ -1068,6 +1093,7 @@ extension Capabilities: CLayoutMessage {
     maximumMtu = layout.pointee.maximum_mtu
     blockSizeBytes = layout.pointee.block_size_bytes
     byPath = copied(layout.pointee.n_by_path, layout.pointee.by_path) { PathCapabilities(copying: $0) }
+    multiRoot = layout.pointee.multi_root != 0
   }
 }
 
@@ -1075,7 +1101,10 @@ extension Capabilities {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
       decoder, of: Self.fullName,
-      names: ["paths", "mediators", "consumers", "attributes", "minimumMtu", "maximumMtu", "blockSizeBytes", "byPath"])
+      names: [
+        "paths", "mediators", "consumers", "attributes", "minimumMtu", "maximumMtu", "blockSizeBytes", "byPath",
+        "multiRoot",
+      ])
     try fields.read("paths", into: &paths)
     try fields.read("mediators", into: &mediators)
     try fields.read("consumers", into: &consumers)
@@ -1084,6 +1113,7 @@ extension Capabilities {
     try fields.read("maximumMtu", into: &maximumMtu)
     try fields.read("blockSizeBytes", into: &blockSizeBytes)
     try fields.read("byPath", into: &byPath)
+    try fields.read("multiRoot", into: &multiRoot)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -1096,6 +1126,7 @@ extension Capabilities {
     try fields.write("maximumMtu", maximumMtu)
     try fields.write("blockSizeBytes", blockSizeBytes)
     try fields.write("byPath", byPath)
+    try fields.write("multiRoot", multiRoot)
   }
 }
 
@@ -1296,6 +1327,8 @@ public struct PhysicalFunction: Message {
   public var eswitchMode: String = ""
   /// what its driver offers beside: "representors", "rate-nodes", "scalable-functions"
   public var offers: [String] = []
+  /// Multi-root: control tokens before `control_token` that may be in force still, since the newer one is not known to be.
+  public var formerControlTokens: [FencingToken] = []
 
   public init() {}
 }
@@ -1324,6 +1357,9 @@ extension PhysicalFunction: CLayoutMessage {
     (layout.pointee.n_offers, layout.pointee.offers) = arena.list(offers) {
       value, arena in arena.presentString(value)
     }
+    (layout.pointee.n_former_control_tokens, layout.pointee.former_control_tokens) = arena.list(formerControlTokens) {
+      value, arena in arena.presentMessage(value)
+    }
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__PhysicalFunction>) {
@@ -1337,6 +1373,9 @@ extension PhysicalFunction: CLayoutMessage {
     if let value = layout.pointee.function_count { functionCount = FunctionCount(copying: value) }
     eswitchMode = copiedString(layout.pointee.eswitch_mode)
     offers = copied(layout.pointee.n_offers, layout.pointee.offers) { copiedString($0) }
+    formerControlTokens = copied(layout.pointee.n_former_control_tokens, layout.pointee.former_control_tokens) {
+      FencingToken(copying: $0)
+    }
   }
 }
 
@@ -1346,7 +1385,7 @@ extension PhysicalFunction {
       decoder, of: Self.fullName,
       names: [
         "controllingHost", "controlToken", "driver", "pciAddress", "serialNumber", "permanentAddress", "firmware",
-        "functionCount", "eswitchMode", "offers",
+        "functionCount", "eswitchMode", "offers", "formerControlTokens",
       ])
     try fields.read("controllingHost", into: &controllingHost)
     try fields.read("controlToken", into: &controlToken)
@@ -1358,6 +1397,7 @@ extension PhysicalFunction {
     try fields.read("functionCount", into: &functionCount)
     try fields.read("eswitchMode", into: &eswitchMode)
     try fields.read("offers", into: &offers)
+    try fields.read("formerControlTokens", into: &formerControlTokens)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -1372,6 +1412,7 @@ extension PhysicalFunction {
     try fields.write("functionCount", functionCount)
     try fields.write("eswitchMode", eswitchMode)
     try fields.write("offers", offers)
+    try fields.write("formerControlTokens", formerControlTokens)
   }
 }
 
@@ -1448,6 +1489,64 @@ extension FunctionCount {
   }
 }
 
+/// Control of a multi-root end node on its way to another root, because the controlling host is lost or dead. That root
+/// controls it from the moment at which it reports the token as in force: then the former ones are cut off at the device.
+public struct ControlTransfer: Message {
+  public static var fullName: String { "iov.v1.ControlTransfer" }
+
+  public var host: String = ""
+  public var controlToken: FencingToken?
+  /// that may be in force still
+  public var formerControlTokens: [FencingToken] = []
+
+  public init() {}
+}
+
+extension ControlTransfer: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__ControlTransfer>) {
+    iov__v1__control_transfer__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__ControlTransfer()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__ControlTransfer>, in arena: inout MessageArena) {
+    layout.pointee.host = arena.string(host)
+    layout.pointee.control_token = arena.message(controlToken)
+    (layout.pointee.n_former_control_tokens, layout.pointee.former_control_tokens) = arena.list(formerControlTokens) {
+      value, arena in arena.presentMessage(value)
+    }
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__ControlTransfer>) {
+    host = copiedString(layout.pointee.host)
+    if let value = layout.pointee.control_token { controlToken = FencingToken(copying: value) }
+    formerControlTokens = copied(layout.pointee.n_former_control_tokens, layout.pointee.former_control_tokens) {
+      FencingToken(copying: $0)
+    }
+  }
+}
+
+extension ControlTransfer {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(
+      decoder, of: Self.fullName, names: ["host", "controlToken", "formerControlTokens"])
+    try fields.read("host", into: &host)
+    try fields.read("controlToken", into: &controlToken)
+    try fields.read("formerControlTokens", into: &formerControlTokens)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("host", host)
+    try fields.write("controlToken", controlToken)
+    try fields.write("formerControlTokens", formerControlTokens)
+  }
+}
+
 /// A device that can be shared.
 public struct EndNode: Message {
   public static var fullName: String { "iov.v1.EndNode" }
@@ -1462,12 +1561,14 @@ public struct EndNode: Message {
   /// more than one: multi-root
   public var roots: [Root] = []
   @HeldByReference public var physicalFunction: PhysicalFunction?
-  public var capacity: Capacity?
-  public var used: Capacity?
+  @HeldByReference public var capacity: Capacity?
+  @HeldByReference public var used: Capacity?
   @HeldByReference public var capabilities: Capabilities?
   public var health: Health?
   /// the last one drawn
   public var highestToken: FencingToken?
+  /// while one is under way
+  public var controlTransfer: ControlTransfer?
 
   public init() {}
 }
@@ -1504,6 +1605,7 @@ extension EndNode: CLayoutMessage {
     layout.pointee.capabilities = arena.message(capabilities)
     layout.pointee.health = arena.message(health)
     layout.pointee.highest_token = arena.message(highestToken)
+    layout.pointee.control_transfer = arena.message(controlTransfer)
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__EndNode>) {
@@ -1520,6 +1622,7 @@ extension EndNode: CLayoutMessage {
     if let value = layout.pointee.capabilities { capabilities = Capabilities(copying: value) }
     if let value = layout.pointee.health { health = Health(copying: value) }
     if let value = layout.pointee.highest_token { highestToken = FencingToken(copying: value) }
+    if let value = layout.pointee.control_transfer { controlTransfer = ControlTransfer(copying: value) }
   }
 }
 
@@ -1529,7 +1632,7 @@ extension EndNode {
       decoder, of: Self.fullName,
       names: [
         "id", "deviceClass", "name", "labels", "roots", "physicalFunction", "capacity", "used", "capabilities",
-        "health", "highestToken",
+        "health", "highestToken", "controlTransfer",
       ])
     try fields.read("id", into: &id)
     try fields.read("deviceClass", into: &deviceClass)
@@ -1542,6 +1645,7 @@ extension EndNode {
     try fields.read("capabilities", into: &capabilities)
     try fields.read("health", into: &health)
     try fields.read("highestToken", into: &highestToken)
+    try fields.read("controlTransfer", into: &controlTransfer)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -1557,6 +1661,7 @@ extension EndNode {
     try fields.write("capabilities", capabilities)
     try fields.write("health", health)
     try fields.write("highestToken", highestToken)
+    try fields.write("controlTransfer", controlTransfer)
   }
 }
 
@@ -1565,7 +1670,7 @@ public struct Attributes: Message {
   public static var fullName: String { "iov.v1.Attributes" }
 
   @HeldByReference public var ethernet: EthernetAttributes?
-  public var block: BlockAttributes?
+  @HeldByReference public var block: BlockAttributes?
 
   public init() {}
 }
@@ -1724,8 +1829,22 @@ extension EthernetAttributes {
 public struct BlockAttributes: Message {
   public static var fullName: String { "iov.v1.BlockAttributes" }
 
+  /// unset in a claim: the whole end node
   public var sizeBytes: UInt64?
   public var readOnly: Bool?
+  /// Limits, of reads and of writes apart. Unset or zero: none.
+  public var maxReadOperationsPerSecond: UInt64?
+  public var maxWriteOperationsPerSecond: UInt64?
+  public var maxReadBytesPerSecond: UInt64?
+  public var maxWriteBytesPerSecond: UInt64?
+  /// After a rest a consumer may go at this multiple of each limit that is set, for so many seconds at most (unset: 1).
+  public var burstFactor: UInt32?
+  public var burstSeconds: UInt32?
+  /// What the end node keeps free for this function; reads and writes together. The sum of them is never above what the end
+  /// node does (Capacity).
+  public var minOperationsPerSecond: UInt64?
+  public var minBytesPerSecond: UInt64?
+  public var rateGuarantee: RateGuarantee = RateGuarantee(rawValue: 0)
 
   public init() {}
 }
@@ -1744,25 +1863,113 @@ extension BlockAttributes: CLayoutMessage {
   public func fill(_ layout: UnsafeMutablePointer<Iov__V1__BlockAttributes>, in arena: inout MessageArena) {
     layout.pointee.size_bytes = arena.wrapper(sizeBytes)
     layout.pointee.read_only = arena.wrapper(readOnly)
+    layout.pointee.max_read_operations_per_second = arena.wrapper(maxReadOperationsPerSecond)
+    layout.pointee.max_write_operations_per_second = arena.wrapper(maxWriteOperationsPerSecond)
+    layout.pointee.max_read_bytes_per_second = arena.wrapper(maxReadBytesPerSecond)
+    layout.pointee.max_write_bytes_per_second = arena.wrapper(maxWriteBytesPerSecond)
+    layout.pointee.burst_factor = arena.wrapper(burstFactor)
+    layout.pointee.burst_seconds = arena.wrapper(burstSeconds)
+    layout.pointee.min_operations_per_second = arena.wrapper(minOperationsPerSecond)
+    layout.pointee.min_bytes_per_second = arena.wrapper(minBytesPerSecond)
+    layout.pointee.rate_guarantee = .init(rawValue: .init(truncatingIfNeeded: rateGuarantee.rawValue))
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__BlockAttributes>) {
     sizeBytes = unwrapped(layout.pointee.size_bytes)
     readOnly = unwrapped(layout.pointee.read_only)
+    maxReadOperationsPerSecond = unwrapped(layout.pointee.max_read_operations_per_second)
+    maxWriteOperationsPerSecond = unwrapped(layout.pointee.max_write_operations_per_second)
+    maxReadBytesPerSecond = unwrapped(layout.pointee.max_read_bytes_per_second)
+    maxWriteBytesPerSecond = unwrapped(layout.pointee.max_write_bytes_per_second)
+    burstFactor = unwrapped(layout.pointee.burst_factor)
+    burstSeconds = unwrapped(layout.pointee.burst_seconds)
+    minOperationsPerSecond = unwrapped(layout.pointee.min_operations_per_second)
+    minBytesPerSecond = unwrapped(layout.pointee.min_bytes_per_second)
+    rateGuarantee = RateGuarantee(rawValue: Int32(truncatingIfNeeded: layout.pointee.rate_guarantee.rawValue))
   }
 }
 
 extension BlockAttributes {
   public init(from decoder: any Decoder) throws {
-    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["sizeBytes", "readOnly"])
+    let fields = try MessageFieldsReader(
+      decoder, of: Self.fullName,
+      names: [
+        "sizeBytes", "readOnly", "maxReadOperationsPerSecond", "maxWriteOperationsPerSecond", "maxReadBytesPerSecond",
+        "maxWriteBytesPerSecond", "burstFactor", "burstSeconds", "minOperationsPerSecond", "minBytesPerSecond",
+        "rateGuarantee",
+      ])
     try fields.read("sizeBytes", into: &sizeBytes)
     try fields.read("readOnly", into: &readOnly)
+    try fields.read("maxReadOperationsPerSecond", into: &maxReadOperationsPerSecond)
+    try fields.read("maxWriteOperationsPerSecond", into: &maxWriteOperationsPerSecond)
+    try fields.read("maxReadBytesPerSecond", into: &maxReadBytesPerSecond)
+    try fields.read("maxWriteBytesPerSecond", into: &maxWriteBytesPerSecond)
+    try fields.read("burstFactor", into: &burstFactor)
+    try fields.read("burstSeconds", into: &burstSeconds)
+    try fields.read("minOperationsPerSecond", into: &minOperationsPerSecond)
+    try fields.read("minBytesPerSecond", into: &minBytesPerSecond)
+    try fields.read("rateGuarantee", into: &rateGuarantee)
   }
 
   public func encode(to encoder: any Encoder) throws {
     var fields = MessageFieldsWriter(encoder)
     try fields.write("sizeBytes", sizeBytes)
     try fields.write("readOnly", readOnly)
+    try fields.write("maxReadOperationsPerSecond", maxReadOperationsPerSecond)
+    try fields.write("maxWriteOperationsPerSecond", maxWriteOperationsPerSecond)
+    try fields.write("maxReadBytesPerSecond", maxReadBytesPerSecond)
+    try fields.write("maxWriteBytesPerSecond", maxWriteBytesPerSecond)
+    try fields.write("burstFactor", burstFactor)
+    try fields.write("burstSeconds", burstSeconds)
+    try fields.write("minOperationsPerSecond", minOperationsPerSecond)
+    try fields.write("minBytesPerSecond", minBytesPerSecond)
+    try fields.write("rateGuarantee", rateGuarantee)
+  }
+}
+
+/// Where a part of a disk lies on it.
+public struct Extent: Message {
+  public static var fullName: String { "iov.v1.Extent" }
+
+  public var offsetBytes: UInt64 = 0
+  public var sizeBytes: UInt64 = 0
+
+  public init() {}
+}
+
+extension Extent: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__Extent>) {
+    iov__v1__extent__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__Extent()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__Extent>, in arena: inout MessageArena) {
+    layout.pointee.offset_bytes = offsetBytes
+    layout.pointee.size_bytes = sizeBytes
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__Extent>) {
+    offsetBytes = layout.pointee.offset_bytes
+    sizeBytes = layout.pointee.size_bytes
+  }
+}
+
+extension Extent {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["offsetBytes", "sizeBytes"])
+    try fields.read("offsetBytes", into: &offsetBytes)
+    try fields.read("sizeBytes", into: &sizeBytes)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("offsetBytes", offsetBytes)
+    try fields.write("sizeBytes", sizeBytes)
   }
 }
 
@@ -1968,7 +2175,8 @@ extension ContainerConsumer {
   }
 }
 
-/// A virtual machine gets the whole function, which its host's kernel keeps its hands off (vfio-pci).
+/// A virtual machine gets the function as a device of its own: one that the device itself makes by vfio-pci, of which its
+/// host's kernel keeps its hands off; an extent of a disk as a virtio disk.
 public struct VirtualMachineConsumer: Message {
   public static var fullName: String { "iov.v1.VirtualMachineConsumer" }
 
@@ -2457,7 +2665,8 @@ public struct Assignment: Message {
   public var controllingHost: String = ""
   public var path: Path = Path(rawValue: 0)
   public var token: FencingToken?
-  /// functions with the same one fall by one fence
+  /// Functions with the same one fall by one fence. Of a multi-root end node: the end node, "@", and the host that drives the
+  /// function, because the device knows hosts and not functions.
   public var fenceDomain: String = ""
   @HeldByReference public var consumer: Consumer?
   /// as granted
@@ -2467,6 +2676,9 @@ public struct Assignment: Message {
   /// once READY
   @HeldByReference public var arrival: Arrival?
   public var lossPolicy: LossPolicy = LossPolicy(rawValue: 0)
+  /// Block classes: where the function lies on its end node, as the controlling host reported it when it made it. Told with
+  /// every later word; a host that knows another geometry refuses.
+  public var extent: Extent?
 
   public init() {}
 }
@@ -2498,6 +2710,7 @@ extension Assignment: CLayoutMessage {
     layout.pointee.mediation = arena.message(mediation)
     layout.pointee.arrival = arena.message(arrival)
     layout.pointee.loss_policy = .init(rawValue: .init(truncatingIfNeeded: lossPolicy.rawValue))
+    layout.pointee.extent = arena.message(extent)
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__Assignment>) {
@@ -2516,6 +2729,7 @@ extension Assignment: CLayoutMessage {
     if let value = layout.pointee.mediation { mediation = Mediation(copying: value) }
     if let value = layout.pointee.arrival { arrival = Arrival(copying: value) }
     lossPolicy = LossPolicy(rawValue: Int32(truncatingIfNeeded: layout.pointee.loss_policy.rawValue))
+    if let value = layout.pointee.extent { extent = Extent(copying: value) }
   }
 }
 
@@ -2525,7 +2739,7 @@ extension Assignment {
       decoder, of: Self.fullName,
       names: [
         "function", "claim", "claimUid", "endNode", "deviceClass", "host", "controllingHost", "path", "token",
-        "fenceDomain", "consumer", "attributes", "mediation", "arrival", "lossPolicy",
+        "fenceDomain", "consumer", "attributes", "mediation", "arrival", "lossPolicy", "extent",
       ])
     try fields.read("function", into: &function)
     try fields.read("claim", into: &claim)
@@ -2542,6 +2756,7 @@ extension Assignment {
     try fields.read("mediation", into: &mediation)
     try fields.read("arrival", into: &arrival)
     try fields.read("lossPolicy", into: &lossPolicy)
+    try fields.read("extent", into: &extent)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -2561,6 +2776,7 @@ extension Assignment {
     try fields.write("mediation", mediation)
     try fields.write("arrival", arrival)
     try fields.write("lossPolicy", lossPolicy)
+    try fields.write("extent", extent)
   }
 }
 
@@ -2651,6 +2867,8 @@ public struct Arrival: Message {
   public var iommuGroup: UInt32?
   /// "iovmesh.io/ethernet=web"
   public var cdiDevice: String = ""
+  /// of a disk, for a virtual machine that is yet to be started (vhost-user-blk)
+  public var vhostUserSocket: String = ""
 
   public init() {}
 }
@@ -2675,6 +2893,7 @@ extension Arrival: CLayoutMessage {
     layout.pointee.pci_address = arena.string(pciAddress)
     layout.pointee.iommu_group = arena.wrapper(iommuGroup)
     layout.pointee.cdi_device = arena.string(cdiDevice)
+    layout.pointee.vhost_user_socket = arena.string(vhostUserSocket)
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__Arrival>) {
@@ -2686,6 +2905,7 @@ extension Arrival: CLayoutMessage {
     pciAddress = copiedString(layout.pointee.pci_address)
     iommuGroup = unwrapped(layout.pointee.iommu_group)
     cdiDevice = copiedString(layout.pointee.cdi_device)
+    vhostUserSocket = copiedString(layout.pointee.vhost_user_socket)
   }
 }
 
@@ -2695,6 +2915,7 @@ extension Arrival {
       decoder, of: Self.fullName,
       names: [
         "interfaceName", "networkNamespace", "devicePath", "uri", "enforced", "pciAddress", "iommuGroup", "cdiDevice",
+        "vhostUserSocket",
       ])
     try fields.read("interfaceName", into: &interfaceName)
     try fields.read("networkNamespace", into: &networkNamespace)
@@ -2704,6 +2925,7 @@ extension Arrival {
     try fields.read("pciAddress", into: &pciAddress)
     try fields.read("iommuGroup", into: &iommuGroup)
     try fields.read("cdiDevice", into: &cdiDevice)
+    try fields.read("vhostUserSocket", into: &vhostUserSocket)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -2716,6 +2938,7 @@ extension Arrival {
     try fields.write("pciAddress", pciAddress)
     try fields.write("iommuGroup", iommuGroup)
     try fields.write("cdiDevice", cdiDevice)
+    try fields.write("vhostUserSocket", vhostUserSocket)
   }
 }
 
@@ -2731,6 +2954,8 @@ public struct VirtualFunction: Message {
   public var fenceDomain: String = ""
   public var claimUid: String = ""
   public var enforced: Attributes?
+  /// block classes
+  public var extent: Extent?
 
   public init() {}
 }
@@ -2754,6 +2979,7 @@ extension VirtualFunction: CLayoutMessage {
     layout.pointee.fence_domain = arena.string(fenceDomain)
     layout.pointee.claim_uid = arena.string(claimUid)
     layout.pointee.enforced = arena.message(enforced)
+    layout.pointee.extent = arena.message(extent)
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__VirtualFunction>) {
@@ -2764,6 +2990,7 @@ extension VirtualFunction: CLayoutMessage {
     fenceDomain = copiedString(layout.pointee.fence_domain)
     claimUid = copiedString(layout.pointee.claim_uid)
     if let value = layout.pointee.enforced { enforced = Attributes(copying: value) }
+    if let value = layout.pointee.extent { extent = Extent(copying: value) }
   }
 }
 
@@ -2771,7 +2998,7 @@ extension VirtualFunction {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
       decoder, of: Self.fullName,
-      names: ["id", "endNode", "deviceClass", "token", "fenceDomain", "claimUid", "enforced"])
+      names: ["id", "endNode", "deviceClass", "token", "fenceDomain", "claimUid", "enforced", "extent"])
     try fields.read("id", into: &id)
     try fields.read("endNode", into: &endNode)
     try fields.read("deviceClass", into: &deviceClass)
@@ -2779,6 +3006,7 @@ extension VirtualFunction {
     try fields.read("fenceDomain", into: &fenceDomain)
     try fields.read("claimUid", into: &claimUid)
     try fields.read("enforced", into: &enforced)
+    try fields.read("extent", into: &extent)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -2790,6 +3018,7 @@ extension VirtualFunction {
     try fields.write("fenceDomain", fenceDomain)
     try fields.write("claimUid", claimUid)
     try fields.write("enforced", enforced)
+    try fields.write("extent", extent)
   }
 }
 

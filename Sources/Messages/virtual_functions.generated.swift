@@ -410,6 +410,9 @@ public struct ControlRequest: Message {
 
   public var endNode: String = ""
   public var controlToken: FencingToken?
+  /// Multi-root end nodes: what is registered at the device under these is cut off there, verified, before the answer.
+  /// Nothing else is: another root may hold the whole device under a token of its own.
+  public var formerControlTokens: [FencingToken] = []
 
   public init() {}
 }
@@ -428,25 +431,34 @@ extension ControlRequest: CLayoutMessage {
   public func fill(_ layout: UnsafeMutablePointer<Iov__V1__ControlRequest>, in arena: inout MessageArena) {
     layout.pointee.end_node = arena.string(endNode)
     layout.pointee.control_token = arena.message(controlToken)
+    (layout.pointee.n_former_control_tokens, layout.pointee.former_control_tokens) = arena.list(formerControlTokens) {
+      value, arena in arena.presentMessage(value)
+    }
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__ControlRequest>) {
     endNode = copiedString(layout.pointee.end_node)
     if let value = layout.pointee.control_token { controlToken = FencingToken(copying: value) }
+    formerControlTokens = copied(layout.pointee.n_former_control_tokens, layout.pointee.former_control_tokens) {
+      FencingToken(copying: $0)
+    }
   }
 }
 
 extension ControlRequest {
   public init(from decoder: any Decoder) throws {
-    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["endNode", "controlToken"])
+    let fields = try MessageFieldsReader(
+      decoder, of: Self.fullName, names: ["endNode", "controlToken", "formerControlTokens"])
     try fields.read("endNode", into: &endNode)
     try fields.read("controlToken", into: &controlToken)
+    try fields.read("formerControlTokens", into: &formerControlTokens)
   }
 
   public func encode(to encoder: any Encoder) throws {
     var fields = MessageFieldsWriter(encoder)
     try fields.write("endNode", endNode)
     try fields.write("controlToken", controlToken)
+    try fields.write("formerControlTokens", formerControlTokens)
   }
 }
 

@@ -12,6 +12,8 @@ struct ControlRecord: Sendable {
 
   var deviceClass: String
   var token: UInt64
+  /// What may be in force still, and is cut off at a device that several hosts see.
+  var former: [FencingToken] = []
   var state = State.wanted
   var failures = 0
   /// Of the last attempt.
@@ -28,7 +30,8 @@ extension Reconciler {
     for control in wanted {
       let token = control.controlToken?.value ?? 0
       guard !control.endNode.isEmpty, token > 0, controls[control.endNode]?.token != token else { continue }
-      controls[control.endNode] = ControlRecord(deviceClass: control.deviceClass, token: token)
+      controls[control.endNode] = ControlRecord(
+        deviceClass: control.deviceClass, token: token, former: control.formerControlTokens)
     }
   }
 
@@ -45,6 +48,7 @@ extension Reconciler {
       var token = FencingToken()
       token.value = control.token
       request.controlToken = token
+      request.formerControlTokens = control.former
       effects.append(.takeControl(plugin: plugin, request))
     }
   }
@@ -87,7 +91,7 @@ extension Reconciler {
 
   /// Why a function's end node is not this host's to use yet; nil if it is, or if control is not spoken of.
   func lackOfControl(for function: TrackedFunction) -> String? {
-    guard function.key.role.hasEndNode, let endNode = function.wanted?.assignment?.endNode,
+    guard function.needsControl, let endNode = function.wanted?.assignment?.endNode,
       let control = controls[endNode], control.state != .inForce
     else { return nil }
     let reason = control.problem.map { ": \($0)" } ?? ""

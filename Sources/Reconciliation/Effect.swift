@@ -28,6 +28,9 @@ public struct Step: Sendable, Hashable {
   public var key: FunctionKey
   public var request: FunctionRequest
 
+  /// Whether it may be begun only while the coordinator's word is good.
+  public var needsWord: Bool { key.role.needsWord(for: verb) }
+
   public init(plugin: String, verb: Verb, key: FunctionKey, request: FunctionRequest) {
     self.plugin = plugin
     self.verb = verb

@@ -35,7 +35,7 @@ extension Reconciler {
   /// Whether a step that was decided on may be begun at this moment. To be asked right before the plugin is: the process
   /// may have been stopped since, for longer than the lease.
   public func mayBegin(_ step: Step, at now: Instant) -> Bool {
-    !step.verb.setsUp || reasonNotToSetUp(at: now) == nil
+    !step.needsWord || reasonNotToSetUp(at: now) == nil
   }
 
   mutating func stepWithheld(_ key: FunctionKey) {

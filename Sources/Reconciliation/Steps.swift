@@ -12,7 +12,7 @@ extension Reconciler {
       let verb = function.nextVerb, let assignment = function.wanted?.assignment,
       let plugin = pluginOfClass[function.deviceClass], plugins[plugin]?.isObserved ?? false,
       !isAnotherStepping(than: key), rival(of: key) == nil,
-      !verb.setsUp || (reasonNotToSetUp(at: now) ?? lackOfControl(for: function)) == nil
+      !key.role.needsWord(for: verb) || (reasonNotToSetUp(at: now) ?? lackOfControl(for: function)) == nil
     else { return }
     counter += 1
     function.activity = .stepping(verb)
@@ -170,8 +170,8 @@ extension Reconciler {
       error.permanent = true
       return error
     }
-    let setsUp = function.nextVerb?.setsUp ?? false
-    let reasonToWait = setsUp ? reasonNotToSetUp(at: now) ?? lackOfControl(for: function) : nil
+    let needsWord = function.nextVerb.map(key.role.needsWord) ?? false
+    let reasonToWait = needsWord ? reasonNotToSetUp(at: now) ?? lackOfControl(for: function) : nil
     guard let message = absenceOfPlugin(for: function.deviceClass) ?? reasonToWait else { return nil }
     error.code = StepFailure.unavailable
     error.message = message

@@ -106,11 +106,12 @@ struct TrackedFunction {
     guard verb.promises(status.phase) else {
       return "the plugin answered '\(verb.rawValue)' with \(status.phase.protobufName ?? "an unknown phase")"
     }
-    observation = status.phase == .absent ? .absent : .present(status)
+    // A fencer has no function of its own that could be found later.
+    observation = status.phase == .absent || key.role == .fencer ? .absent : .present(status)
     if wanted?.released == false, verb == key.role.cutVerb { selfFence = .done }
     switch verb {
     case _ where wanted?.released == false && !verb.setsUp: break
-    case .detach, .unserve: release = .cut
+    case .detach, .unserve, .fence: release = .cut
     case .scrub: release = .scrubbed
     case .disconnect, .destroy: release = .done
     case .create, .attach, .serve, .connect, .configure: applied = sent
@@ -132,10 +133,16 @@ struct TrackedFunction {
   private var nextReleaseVerb: Verb? {
     switch release {
     case .notBegun: key.role.cutVerb
-    case .cut: isPresent ? .scrub : .destroy
+    // What another root has cut off it cleans as well, and what it cleans may be somebody else's by now.
+    case .cut: (isPresent || key.role == .fencer) && wanted?.fenced != true ? .scrub : .destroy
     case .scrubbed: .destroy
     case .done: nil
     }
+  }
+
+  /// Parts of a multi-root end node are fenced by taking control of it; a whole one by the fencer itself.
+  var needsControl: Bool {
+    key.role.hasEndNode || (key.role == .fencer && wanted?.assignment?.path != .direct)
   }
 
   /// What can change while a function is in use: its rates, and where its server listens.
@@ -151,11 +158,15 @@ struct TrackedFunction {
 
 /// A rate that is not set is no limit, and so is zero.
 private struct Rates: Hashable {
-  var transmitBitsPerSecond: UInt64
-  var receiveBitsPerSecond: UInt64
+  private var limits: [UInt64]
 
   init(_ attributes: Attributes?) {
-    transmitBitsPerSecond = attributes?.ethernet?.maxTransmitBitsPerSecond ?? 0
-    receiveBitsPerSecond = attributes?.ethernet?.maxReceiveBitsPerSecond ?? 0
+    let (ethernet, block) = (attributes?.ethernet, attributes?.block)
+    limits = [
+      ethernet?.maxTransmitBitsPerSecond ?? 0, ethernet?.maxReceiveBitsPerSecond ?? 0,
+      block?.maxReadOperationsPerSecond ?? 0, block?.maxWriteOperationsPerSecond ?? 0,
+      block?.maxReadBytesPerSecond ?? 0, block?.maxWriteBytesPerSecond ?? 0,
+      UInt64(block?.burstFactor ?? 0), UInt64(block?.burstSeconds ?? 0),
+    ]
   }
 }

@@ -5,13 +5,14 @@ public enum Verb: String, Sendable, Hashable, CaseIterable {
   case create, attach, serve, connect
   case configure
   case detach, unserve, disconnect
+  case fence
   case scrub, destroy
 
-  /// Gives somebody something, which is good only while the coordinator's word is.
+  /// Gives somebody something.
   public var setsUp: Bool {
     switch self {
     case .create, .attach, .serve, .connect, .configure: true
-    case .detach, .unserve, .disconnect, .scrub, .destroy: false
+    case .detach, .unserve, .disconnect, .fence, .scrub, .destroy: false
     }
   }
 
@@ -20,7 +21,7 @@ public enum Verb: String, Sendable, Hashable, CaseIterable {
     switch self {
     case .create: phase == .created || phase == .inUse
     case .attach, .serve, .connect, .configure: phase == .inUse
-    case .detach, .unserve, .scrub: phase == .created || phase == .scrubbing || phase == .absent
+    case .detach, .unserve, .fence, .scrub: phase == .created || phase == .scrubbing || phase == .absent
     case .disconnect, .destroy: phase == .absent
     }
   }
@@ -32,7 +33,7 @@ extension Role {
     switch self {
     case .direct, .server: .create
     case .consumer: .connect
-    case .unspecified, .unrecognized: nil
+    case .fencer, .unspecified, .unrecognized: nil
     }
   }
 
@@ -42,7 +43,7 @@ extension Role {
     case .direct: .attach
     case .server: .serve
     case .consumer: .connect
-    case .unspecified, .unrecognized: nil
+    case .fencer, .unspecified, .unrecognized: nil
     }
   }
 
@@ -52,10 +53,15 @@ extension Role {
     case .direct: .detach
     case .server: .unserve
     case .consumer: .disconnect
+    case .fencer: .fence
     case .unspecified, .unrecognized: nil
     }
   }
 
   /// The side that has the end node makes and destroys the function, and enforces its rates where no tenant can reach.
   var hasEndNode: Bool { self == .direct || self == .server }
+
+  /// Whether a verb in this role is good only while the coordinator's word is: what sets up, and all that a fencer does,
+  /// because the device that it cuts off and cleans may have been given to somebody else by now.
+  func needsWord(for verb: Verb) -> Bool { verb.setsUp || self == .fencer }
 }

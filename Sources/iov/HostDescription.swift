@@ -135,6 +135,7 @@ extension Role {
     case .direct: "direct"
     case .server: "server"
     case .consumer: "consumer"
+    case .fencer: "fencer"
     case .unspecified, .unrecognized: "-"
     }
   }

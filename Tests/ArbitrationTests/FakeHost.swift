@@ -119,7 +119,7 @@ struct FakeHost {
     answered[id] = status(id, entry, .inUse) { status in
       switch entry.role {
       case .server where assignment.mediation?.mediator == "nbd": status.serverPort = 10_809
-      case .server, .unspecified, .unrecognized: break
+      case .server, .fencer, .unspecified, .unrecognized: break
       case .direct, .consumer: status.arrival = Arrival { $0.interfaceName = "iov0" }
       }
     }

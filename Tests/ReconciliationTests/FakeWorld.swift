@@ -41,7 +41,7 @@ struct FakePlugin {
     let place = Place(function: assignment.function, role: step.request.role)
     let token = assignment.token?.value ?? 0
     calls.append("\(step.verb.rawValue) \(assignment.function)")
-    let isRelease = [.detach, .unserve, .disconnect, .scrub, .destroy].contains(step.verb)
+    let isRelease = [.detach, .unserve, .disconnect, .fence, .scrub, .destroy].contains(step.verb)
     if !isRelease, token <= released[assignment.function] ?? 0 {
       return .failure(RefusedByPlugin(code: 9, message: "token \(token) was released"))
     }
@@ -77,6 +77,7 @@ struct FakePlugin {
       guard phase == .inUse else { return nil }
       functions[place]?.phase = .created
     case .disconnect: functions[place] = nil
+    case .fence: return nil
     case .scrub:
       if phase == .inUse { violations.append("scrub of \(place.function), which is in use") }
       functions[place]?.wasScrubbed = true

@@ -1437,7 +1437,7 @@ const ProtobufCMessageDescriptor iov__v1__wanted_state__descriptor =
   (ProtobufCMessageInit) iov__v1__wanted_state__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__wanted_control__field_descriptors[3] =
+static const ProtobufCFieldDescriptor iov__v1__wanted_control__field_descriptors[4] =
 {
   {
     "end_node",
@@ -1475,16 +1475,29 @@ static const ProtobufCFieldDescriptor iov__v1__wanted_control__field_descriptors
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "former_control_tokens",
+    4,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Iov__V1__WantedControl, n_former_control_tokens),
+    offsetof(Iov__V1__WantedControl, former_control_tokens),
+    &iov__v1__fencing_token__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__wanted_control__field_indices_by_name[] = {
   2,   /* field[2] = control_token */
   1,   /* field[1] = device_class */
   0,   /* field[0] = end_node */
+  3,   /* field[3] = former_control_tokens */
 };
 static const ProtobufCIntRange iov__v1__wanted_control__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 3 }
+  { 0, 4 }
 };
 const ProtobufCMessageDescriptor iov__v1__wanted_control__descriptor =
 {
@@ -1494,14 +1507,14 @@ const ProtobufCMessageDescriptor iov__v1__wanted_control__descriptor =
   "Iov__V1__WantedControl",
   "iov.v1",
   sizeof(Iov__V1__WantedControl),
-  3,
+  4,
   iov__v1__wanted_control__field_descriptors,
   iov__v1__wanted_control__field_indices_by_name,
   1,  iov__v1__wanted_control__number_ranges,
   (ProtobufCMessageInit) iov__v1__wanted_control__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__wanted_function__field_descriptors[6] =
+static const ProtobufCFieldDescriptor iov__v1__wanted_function__field_descriptors[7] =
 {
   {
     "assignment",
@@ -1575,11 +1588,24 @@ static const ProtobufCFieldDescriptor iov__v1__wanted_function__field_descriptor
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "fenced",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__WantedFunction, fenced),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__wanted_function__field_indices_by_name[] = {
   5,   /* field[5] = abandoned */
   0,   /* field[0] = assignment */
   4,   /* field[4] = boot_id */
+  6,   /* field[6] = fenced */
   2,   /* field[2] = released */
   3,   /* field[3] = revision */
   1,   /* field[1] = role */
@@ -1587,7 +1613,7 @@ static const unsigned iov__v1__wanted_function__field_indices_by_name[] = {
 static const ProtobufCIntRange iov__v1__wanted_function__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 6 }
+  { 0, 7 }
 };
 const ProtobufCMessageDescriptor iov__v1__wanted_function__descriptor =
 {
@@ -1597,7 +1623,7 @@ const ProtobufCMessageDescriptor iov__v1__wanted_function__descriptor =
   "Iov__V1__WantedFunction",
   "iov.v1",
   sizeof(Iov__V1__WantedFunction),
-  6,
+  7,
   iov__v1__wanted_function__field_descriptors,
   iov__v1__wanted_function__field_indices_by_name,
   1,  iov__v1__wanted_function__number_ranges,

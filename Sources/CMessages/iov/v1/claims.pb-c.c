@@ -563,7 +563,7 @@ const ProtobufCMessageDescriptor iov__v1__delete_claim_request__descriptor =
   (ProtobufCMessageInit) iov__v1__delete_claim_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__update_claim_rates_request__field_descriptors[3] =
+static const ProtobufCFieldDescriptor iov__v1__update_claim_rates_request__field_descriptors[9] =
 {
   {
     "name",
@@ -601,16 +601,94 @@ static const ProtobufCFieldDescriptor iov__v1__update_claim_rates_request__field
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "max_read_operations_per_second",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__UpdateClaimRatesRequest, max_read_operations_per_second),
+    &google__protobuf__uint64_value__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "max_write_operations_per_second",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__UpdateClaimRatesRequest, max_write_operations_per_second),
+    &google__protobuf__uint64_value__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "max_read_bytes_per_second",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__UpdateClaimRatesRequest, max_read_bytes_per_second),
+    &google__protobuf__uint64_value__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "max_write_bytes_per_second",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__UpdateClaimRatesRequest, max_write_bytes_per_second),
+    &google__protobuf__uint64_value__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "burst_factor",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__UpdateClaimRatesRequest, burst_factor),
+    &google__protobuf__uint32_value__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "burst_seconds",
+    9,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__UpdateClaimRatesRequest, burst_seconds),
+    &google__protobuf__uint32_value__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__update_claim_rates_request__field_indices_by_name[] = {
+  7,   /* field[7] = burst_factor */
+  8,   /* field[8] = burst_seconds */
+  5,   /* field[5] = max_read_bytes_per_second */
+  3,   /* field[3] = max_read_operations_per_second */
   2,   /* field[2] = max_receive_bits_per_second */
   1,   /* field[1] = max_transmit_bits_per_second */
+  6,   /* field[6] = max_write_bytes_per_second */
+  4,   /* field[4] = max_write_operations_per_second */
   0,   /* field[0] = name */
 };
 static const ProtobufCIntRange iov__v1__update_claim_rates_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 3 }
+  { 0, 9 }
 };
 const ProtobufCMessageDescriptor iov__v1__update_claim_rates_request__descriptor =
 {
@@ -620,7 +698,7 @@ const ProtobufCMessageDescriptor iov__v1__update_claim_rates_request__descriptor
   "Iov__V1__UpdateClaimRatesRequest",
   "iov.v1",
   sizeof(Iov__V1__UpdateClaimRatesRequest),
-  3,
+  9,
   iov__v1__update_claim_rates_request__field_descriptors,
   iov__v1__update_claim_rates_request__field_indices_by_name,
   1,  iov__v1__update_claim_rates_request__number_ranges,

@@ -598,6 +598,51 @@ void   iov__v1__function_count__free_unpacked
   assert(message->base.descriptor == &iov__v1__function_count__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   iov__v1__control_transfer__init
+                     (Iov__V1__ControlTransfer         *message)
+{
+  static const Iov__V1__ControlTransfer init_value = IOV__V1__CONTROL_TRANSFER__INIT;
+  *message = init_value;
+}
+size_t iov__v1__control_transfer__get_packed_size
+                     (const Iov__V1__ControlTransfer *message)
+{
+  assert(message->base.descriptor == &iov__v1__control_transfer__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__control_transfer__pack
+                     (const Iov__V1__ControlTransfer *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__control_transfer__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__control_transfer__pack_to_buffer
+                     (const Iov__V1__ControlTransfer *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__control_transfer__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__ControlTransfer *
+       iov__v1__control_transfer__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__ControlTransfer *)
+     protobuf_c_message_unpack (&iov__v1__control_transfer__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__control_transfer__free_unpacked
+                     (Iov__V1__ControlTransfer *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__control_transfer__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   iov__v1__end_node__labels_entry__init
                      (Iov__V1__EndNode__LabelsEntry         *message)
 {
@@ -782,6 +827,51 @@ void   iov__v1__block_attributes__free_unpacked
   if(!message)
     return;
   assert(message->base.descriptor == &iov__v1__block_attributes__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   iov__v1__extent__init
+                     (Iov__V1__Extent         *message)
+{
+  static const Iov__V1__Extent init_value = IOV__V1__EXTENT__INIT;
+  *message = init_value;
+}
+size_t iov__v1__extent__get_packed_size
+                     (const Iov__V1__Extent *message)
+{
+  assert(message->base.descriptor == &iov__v1__extent__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__extent__pack
+                     (const Iov__V1__Extent *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__extent__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__extent__pack_to_buffer
+                     (const Iov__V1__Extent *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__extent__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__Extent *
+       iov__v1__extent__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__Extent *)
+     protobuf_c_message_unpack (&iov__v1__extent__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__extent__free_unpacked
+                     (Iov__V1__Extent *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__extent__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
 void   iov__v1__consumer__init
@@ -2178,7 +2268,7 @@ const ProtobufCMessageDescriptor iov__v1__health__descriptor =
   (ProtobufCMessageInit) iov__v1__health__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__capacity__field_descriptors[3] =
+static const ProtobufCFieldDescriptor iov__v1__capacity__field_descriptors[5] =
 {
   {
     "functions",
@@ -2216,16 +2306,42 @@ static const ProtobufCFieldDescriptor iov__v1__capacity__field_descriptors[3] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "operations_per_second",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Capacity, operations_per_second),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "bytes_per_second",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Capacity, bytes_per_second),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__capacity__field_indices_by_name[] = {
   1,   /* field[1] = bits_per_second */
+  4,   /* field[4] = bytes_per_second */
   0,   /* field[0] = functions */
+  3,   /* field[3] = operations_per_second */
   2,   /* field[2] = size_bytes */
 };
 static const ProtobufCIntRange iov__v1__capacity__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 3 }
+  { 0, 5 }
 };
 const ProtobufCMessageDescriptor iov__v1__capacity__descriptor =
 {
@@ -2235,14 +2351,14 @@ const ProtobufCMessageDescriptor iov__v1__capacity__descriptor =
   "Iov__V1__Capacity",
   "iov.v1",
   sizeof(Iov__V1__Capacity),
-  3,
+  5,
   iov__v1__capacity__field_descriptors,
   iov__v1__capacity__field_indices_by_name,
   1,  iov__v1__capacity__number_ranges,
   (ProtobufCMessageInit) iov__v1__capacity__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__capabilities__field_descriptors[8] =
+static const ProtobufCFieldDescriptor iov__v1__capabilities__field_descriptors[9] =
 {
   {
     "paths",
@@ -2340,6 +2456,18 @@ static const ProtobufCFieldDescriptor iov__v1__capabilities__field_descriptors[8
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "multi_root",
+    9,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Capabilities, multi_root),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__capabilities__field_indices_by_name[] = {
   3,   /* field[3] = attributes */
@@ -2349,12 +2477,13 @@ static const unsigned iov__v1__capabilities__field_indices_by_name[] = {
   5,   /* field[5] = maximum_mtu */
   1,   /* field[1] = mediators */
   4,   /* field[4] = minimum_mtu */
+  8,   /* field[8] = multi_root */
   0,   /* field[0] = paths */
 };
 static const ProtobufCIntRange iov__v1__capabilities__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 8 }
+  { 0, 9 }
 };
 const ProtobufCMessageDescriptor iov__v1__capabilities__descriptor =
 {
@@ -2364,7 +2493,7 @@ const ProtobufCMessageDescriptor iov__v1__capabilities__descriptor =
   "Iov__V1__Capabilities",
   "iov.v1",
   sizeof(Iov__V1__Capabilities),
-  8,
+  9,
   iov__v1__capabilities__field_descriptors,
   iov__v1__capabilities__field_indices_by_name,
   1,  iov__v1__capabilities__number_ranges,
@@ -2602,7 +2731,7 @@ const ProtobufCMessageDescriptor iov__v1__root__descriptor =
   (ProtobufCMessageInit) iov__v1__root__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__physical_function__field_descriptors[10] =
+static const ProtobufCFieldDescriptor iov__v1__physical_function__field_descriptors[11] =
 {
   {
     "controlling_host",
@@ -2724,6 +2853,18 @@ static const ProtobufCFieldDescriptor iov__v1__physical_function__field_descript
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "former_control_tokens",
+    11,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Iov__V1__PhysicalFunction, n_former_control_tokens),
+    offsetof(Iov__V1__PhysicalFunction, former_control_tokens),
+    &iov__v1__fencing_token__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__physical_function__field_indices_by_name[] = {
   1,   /* field[1] = control_token */
@@ -2731,6 +2872,7 @@ static const unsigned iov__v1__physical_function__field_indices_by_name[] = {
   2,   /* field[2] = driver */
   8,   /* field[8] = eswitch_mode */
   6,   /* field[6] = firmware */
+  10,   /* field[10] = former_control_tokens */
   7,   /* field[7] = function_count */
   9,   /* field[9] = offers */
   3,   /* field[3] = pci_address */
@@ -2740,7 +2882,7 @@ static const unsigned iov__v1__physical_function__field_indices_by_name[] = {
 static const ProtobufCIntRange iov__v1__physical_function__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 10 }
+  { 0, 11 }
 };
 const ProtobufCMessageDescriptor iov__v1__physical_function__descriptor =
 {
@@ -2750,7 +2892,7 @@ const ProtobufCMessageDescriptor iov__v1__physical_function__descriptor =
   "Iov__V1__PhysicalFunction",
   "iov.v1",
   sizeof(Iov__V1__PhysicalFunction),
-  10,
+  11,
   iov__v1__physical_function__field_descriptors,
   iov__v1__physical_function__field_indices_by_name,
   1,  iov__v1__physical_function__number_ranges,
@@ -2860,6 +3002,70 @@ const ProtobufCMessageDescriptor iov__v1__function_count__descriptor =
   (ProtobufCMessageInit) iov__v1__function_count__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
+static const ProtobufCFieldDescriptor iov__v1__control_transfer__field_descriptors[3] =
+{
+  {
+    "host",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ControlTransfer, host),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "control_token",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ControlTransfer, control_token),
+    &iov__v1__fencing_token__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "former_control_tokens",
+    3,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Iov__V1__ControlTransfer, n_former_control_tokens),
+    offsetof(Iov__V1__ControlTransfer, former_control_tokens),
+    &iov__v1__fencing_token__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__control_transfer__field_indices_by_name[] = {
+  1,   /* field[1] = control_token */
+  2,   /* field[2] = former_control_tokens */
+  0,   /* field[0] = host */
+};
+static const ProtobufCIntRange iov__v1__control_transfer__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor iov__v1__control_transfer__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.ControlTransfer",
+  "ControlTransfer",
+  "Iov__V1__ControlTransfer",
+  "iov.v1",
+  sizeof(Iov__V1__ControlTransfer),
+  3,
+  iov__v1__control_transfer__field_descriptors,
+  iov__v1__control_transfer__field_indices_by_name,
+  1,  iov__v1__control_transfer__number_ranges,
+  (ProtobufCMessageInit) iov__v1__control_transfer__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
 static const ProtobufCFieldDescriptor iov__v1__end_node__labels_entry__field_descriptors[2] =
 {
   {
@@ -2911,7 +3117,7 @@ const ProtobufCMessageDescriptor iov__v1__end_node__labels_entry__descriptor =
   (ProtobufCMessageInit) iov__v1__end_node__labels_entry__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__end_node__field_descriptors[11] =
+static const ProtobufCFieldDescriptor iov__v1__end_node__field_descriptors[12] =
 {
   {
     "id",
@@ -3045,10 +3251,23 @@ static const ProtobufCFieldDescriptor iov__v1__end_node__field_descriptors[11] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "control_transfer",
+    12,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__EndNode, control_transfer),
+    &iov__v1__control_transfer__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__end_node__field_indices_by_name[] = {
   8,   /* field[8] = capabilities */
   6,   /* field[6] = capacity */
+  11,   /* field[11] = control_transfer */
   1,   /* field[1] = device_class */
   9,   /* field[9] = health */
   10,   /* field[10] = highest_token */
@@ -3062,7 +3281,7 @@ static const unsigned iov__v1__end_node__field_indices_by_name[] = {
 static const ProtobufCIntRange iov__v1__end_node__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 11 }
+  { 0, 12 }
 };
 const ProtobufCMessageDescriptor iov__v1__end_node__descriptor =
 {
@@ -3072,7 +3291,7 @@ const ProtobufCMessageDescriptor iov__v1__end_node__descriptor =
   "Iov__V1__EndNode",
   "iov.v1",
   sizeof(Iov__V1__EndNode),
-  11,
+  12,
   iov__v1__end_node__field_descriptors,
   iov__v1__end_node__field_indices_by_name,
   1,  iov__v1__end_node__number_ranges,
@@ -3324,7 +3543,7 @@ const ProtobufCMessageDescriptor iov__v1__ethernet_attributes__descriptor =
   (ProtobufCMessageInit) iov__v1__ethernet_attributes__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__block_attributes__field_descriptors[2] =
+static const ProtobufCFieldDescriptor iov__v1__block_attributes__field_descriptors[11] =
 {
   {
     "size_bytes",
@@ -3350,15 +3569,132 @@ static const ProtobufCFieldDescriptor iov__v1__block_attributes__field_descripto
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "max_read_operations_per_second",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__BlockAttributes, max_read_operations_per_second),
+    &google__protobuf__uint64_value__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "max_write_operations_per_second",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__BlockAttributes, max_write_operations_per_second),
+    &google__protobuf__uint64_value__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "max_read_bytes_per_second",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__BlockAttributes, max_read_bytes_per_second),
+    &google__protobuf__uint64_value__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "max_write_bytes_per_second",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__BlockAttributes, max_write_bytes_per_second),
+    &google__protobuf__uint64_value__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "burst_factor",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__BlockAttributes, burst_factor),
+    &google__protobuf__uint32_value__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "burst_seconds",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__BlockAttributes, burst_seconds),
+    &google__protobuf__uint32_value__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "min_operations_per_second",
+    9,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__BlockAttributes, min_operations_per_second),
+    &google__protobuf__uint64_value__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "min_bytes_per_second",
+    10,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__BlockAttributes, min_bytes_per_second),
+    &google__protobuf__uint64_value__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "rate_guarantee",
+    11,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__BlockAttributes, rate_guarantee),
+    &iov__v1__rate_guarantee__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__block_attributes__field_indices_by_name[] = {
+  6,   /* field[6] = burst_factor */
+  7,   /* field[7] = burst_seconds */
+  4,   /* field[4] = max_read_bytes_per_second */
+  2,   /* field[2] = max_read_operations_per_second */
+  5,   /* field[5] = max_write_bytes_per_second */
+  3,   /* field[3] = max_write_operations_per_second */
+  9,   /* field[9] = min_bytes_per_second */
+  8,   /* field[8] = min_operations_per_second */
+  10,   /* field[10] = rate_guarantee */
   1,   /* field[1] = read_only */
   0,   /* field[0] = size_bytes */
 };
 static const ProtobufCIntRange iov__v1__block_attributes__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 2 }
+  { 0, 11 }
 };
 const ProtobufCMessageDescriptor iov__v1__block_attributes__descriptor =
 {
@@ -3368,11 +3704,62 @@ const ProtobufCMessageDescriptor iov__v1__block_attributes__descriptor =
   "Iov__V1__BlockAttributes",
   "iov.v1",
   sizeof(Iov__V1__BlockAttributes),
-  2,
+  11,
   iov__v1__block_attributes__field_descriptors,
   iov__v1__block_attributes__field_indices_by_name,
   1,  iov__v1__block_attributes__number_ranges,
   (ProtobufCMessageInit) iov__v1__block_attributes__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__extent__field_descriptors[2] =
+{
+  {
+    "offset_bytes",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Extent, offset_bytes),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "size_bytes",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Extent, size_bytes),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__extent__field_indices_by_name[] = {
+  0,   /* field[0] = offset_bytes */
+  1,   /* field[1] = size_bytes */
+};
+static const ProtobufCIntRange iov__v1__extent__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor iov__v1__extent__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.Extent",
+  "Extent",
+  "Iov__V1__Extent",
+  "iov.v1",
+  sizeof(Iov__V1__Extent),
+  2,
+  iov__v1__extent__field_descriptors,
+  iov__v1__extent__field_indices_by_name,
+  1,  iov__v1__extent__number_ranges,
+  (ProtobufCMessageInit) iov__v1__extent__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor iov__v1__consumer__field_descriptors[6] =
@@ -4199,7 +4586,7 @@ const ProtobufCMessageDescriptor iov__v1__function_error__descriptor =
   (ProtobufCMessageInit) iov__v1__function_error__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__assignment__field_descriptors[15] =
+static const ProtobufCFieldDescriptor iov__v1__assignment__field_descriptors[16] =
 {
   {
     "function",
@@ -4381,6 +4768,18 @@ static const ProtobufCFieldDescriptor iov__v1__assignment__field_descriptors[15]
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "extent",
+    16,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Assignment, extent),
+    &iov__v1__extent__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__assignment__field_indices_by_name[] = {
   13,   /* field[13] = arrival */
@@ -4391,6 +4790,7 @@ static const unsigned iov__v1__assignment__field_indices_by_name[] = {
   6,   /* field[6] = controlling_host */
   4,   /* field[4] = device_class */
   3,   /* field[3] = end_node */
+  15,   /* field[15] = extent */
   9,   /* field[9] = fence_domain */
   0,   /* field[0] = function */
   5,   /* field[5] = host */
@@ -4402,7 +4802,7 @@ static const unsigned iov__v1__assignment__field_indices_by_name[] = {
 static const ProtobufCIntRange iov__v1__assignment__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 15 }
+  { 0, 16 }
 };
 const ProtobufCMessageDescriptor iov__v1__assignment__descriptor =
 {
@@ -4412,7 +4812,7 @@ const ProtobufCMessageDescriptor iov__v1__assignment__descriptor =
   "Iov__V1__Assignment",
   "iov.v1",
   sizeof(Iov__V1__Assignment),
-  15,
+  16,
   iov__v1__assignment__field_descriptors,
   iov__v1__assignment__field_indices_by_name,
   1,  iov__v1__assignment__number_ranges,
@@ -4522,7 +4922,7 @@ const ProtobufCMessageDescriptor iov__v1__mediation__descriptor =
   (ProtobufCMessageInit) iov__v1__mediation__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__arrival__field_descriptors[8] =
+static const ProtobufCFieldDescriptor iov__v1__arrival__field_descriptors[9] =
 {
   {
     "interface_name",
@@ -4620,6 +5020,18 @@ static const ProtobufCFieldDescriptor iov__v1__arrival__field_descriptors[8] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "vhost_user_socket",
+    9,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Arrival, vhost_user_socket),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__arrival__field_indices_by_name[] = {
   7,   /* field[7] = cdi_device */
@@ -4630,11 +5042,12 @@ static const unsigned iov__v1__arrival__field_indices_by_name[] = {
   1,   /* field[1] = network_namespace */
   5,   /* field[5] = pci_address */
   3,   /* field[3] = uri */
+  8,   /* field[8] = vhost_user_socket */
 };
 static const ProtobufCIntRange iov__v1__arrival__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 8 }
+  { 0, 9 }
 };
 const ProtobufCMessageDescriptor iov__v1__arrival__descriptor =
 {
@@ -4644,14 +5057,14 @@ const ProtobufCMessageDescriptor iov__v1__arrival__descriptor =
   "Iov__V1__Arrival",
   "iov.v1",
   sizeof(Iov__V1__Arrival),
-  8,
+  9,
   iov__v1__arrival__field_descriptors,
   iov__v1__arrival__field_indices_by_name,
   1,  iov__v1__arrival__number_ranges,
   (ProtobufCMessageInit) iov__v1__arrival__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__virtual_function__field_descriptors[7] =
+static const ProtobufCFieldDescriptor iov__v1__virtual_function__field_descriptors[8] =
 {
   {
     "id",
@@ -4737,12 +5150,25 @@ static const ProtobufCFieldDescriptor iov__v1__virtual_function__field_descripto
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "extent",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__VirtualFunction, extent),
+    &iov__v1__extent__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__virtual_function__field_indices_by_name[] = {
   5,   /* field[5] = claim_uid */
   2,   /* field[2] = device_class */
   1,   /* field[1] = end_node */
   6,   /* field[6] = enforced */
+  7,   /* field[7] = extent */
   4,   /* field[4] = fence_domain */
   0,   /* field[0] = id */
   3,   /* field[3] = token */
@@ -4750,7 +5176,7 @@ static const unsigned iov__v1__virtual_function__field_indices_by_name[] = {
 static const ProtobufCIntRange iov__v1__virtual_function__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 7 }
+  { 0, 8 }
 };
 const ProtobufCMessageDescriptor iov__v1__virtual_function__descriptor =
 {
@@ -4760,7 +5186,7 @@ const ProtobufCMessageDescriptor iov__v1__virtual_function__descriptor =
   "Iov__V1__VirtualFunction",
   "iov.v1",
   sizeof(Iov__V1__VirtualFunction),
-  7,
+  8,
   iov__v1__virtual_function__field_descriptors,
   iov__v1__virtual_function__field_indices_by_name,
   1,  iov__v1__virtual_function__number_ranges,
@@ -5345,20 +5771,22 @@ const ProtobufCEnumDescriptor iov__v1__claim_phase__descriptor =
   iov__v1__claim_phase__value_ranges,
   NULL,NULL,NULL,NULL   /* reserved[1234] */
 };
-static const ProtobufCEnumValue iov__v1__role__enum_values_by_number[4] =
+static const ProtobufCEnumValue iov__v1__role__enum_values_by_number[5] =
 {
   { "ROLE_UNSPECIFIED", "IOV__V1__ROLE__ROLE_UNSPECIFIED", 0 },
   { "ROLE_DIRECT", "IOV__V1__ROLE__ROLE_DIRECT", 1 },
   { "ROLE_SERVER", "IOV__V1__ROLE__ROLE_SERVER", 2 },
   { "ROLE_CONSUMER", "IOV__V1__ROLE__ROLE_CONSUMER", 3 },
+  { "ROLE_FENCER", "IOV__V1__ROLE__ROLE_FENCER", 4 },
 };
 static const ProtobufCIntRange iov__v1__role__value_ranges[] = {
-{0, 0},{0, 4}
+{0, 0},{0, 5}
 };
-static const ProtobufCEnumValueIndex iov__v1__role__enum_values_by_name[4] =
+static const ProtobufCEnumValueIndex iov__v1__role__enum_values_by_name[5] =
 {
   { "ROLE_CONSUMER", 3 },
   { "ROLE_DIRECT", 1 },
+  { "ROLE_FENCER", 4 },
   { "ROLE_SERVER", 2 },
   { "ROLE_UNSPECIFIED", 0 },
 };
@@ -5369,9 +5797,9 @@ const ProtobufCEnumDescriptor iov__v1__role__descriptor =
   "Role",
   "Iov__V1__Role",
   "iov.v1",
-  4,
+  5,
   iov__v1__role__enum_values_by_number,
-  4,
+  5,
   iov__v1__role__enum_values_by_name,
   1,
   iov__v1__role__value_ranges,

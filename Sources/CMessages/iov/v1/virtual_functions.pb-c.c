@@ -1077,7 +1077,7 @@ const ProtobufCMessageDescriptor iov__v1__scrub_progress__descriptor =
   (ProtobufCMessageInit) iov__v1__scrub_progress__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__control_request__field_descriptors[2] =
+static const ProtobufCFieldDescriptor iov__v1__control_request__field_descriptors[3] =
 {
   {
     "end_node",
@@ -1103,15 +1103,28 @@ static const ProtobufCFieldDescriptor iov__v1__control_request__field_descriptor
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "former_control_tokens",
+    3,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Iov__V1__ControlRequest, n_former_control_tokens),
+    offsetof(Iov__V1__ControlRequest, former_control_tokens),
+    &iov__v1__fencing_token__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__control_request__field_indices_by_name[] = {
   1,   /* field[1] = control_token */
   0,   /* field[0] = end_node */
+  2,   /* field[2] = former_control_tokens */
 };
 static const ProtobufCIntRange iov__v1__control_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 2 }
+  { 0, 3 }
 };
 const ProtobufCMessageDescriptor iov__v1__control_request__descriptor =
 {
@@ -1121,7 +1134,7 @@ const ProtobufCMessageDescriptor iov__v1__control_request__descriptor =
   "Iov__V1__ControlRequest",
   "iov.v1",
   sizeof(Iov__V1__ControlRequest),
-  2,
+  3,
   iov__v1__control_request__field_descriptors,
   iov__v1__control_request__field_indices_by_name,
   1,  iov__v1__control_request__number_ranges,

@@ -275,10 +275,15 @@ struct  Iov__V1__WantedControl
   char *end_node;
   char *device_class;
   Iov__V1__FencingToken *control_token;
+  /*
+   * Of a multi-root end node: what may be in force still, and is cut off at the device before the new token is in force.
+   */
+  size_t n_former_control_tokens;
+  Iov__V1__FencingToken **former_control_tokens;
 };
 #define IOV__V1__WANTED_CONTROL__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__wanted_control__descriptor) \
-    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL }
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL, 0,NULL }
 
 
 struct  Iov__V1__WantedFunction
@@ -299,10 +304,15 @@ struct  Iov__V1__WantedFunction
    * released, and no claim stands behind it any more: the host has yet to clean up
    */
   protobuf_c_boolean abandoned;
+  /*
+   * Released, and the end node's side was taken from this host by another root, or by another holder of control: only what
+   * is on this host is cleaned, and nothing is written to the device.
+   */
+  protobuf_c_boolean fenced;
 };
 #define IOV__V1__WANTED_FUNCTION__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__wanted_function__descriptor) \
-    , NULL, IOV__V1__ROLE__ROLE_UNSPECIFIED, 0, 0, (char *)protobuf_c_empty_string, 0 }
+    , NULL, IOV__V1__ROLE__ROLE_UNSPECIFIED, 0, 0, (char *)protobuf_c_empty_string, 0, 0 }
 
 
 /* Iov__V1__AgentMessage methods */

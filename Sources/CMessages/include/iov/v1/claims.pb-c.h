@@ -108,7 +108,7 @@ struct  Iov__V1__DeleteClaimRequest
 
 
 /*
- * A rate that is left out stays; zero removes the limit.
+ * A rate that is left out stays; zero removes the limit. Those of the claim's class only.
  */
 struct  Iov__V1__UpdateClaimRatesRequest
 {
@@ -116,10 +116,16 @@ struct  Iov__V1__UpdateClaimRatesRequest
   char *name;
   Google__Protobuf__UInt64Value *max_transmit_bits_per_second;
   Google__Protobuf__UInt64Value *max_receive_bits_per_second;
+  Google__Protobuf__UInt64Value *max_read_operations_per_second;
+  Google__Protobuf__UInt64Value *max_write_operations_per_second;
+  Google__Protobuf__UInt64Value *max_read_bytes_per_second;
+  Google__Protobuf__UInt64Value *max_write_bytes_per_second;
+  Google__Protobuf__UInt32Value *burst_factor;
+  Google__Protobuf__UInt32Value *burst_seconds;
 };
 #define IOV__V1__UPDATE_CLAIM_RATES_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__update_claim_rates_request__descriptor) \
-    , (char *)protobuf_c_empty_string, NULL, NULL }
+    , (char *)protobuf_c_empty_string, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL }
 
 
 struct  Iov__V1__WatchClaimsRequest

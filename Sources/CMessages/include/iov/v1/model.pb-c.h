@@ -31,11 +31,13 @@ typedef struct Iov__V1__AttributeSupport Iov__V1__AttributeSupport;
 typedef struct Iov__V1__Root Iov__V1__Root;
 typedef struct Iov__V1__PhysicalFunction Iov__V1__PhysicalFunction;
 typedef struct Iov__V1__FunctionCount Iov__V1__FunctionCount;
+typedef struct Iov__V1__ControlTransfer Iov__V1__ControlTransfer;
 typedef struct Iov__V1__EndNode Iov__V1__EndNode;
 typedef struct Iov__V1__EndNode__LabelsEntry Iov__V1__EndNode__LabelsEntry;
 typedef struct Iov__V1__Attributes Iov__V1__Attributes;
 typedef struct Iov__V1__EthernetAttributes Iov__V1__EthernetAttributes;
 typedef struct Iov__V1__BlockAttributes Iov__V1__BlockAttributes;
+typedef struct Iov__V1__Extent Iov__V1__Extent;
 typedef struct Iov__V1__Consumer Iov__V1__Consumer;
 typedef struct Iov__V1__HostConsumer Iov__V1__HostConsumer;
 typedef struct Iov__V1__NetworkNamespaceConsumer Iov__V1__NetworkNamespaceConsumer;
@@ -227,7 +229,13 @@ typedef enum _Iov__V1__Role {
   /*
    * connects to another host's function
    */
-  IOV__V1__ROLE__ROLE_CONSUMER = 3
+  IOV__V1__ROLE__ROLE_CONSUMER = 3,
+  /*
+   * Another root of a multi-root end node, in the place of a host that is lost: it cuts that host off at the device, cleans
+   * what the function was, and destroys it. The assignment is the function's, but for its token, which is the fencer's own
+   * and higher than all before it.
+   */
+  IOV__V1__ROLE__ROLE_FENCER = 4
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(IOV__V1__ROLE)
 } Iov__V1__Role;
 typedef enum _Iov__V1__FunctionPhase {
@@ -419,10 +427,16 @@ struct  Iov__V1__Capacity
    * a disk's size
    */
   uint64_t size_bytes;
+  /*
+   * What a disk does for certain, reads and writes together: minimum rates are granted out of it. Zero: not known, and no
+   * minimum rate is granted.
+   */
+  uint64_t operations_per_second;
+  uint64_t bytes_per_second;
 };
 #define IOV__V1__CAPACITY__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__capacity__descriptor) \
-    , 0, 0, 0 }
+    , 0, 0, 0, 0, 0 }
 
 
 struct  Iov__V1__Capabilities
@@ -462,10 +476,16 @@ struct  Iov__V1__Capabilities
    */
   size_t n_by_path;
   Iov__V1__PathCapabilities **by_path;
+  /*
+   * Block classes. One device that several hosts see under this identity, and that keeps apart by itself who may use it
+   * (persistent reservations): they are roots of one end node. Where it is not set, two hosts that report one identity are a
+   * conflict.
+   */
+  protobuf_c_boolean multi_root;
 };
 #define IOV__V1__CAPABILITIES__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__capabilities__descriptor) \
-    , 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0, 0, 0, 0,NULL }
+    , 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0, 0, 0, 0,NULL, 0 }
 
 
 /*
@@ -565,10 +585,15 @@ struct  Iov__V1__PhysicalFunction
    */
   size_t n_offers;
   char **offers;
+  /*
+   * Multi-root: control tokens before `control_token` that may be in force still, since the newer one is not known to be.
+   */
+  size_t n_former_control_tokens;
+  Iov__V1__FencingToken **former_control_tokens;
 };
 #define IOV__V1__PHYSICAL_FUNCTION__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__physical_function__descriptor) \
-    , (char *)protobuf_c_empty_string, NULL, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL, (char *)protobuf_c_empty_string, 0,NULL }
+    , (char *)protobuf_c_empty_string, NULL, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL, (char *)protobuf_c_empty_string, 0,NULL, 0,NULL }
 
 
 /*
@@ -600,6 +625,26 @@ struct  Iov__V1__FunctionCount
 #define IOV__V1__FUNCTION_COUNT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__function_count__descriptor) \
     , 0, 0, NULL, 0,NULL, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string }
+
+
+/*
+ * Control of a multi-root end node on its way to another root, because the controlling host is lost or dead. That root
+ * controls it from the moment at which it reports the token as in force: then the former ones are cut off at the device.
+ */
+struct  Iov__V1__ControlTransfer
+{
+  ProtobufCMessage base;
+  char *host;
+  Iov__V1__FencingToken *control_token;
+  /*
+   * that may be in force still
+   */
+  size_t n_former_control_tokens;
+  Iov__V1__FencingToken **former_control_tokens;
+};
+#define IOV__V1__CONTROL_TRANSFER__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__control_transfer__descriptor) \
+    , (char *)protobuf_c_empty_string, NULL, 0,NULL }
 
 
 struct  Iov__V1__EndNode__LabelsEntry
@@ -647,10 +692,14 @@ struct  Iov__V1__EndNode
    * the last one drawn
    */
   Iov__V1__FencingToken *highest_token;
+  /*
+   * while one is under way
+   */
+  Iov__V1__ControlTransfer *control_transfer;
 };
 #define IOV__V1__END_NODE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__end_node__descriptor) \
-    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0,NULL, 0,NULL, NULL, NULL, NULL, NULL, NULL, NULL }
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0,NULL, 0,NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL }
 
 
 /*
@@ -722,12 +771,48 @@ struct  Iov__V1__EthernetAttributes
 struct  Iov__V1__BlockAttributes
 {
   ProtobufCMessage base;
+  /*
+   * unset in a claim: the whole end node
+   */
   Google__Protobuf__UInt64Value *size_bytes;
   Google__Protobuf__BoolValue *read_only;
+  /*
+   * Limits, of reads and of writes apart. Unset or zero: none.
+   */
+  Google__Protobuf__UInt64Value *max_read_operations_per_second;
+  Google__Protobuf__UInt64Value *max_write_operations_per_second;
+  Google__Protobuf__UInt64Value *max_read_bytes_per_second;
+  Google__Protobuf__UInt64Value *max_write_bytes_per_second;
+  /*
+   * After a rest a consumer may go at this multiple of each limit that is set, for so many seconds at most (unset: 1).
+   */
+  Google__Protobuf__UInt32Value *burst_factor;
+  Google__Protobuf__UInt32Value *burst_seconds;
+  /*
+   * What the end node keeps free for this function; reads and writes together. The sum of them is never above what the end
+   * node does (Capacity).
+   */
+  Google__Protobuf__UInt64Value *min_operations_per_second;
+  Google__Protobuf__UInt64Value *min_bytes_per_second;
+  Iov__V1__RateGuarantee rate_guarantee;
 };
 #define IOV__V1__BLOCK_ATTRIBUTES__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__block_attributes__descriptor) \
-    , NULL, NULL }
+    , NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, IOV__V1__RATE_GUARANTEE__RATE_GUARANTEE_UNSPECIFIED }
+
+
+/*
+ * Where a part of a disk lies on it.
+ */
+struct  Iov__V1__Extent
+{
+  ProtobufCMessage base;
+  uint64_t offset_bytes;
+  uint64_t size_bytes;
+};
+#define IOV__V1__EXTENT__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__extent__descriptor) \
+    , 0, 0 }
 
 
 typedef enum {
@@ -799,7 +884,8 @@ struct  Iov__V1__ContainerConsumer
 
 
 /*
- * A virtual machine gets the whole function, which its host's kernel keeps its hands off (vfio-pci).
+ * A virtual machine gets the function as a device of its own: one that the device itself makes by vfio-pci, of which its
+ * host's kernel keeps its hands off; an extent of a disk as a virtio disk.
  */
 struct  Iov__V1__VirtualMachineConsumer
 {
@@ -997,7 +1083,8 @@ struct  Iov__V1__Assignment
   Iov__V1__Path path;
   Iov__V1__FencingToken *token;
   /*
-   * functions with the same one fall by one fence
+   * Functions with the same one fall by one fence. Of a multi-root end node: the end node, "@", and the host that drives the
+   * function, because the device knows hosts and not functions.
    */
   char *fence_domain;
   Iov__V1__Consumer *consumer;
@@ -1014,10 +1101,15 @@ struct  Iov__V1__Assignment
    */
   Iov__V1__Arrival *arrival;
   Iov__V1__LossPolicy loss_policy;
+  /*
+   * Block classes: where the function lies on its end node, as the controlling host reported it when it made it. Told with
+   * every later word; a host that knows another geometry refuses.
+   */
+  Iov__V1__Extent *extent;
 };
 #define IOV__V1__ASSIGNMENT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__assignment__descriptor) \
-    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, IOV__V1__PATH__PATH_UNSPECIFIED, NULL, (char *)protobuf_c_empty_string, NULL, NULL, NULL, NULL, IOV__V1__LOSS_POLICY__LOSS_POLICY_UNSPECIFIED }
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, IOV__V1__PATH__PATH_UNSPECIFIED, NULL, (char *)protobuf_c_empty_string, NULL, NULL, NULL, NULL, IOV__V1__LOSS_POLICY__LOSS_POLICY_UNSPECIFIED, NULL }
 
 
 /*
@@ -1073,10 +1165,14 @@ struct  Iov__V1__Arrival
    * "iovmesh.io/ethernet=web"
    */
   char *cdi_device;
+  /*
+   * of a disk, for a virtual machine that is yet to be started (vhost-user-blk)
+   */
+  char *vhost_user_socket;
 };
 #define IOV__V1__ARRIVAL__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__arrival__descriptor) \
-    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL, (char *)protobuf_c_empty_string, NULL, (char *)protobuf_c_empty_string }
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL, (char *)protobuf_c_empty_string, NULL, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string }
 
 
 /*
@@ -1095,10 +1191,14 @@ struct  Iov__V1__VirtualFunction
   char *fence_domain;
   char *claim_uid;
   Iov__V1__Attributes *enforced;
+  /*
+   * block classes
+   */
+  Iov__V1__Extent *extent;
 };
 #define IOV__V1__VIRTUAL_FUNCTION__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__virtual_function__descriptor) \
-    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL }
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL, NULL }
 
 
 /*
@@ -1419,6 +1519,25 @@ Iov__V1__FunctionCount *
 void   iov__v1__function_count__free_unpacked
                      (Iov__V1__FunctionCount *message,
                       ProtobufCAllocator *allocator);
+/* Iov__V1__ControlTransfer methods */
+void   iov__v1__control_transfer__init
+                     (Iov__V1__ControlTransfer         *message);
+size_t iov__v1__control_transfer__get_packed_size
+                     (const Iov__V1__ControlTransfer   *message);
+size_t iov__v1__control_transfer__pack
+                     (const Iov__V1__ControlTransfer   *message,
+                      uint8_t             *out);
+size_t iov__v1__control_transfer__pack_to_buffer
+                     (const Iov__V1__ControlTransfer   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__ControlTransfer *
+       iov__v1__control_transfer__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__control_transfer__free_unpacked
+                     (Iov__V1__ControlTransfer *message,
+                      ProtobufCAllocator *allocator);
 /* Iov__V1__EndNode__LabelsEntry methods */
 void   iov__v1__end_node__labels_entry__init
                      (Iov__V1__EndNode__LabelsEntry         *message);
@@ -1497,6 +1616,25 @@ Iov__V1__BlockAttributes *
                       const uint8_t       *data);
 void   iov__v1__block_attributes__free_unpacked
                      (Iov__V1__BlockAttributes *message,
+                      ProtobufCAllocator *allocator);
+/* Iov__V1__Extent methods */
+void   iov__v1__extent__init
+                     (Iov__V1__Extent         *message);
+size_t iov__v1__extent__get_packed_size
+                     (const Iov__V1__Extent   *message);
+size_t iov__v1__extent__pack
+                     (const Iov__V1__Extent   *message,
+                      uint8_t             *out);
+size_t iov__v1__extent__pack_to_buffer
+                     (const Iov__V1__Extent   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__Extent *
+       iov__v1__extent__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__extent__free_unpacked
+                     (Iov__V1__Extent *message,
                       ProtobufCAllocator *allocator);
 /* Iov__V1__Consumer methods */
 void   iov__v1__consumer__init
@@ -1887,6 +2025,9 @@ typedef void (*Iov__V1__PhysicalFunction_Closure)
 typedef void (*Iov__V1__FunctionCount_Closure)
                  (const Iov__V1__FunctionCount *message,
                   void *closure_data);
+typedef void (*Iov__V1__ControlTransfer_Closure)
+                 (const Iov__V1__ControlTransfer *message,
+                  void *closure_data);
 typedef void (*Iov__V1__EndNode__LabelsEntry_Closure)
                  (const Iov__V1__EndNode__LabelsEntry *message,
                   void *closure_data);
@@ -1901,6 +2042,9 @@ typedef void (*Iov__V1__EthernetAttributes_Closure)
                   void *closure_data);
 typedef void (*Iov__V1__BlockAttributes_Closure)
                  (const Iov__V1__BlockAttributes *message,
+                  void *closure_data);
+typedef void (*Iov__V1__Extent_Closure)
+                 (const Iov__V1__Extent *message,
                   void *closure_data);
 typedef void (*Iov__V1__Consumer_Closure)
                  (const Iov__V1__Consumer *message,
@@ -1991,11 +2135,13 @@ extern const ProtobufCMessageDescriptor iov__v1__attribute_support__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__root__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__physical_function__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__function_count__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__control_transfer__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__end_node__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__end_node__labels_entry__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__attributes__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__ethernet_attributes__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__block_attributes__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__extent__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__consumer__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__host_consumer__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__network_namespace_consumer__descriptor;

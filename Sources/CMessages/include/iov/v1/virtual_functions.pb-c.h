@@ -160,10 +160,16 @@ struct  Iov__V1__ControlRequest
   ProtobufCMessage base;
   char *end_node;
   Iov__V1__FencingToken *control_token;
+  /*
+   * Multi-root end nodes: what is registered at the device under these is cut off there, verified, before the answer.
+   * Nothing else is: another root may hold the whole device under a token of its own.
+   */
+  size_t n_former_control_tokens;
+  Iov__V1__FencingToken **former_control_tokens;
 };
 #define IOV__V1__CONTROL_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__control_request__descriptor) \
-    , (char *)protobuf_c_empty_string, NULL }
+    , (char *)protobuf_c_empty_string, NULL, 0,NULL }
 
 
 struct  Iov__V1__ControlStatus
