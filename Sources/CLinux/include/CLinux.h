@@ -4,4 +4,5 @@
 #include "iov_block.h"
 #include "iov_netlink.h"
 #include "iov_process.h"
+#include "iov_scsi.h"
 #include "iov_unix_socket.h"
