@@ -179,7 +179,7 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(
       name: "EthernetTests",
-      dependencies: ["iov-plugin-ethernet", "PluginTrials", "LinuxDevices", "Services", "CLinux"],
+      dependencies: ["iov-plugin-ethernet", "FakeDevices", "PluginTrials", "LinuxDevices", "Services", "CLinux"],
       swiftSettings: strict),
     .testTarget(
       name: "BlockFunctionsTests", dependencies: ["BlockFunctions", "iov-plugin-sata", "PluginTrials", "MeshServices"],

@@ -155,6 +155,7 @@ extension EthernetFunctions {
     var node = card.endNode(host: hostName)
     guard let own = card.own else { return node }
     node.physicalFunction?.functionCount = functionCount(of: own, wanted: card.selection.virtualFunctions)
+    node.physicalFunction?.quirks = own.quirks.notes.map { "\($0.reason) (\($0.source))" }
     var consumers = Card.capabilities.consumers + ["container"]
     if own.capability.functions.contains(where: { $0.iommuGroup != nil }) {
       consumers += ["virtual_machine", "user_space"]

@@ -19,13 +19,17 @@ struct EthernetFunctions: Sendable {
   let functions: VirtualFunctionControl
   let binding: DriverBinding
   let containers: ContainerDeviceDirectory
+  /// How long a card that has no carrier is given one, when its driver needs it for what is to be set.
+  let carrierPatience: Duration
   let identities = IdentityMemory()
   let probes = ProbeMemory()
   let counts = CountMemory()
 
+  /// Nil for `route`: the namespace's own kernel.
   init(
-    hostName: String, configuration: EthernetConfiguration, namespace: NetworkNamespace, sysfs: Sysfs = Sysfs(),
-    table: FunctionTable = FunctionTable(), containers: ContainerDeviceDirectory = ContainerDeviceDirectory()
+    hostName: String, configuration: EthernetConfiguration, namespace: NetworkNamespace, route: RouteNetlink? = nil,
+    sysfs: Sysfs = Sysfs(), table: FunctionTable = FunctionTable(),
+    containers: ContainerDeviceDirectory = ContainerDeviceDirectory(), carrierPatience: Duration = .seconds(5)
   ) throws {
     self.hostName = hostName
     self.configuration = configuration
@@ -34,8 +38,9 @@ struct EthernetFunctions: Sendable {
     self.table = table
     binding = DriverBinding(sysfs)
     self.containers = containers
-    route = try RouteNetlink(in: namespace)
-    functions = VirtualFunctionControl(route)
+    self.carrierPatience = carrierPatience
+    self.route = try route ?? RouteNetlink(in: namespace)
+    functions = VirtualFunctionControl(self.route)
     admission = try PeerAdmission(in: namespace)
   }
 

@@ -100,7 +100,7 @@ extension Arbiter {
     _ offer: PathOffer, of node: EndNodeState, for specification: ClaimSpecification
   ) throws(Drop) {
     guard let kind = specification.consumer?.kind else { return }
-    guard offer.consumers.contains(kind.fieldName) else {
+    guard kind.fieldNames.allSatisfy(offer.consumers.contains) else {
       throw Drop(
         .consumer,
         "\(node.record.name) of class \(node.record.deviceClass) cannot be used by a \(kind.words)"
@@ -128,14 +128,14 @@ extension Attributes {
 }
 
 extension Consumer.Kind {
-  /// As `Capabilities.consumers` spells it.
-  var fieldName: String {
+  /// As `Capabilities.consumers` spells it; all of them are needed.
+  var fieldNames: [String] {
     switch self {
-    case .host: "host"
-    case .networkNamespace: "network_namespace"
-    case .container: "container"
-    case .virtualMachine: "virtual_machine"
-    case .userSpace: "user_space"
+    case .host: ["host"]
+    case .networkNamespace: ["network_namespace"]
+    case .container(let container): container.userSpace ? ["container", "user_space"] : ["container"]
+    case .virtualMachine: ["virtual_machine"]
+    case .userSpace: ["user_space"]
     }
   }
 
@@ -143,7 +143,7 @@ extension Consumer.Kind {
     switch self {
     case .host: "host"
     case .networkNamespace: "network namespace"
-    case .container: "container"
+    case .container(let container): container.userSpace ? "user-space driver in a container" : "container"
     case .virtualMachine: "virtual machine"
     case .userSpace: "user-space driver"
     }
@@ -153,7 +153,8 @@ extension Consumer.Kind {
   var takesWholeDevice: Bool {
     switch self {
     case .virtualMachine, .userSpace: true
-    case .host, .networkNamespace, .container: false
+    case .container(let container): container.userSpace
+    case .host, .networkNamespace: false
     }
   }
 }

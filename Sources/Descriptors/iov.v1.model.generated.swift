@@ -68,7 +68,7 @@ extension FileDescriptor {
       \"s\u{a}\u{4}Root\u{12}\u{12}\u{a}\u{4}host\u{18}\u{1}\u{20}\u{1}(\u{9}R\u{4}host\u{12}\u{1d}\
       \u{a}\u{a}local_name\u{18}\u{2}\u{20}\u{1}(\u{9}R\u{9}localName\u{12}8\u{a}\u{9}numa_node\u{18}\
       \u{3}\u{20}\u{1}(\u{b}2\u{1b}.google.protobuf.Int32ValueR\u{8}numaNode\
-      \"\u{e2}\u{3}\u{a}\u{10}PhysicalFunction\u{12})\u{a}\u{10}controlling_host\u{18}\u{1}\u{20}\
+      \"\u{fa}\u{3}\u{a}\u{10}PhysicalFunction\u{12})\u{a}\u{10}controlling_host\u{18}\u{1}\u{20}\
       \u{1}(\u{9}R\u{f}controllingHost\u{12}9\u{a}\u{d}control_token\u{18}\u{2}\u{20}\u{1}(\u{b}\
       2\u{14}.iov.v1.FencingTokenR\u{c}controlToken\u{12}\u{16}\u{a}\u{6}driver\u{18}\u{3}\u{20}\
       \u{1}(\u{9}R\u{6}driver\u{12}\u{1f}\u{a}\u{b}pci_address\u{18}\u{4}\u{20}\u{1}(\u{9}R\u{a}\
@@ -78,7 +78,8 @@ extension FileDescriptor {
       t\u{18}\u{8}\u{20}\u{1}(\u{b}2\u{15}.iov.v1.FunctionCountR\u{d}functionCount\u{12}!\u{a}\u{c}\
       eswitch_mode\u{18}\u{9}\u{20}\u{1}(\u{9}R\u{b}eswitchMode\u{12}\u{16}\u{a}\u{6}offers\u{18}\
       \u{a}\u{20}\u{3}(\u{9}R\u{6}offers\u{12}H\u{a}\u{15}former_control_tokens\u{18}\u{b}\u{20}\
-      \u{3}(\u{b}2\u{14}.iov.v1.FencingTokenR\u{13}formerControlTokens\
+      \u{3}(\u{b}2\u{14}.iov.v1.FencingTokenR\u{13}formerControlTokens\u{12}\u{16}\u{a}\u{6}quir\
+      ks\u{18}\u{c}\u{20}\u{3}(\u{9}R\u{6}quirks\
       \"\u{d0}\u{1}\u{a}\u{d}FunctionCount\u{12}\u{18}\u{a}\u{7}maximum\u{18}\u{1}\u{20}\u{1}(\u{d}\
       R\u{7}maximum\u{12}\u{18}\u{a}\u{7}present\u{18}\u{2}\u{20}\u{1}(\u{d}R\u{7}present\u{12}4\
       \u{a}\u{6}wanted\u{18}\u{3}\u{20}\u{1}(\u{b}2\u{1c}.google.protobuf.UInt32ValueR\u{6}wante\
@@ -152,7 +153,8 @@ extension FileDescriptor {
       \"\u{e}\u{a}\u{c}HostConsumer\
       \".\u{a}\u{18}NetworkNamespaceConsumer\u{12}\u{12}\u{a}\u{4}name\u{18}\u{1}\u{20}\u{1}(\u{9}\
       R\u{4}name\
-      \"\u{13}\u{a}\u{11}ContainerConsumer\
+      \"2\u{a}\u{11}ContainerConsumer\u{12}\u{1d}\u{a}\u{a}user_space\u{18}\u{1}\u{20}\u{1}(\u{8}\
+      R\u{9}userSpace\
       \"I\u{a}\u{16}VirtualMachineConsumer\u{12}\u{1d}\u{a}\u{a}qmp_socket\u{18}\u{1}\u{20}\u{1}\
       (\u{9}R\u{9}qmpSocket\u{12}\u{10}\u{a}\u{3}bus\u{18}\u{2}\u{20}\u{1}(\u{9}R\u{3}bus\
       \"\u{13}\u{a}\u{11}UserSpaceConsumer\

@@ -1329,6 +1329,8 @@ public struct PhysicalFunction: Message {
   public var offers: [String] = []
   /// Multi-root: control tokens before `control_token` that may be in force still, since the newer one is not known to be.
   public var formerControlTokens: [FencingToken] = []
+  /// what is known of its driver that no attempt would show, for people
+  public var quirks: [String] = []
 
   public init() {}
 }
@@ -1360,6 +1362,9 @@ extension PhysicalFunction: CLayoutMessage {
     (layout.pointee.n_former_control_tokens, layout.pointee.former_control_tokens) = arena.list(formerControlTokens) {
       value, arena in arena.presentMessage(value)
     }
+    (layout.pointee.n_quirks, layout.pointee.quirks) = arena.list(quirks) {
+      value, arena in arena.presentString(value)
+    }
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__PhysicalFunction>) {
@@ -1376,6 +1381,7 @@ extension PhysicalFunction: CLayoutMessage {
     formerControlTokens = copied(layout.pointee.n_former_control_tokens, layout.pointee.former_control_tokens) {
       FencingToken(copying: $0)
     }
+    quirks = copied(layout.pointee.n_quirks, layout.pointee.quirks) { copiedString($0) }
   }
 }
 
@@ -1385,7 +1391,7 @@ extension PhysicalFunction {
       decoder, of: Self.fullName,
       names: [
         "controllingHost", "controlToken", "driver", "pciAddress", "serialNumber", "permanentAddress", "firmware",
-        "functionCount", "eswitchMode", "offers", "formerControlTokens",
+        "functionCount", "eswitchMode", "offers", "formerControlTokens", "quirks",
       ])
     try fields.read("controllingHost", into: &controllingHost)
     try fields.read("controlToken", into: &controlToken)
@@ -1398,6 +1404,7 @@ extension PhysicalFunction {
     try fields.read("eswitchMode", into: &eswitchMode)
     try fields.read("offers", into: &offers)
     try fields.read("formerControlTokens", into: &formerControlTokens)
+    try fields.read("quirks", into: &quirks)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -1413,6 +1420,7 @@ extension PhysicalFunction {
     try fields.write("eswitchMode", eswitchMode)
     try fields.write("offers", offers)
     try fields.write("formerControlTokens", formerControlTokens)
+    try fields.write("quirks", quirks)
   }
 }
 
@@ -2144,6 +2152,9 @@ extension NetworkNamespaceConsumer {
 public struct ContainerConsumer: Message {
   public static var fullName: String { "iov.v1.ContainerConsumer" }
 
+  /// a program in it drives the function itself: it gets vfio-pci's device files, and no interface
+  public var userSpace: Bool = false
+
   public init() {}
 }
 
@@ -2159,19 +2170,23 @@ extension ContainerConsumer: CLayoutMessage {
   }
 
   public func fill(_ layout: UnsafeMutablePointer<Iov__V1__ContainerConsumer>, in arena: inout MessageArena) {
+    layout.pointee.user_space = userSpace ? 1 : 0
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__ContainerConsumer>) {
+    userSpace = layout.pointee.user_space != 0
   }
 }
 
 extension ContainerConsumer {
   public init(from decoder: any Decoder) throws {
-    _ = try MessageFieldsReader(decoder, of: Self.fullName, names: [])
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["userSpace"])
+    try fields.read("userSpace", into: &userSpace)
   }
 
   public func encode(to encoder: any Encoder) throws {
-    _ = MessageFieldsWriter(encoder)
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("userSpace", userSpace)
   }
 }
 

@@ -16,15 +16,16 @@ struct ConsumerOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp("The bus of that machine to plug it into, such as a free root port.", valueName: "id"))
   var vmBus: String?
-  @Flag(help: "For a program that drives the function itself, by vfio-pci.") var userSpace = false
+  @Flag(help: "For a program that drives the function itself, by vfio-pci; with --container, one in a container.")
+  var userSpace = false
   @Option(help: ArgumentHelp("The interface's name there; default: derived from the function.", valueName: "name"))
   var interface: String?
 
   func validate() throws {
-    let named = [netns != nil, container, vm || vmQmp != nil, userSpace].filter { $0 }.count
+    let named = [netns != nil, vm || vmQmp != nil, container || userSpace].filter { $0 }.count
     guard named <= 1 else {
       throw ValidationError(
-        "--netns, --container, --vm or --vm-qmp, and --user-space name different consumers: give one")
+        "--netns, --vm or --vm-qmp, and --container or --user-space name different consumers: give one")
     }
     guard vmBus == nil || vmQmp != nil else {
       throw ValidationError("--vm-bus is a bus of the machine that --vm-qmp names")
@@ -40,7 +41,7 @@ struct ConsumerOptions: ParsableArguments {
 
   private var kind: Consumer.Kind {
     if let netns { return .networkNamespace(NetworkNamespaceConsumer { $0.name = netns }) }
-    if container { return .container(ContainerConsumer()) }
+    if container { return .container(ContainerConsumer { $0.userSpace = userSpace }) }
     if userSpace { return .userSpace(UserSpaceConsumer()) }
     guard vm || vmQmp != nil else { return .host(HostConsumer()) }
     return .virtualMachine(
@@ -56,7 +57,8 @@ extension Consumer {
     let place =
       switch kind {
       case .networkNamespace(let namespace): "network namespace \(namespace.name)"
-      case .container: "a container"
+      case .container(let container):
+        container.userSpace ? "a program with a driver of its own, in a container" : "a container"
       case .virtualMachine(let machine):
         machine.qmpSocket.isEmpty ? "a virtual machine" : "the virtual machine behind \(machine.qmpSocket)"
       case .userSpace: "a program with a driver of its own"

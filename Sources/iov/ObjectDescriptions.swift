@@ -175,6 +175,7 @@ extension PhysicalFunction {
       rows.append(["Count", count.message])
       rows.append(["Driver of functions", count.functionDriver])
     }
+    rows += quirks.map { ["Its driver", $0] }
     return rows.filter { !$0[1].isEmpty }
   }
 }

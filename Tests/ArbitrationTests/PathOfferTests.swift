@@ -190,6 +190,21 @@ private func iovCard(_ id: String, functions: UInt32 = 2) -> EndNode {
     #expect(refusal(ask(&world, EthernetAttributes(), paths: [], machine))?.contains("absolute path") == true)
   }
 
+  @Test func aContainerWhoseProgramDrivesTheFunctionNeedsACardThatCanGiveItWhole() throws {
+    let consumer = Consumer { $0.kind = .container(ContainerConsumer { $0.userSpace = true }) }
+    var world = rack()
+    _ = try ask(&world, EthernetAttributes(), paths: [.direct], consumer).get()
+    var other = rack()
+    other.hosts["a"]?.endNodes[0].capabilities?.byPath[0].consumers = ["host", "container"]
+    other.reportInventory("a")
+    let refused = refusal(ask(&other, EthernetAttributes(), paths: [.direct], consumer))
+    #expect(refused?.contains("cannot be used by a user-space driver in a container") == true)
+    var named = consumer
+    named.interfaceName = "eth0"
+    var third = rack()
+    #expect(refusal(ask(&third, EthernetAttributes(), paths: [], named))?.contains("makes its own interface") == true)
+  }
+
   @Test func sayingTheUsualIsSayingNothing() throws {
     var world = rack()
     _ = try ask(&world, EthernetAttributes { $0.vlan = 7 }).get()

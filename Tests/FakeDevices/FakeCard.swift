@@ -21,16 +21,25 @@ public final class FakeCard: NetlinkTransport {
   public let state: Mutex<State>
 
   public init(count: UInt32) {
-    let fresh = VirtualFunctionSettings {
-      $0.macAddress = .zero
-      $0.vlan = .off
-      $0.minimumTransmitBitsPerSecond = 0
-      $0.maximumTransmitBitsPerSecond = 0
-      $0.spoofCheck = true
-      $0.trust = false
-      $0.linkState = .automatic
+    state = Mutex(State(functions: Dictionary(uniqueKeysWithValues: (0..<count).map { ($0, Self.fresh) })))
+  }
+
+  private static let fresh = VirtualFunctionSettings {
+    $0.macAddress = .zero
+    $0.vlan = .off
+    $0.minimumTransmitBitsPerSecond = 0
+    $0.maximumTransmitBitsPerSecond = 0
+    $0.spoofCheck = true
+    $0.trust = false
+    $0.linkState = .automatic
+  }
+
+  /// Functions that go take their settings with them.
+  func have(_ functions: Set<UInt32>) {
+    state.withLock { state in
+      state.functions = state.functions.filter { functions.contains($0.key) }
+      for index in functions where state.functions[index] == nil { state.functions[index] = Self.fresh }
     }
-    state = Mutex(State(functions: Dictionary(uniqueKeysWithValues: (0..<count).map { ($0, fresh) })))
   }
 
   public func dump(_ request: NetlinkRequest) throws(NetlinkError) -> [NetlinkReply] { try self.request(request) }

@@ -1,8 +1,9 @@
 import CLinux
 import LinuxDevices
 
-func interfaceHeader(_ index: Int32) -> ifinfomsg {
-  ifinfomsg(ifi_family: 0, __ifi_pad: 0, ifi_type: 1, ifi_index: index, ifi_flags: 0x1003, ifi_change: 0)
+func interfaceHeader(_ index: Int32, isUp: Bool = true) -> ifinfomsg {
+  ifinfomsg(
+    ifi_family: 0, __ifi_pad: 0, ifi_type: 1, ifi_index: index, ifi_flags: isUp ? 0x1003 : 0x1002, ifi_change: 0)
 }
 
 /// The interfaces of a kernel, as a dump of rtnetlink: made once, told as often as asked.
@@ -14,6 +15,16 @@ public struct FakeLinks: NetlinkTransport {
   public func request(_ request: NetlinkRequest) throws(NetlinkError) -> [NetlinkReply] { replies }
   public func dump(_ request: NetlinkRequest) throws(NetlinkError) -> [NetlinkReply] { replies }
 
+  /// What somebody sets on an interface, and what comes by its cable.
+  public struct Settings: Sendable, Hashable {
+    public var isUp = true
+    public var hasCarrier = true
+    public var mtu: UInt32 = 1500
+    public var alias: String?
+
+    public init() {}
+  }
+
   /// An interface with what a kernel of today says of one, as far as it is read.
   ///
   /// - Parameter functions: how many virtual functions it has, whose settings are told as well; nil: it cannot have any.
@@ -21,28 +32,39 @@ public struct FakeLinks: NetlinkTransport {
     _ name: String, index: Int32, at address: PCIAddress, permanent: MACAddress? = nil, portName: String? = nil,
     functions: UInt32? = nil
   ) -> NetlinkReply {
+    link(name, index: index, at: address, Settings(), permanent: permanent, portName: portName, count: functions) {
+      payload in
+      if let functions { list(functions, &payload) }
+    }
+  }
+
+  static func link(
+    _ name: String, index: Int32, at address: PCIAddress, _ settings: Settings, permanent: MACAddress? = nil,
+    portName: String? = nil, count: UInt32?, functions: (inout NetlinkPayload) -> Void
+  ) -> NetlinkReply {
     let octets: [UInt8] = permanent?.octets ?? [2, 0] + withUnsafeBytes(of: index.bigEndian) { Array($0) }
     var payload = NetlinkPayload()
-    payload.append(interfaceHeader(index))
+    payload.append(interfaceHeader(index, isUp: settings.isUp))
     payload.attribute(Int(IFLA_IFNAME), name)
+    if let alias = settings.alias { payload.attribute(Int(IFLA_IFALIAS), alias) }
     payload.attribute(Int(IFLA_TXQLEN), UInt32(1000))
     payload.attribute(Int(IFLA_OPERSTATE), UInt8(6))
     for (type, value) in [
-      (IFLA_MTU, 1500), (IFLA_MIN_MTU, 68), (IFLA_MAX_MTU, 9216), (IFLA_GROUP, 0), (IFLA_PROMISCUITY, 0),
+      (IFLA_MTU, settings.mtu), (IFLA_MIN_MTU, 68), (IFLA_MAX_MTU, 9216), (IFLA_GROUP, 0), (IFLA_PROMISCUITY, 0),
     ] {
       payload.attribute(Int(type), UInt32(value))
     }
     for type in [IFLA_NUM_TX_QUEUES, IFLA_NUM_RX_QUEUES, IFLA_GSO_MAX_SEGS, IFLA_GSO_MAX_SIZE, IFLA_GRO_MAX_SIZE] {
       payload.attribute(Int(type), UInt32(8))
     }
-    payload.attribute(Int(IFLA_CARRIER), UInt8(1))
+    payload.attribute(Int(IFLA_CARRIER), UInt8(settings.hasCarrier ? 1 : 0))
     payload.attribute(Int(IFLA_QDISC), "mq")
     payload.attribute(Int(IFLA_ADDRESS), octets)
     payload.attribute(Int(IFLA_BROADCAST), [UInt8](repeating: 255, count: 6))
     payload.attribute(Int(IFLA_STATS64), [UInt8](repeating: 1, count: 200))
     payload.attribute(Int(IFLA_STATS), [UInt8](repeating: 1, count: 96))
-    payload.attribute(Int(IFLA_NUM_VF), functions ?? 0)
-    if let functions { list(functions, &payload) }
+    payload.attribute(Int(IFLA_NUM_VF), count ?? 0)
+    functions(&payload)
     if let permanent { payload.attribute(Int(IFLA_PERM_ADDRESS), permanent.octets) }
     if let portName { payload.attribute(Int(IFLA_PHYS_PORT_NAME), portName) }
     payload.attribute(Int(IFLA_PARENT_DEV_NAME), address.description)

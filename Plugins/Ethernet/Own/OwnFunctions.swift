@@ -169,7 +169,7 @@ extension EthernetFunctions {
         // A container's runtime switches it on, in its place.
         if !isForContainer { $0.isUp = true }
       })
-    try offerToContainers(plan)
+    try offerToContainers(plan, function)
   }
 
   /// A driver makes its interface within milliseconds, or, on a card that asks its firmware, within seconds.
@@ -233,7 +233,8 @@ extension Consumer.Kind {
   var drivesFunction: Bool {
     switch self {
     case .virtualMachine, .userSpace: true
-    case .host, .networkNamespace, .container: false
+    case .container(let container): container.userSpace
+    case .host, .networkNamespace: false
     }
   }
 }

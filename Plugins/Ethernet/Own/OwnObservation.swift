@@ -15,14 +15,12 @@ extension EthernetFunctions {
     status.arrival = Arrival {
       $0.pciAddress = function.address.description
       $0.enforced = enforced
+      if case .container = plan.consumer { $0.cdiDevice = (try? containerDevice(plan).qualifiedName) ?? "" }
       if plan.consumer.drivesFunction {
         let device = try? sysfs.vfioDevice(of: function.address)
         $0.iommuGroup = device?.group
         $0.devicePath = device?.groupPath ?? ""
       } else {
-        if case .container = plan.consumer {
-          $0.cdiDevice = (try? containerDevice(plan).qualifiedName) ?? ""
-        }
         $0.interfaceName = found?.link.name ?? ""
         $0.networkNamespace = plan.consumerNamespace ?? ""
       }
@@ -38,12 +36,15 @@ extension EthernetFunctions {
     let settings = try functions.settings(of: function.index, on: card.link.index)
     guard settings.macAddress == plan.macAddress else { return false }
     if plan.settings.linkState != .disabled, try isCutOff(function.index, of: card) { return false }
-    if plan.consumer.drivesFunction { return isPlugged(plan) }
+    if plan.consumer.drivesFunction {
+      if case .container = plan.consumer { return isOfferedToContainers(plan, function) }
+      return isPlugged(plan)
+    }
     guard let found = try interface(of: function.address), found.link.alias == plan.names.alias,
       plan.mtu == nil || found.link.mtu == plan.mtu
     else { return false }
     // It may be in a container, or wait for one.
-    if case .container = plan.consumer { return isOfferedToContainers(plan) }
+    if case .container = plan.consumer { return isOfferedToContainers(plan, function) }
     guard found.link.name == plan.interfaceName else { return false }
     guard let name = plan.consumerNamespace else { return found.namespaceID == nil && found.link.isUp }
     // A holder with power over its namespace may take the interface down: it is still the holder's.

@@ -1,4 +1,5 @@
 import FunctionPluginKit
+import Glibc
 import LinuxDevices
 import Services
 
@@ -22,7 +23,7 @@ extension EthernetFunctions {
   func applySettings(_ plan: FunctionPlan, to index: UInt32, of card: OwnCard) throws {
     var wanted = plan.settings
     wanted.maximumTransmitBitsPerSecond = try limit(plan, of: card)
-    let outcome = try functions.apply(wanted.over(Self.defaultSettings), to: index, on: card.link.index)
+    let outcome = try set(wanted.over(Self.defaultSettings), of: index, on: card)
     for (kind, result) in outcome.outcomes.sorted(by: { $0.key < $1.key }) {
       let isAsked = plan.settings.asks(for: kind)
       switch result {
@@ -44,6 +45,27 @@ extension EthernetFunctions {
     }
   }
 
+  /// A driver that takes rates only with a carrier is given some seconds for it: so long a card has none after its functions
+  /// were made.
+  private func set(
+    _ settings: VirtualFunctionSettings, of index: UInt32, on card: OwnCard
+  ) throws -> SettingsOutcome {
+    let deadline = ContinuousClock.now + carrierPatience
+    while true {
+      // Looked at before: a carrier that comes in between must not make a refusal final.
+      let needsCarrier = try card.quirks.rateNeedsCarrier && route.link(index: card.link.index)?.hasCarrier == false
+      let outcome = try functions.apply(settings, to: index, on: card.link.index)
+      guard needsCarrier, case .refused(let error) = outcome.outcomes[.rate] else { return outcome }
+      guard ContinuousClock.now < deadline else {
+        throw PluginError(
+          .unavailable,
+          "\(card.link.name) has no carrier, and its driver \(card.function.driver ?? "") takes rates only with one "
+            + "(\(error.reason)): look at the cable and at the other end")
+      }
+      usleep(50_000)
+    }
+  }
+
   /// As the card will keep it; what it would not keep at all is for the interface's queue.
   private func limit(_ plan: FunctionPlan, of card: OwnCard) throws -> UInt64? {
     guard let asked = plan.settings.maximumTransmitBitsPerSecond, !card.quirks.ignoresRate else { return nil }
@@ -56,7 +78,7 @@ extension EthernetFunctions {
 
   /// Back to what a function that nobody has is set to, of all that the card can set.
   func resetSettings(of index: UInt32, of card: OwnCard) throws {
-    let outcome = try functions.apply(Self.defaultSettings, to: index, on: card.link.index)
+    let outcome = try set(Self.defaultSettings, of: index, on: card)
     for (kind, result) in outcome.outcomes.sorted(by: { $0.key < $1.key }) {
       guard case .refused(let error) = result, !error.isUnsupported, outcome.found[kind] != Self.unset[kind] else {
         continue

@@ -13,6 +13,7 @@ extension EthernetFunctions {
     try applySettings(plan, to: function.index, of: card)
     try binding.bindToVFIO(function.address)
     _ = try sysfs.vfioDevice(of: function.address)
+    try offerToContainers(plan, function)
     guard case .virtualMachine(let machine) = plan.consumer, !machine.qmpSocket.isEmpty else { return }
     var qemu = try machineBehind(machine)
     let port: String

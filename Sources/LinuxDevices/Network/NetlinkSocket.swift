@@ -104,17 +104,7 @@ public final class NetlinkSocket: Sendable {
     throw NetlinkError(errno: EINTR, operation: request.operation)
   }
 
-  /// Asks for a whole table; nil when there is no such table (EINVAL: not even what it would be part of).
-  func dumpIfPresent(_ request: NetlinkRequest) throws(NetlinkError) -> [NetlinkReply]? {
-    do {
-      return try dump(request)
-    } catch {
-      if error.isAbsence || error.errno == EINVAL { return nil }
-      throw error
-    }
-  }
-
-  /// Sends requests in one datagram: one system call, carried out in order. One result for each.
+  /// In one datagram: one system call.
   public func batch(_ requests: [NetlinkRequest]) throws(NetlinkError) -> [Result<[NetlinkReply], NetlinkError>] {
     try exchange(requests, acknowledged: requests.map { _ in true })
   }
@@ -178,6 +168,24 @@ public protocol NetlinkTransport: Sendable {
   func request(_ request: NetlinkRequest) throws(NetlinkError) -> [NetlinkReply]
   /// Asks for a whole table.
   func dump(_ request: NetlinkRequest) throws(NetlinkError) -> [NetlinkReply]
+  /// Sends requests that are carried out in order. One result for each.
+  func batch(_ requests: [NetlinkRequest]) throws(NetlinkError) -> [Result<[NetlinkReply], NetlinkError>]
 }
 
 extension NetlinkSocket: NetlinkTransport {}
+
+extension NetlinkTransport {
+  public func batch(_ requests: [NetlinkRequest]) throws(NetlinkError) -> [Result<[NetlinkReply], NetlinkError>] {
+    requests.map { asked in Result { () throws(NetlinkError) in try request(asked) } }
+  }
+
+  /// Asks for a whole table; nil when there is no such table (EINVAL: not even what it would be part of).
+  func dumpIfPresent(_ request: NetlinkRequest) throws(NetlinkError) -> [NetlinkReply]? {
+    do {
+      return try dump(request)
+    } catch {
+      if error.isAbsence || error.errno == EINVAL { return nil }
+      throw error
+    }
+  }
+}

@@ -4,11 +4,16 @@ import Glibc
 /// Interfaces, addresses and traffic control of one network namespace.
 public final class RouteNetlink: Sendable {
   public let namespace: NetworkNamespace
-  public let socket: NetlinkSocket
+  public let socket: any NetlinkTransport
 
-  public init(in namespace: NetworkNamespace) throws {
+  public convenience init(in namespace: NetworkNamespace) throws {
+    self.init(in: namespace, through: try NetlinkSocket(.route, in: namespace))
+  }
+
+  /// Through what answers for the namespace's kernel.
+  public init(in namespace: NetworkNamespace, through socket: any NetlinkTransport) {
     self.namespace = namespace
-    socket = try NetlinkSocket(.route, in: namespace)
+    self.socket = socket
   }
 
   /// Every interface of this namespace, or of the one that this namespace knows by an id.

@@ -1,13 +1,13 @@
 /// What the driver of a card does otherwise than the kernel's interfaces promise.
 ///
-/// Only what cannot be found by trying and reading back: what a driver refuses, it refuses with an error.
+/// Only what cannot be found by trying and reading back: what a driver refuses, it refuses with an error. What nothing here
+/// acts on is a note alone, for the operator.
 public struct EthernetQuirks: Sendable, Hashable {
   /// Before functions are made the card's interface has to be up; else the driver reports success and makes none.
   public var needsInterfaceUp = false
-  public var switchModeChange = SwitchModeChange.anytime
   /// A promised rate is refused whatever its value.
   public var refusesMinimumRate = false
-  /// Limits are refused while the card has no carrier, and forgotten when it comes back with another speed.
+  /// Rates are refused while the card has no carrier: also for some seconds after its functions were made.
   public var rateNeedsCarrier = false
   /// Mbit/s; a limit below is refused, or raised to it.
   public var smallestLimitMegabits: UInt32 = 1
@@ -18,18 +18,8 @@ public struct EthernetQuirks: Sendable, Hashable {
   public var ignoresSpoofCheck = false
   /// What the card counts for its functions is always zero: their own interfaces count.
   public var countsNothing = false
-  /// A driver that is bound already keeps the address that the function had, and passes no traffic: set it first, or bind anew.
-  public var needsRebindAfterMAC = false
   /// Reasons and sources of all that is not as promised, in the table's order.
   public var notes: [Note] = []
-
-  public enum SwitchModeChange: Sendable, Hashable {
-    case anytime
-    /// While no function exists.
-    case withoutFunctions
-    /// While functions exist, or not, but no driver is bound to any.
-    case withFunctionsUnbound
-  }
 
   public struct Note: Sendable, Hashable {
     public var reason: String
@@ -62,7 +52,7 @@ extension EthernetQuirks {
     var isEmulatedOnly = false
     var reason: String
     var source: String
-    var change: @Sendable (inout EthernetQuirks) -> Void
+    var change: @Sendable (inout EthernetQuirks) -> Void = { _ in }
 
     func applies(_ driver: String?, _ identifiers: PCIIdentifiers) -> Bool {
       guard let driver, drivers.contains(driver) else { return false }
@@ -78,12 +68,14 @@ extension EthernetQuirks {
     ) { $0.needsInterfaceUp = true },
     Entry(
       drivers: ["mlx5_core"], reason: "changes its switch mode when no driver is bound to its functions",
-      source: "NVIDIA DOCA 2.10, OVS-Kernel Hardware Acceleration, \"make sure that all VFs are unbound\""
-    ) { $0.switchModeChange = .withFunctionsUnbound },
+      source: "NVIDIA DOCA 2.10, OVS-Kernel Hardware Acceleration, \"make sure that all VFs are unbound\""),
     Entry(
       drivers: ["ice"], reason: "changes its switch mode while it has no functions (EOPNOTSUPP else)",
-      source: "drivers/net/ethernet/intel/ice/ice_eswitch.c, ice_eswitch_mode_set"
-    ) { $0.switchModeChange = .withoutFunctions },
+      source: "drivers/net/ethernet/intel/ice/ice_eswitch.c, ice_eswitch_mode_set"),
+    Entry(
+      drivers: ["ice"], reason: "promises rates only with a carrier, whose speed their sum must not exceed",
+      source: "drivers/net/ethernet/intel/ice/ice_sriov.c, ice_min_tx_rate_oversubscribed"
+    ) { $0.rateNeedsCarrier = true },
     Entry(
       drivers: ["igb"], reason: "promises no rates (EINVAL), and takes limits only with a carrier",
       source: "drivers/net/ethernet/intel/igb/igb_main.c, igb_ndo_set_vf_bw and igb_check_vf_rate_limit"
@@ -97,9 +89,8 @@ extension EthernetQuirks {
     ) { $0.countsNothing = true },
     Entry(
       drivers: ["igb"],
-      reason: "igbvf reads a function's address when it is bound, and passes no traffic after a change",
-      source: "measured"
-    ) { $0.needsRebindAfterMAC = true },
+      reason: "igbvf reads a function's address when it is bound, and passes no traffic after a change by hand",
+      source: "measured"),
     Entry(
       drivers: ["igb"], isEmulatedOnly: true, reason: "QEMU's card takes limits and spoof checks, and keeps neither",
       source: "measured"

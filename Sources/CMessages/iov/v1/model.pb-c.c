@@ -2731,7 +2731,7 @@ const ProtobufCMessageDescriptor iov__v1__root__descriptor =
   (ProtobufCMessageInit) iov__v1__root__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__physical_function__field_descriptors[11] =
+static const ProtobufCFieldDescriptor iov__v1__physical_function__field_descriptors[12] =
 {
   {
     "controlling_host",
@@ -2865,6 +2865,18 @@ static const ProtobufCFieldDescriptor iov__v1__physical_function__field_descript
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "quirks",
+    12,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_STRING,
+    offsetof(Iov__V1__PhysicalFunction, n_quirks),
+    offsetof(Iov__V1__PhysicalFunction, quirks),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__physical_function__field_indices_by_name[] = {
   1,   /* field[1] = control_token */
@@ -2877,12 +2889,13 @@ static const unsigned iov__v1__physical_function__field_indices_by_name[] = {
   9,   /* field[9] = offers */
   3,   /* field[3] = pci_address */
   5,   /* field[5] = permanent_address */
+  11,   /* field[11] = quirks */
   4,   /* field[4] = serial_number */
 };
 static const ProtobufCIntRange iov__v1__physical_function__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 11 }
+  { 0, 12 }
 };
 const ProtobufCMessageDescriptor iov__v1__physical_function__descriptor =
 {
@@ -2892,7 +2905,7 @@ const ProtobufCMessageDescriptor iov__v1__physical_function__descriptor =
   "Iov__V1__PhysicalFunction",
   "iov.v1",
   sizeof(Iov__V1__PhysicalFunction),
-  11,
+  12,
   iov__v1__physical_function__field_descriptors,
   iov__v1__physical_function__field_indices_by_name,
   1,  iov__v1__physical_function__number_ranges,
@@ -3921,9 +3934,29 @@ const ProtobufCMessageDescriptor iov__v1__network_namespace_consumer__descriptor
   (ProtobufCMessageInit) iov__v1__network_namespace_consumer__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-#define iov__v1__container_consumer__field_descriptors NULL
-#define iov__v1__container_consumer__field_indices_by_name NULL
-#define iov__v1__container_consumer__number_ranges NULL
+static const ProtobufCFieldDescriptor iov__v1__container_consumer__field_descriptors[1] =
+{
+  {
+    "user_space",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ContainerConsumer, user_space),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__container_consumer__field_indices_by_name[] = {
+  0,   /* field[0] = user_space */
+};
+static const ProtobufCIntRange iov__v1__container_consumer__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
 const ProtobufCMessageDescriptor iov__v1__container_consumer__descriptor =
 {
   PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
@@ -3932,10 +3965,10 @@ const ProtobufCMessageDescriptor iov__v1__container_consumer__descriptor =
   "Iov__V1__ContainerConsumer",
   "iov.v1",
   sizeof(Iov__V1__ContainerConsumer),
-  0,
+  1,
   iov__v1__container_consumer__field_descriptors,
   iov__v1__container_consumer__field_indices_by_name,
-  0,  iov__v1__container_consumer__number_ranges,
+  1,  iov__v1__container_consumer__number_ranges,
   (ProtobufCMessageInit) iov__v1__container_consumer__init,
   NULL,NULL,NULL    /* reserved[123] */
 };

@@ -590,10 +590,15 @@ struct  Iov__V1__PhysicalFunction
    */
   size_t n_former_control_tokens;
   Iov__V1__FencingToken **former_control_tokens;
+  /*
+   * what is known of its driver that no attempt would show, for people
+   */
+  size_t n_quirks;
+  char **quirks;
 };
 #define IOV__V1__PHYSICAL_FUNCTION__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__physical_function__descriptor) \
-    , (char *)protobuf_c_empty_string, NULL, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL, (char *)protobuf_c_empty_string, 0,NULL, 0,NULL }
+    , (char *)protobuf_c_empty_string, NULL, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL, (char *)protobuf_c_empty_string, 0,NULL, 0,NULL, 0,NULL }
 
 
 /*
@@ -877,10 +882,14 @@ struct  Iov__V1__NetworkNamespaceConsumer
 struct  Iov__V1__ContainerConsumer
 {
   ProtobufCMessage base;
+  /*
+   * a program in it drives the function itself: it gets vfio-pci's device files, and no interface
+   */
+  protobuf_c_boolean user_space;
 };
 #define IOV__V1__CONTAINER_CONSUMER__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__container_consumer__descriptor) \
-     }
+    , 0 }
 
 
 /*
