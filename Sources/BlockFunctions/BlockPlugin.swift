@@ -109,19 +109,19 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
   }
 
   public func attach(_ request: FunctionRequest) async throws -> FunctionStatus {
-    try await perform(request) { try self.created($0).attach() }
+    try await perform(request) { try self.local(self.created($0)).attach() }
   }
 
   public func detach(_ request: FunctionRequest) async throws -> FunctionStatus {
     try await perform(request) { plan in
       guard try self.disks.contains(plan.endNode) else {
         try self.checkNotAttached(withoutDisk: plan)
-        try self.removeLink(plan)
+        try self.removeNames(plan)
         return FunctionStatus(request, .created)
       }
-      try self.removeLink(plan)
-      guard let attachment = try self.attachment(plan) else { return FunctionStatus(request, .absent) }
-      try attachment.detach()
+      try self.removeNames(plan)
+      guard let part = try self.part(plan) else { return FunctionStatus(request, .absent) }
+      try self.local(part).detach()
       return FunctionStatus(request, .created)
     }
   }
@@ -129,10 +129,10 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
   public func serve(_ request: FunctionRequest) async throws -> FunctionStatus {
     try await perform(request) { plan in
       let mediation = try plan.mediation()
-      let attachment = try self.created(plan)
+      let part = try self.created(plan)
       let port = try self.daemon(plan).serve(
         ServedExtent(
-          disk: attachment.disk, offsetBytes: attachment.extent.offsetBytes, sizeBytes: attachment.extent.sizeBytes,
+          disk: part.disk.device, offsetBytes: part.extent.offsetBytes, sizeBytes: part.extent.sizeBytes,
           isReadOnly: plan.isReadOnly, exportName: mediation.exportName, serverAddress: mediation.serverAddress,
           consumerAddress: mediation.consumerAddress))
       self.watchLife(of: request)
@@ -148,8 +148,8 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
       try self.daemon(plan).stop()
       // Nobody can reach the extent any more, and nothing can be flushed to a disk that is gone.
       guard try self.disks.contains(plan.endNode) else { return FunctionStatus(request, .created) }
-      guard let attachment = try self.attachment(plan) else { return FunctionStatus(request, .absent) }
-      try ExtentScrubber(disk: attachment.disk, extent: attachment.extent).flush()
+      guard let part = try self.part(plan) else { return FunctionStatus(request, .absent) }
+      try ExtentScrubber(part).flush()
       return FunctionStatus(request, .created)
     }
   }
@@ -168,7 +168,7 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
   public func disconnect(_ request: FunctionRequest) async throws -> FunctionStatus {
     try await perform(request) { plan in
       self.lives.stop(Self.key(request))
-      try self.removeLink(plan)
+      try self.removeNames(plan)
       try self.networkDisk(plan).disconnect()
       return FunctionStatus(request, .absent)
     }
@@ -193,7 +193,7 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
     let scrubber = try await BlockingThread.detached { () -> ExtentScrubber? in
       let plan = try FunctionPlan(request)
       try self.checkUnused(plan)
-      return try self.attachment(plan).map { ExtentScrubber(disk: $0.disk, extent: $0.extent) }
+      return try self.part(plan).map { ExtentScrubber($0) }
     }
     guard let scrubber else { return FunctionStatus(request, .absent) }
     var done: UInt64 = 0
@@ -226,23 +226,28 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
       directory: FunctionDirectory(runtimeDirectory: context.runtimeDirectory, function: "consumer " + plan.function))
   }
 
-  /// The function on its disk; nil if it was never created or is destroyed.
-  func attachment(_ plan: FunctionPlan) throws -> DirectAttachment? {
+  /// The function's part of its disk; nil if it was never created or is destroyed.
+  func part(_ plan: FunctionPlan) throws -> FunctionExtent? {
     guard let extent = try disks.extent(of: plan.function, endNode: plan.endNode) else { return nil }
-    return DirectAttachment(plan: plan, disk: try disks.path(of: plan.endNode), extent: extent)
+    return FunctionExtent(plan: plan, disk: try disks.description(of: plan.endNode), extent: extent)
   }
 
-  private func created(_ plan: FunctionPlan) throws -> DirectAttachment {
-    guard let attachment = try attachment(plan) else {
+  func local(_ part: FunctionExtent) throws -> any LocalAttachment {
+    guard part.plan.isWhole else { return LoopAttachment(part: part) }
+    return WholeDiskAttachment(part: part, keeper: disks.keeper, pull: disks.pull)
+  }
+
+  private func created(_ plan: FunctionPlan) throws -> FunctionExtent {
+    guard let part = try part(plan) else {
       throw PluginError(.failedPrecondition, "\(plan.function) has not been created.")
     }
-    return attachment
+    return part
   }
 
   /// Before its blocks are wiped or given to somebody else.
   private func checkUnused(_ plan: FunctionPlan) throws {
-    if let loop = try attachment(plan)?.found() {
-      throw PluginError(.failedPrecondition, "\(plan.function) is still attached as \(loop.path).")
+    if let part = try part(plan), let holder = try local(part).holder() {
+      throw PluginError(.failedPrecondition, "\(plan.function) is still attached as \(holder).")
     }
     guard daemon(plan).isProvenGone else { throw PluginError(.failedPrecondition, "\(plan.function) is still served.") }
   }
@@ -250,19 +255,21 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
   /// Without its disk a loop device cannot be told from others by what is behind it: the link alone says which one it is,
   /// and that is not enough to take it from somebody.
   private func checkNotAttached(withoutDisk plan: FunctionPlan) throws {
-    guard !isLinkOfAnother(plan), let loop = plan.link.target, LoopDevice.attachedSequence(loop) != nil else { return }
+    guard !isNamedByAnother(plan), let loop = plan.handover.link.target, LoopDevice.attachedSequence(loop) != nil else {
+      return
+    }
     throw PluginError(
       .failedPrecondition,
       "\(plan.function) may still be attached as \(loop), and its disk is not there: bring the disk back, or its entry in "
         + "the configuration, or detach the device: losetup --detach \(loop)")
   }
 
-  /// A claim's name is given again once its function is gone: the link of another function stays.
-  private func removeLink(_ plan: FunctionPlan) throws {
-    if !isLinkOfAnother(plan) { try plan.link.remove() }
+  /// A claim's name is given again once its function is gone: what names another function stays.
+  private func removeNames(_ plan: FunctionPlan) throws {
+    if !isNamedByAnother(plan) { try plan.handover.takeAll() }
   }
 
-  private func isLinkOfAnother(_ plan: FunctionPlan) -> Bool {
+  private func isNamedByAnother(_ plan: FunctionPlan) -> Bool {
     context.knownFunctions.contains { other in
       other.assignment?.claim == plan.request.assignment?.claim && other.assignment?.function != plan.function
     }

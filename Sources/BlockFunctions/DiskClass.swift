@@ -18,8 +18,13 @@ public protocol DiskClass: Sendable {
   /// What is remembered of disks is forgotten: an operator asks for a new look.
   func rescan()
 
-  /// What keeps a whole disk for its holder, and takes it from another one; nil: the class has nothing of the kind, and
-  /// only the extents of its disks are given away.
+  /// Whether whole disks of the class are given away as they are, without anything of ours between: the class can take
+  /// one from its user by `pull`.
+  static var givesWholeDisks: Bool { get }
+  /// Takes a disk from whoever has it open on this host, as if it were pulled and plugged in again. Answers the disk as it
+  /// is afterwards: its devices may be others.
+  func pull(_ disk: DiskDescription) throws -> DiskDescription
+  /// What keeps a whole disk for one of several hosts that can reach it; nil: this host is the only one.
   func keeper(of disk: DiskDescription) throws -> (any DiskKeeper)?
 }
 
@@ -28,6 +33,12 @@ extension DiskClass {
   public static var defaultFunctionLimit: UInt32 { 6 }
 
   public func rescan() {}
+
+  public static var givesWholeDisks: Bool { false }
+
+  public func pull(_ disk: DiskDescription) throws -> DiskDescription {
+    throw PluginError(.unimplemented, "\(Self.name) disks are not given away whole.")
+  }
 
   public func keeper(of disk: DiskDescription) throws -> (any DiskKeeper)? { nil }
 }

@@ -45,8 +45,12 @@ final class Disks<Class: DiskClass>: Sendable {
   /// Whether an end node's disk is there now.
   func contains(_ endNode: String) throws -> Bool { try present().contains { $0.endNode == endNode } }
 
-  /// The device of an end node.
-  func path(of endNode: String) throws -> String { try disk(endNode).path }
+  /// The disk of an end node.
+  func description(of endNode: String) throws -> DiskDescription { try disk(endNode).description }
+
+  func keeper(of disk: DiskDescription) throws -> (any DiskKeeper)? { try diskClass.keeper(of: disk) }
+
+  func pull(_ disk: DiskDescription) throws -> DiskDescription { try diskClass.pull(disk) }
 
   func extent(of function: String, endNode: String) throws -> Extent? {
     try table(of: try disk(endNode))?.map[function]

@@ -11,6 +11,11 @@ struct ExtentScrubber: Sendable {
   let disk: String
   let extent: Extent
 
+  init(_ part: FunctionExtent) {
+    disk = part.disk.device
+    extent = part.extent
+  }
+
   /// Cleans the part of the extent that begins at `start`; answers where the next one begins.
   func scrubChunk(from start: UInt64) throws -> UInt64 {
     let device = try FileDescriptor(opening: disk, O_RDWR)

@@ -9,7 +9,10 @@ struct FunctionPlan: Sendable {
   let request: FunctionRequest
   let function: String
   let endNode: String
-  let link: DeviceLink
+  let token: FencingToken
+  let handover: Handover
+  /// The disk itself, not a part of it.
+  let isWhole: Bool
   let sizeBytes: UInt64
   let isReadOnly: Bool
 
@@ -24,7 +27,9 @@ struct FunctionPlan: Sendable {
     self.request = request
     function = assignment.function
     endNode = assignment.endNode
-    link = try DeviceLink(claim: assignment.claim)
+    token = assignment.token ?? FencingToken()
+    handover = try Handover(assignment)
+    isWhole = assignment.path == .direct
     sizeBytes = assignment.attributes?.block?.sizeBytes ?? 0
     isReadOnly = assignment.attributes?.block?.readOnly ?? false
   }
@@ -58,7 +63,7 @@ struct FunctionPlan: Sendable {
   }
 
   /// In use, as it was read back from the system.
-  func arrived(device: String, sizeBytes: UInt64, isReadOnly: Bool, uri: String = "") -> FunctionStatus {
+  func arrived(sizeBytes: UInt64, isReadOnly: Bool, _ describe: (inout Arrival) -> Void) -> FunctionStatus {
     let enforced = Attributes {
       $0.block = BlockAttributes {
         $0.sizeBytes = sizeBytes
@@ -67,11 +72,9 @@ struct FunctionPlan: Sendable {
     }
     var status = FunctionStatus(request, .inUse)
     status.function?.enforced = enforced
-    status.arrival = Arrival {
-      $0.devicePath = device
-      $0.uri = uri
-      $0.enforced = enforced
-    }
+    var arrival = Arrival { $0.enforced = enforced }
+    describe(&arrival)
+    status.arrival = arrival
     return status
   }
 }

@@ -26,7 +26,7 @@ struct NetworkDisk: Sendable {
       try mount(uri)
       let loop = try LoopDevice.attach(to: file, offset: 0, size: 0, readOnly: plan.isReadOnly)
       try directory.write("loop", "\(loop.path) \(loop.sequence)")
-      try plan.link.make(to: loop.path)
+      try plan.handover.give(loop.path)
       guard let status = try connected(uri) else { throw PluginError(.unavailable, "\(uri) went at once.") }
       return status
     } catch {
@@ -40,7 +40,7 @@ struct NetworkDisk: Sendable {
   func connected(_ uri: String? = nil) throws -> FunctionStatus? {
     let wanted = try uri ?? self.uri()
     guard directory.text("uri") == wanted, let process, isServed(process), let loop = loopUse(),
-      plan.link.target == loop.path
+      plan.handover.isGiven(loop.path)
     else { return nil }
     let facts = try BlockDevice.facts(loop.path)
     guard facts.isReadOnly == plan.isReadOnly, plan.sizeBytes == 0 || facts.sizeBytes == plan.sizeBytes else {
@@ -49,8 +49,10 @@ struct NetworkDisk: Sendable {
         "\(wanted) has \(facts.sizeBytes) bytes and read-only \(facts.isReadOnly), the assignment grants \(plan.sizeBytes) "
           + "and \(plan.isReadOnly).")
     }
-    return plan.arrived(
-      device: plan.link.path, sizeBytes: facts.sizeBytes, isReadOnly: facts.isReadOnly, uri: wanted)
+    return plan.arrived(sizeBytes: facts.sizeBytes, isReadOnly: facts.isReadOnly) {
+      plan.handover.describe(loop.path, &$0)
+      $0.uri = wanted
+    }
   }
 
   /// The process that shows the export as a file; nil when there is none.
@@ -145,7 +147,7 @@ struct NetworkDisk: Sendable {
   func disconnect() throws {
     if isAbsent { return }
     let loop = loopUse()
-    if let loop { try plan.link.remove(to: loop.path) }
+    if let loop { try plan.handover.take(loop.path) }
     // First the process: with it gone every request that waits for a dead server fails, and nothing below can hang. What
     // was written and not flushed is lost, as when any disk is pulled; the server has cut us off by now anyway.
     for process in directory.allProcesses(program: Self.program, argument: file) { try StorageDaemon.kill(process) }

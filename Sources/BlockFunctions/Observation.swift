@@ -37,17 +37,14 @@ extension BlockPlugin {
       if disk.isAbsent { return FunctionStatus(request, .absent) }
       return (try? disk.connected()) ?? FunctionStatus(request, .created)
     }
-    guard let attachment = try attachment(plan) else { return FunctionStatus(request, .absent) }
+    guard let part = try part(plan) else { return FunctionStatus(request, .absent) }
     if request.role == .server {
       guard let port = daemon(plan).recordedPort else { return FunctionStatus(request, .created) }
       var status = FunctionStatus(request, .inUse)
       status.serverPort = port
       return status
     }
-    guard let loop = try attachment.found(), attachment.isLinked(to: loop) else {
-      return FunctionStatus(request, .created)
-    }
-    return try attachment.status(loop)
+    return try local(part).current() ?? FunctionStatus(request, .created)
   }
 
   /// Extents that nobody made known to this plugin: its memory was lost, the table was not.
@@ -86,8 +83,8 @@ extension BlockPlugin {
     let counters: DiskCounters? =
       switch request.role {
       case .server: (daemon(plan).process?.identity).flatMap { DiskCounters(process: $0) }
-      case .consumer: networkDisk(plan).loopUse().flatMap { DiskCounters(loop: $0.path) }
-      default: try attachment(plan)?.found().flatMap { DiskCounters(loop: $0.path) }
+      case .consumer: networkDisk(plan).loopUse().flatMap { DiskCounters(device: $0.path) }
+      default: plan.handover.link.target.flatMap { DiskCounters(device: $0) }
       }
     guard let counters else { return nil }
     return FunctionStatistics {
@@ -110,7 +107,7 @@ private struct DiskCounters {
   var errors: UInt64 = 0
 
   /// Documentation/block/stat.rst: reads, merged, sectors of 512 bytes read, ms, writes, merged, sectors written, …
-  init?(loop path: String) {
+  init?(device path: String) {
     let name = path.split(separator: "/").last ?? ""
     guard let text = SmallFile.text("/sys/block/\(name)/stat") else { return nil }
     let fields = text.split(whereSeparator: \.isWhitespace).compactMap { UInt64($0) }

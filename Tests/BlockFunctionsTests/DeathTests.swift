@@ -140,8 +140,8 @@ struct DeathTests {
 
   private func detachBehindItsBack(_ plugin: BlockPlugin<SATADisks>, _ request: FunctionRequest) async throws {
     try await BlockingThread.detached {
-      let attachment = try #require(try plugin.attachment(FunctionPlan(request)))
-      try #require(try attachment.found()).detach()
+      let part = try #require(try plugin.part(FunctionPlan(request)))
+      try #require(try LoopAttachment(part: part).found()).detach()
     }
   }
 

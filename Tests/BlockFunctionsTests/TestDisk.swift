@@ -60,19 +60,27 @@ final class TestDisk: Sendable {
   func plugin(
     settings: String = "", configuration: String? = nil, knowing requests: [FunctionRequest]? = nil
   ) async throws -> BlockPlugin<SATADisks> {
+    try await plugin(
+      of: SATADisks.self, settings: settings, configuration: configuration, knowing: requests)
+  }
+
+  func plugin<Class: DiskClass>(
+    of diskClass: Class.Type, settings: String = "", configuration: String? = nil,
+    knowing requests: [FunctionRequest]? = nil
+  ) async throws -> BlockPlugin<Class> {
     let text = (configuration ?? self.configuration) + settings
     let context = PluginContext(
       hostName: "host-a", mediationAddress: "127.0.0.1", stateDirectory: directory + "/state",
       runtimeDirectory: runtimeDirectory, logger: Logger(label: "test"),
       knownFunctions: { [self] in requests ?? known.withLock { $0.sorted { $0.key < $1.key }.map(\.value) } })
-    return try await BlockPlugin<SATADisks>(
-      configuration: Configuration.decode(BlockConfiguration<SATADisks>.self, from: text, named: "sata.yaml"),
+    return try await BlockPlugin<Class>(
+      configuration: Configuration.decode(BlockConfiguration<Class>.self, from: text, named: "sata.yaml"),
       context: context)
   }
 
-  func request(
-    _ role: Role, on plugin: BlockPlugin<SATADisks>, token: UInt64 = 1, sizeBytes: UInt64 = 8 << 20,
-    isReadOnly: Bool = false,
+  func request<Class: DiskClass>(
+    _ role: Role, on plugin: BlockPlugin<Class>, token: UInt64 = 1, sizeBytes: UInt64 = 8 << 20,
+    isReadOnly: Bool = false, path: Path = .unspecified,
     serverPort: UInt32 = 0, consumer: String = "127.0.0.1"
   ) async throws -> FunctionRequest {
     let endNode = try await plugin.discover().first?.id ?? ""
@@ -84,6 +92,7 @@ final class TestDisk: Sendable {
         $0.claim = "\(claim)-\(token)"
         $0.claimUid = "uid-\(token)"
         $0.deviceClass = "sata"
+        $0.path = path
         $0.token = FencingToken { $0.value = token }
         $0.attributes = Attributes {
           $0.block = BlockAttributes {
@@ -106,13 +115,19 @@ final class TestDisk: Sendable {
     return request
   }
 
+  /// The loop devices over the disk or over anything in its directory, without the disk itself. Found without opening any:
+  /// whoever has a device open keeps another test from detaching its own.
+  var loopDevices: [(path: String, backing: String)] {
+    SmallFile.names(in: "/sys/block").filter { $0.hasPrefix("loop") && "/dev/\($0)" != loop.path }.compactMap { name in
+      let backing = SmallFile.text("/sys/block/\(name)/loop/backing_file") ?? ""
+      return backing.hasPrefix(directory) || backing == loop.path ? ("/dev/\(name)", backing) : nil
+    }
+  }
+
   /// What is left of functions on this machine: runtime files, loop devices over the disk or over its exports, processes.
   func leftovers() -> [String] {
     let files = SmallFile.names(in: runtimeDirectory)
-    let loops = LoopDevice.all().filter { $0 != loop }.compactMap { other -> String? in
-      let backing = SmallFile.text("/sys/block/\(other.path.dropFirst(5))/loop/backing_file") ?? ""
-      return backing.hasPrefix(directory) || backing == loop.path ? "\(other.path) on \(backing)" : nil
-    }
+    let loops = loopDevices.map { "\($0.path) on \($0.backing)" }
     let links = SmallFile.names(in: DeviceLink.directory).filter { $0.contains(claim) }
     let processes = SmallFile.names(in: "/proc").filter { pid in
       guard Int32(pid) != nil, let line = SmallFile.text("/proc/\(pid)/cmdline") else { return false }

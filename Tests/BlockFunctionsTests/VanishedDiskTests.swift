@@ -60,8 +60,8 @@ struct VanishedDiskTests {
     let refusal = await #expect(throws: PluginError.self) { try await without.fence(direct) }
     #expect(refusal?.message.contains("losetup --detach") ?? false)
     try await BlockingThread.detached {
-      let attachment = try #require(try before.attachment(try FunctionPlan(direct)))
-      try #require(try attachment.found()).detach()
+      let part = try #require(try before.part(FunctionPlan(direct)))
+      try #require(try LoopAttachment(part: part).found()).detach()
     }
     // Another test may have been given the device's number, which looks the same from here.
     var fenced = try? await without.fence(direct)

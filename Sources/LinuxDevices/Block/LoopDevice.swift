@@ -150,10 +150,11 @@ public struct LoopDevice: Sendable, Hashable {
   /// somebody whom root gave the node.
   public func withdraw() throws(SystemCallError) {
     if try !Self.release(path, sequence: sequence) { try cut() }
-    if let left = try Self.status(path), left.sequence == sequence {
-      guard left.offsetBytes != offsetBytes, Self.isGivenUp(path), try BlockDevice.facts(path).sizeBytes == 0 else {
-        throw SystemCallError("withdraw \(path)", errno: EBUSY)
-      }
+    guard let left = try Self.status(path), left.sequence == sequence else { return }
+    let isCut = left.offsetBytes != offsetBytes && Self.isGivenUp(path) && (try? BlockDevice.facts(path).sizeBytes) == 0
+    // Its last user may have let go while it was looked at, and taken all signs with it.
+    guard isCut || Self.attachedSequence(path) != sequence else {
+      throw SystemCallError("withdraw \(path)", errno: EBUSY)
     }
   }
 

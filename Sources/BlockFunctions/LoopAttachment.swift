@@ -3,15 +3,15 @@ import Glibc
 import LinuxDevices
 import Services
 
-/// A function used on the disk's own host: a loop device over its extent.
-struct DirectAttachment: Sendable {
-  let plan: FunctionPlan
-  let disk: String
-  let extent: Extent
+/// An extent used on its disk's own host: a loop device over it.
+struct LoopAttachment: LocalAttachment {
+  let part: FunctionExtent
+
+  private var plan: FunctionPlan { part.plan }
 
   /// The loop device over exactly this extent, if there is one.
   func found() throws -> LoopDevice? {
-    try LoopDevice.find(backing: disk, offset: extent.offsetBytes, size: extent.sizeBytes)
+    try LoopDevice.find(backing: part.disk.device, offset: part.extent.offsetBytes, size: part.extent.sizeBytes)
   }
 
   func attach() throws -> FunctionStatus {
@@ -23,30 +23,23 @@ struct DirectAttachment: Sendable {
     let attached =
       try loop
       ?? LoopDevice.attach(
-        to: disk, offset: extent.offsetBytes, size: extent.sizeBytes, readOnly: plan.isReadOnly)
-    try plan.link.make(to: attached.path)
-    return try status(attached)
+        to: part.disk.device, offset: part.extent.offsetBytes, size: part.extent.sizeBytes, readOnly: plan.isReadOnly)
+    try plan.handover.give(attached.path)
+    return try part.arrived(as: attached.path)
   }
 
-  func status(_ loop: LoopDevice) throws -> FunctionStatus {
-    let facts = try BlockDevice.facts(loop.path)
-    guard facts.sizeBytes == extent.sizeBytes, facts.isReadOnly == plan.isReadOnly else {
-      throw PluginError(
-        .internalError,
-        "\(loop.path) has \(facts.sizeBytes) bytes and read-only \(facts.isReadOnly) instead of \(extent.sizeBytes) and "
-          + "\(plan.isReadOnly).")
-    }
-    return plan.arrived(device: plan.link.path, sizeBytes: facts.sizeBytes, isReadOnly: facts.isReadOnly)
+  func current() throws -> FunctionStatus? {
+    guard let loop = try found(), plan.handover.isGiven(loop.path) else { return nil }
+    return try part.arrived(as: loop.path)
   }
 
-  /// Whether the link that its user was told of leads to the device.
-  func isLinked(to loop: LoopDevice) -> Bool { plan.link.target == loop.path }
+  func holder() throws -> String? { try found()?.path }
 
   /// Cuts the device off from the extent, also while somebody holds it open or has mounted it: what was written and not
   /// yet flushed by a file system is lost then, as when a disk is pulled.
   func detach() throws {
     guard let loop = try found() else { return }
-    try plan.link.remove(to: loop.path)
+    try plan.handover.take(loop.path)
     do throws(SystemCallError) {
       try loop.withdraw()
     } catch {

@@ -1,0 +1,69 @@
+import FunctionPluginKit
+import Glibc
+import LinuxDevices
+import Services
+
+/// How a consumer on this host finds a function's block device: under a name of its own in any case, and by the name of a
+/// device for containers if it is for one.
+struct Handover: Sendable, Hashable {
+  static let containerVendor = "iovmesh.io"
+  let link: DeviceLink
+  /// Nil: the consumer is no container.
+  let container: ContainerDevice?
+
+  init(_ assignment: Assignment) throws(PluginError) {
+    link = try DeviceLink(claim: assignment.claim)
+    guard case .container = assignment.consumer?.kind else {
+      container = nil
+      return
+    }
+    let vendor = Self.containerVendor
+    // By the claim's name, which people know, where CDI allows it.
+    container =
+      ContainerDevice(vendor: vendor, deviceClass: assignment.deviceClass, name: assignment.claim)
+      ?? ContainerDevice(
+        vendor: vendor, deviceClass: assignment.deviceClass, name: "f" + StableDigest.hexadecimal(assignment.function))
+  }
+
+  private var containers: ContainerDeviceDirectory { ContainerDeviceDirectory() }
+
+  /// A runtime wants the device itself and takes no link to it.
+  private func device(_ path: String) -> ContainerDevice? {
+    guard var device = container else { return nil }
+    device.files = [Self.resolved(path)]
+    return device
+  }
+
+  private static func resolved(_ path: String) -> String {
+    guard let resolved = realpath(path, nil) else { return path }
+    defer { free(resolved) }
+    return String(cString: resolved)
+  }
+
+  func give(_ path: String) throws {
+    if let device = device(path) { try containers.write(device) }
+    try link.make(to: path)
+  }
+
+  func isGiven(_ path: String) -> Bool {
+    link.target == path && (device(path).map(containers.has) ?? true)
+  }
+
+  /// Only if it leads to this device: another claim of that name may have made it anew.
+  func take(_ path: String) throws {
+    if let device = device(path), containers.has(device) { try containers.remove(device) }
+    try link.remove(to: path)
+  }
+
+  /// Wherever it leads: its device may have been detached by somebody else, and its number given on.
+  func takeAll() throws {
+    if let container { try containers.remove(container) }
+    try link.remove()
+  }
+
+  /// What the consumer is told.
+  func describe(_ path: String, _ arrival: inout Arrival) {
+    arrival.devicePath = container == nil ? link.path : Self.resolved(path)
+    arrival.cdiDevice = container?.qualifiedName ?? ""
+  }
+}

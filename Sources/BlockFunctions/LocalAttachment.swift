@@ -1,0 +1,36 @@
+import FunctionPluginKit
+import LinuxDevices
+import Services
+
+/// How a function is used on the host that has its disk. Its methods block.
+protocol LocalAttachment: Sendable {
+  /// Hands the function to its consumer; what is there already is repaired.
+  func attach() throws -> FunctionStatus
+  /// As its consumer has it; nil if anything of it is missing.
+  func current() throws -> FunctionStatus?
+  /// By what the function's blocks can still be reached, in words; nil: by nothing.
+  func holder() throws -> String?
+  /// Cuts the consumer off, whatever it does. On return nothing of the function can be reached by it.
+  func detach() throws
+}
+
+/// One function's part of a disk.
+struct FunctionExtent: Sendable {
+  let plan: FunctionPlan
+  let disk: DiskDescription
+  let extent: Extent
+
+  /// In use, as it was read back from a device.
+  func arrived(as device: String) throws -> FunctionStatus {
+    let facts = try BlockDevice.facts(device)
+    guard facts.sizeBytes == extent.sizeBytes, facts.isReadOnly == plan.isReadOnly else {
+      throw PluginError(
+        .internalError,
+        "\(device) has \(facts.sizeBytes) bytes and read-only \(facts.isReadOnly) instead of \(extent.sizeBytes) and "
+          + "\(plan.isReadOnly).")
+    }
+    return plan.arrived(sizeBytes: facts.sizeBytes, isReadOnly: facts.isReadOnly) {
+      plan.handover.describe(device, &$0)
+    }
+  }
+}

@@ -1,0 +1,56 @@
+import FunctionPluginKit
+import LinuxDevices
+import Services
+
+/// A whole disk used on a host that has it: the kernel's own device, with nothing of ours between.
+struct WholeDiskAttachment: LocalAttachment {
+  let part: FunctionExtent
+  /// Nil: this host is the only one that can reach the disk.
+  let keeper: @Sendable (DiskDescription) throws -> (any DiskKeeper)?
+  /// Takes the device from whoever has it open on this host, as if it were pulled and plugged in again.
+  let pull: @Sendable (DiskDescription) throws -> DiskDescription
+
+  private var plan: FunctionPlan { part.plan }
+  private var device: String { part.disk.device }
+
+  func attach() throws -> FunctionStatus {
+    try keeper(part.disk)?.seize(plan.token)
+    try plan.handover.give(device)
+    guard let status = try current() else {
+      throw PluginError(.unavailable, "\(device) of \(plan.function) is not in use when read back.")
+    }
+    return status
+  }
+
+  func current() throws -> FunctionStatus? {
+    guard plan.handover.isGiven(device), try keeper(part.disk)?.isHeld(by: plan.token) ?? true else { return nil }
+    return try part.arrived(as: device)
+  }
+
+  func holder() throws -> String? {
+    if plan.handover.isGiven(device) { return device }
+    if let keeper = try keeper(part.disk), try keeper.isHeld(by: plan.token) {
+      return "\(device), which is kept for it"
+    }
+    return try DeviceUser.find(of: device).map { "\(device), which \($0) has open" }
+  }
+
+  /// First on this host, then between hosts: a disk that is kept for nobody can be written by everybody who has it open.
+  func detach() throws {
+    try plan.handover.take(device)
+    var disk = part.disk
+    if try DeviceUser.find(of: device) != nil {
+      disk = try pull(disk)
+      if let user = try DeviceUser.find(of: disk.device) {
+        throw PluginError(
+          .unavailable,
+          "\(user) has \(disk.device) of \(plan.function) open, also after it was taken away: end that, or unmount it.")
+      }
+    }
+    guard let keeper = try keeper(disk) else { return }
+    try keeper.letGo(of: plan.token)
+    if try keeper.isHeld(by: plan.token) {
+      throw PluginError(.unavailable, "\(disk.device) is still kept for \(plan.function) when read back.")
+    }
+  }
+}

@@ -1,0 +1,125 @@
+import FunctionPluginKit
+import Glibc
+import LinuxDevices
+import Services
+import Synchronization
+import Testing
+
+@testable import BlockFunctions
+
+/// Disks that are given away whole, and whose medium remembers for whom it is kept.
+private struct KeptDisks: DiskClass {
+  static let name = "sata"
+  static let givesWholeDisks = true
+  /// By the disk's identity: the token for which it is kept. Outlives the plugin, as the disk's memory does.
+  static let kept = Mutex<[String: UInt64]>([:])
+
+  init(context: PluginContext) {}
+
+  func describe(_ path: String) throws -> DiskDescription? {
+    guard let identity = BlockDevice.stableIdentity(path) else { return nil }
+    return DiskDescription(identity: identity, devices: [path], facts: try BlockDevice.facts(path), isMultiRoot: true)
+  }
+
+  /// The disk's path is a link to the loop device that plays it.
+  func pull(_ disk: DiskDescription) throws -> DiskDescription {
+    let device = try #require(realpath(disk.device, nil).map { String(cString: $0) })
+    let file = try #require(SmallFile.text("/sys/block/\(device.dropFirst(5))/loop/backing_file"))
+    try #require(try LoopDevice.status(device)).withdraw()
+    let again = try LoopDevice.attach(to: file, offset: 0, size: 0, readOnly: false)
+    unlink(disk.device)
+    symlink(again.path, disk.device)
+    return disk
+  }
+
+  func keeper(of disk: DiskDescription) -> (any DiskKeeper)? { Keeper(identity: disk.identity) }
+
+  struct Keeper: DiskKeeper {
+    let identity: String
+
+    func seize(_ token: FencingToken) throws {
+      try KeptDisks.kept.withLock { kept in
+        guard [nil, token.value].contains(kept[identity]) else {
+          throw PluginError(.failedPrecondition, "\(identity) is kept for token \(kept[identity] ?? 0).")
+        }
+        kept[identity] = token.value
+      }
+    }
+
+    func isHeld(by token: FencingToken) -> Bool { KeptDisks.kept.withLock { $0[identity] } == token.value }
+
+    func letGo(of token: FencingToken) {
+      KeptDisks.kept.withLock { if $0[identity] == token.value { $0[identity] = nil } }
+    }
+
+    func fence(_ victim: FencingToken) { letGo(of: victim) }
+  }
+}
+
+@Suite(.enabled(if: missingOnThisMachine == nil, "\(missingOnThisMachine ?? "")"), .timeLimit(.minutes(2)))
+struct WholeDiskTests {
+  @Test func theWholeDiskIsTheDeviceItselfAndKeptForItsHolder() async throws {
+    let disk = try TestDisk()
+    let plugin: BlockPlugin<KeptDisks> = try await disk.plugin(of: KeptDisks.self)
+    let request = try await disk.request(.direct, on: plugin, sizeBytes: 64 << 20, path: .direct)
+    _ = try await plugin.create(request)
+    let status = try await plugin.attach(request)
+    #expect(try await plugin.attach(request) == status)
+    let link = try #require(status.arrival?.devicePath)
+    #expect(try FunctionPlan(request).handover.link.target == disk.loop.path)
+    let identity = try #require(BlockDevice.stableIdentity(disk.loop.path))
+    #expect(KeptDisks.kept.withLock { $0[identity] } == 1)
+    let data = randomBytes(1 << 16)
+    try await write(data, to: link, at: 1 << 20)
+    #expect(try await read(disk.loop.path, at: 1 << 20, count: 1 << 16) == data)
+    #expect(try await plugin.observe() == [status])
+    await #expect(throws: PluginError.self) { try await plugin.scrub(request) { _, _ in } }
+
+    #expect(try await plugin.detach(request).phase == .created)
+    #expect(KeptDisks.kept.withLock { $0[identity] } == nil)
+    #expect(try await plugin.observe().map(\.phase) == [.created])
+    _ = try await plugin.scrub(request) { _, _ in }
+    #expect(try await read(disk.loop.path, at: 1 << 20, count: 1 << 16).allSatisfy { $0 == 0 })
+    #expect(try await plugin.destroy(request).phase == .absent)
+    #expect(disk.leftovers() == [])
+  }
+
+  @Test func aWholeDiskIsPulledFromWhoeverHasItOpen() async throws {
+    let disk = try TestDisk(in: "/dev/shm")
+    let path = disk.directory + "/plugged"
+    symlink(disk.loop.path, path)
+    let plugin: BlockPlugin<KeptDisks> = try await disk.plugin(
+      of: KeptDisks.self, configuration: "endNodes:\n  - device: \(path)\n")
+    let request = try await disk.request(.direct, on: plugin, sizeBytes: 64 << 20, path: .direct)
+    _ = try await plugin.create(request)
+    let link = try #require(try await plugin.attach(request).arrival?.devicePath)
+    // A process of its own: what this one has open is never taken for a user's.
+    let user = try await BlockingThread.detached {
+      try ChildProcess.spawn(
+        executable: "sh",
+        arguments: [
+          "-c",
+          "exec 3<>\(link); while dd if=/dev/urandom of=/proc/self/fd/3 bs=4k count=1 conv=notrunc,fsync 2>/dev/null; do :; done",
+        ])
+    }
+    try await untilOpen(disk.loop.path)
+    #expect(try await plugin.detach(request).phase == .created)
+    // What it writes does not arrive: it is told, and ends.
+    #expect(try await user.handle.waitUntilExit() == .exited(0))
+    _ = try await plugin.scrub(request) { _, _ in }
+    #expect(try await plugin.destroy(request).phase == .absent)
+    for device in disk.loopDevices {
+      try await BlockingThread.detached { try LoopDevice.status(device.path)?.detach() }
+    }
+    unlink(path)
+    #expect(disk.leftovers() == [])
+  }
+
+  private func untilOpen(_ path: String) async throws {
+    for _ in 0..<1000 {
+      if try await BlockingThread.detached({ try DeviceUser.find(of: path) }) != nil { return }
+      try await Task.sleep(for: .milliseconds(5))
+    }
+    Issue.record("nobody opened \(path)")
+  }
+}
