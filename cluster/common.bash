@@ -46,7 +46,7 @@ readonly test_packages=(
 readonly emulated_rack_packages=(
   qemu-system-x86 qemu-utils zstd e2fsprogs kmod busybox-static
   bash coreutils diffutils findutils grep sed gawk util-linux mount procps pciutils iproute2 iputils-ping ethtool tcpdump iperf3
-  sg3-utils nvme-cli fuse3 libnghttp2-14 libprotobuf-c1 libyaml-0-2 libblkid1 libstdc++6
+  sg3-utils nvme-cli open-iscsi fio fuse3 libnghttp2-14 libprotobuf-c1 libyaml-0-2 libblkid1 libstdc++6
 )
 # What it is made with.
 readonly emulated_rack_tools=(python3 jq gcc libc6-dev binutils xz-utils)

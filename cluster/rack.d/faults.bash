@@ -14,11 +14,33 @@ unplug() {
 }
 replug() {
   if [[ $2 == nvme ]]; then run_in "$1" 20 'echo 1 >/sys/bus/pci/rescan'; else monitor "$1" "device_add $(device_of "$1" "$2")"; fi
+  [[ $2 != sas ]] || monitor "$1" "device_add $(device_of "$1" sas-drive)"
 }
 has_device() { [[ $(ask "$1" '"execute":"qom-list","arguments":{"path":"/machine/peripheral"}') == *"\"$2\""* ]]; }
 
 cut_network() { ip -n "$emulated_namespace" link set "management$(number_of "$1")" down; }
 mend_network() { ip -n "$emulated_namespace" link set "management$(number_of "$1")" up; }
+
+# A program of the product, as a word of a step names it: program_pattern plugin sata
+program_pattern() {
+  case $1 in
+    agent) echo '^/iov/iov-agent ' ;;
+    plugin) echo "^/iov/iov-plugin-${2:?which plugin?}( |$)" ;;
+    storage-daemon) echo '^[^ ]*qemu-storage-daemon ' ;;
+    *) fail "there is no program '$1': agent, plugin and storage-daemon" ;;
+  esac
+}
+kill_program() { run_in "$2" 10 "pkill -KILL -f '$(program_pattern "$1" "${3:-}")'"; }
+
+# A process that does not get on, and holds all that it has: the agent stops, and goes on later.
+freeze_agent() {
+  run_in "$1" 10 "pkill -STOP -f '$(program_pattern agent)'"
+  touch "$place/$1/frozen"
+}
+thaw_agent() {
+  run_in "$1" 10 "pkill -CONT -f '$(program_pattern agent)'"
+  rm -f "$place/$1/frozen"
+}
 
 # Reads and writes of a disk end with errors, until they are mended.
 disk_errors() {

@@ -30,7 +30,7 @@ make_root_image() {
   say "making the guests' system"
   rm -rf "$root"
   cp -al "$tree" "$root"
-  rm -rf "$root"/usr/share/{doc,man,locale,info,qemu,seabios,perl,perl5,iso-codes,alsa} "$root"/usr/lib/{ipxe,git-core} \
+  rm -rf "$root"/usr/share/{doc,man,locale,info,qemu,seabios,perl,perl5,iso-codes,alsa} "$root"/usr/lib/{ipxe,git-core,systemd,udev} \
     "$root"/usr/lib/x86_64-linux-gnu/{perl,perl-base,gconv,qemu} "$root"/usr/lib/x86_64-linux-gnu/libperl* \
     "$root"/usr/bin/{qemu-system-*,perl*} "$root"/{boot,var/cache}
   copy_modules "$root" "$kernel"
@@ -72,13 +72,13 @@ make_initramfs() {
   rm -rf "$files"
 }
 
-# This checkout's part: the product's programs, stripped, a test program, and what the guests' first process runs.
+# This checkout's part: the product's programs, stripped, test programs, and what the guests' first process runs.
 make_programs() {
   local directory=$1 files=$1/files program
   mkdir -p "$files"
   for program in "${guest_programs[@]}"; do strip -o "$files/$program" "$programs/$program"; done
-  gcc -O2 -Wall -Werror -static -o "$files/vfio-check" "$cluster_directory/vfio-check.c"
-  cp "$parts"/guest/{node,commands,names} "$files/"
+  for program in "${test_programs[@]}"; do gcc -O2 -Wall -Werror -static -o "$files/$program" "$cluster_directory/$program.c"; done
+  cp "$parts"/guest/{boot,node,shelf,path,commands,names} "$files/"
   # Large files have arrived in guests cut short; the guest compares before it uses any. SHA-256 would take it three seconds.
   (cd "$files" && md5sum -- *) >"$directory/checksums"
   cp "$directory/checksums" "$files/"
@@ -86,6 +86,7 @@ make_programs() {
   rm -rf "$files"
 }
 readonly guest_programs=(iov iov-agent iov-plugin-ethernet iov-plugin-sata)
+readonly test_programs=(vfio-check stamps)
 
 # Sets tree, kernel, root_image, initramfs and programs_made to what is in the cache, after making what is not.
 prepare_images() {
@@ -105,6 +106,6 @@ prepare_images() {
 }
 
 programs_key() {
-  key_of "$(cd "$programs" && sha256sum "${guest_programs[@]}")" "$(sha256sum "$cluster_directory/vfio-check.c" "$parts"/guest/* | cut -c -64)" \
+  key_of "$(cd "$programs" && sha256sum "${guest_programs[@]}")" "$(cd "$cluster_directory" && sha256sum "${test_programs[@]/%/.c}" rack.d/guest/* | cut -c -64)" \
     "$(declare -f make_programs make_file_system)"
 }

@@ -1,4 +1,4 @@
-# A node's machine, as QEMU's options: one word per line, as words may have blanks.
+# A guest's machine, as QEMU's options: one word per line, as words may have blanks.
 
 # Hot-pluggable devices, as QEMU's options for them.
 device_of() {
@@ -7,27 +7,46 @@ device_of() {
   case $2 in
     card) echo "igb,id=card,bus=slot1,netdev=data,mac=52:54:00:aa:00:0$number" ;;
     nvme) echo "nvme,id=nvme,bus=slot3,serial=${1^^}NVME,subsys=subsystem,sriov_max_vfs=4,sriov_vq_flexible=8,sriov_vi_flexible=4,max_ioqpairs=12,msix_qsize=13" ;;
-    *) fail "'$2' cannot be unplugged: card and nvme can" ;;
+    sas) echo "mptsas1068,id=sas,bus=slot2,sas_address=0x5000c5000000000$number" ;;
+    # On the adapter, and goes with it.
+    sas-drive) echo "scsi-hd,id=sas-drive,bus=sas.0,scsi-id=0,drive=sas-disk,serial=${1^^}SAS0,wwn=0x5000c5001111000$number" ;;
+    *) fail "'$2' cannot be unplugged: card, sas and nvme can" ;;
   esac
+}
+
+# What a guest is, apart from its devices: guest_of NAME MEGABYTES CHECKSUM-OF-THE-PROGRAMS WORDS-FOR-ITS-FIRST-PROCESS
+guest_of() {
+  local directory=$place/$1 role=node
+  [[ $1 != "$shelf" ]] || role=shelf
+  printf '%s\n' -name "$1" -pidfile "$directory/pid" -display none -nodefaults -no-reboot
+  printf '%s\n' -accel tcg,thread=multi -cpu max,la57=off -M q35,smbus=off -m "$2"
+  printf '%s\n' -L "$tree/usr/share/qemu" -L "$tree/usr/share/seabios"
+  printf '%s\n' -kernel "$kernel/vmlinux" -initrd "$initramfs" -append "$(kernel_options) rack.role=$role rack.name=$1 rack.checksums=$3 $4"
+  printf '%s\n' -chardev "file,id=console,path=$directory/console.log,append=on" -serial chardev:console
 }
 
 # What every node has of its own: machine_of NODE CHECKSUM-OF-THE-PROGRAMS
 machine_of() {
   local node=$1 directory=$place/$1 number
   number=$(number_of "$node")
-  printf '%s\n' -name "$node" -pidfile "$directory/pid" -display none -nodefaults -no-reboot
-  printf '%s\n' -accel tcg,thread=multi -cpu max,la57=off -M q35,smbus=off -m 320
-  printf '%s\n' -L "$tree/usr/share/qemu" -L "$tree/usr/share/seabios"
-  printf '%s\n' -kernel "$kernel/vmlinux" -initrd "$initramfs" -append "$(kernel_options) rack.node=$node rack.address=$(management_address "$node") rack.checksums=$2"
-  printf '%s\n' -chardev "file,id=console,path=$directory/console.log,append=on" -serial chardev:console
+  guest_of "$node" 320 "$2" "rack.address=$(management_address "$node") rack.storage=$(storage_address "$node") rack.target=$shelf_target"
   printf '%s\n' -device intel-iommu,intremap=on
   printf '%s\n' -device pcie-root-port,id=slot1,slot=1 -device pcie-root-port,id=slot2,slot=2 -device pcie-root-port,id=slot3,slot=3
   printf '%s\n' -netdev "tap,id=management,ifname=management$number,script=no,downscript=no"
   printf '%s\n' -device "virtio-net-pci,netdev=management,mac=52:54:00:bb:00:0$number,host_mtu=9000,romfile="
+  storage_card_of "$node"
   printf '%s\n' -netdev "tap,id=data,ifname=data$number,script=no,downscript=no"
   printf '%s\n' -device "$(device_of "$node" card)"
   disks_of "$node" "$number"
   ports_of "$directory"
+}
+
+# To the network of disks.
+storage_card_of() {
+  local number
+  number=$(number_of "$1")
+  printf '%s\n' -netdev "tap,id=storage,ifname=storage$number,script=no,downscript=no" \
+    -device "virtio-net-pci,netdev=storage,mac=52:54:00:cc:00:0$number,host_mtu=9000,romfile="
 }
 
 # Beside what makes a boot shorter: iommu=pt, as hosts of virtual functions have it anyway. QEMU's AHCI breaks off over a list of
@@ -42,8 +61,7 @@ disks_of() {
   shared_disk root "$root_image"
   shared_disk programs "$programs_made/image"
   own_disk state && printf '%s\n' -device virtio-blk-pci,drive=state-disk,serial=state,romfile=
-  own_disk sas && printf '%s\n' -device "mptsas1068,id=sas,bus=slot2,sas_address=0x5000c5000000000$number" \
-    -device "scsi-hd,bus=sas.0,scsi-id=0,drive=sas-disk,serial=${node^^}SAS0,wwn=0x5000c5001111000$number"
+  own_disk sas && printf '%s\n' -device "$(device_of "$node" sas)" -device "$(device_of "$node" sas-drive)"
   own_disk sata && printf '%s\n' -device "ide-hd,bus=ide.0,drive=sata-disk,serial=${node^^}SATA0"
   own_disk nvme && printf '%s\n' -device "nvme-subsys,id=subsystem,nqn=$node" -device "$(device_of "$node" nvme)" \
     -device nvme-ns,drive=nvme-disk,bus=nvme,nsid=1,shared=on

@@ -1,12 +1,13 @@
-# The nodes: QEMU guests on two bridges in a namespace of the rack's own. What their machines are, machine.bash says.
+# The guests: QEMU's processes, on three bridges in a namespace of the rack's own. What their machines are, machine.bash says.
 
 make_network() {
-  local node number
+  local guest node number
   ip netns add "$emulated_namespace"
   ip -n "$emulated_namespace" link set lo up
   # Management carries mediation, too: it has the 50 bytes that a card's frame takes more when it is wrapped.
   ip -n "$emulated_namespace" link add management mtu 9000 type bridge forward_delay 0 mcast_snooping 0
   ip -n "$emulated_namespace" link add data type bridge forward_delay 0 mcast_snooping 0
+  ip -n "$emulated_namespace" link add storage mtu 9000 type bridge forward_delay 0 mcast_snooping 0
   ip -n "$emulated_namespace" address add 10.87.0.1/24 dev management
   ip -n "$emulated_namespace" address add "$world/24" dev data
   for node in "${nodes[@]}"; do
@@ -16,8 +17,14 @@ make_network() {
     ip -n "$emulated_namespace" tuntap add "data$number" mode tap
     ip -n "$emulated_namespace" link set "data$number" master data up
   done
+  for guest in "${guests[@]}"; do
+    number=$(number_of "$guest")
+    ip -n "$emulated_namespace" tuntap add "storage$number" mode tap
+    ip -n "$emulated_namespace" link set "storage$number" mtu 9000 master storage up
+  done
   ip -n "$emulated_namespace" link set management up
   ip -n "$emulated_namespace" link set data up
+  ip -n "$emulated_namespace" link set storage up
 }
 
 # A node's own disks, and what its agent is told: configuration and certificate, on the disk that outlives a reboot.
@@ -35,6 +42,7 @@ make_node() {
   rm -rf "$directory/state"
 }
 
+# Of a node, or the shelf.
 start_node() {
   local node=$1 directory=$place/$1 file checksums arguments
   [[ ! $(node_pid "$node") ]] || fail "$node runs already"
@@ -45,7 +53,7 @@ start_node() {
   done
   rm -f "$directory"/*.broken
   echo "== $node starts, $(date -Is)" | tee -a "$directory/console.log" >>"$directory/agent.log"
-  mapfile -t arguments < <(machine_of "$node" "$checksums")
+  mapfile -t arguments < <(if [[ $node == "$shelf" ]]; then machine_of_shelf "$checksums"; else machine_of "$node" "$checksums"; fi)
   # In a shell of its own, which ends at once: this one is not told when the guest ends.
   (setsid ip netns exec "$emulated_namespace" "$tree/lib64/ld-linux-x86-64.so.2" --library-path "$tree/usr/lib/x86_64-linux-gnu" \
     "$tree/usr/bin/qemu-system-x86_64" "${arguments[@]}" </dev/null >>"$directory/qemu.log" 2>&1 &)

@@ -10,8 +10,9 @@ readonly nodes
 readonly world=198.18.0.1                           # who answers on the data network
 export IOV_COORDINATOR=unix:$place/coordinator.sock
 
-number_of() { echo "${1#n}"; }
+number_of() { if [[ $1 == shelf ]]; then echo 0; else echo "${1#n}"; fi; }
 management_address() { echo "10.87.0.1$(number_of "$1")"; }
+storage_address() { echo "10.88.0.1$(number_of "$1")"; }
 
 is_node() {
   local node
@@ -20,6 +21,7 @@ is_node() {
 }
 
 need_node() { is_node "$1" || fail "there is no node '$1': the nodes are ${nodes[*]}"; }
+need_guest() { [[ $1 == shelf ]] || need_node "$1"; }
 need_rack() { [[ -e $place/coordinator.pid ]] || fail "there is no emulated rack: make one with cluster/rack up"; }
 
 # Ends the script: this machine cannot have an emulated rack, which is nobody's fault.

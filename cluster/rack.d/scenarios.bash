@@ -3,8 +3,8 @@
 # What the steps of a check can say. Some words hide programs and builtins of the same name, so that they are defined only
 # where steps are taken.
 speak() {
-  # on NODE COMMAND...: in a node, as bash there understands it.
-  on() { need_node "$1" && run_in "$1" 60 "${*:2}"; }
+  # on NODE COMMAND...: in a node or the shelf, as bash there understands it.
+  on() { need_guest "$1" && run_in "$1" 60 "${*:2}"; }
   # expect PATTERN COMMAND...: it succeeds, and what it says matches.
   expect() {
     local pattern=$1 said
@@ -44,12 +44,32 @@ speak() {
   claim() { iov claim create "$@" --wait --timeout 40; }
   release() { local name; for name; do iov claim delete "$name" --wait --timeout 60 || return; done; }
 
-  kill() { words node "$@" && kill_node "$2"; }
-  start() { words node "$@" && start_node "$2"; }
-  cut() { words network "$@" && cut_network "$2"; }
-  mend() { words network "$@" && mend_network "$2"; }
+  # copy NODE FILE NODE: a file of some hundred kilobytes at most.
+  copy() {
+    local text
+    text=$(on "$1" base64 -w 0 "$2") && on "$3" "base64 -d <<<'$text' >'$2'"
+  }
+
+  kill() {
+    case $1 in
+      node) need_node "$2" && kill_node "$2" ;;
+      shelf) kill_node "$shelf" ;;
+      *) need_node "$2" && kill_program "$@" ;;
+    esac
+  }
+  start() {
+    case $1 in
+      node) need_node "$2" && start_node "$2" ;;
+      shelf) start_node "$shelf" ;;
+      *) fail "a node or the shelf is started, not '$1'" ;;
+    esac
+  }
+  cut() { faulty "$@" && "cut_$1" "$2"; }
+  mend() { faulty "$@" && "mend_$1" "$2"; }
+  freeze() { [[ $1 == agent ]] && need_node "$2" && freeze_agent "$2"; }
+  thaw() { [[ $1 == agent ]] && need_node "$2" && thaw_agent "$2"; }
   disk() {
-    need_node "$2"
+    need_guest "$2"
     case $1 in
       error) disk_errors "$2" "$3" ;;
       mended) mend_disk "$2" "$3" ;;
@@ -57,7 +77,10 @@ speak() {
     esac
   }
 }
-words() { [[ $1 == "$2" ]] && need_node "$3"; }
+faulty() {
+  [[ $1 == network || $1 == path ]] || fail "a node's network or path is cut or mended, not its '$1'"
+  need_node "$2"
+}
 
 # One step, or several lines of them.
 take_step() {
@@ -156,10 +179,15 @@ count() {
 settle() {
   local node disk name
   . "$place/made-of"
+  [[ $(node_pid "$shelf") ]] || start_node "$shelf"
+  [[ ! -e $place/$shelf/lun.broken ]] || mend_disk "$shelf" lun
   for node in "${nodes[@]}"; do
     [[ $(node_pid "$node") ]] || start_node "$node"
     mend_network "$node"
+    mend_path "$node"
+    [[ ! -e $place/$node/frozen ]] || thaw_agent "$node"
     has_device "$node" card || replug "$node" card
+    has_device "$node" sas || replug "$node" sas
     replug "$node" nvme
     link up "$node"
     for disk in sas sata nvme; do [[ ! -e $place/$node/$disk.broken ]] || mend_disk "$node" "$disk"; done
@@ -169,15 +197,17 @@ settle() {
   for node in "${nodes[@]}"; do
     wait_until 200 "[[ ! \$(left_on $node) ]]" || { echo "$node has without any claim:"; left_on "$node"; return 1; }
   done
+  wait_until 50 "[[ ! \$(registered_with_lun) ]]" || { echo "still registered with the shelf's LUN:"; registered_with_lun; return 1; }
 }
 
 # What a node has beside its own interfaces that the product could have made: nothing, when there are no claims.
 left_on() {
   run_in "$1" 20 '
-    ls /sys/class/net | grep -vxE "lo|mgmt0|card0"
+    ls /sys/class/net | grep -vxE "lo|mgmt0|storage0|card0"
     ls /run/netns /dev/iov /run/cdi 2>/dev/null | grep -v :$
     losetup --list --noheadings
-    pgrep -l "qemu-storage|nbdfuse"
+    pgrep -l qemu-storage
+    pgrep -l nbdfuse
     grep " fuse" /proc/mounts
     tc qdisc show dev card0 | grep -E "ingress|htb|tbf"
     ip link show card0 | grep -oE "vf .*(vlan|link-state disable).*"' || true
