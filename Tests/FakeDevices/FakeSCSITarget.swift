@@ -82,7 +82,7 @@ public final class FakeSCSITarget: Sendable {
     public var name: String { "/dev/\(nexus)" }
 
     public func execute(
-      _ command: [UInt8], _ data: SCSIData, timeout: Duration
+      _ command: [UInt8], _ data: CommandData, timeout: Duration
     ) throws(SCSIFailure) -> SCSIAnswer {
       try target.receive(command, data, from: nexus)
     }
@@ -98,7 +98,7 @@ public final class FakeSCSITarget: Sendable {
 
   // MARK: Commands
 
-  private func receive(_ command: [UInt8], _ data: SCSIData, from nexus: String) throws(SCSIFailure) -> SCSIAnswer {
+  private func receive(_ command: [UInt8], _ data: CommandData, from nexus: String) throws(SCSIFailure) -> SCSIAnswer {
     let fault = unit.withLock { $0.behaviour.take(command, nexus) }
     switch fault {
     case .fails(let failure)?: throw failure
@@ -114,7 +114,7 @@ public final class FakeSCSITarget: Sendable {
   }
 
   private static func answer(
-    _ command: [UInt8], _ data: SCSIData, from nexus: String, _ unit: inout Unit
+    _ command: [UInt8], _ data: CommandData, from nexus: String, _ unit: inout Unit
   ) throws(SCSIFailure) -> [UInt8] {
     let operation = command.first ?? 0
     // INQUIRY, REPORT LUNS and REQUEST SENSE are answered whatever there is to tell.
@@ -223,7 +223,7 @@ extension FakeSCSITarget.Unit {
   }
 
   fileprivate mutating func move(
-    _ command: [UInt8], _ data: SCSIData, _ nexus: String
+    _ command: [UInt8], _ data: CommandData, _ nexus: String
   ) throws(SCSIFailure) -> [UInt8] {
     let isWrite = command[0] == 0x8a
     guard reservations.admits(nexus, writing: isWrite) else { throw .reservationConflict }
@@ -252,7 +252,7 @@ extension SCSIFailure {
 private struct WholeBlocks: SCSICommand {
   var write: Bool
   var block: [UInt8]
-  var data: SCSIData
+  var data: CommandData
   var name: String { write ? "WRITE(16)" : "READ(16)" }
 
   init(write: Bool, block: UInt8, fill: UInt8) {

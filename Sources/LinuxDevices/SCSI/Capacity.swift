@@ -4,7 +4,7 @@ public struct ReadCapacity: SCSICommand {
 
   public var name: String { "READ CAPACITY(16)" }
   public var block: [UInt8] { [0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0] }
-  public var data: SCSIData { .receive(atMost: 32) }
+  public var data: CommandData { .receive(atMost: 32) }
 
   public func answer(to answer: SCSIAnswer) throws(MalformedAnswer) -> Capacity {
     try Capacity(AnswerBytes(answer.data))
@@ -53,7 +53,7 @@ public struct ReportLogicalUnits: SCSICommand {
     block.put(bigEndian: most, at: 6)
     return block
   }
-  public var data: SCSIData { .receive(atMost: Int(most)) }
+  public var data: CommandData { .receive(atMost: Int(most)) }
 
   /// The numbers as the eight bytes of SAM-5, 4.7, read as one; sorted as the device has them.
   public func answer(to answer: SCSIAnswer) throws(MalformedAnswer) -> [UInt64] {

@@ -5,7 +5,7 @@ public struct Inquiry: SCSICommand {
   public var name: String { "INQUIRY" }
   // More than 36 bytes confuse old devices; all that is read here stands in them.
   public var block: [UInt8] { [0x12, 0, 0, 0, 36, 0] }
-  public var data: SCSIData { .receive(atMost: 36) }
+  public var data: CommandData { .receive(atMost: 36) }
 
   public func answer(to answer: SCSIAnswer) throws(MalformedAnswer) -> InquiryData {
     try InquiryData(AnswerBytes(answer.data))
@@ -62,7 +62,7 @@ public struct VitalProductPage<Answer>: SCSICommand {
     block.put(bigEndian: Self.most, at: 3)
     return block
   }
-  public var data: SCSIData { .receive(atMost: Int(Self.most)) }
+  public var data: CommandData { .receive(atMost: Int(Self.most)) }
   private static var most: UInt16 { 0x2ff }
 
   public func answer(to answer: SCSIAnswer) throws(MalformedAnswer) -> Answer {

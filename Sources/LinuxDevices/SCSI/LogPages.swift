@@ -14,7 +14,7 @@ public struct LogSense<Answer>: SCSICommand {
     block.put(bigEndian: Self.most, at: 7)
     return block
   }
-  public var data: SCSIData { .receive(atMost: Int(Self.most)) }
+  public var data: CommandData { .receive(atMost: Int(Self.most)) }
   private static var most: UInt16 { 8192 }
 
   public func answer(to answer: SCSIAnswer) throws(MalformedAnswer) -> Answer {

@@ -5,7 +5,7 @@ public struct ModeSenseCaching: SCSICommand {
   public var name: String { "MODE SENSE for caching" }
   // Without block descriptors, which nothing here reads.
   public var block: [UInt8] { [0x5a, 0x08, 0x08, 0, 0, 0, 0, 0, 64, 0] }
-  public var data: SCSIData { .receive(atMost: 64) }
+  public var data: CommandData { .receive(atMost: 64) }
 
   public func answer(to answer: SCSIAnswer) throws(MalformedAnswer) -> CachingMode {
     let bytes = AnswerBytes(answer.data)

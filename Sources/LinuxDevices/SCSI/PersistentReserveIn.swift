@@ -12,7 +12,7 @@ public struct PersistentReserveIn<Answer>: SCSICommand {
     return block
   }
 
-  public var data: SCSIData { .receive(atMost: Int(most)) }
+  public var data: CommandData { .receive(atMost: Int(most)) }
 
   public func answer(to answer: SCSIAnswer) throws(MalformedAnswer) -> Answer { try decode(AnswerBytes(answer.data)) }
 

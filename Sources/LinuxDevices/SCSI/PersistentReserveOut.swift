@@ -16,7 +16,7 @@ public struct PersistentReserveOut: SCSICommand {
     return block
   }
 
-  public var data: SCSIData {
+  public var data: CommandData {
     var parameters = [UInt8](repeating: 0, count: Self.parametersLength)
     parameters.put(bigEndian: fields.key?.value ?? 0, at: 0)
     parameters.put(bigEndian: fields.serviceKey?.value ?? 0, at: 8)

@@ -5,7 +5,7 @@ public protocol SCSICommand: Sendable {
   var name: String { get }
   /// The command descriptor block, 6 to 16 bytes.
   var block: [UInt8] { get }
-  var data: SCSIData { get }
+  var data: CommandData { get }
   var timeout: Duration { get }
   func answer(to answer: SCSIAnswer) throws(MalformedAnswer) -> Answer
 }

@@ -15,7 +15,7 @@ public struct SCSIPath: SCSITransport {
   }
 
   public func execute(
-    _ command: [UInt8], _ data: SCSIData, timeout: Duration
+    _ command: [UInt8], _ data: CommandData, timeout: Duration
   ) throws(SCSIFailure) -> SCSIAnswer {
     guard let length = UInt8(exactly: command.count), (6...16).contains(length) else {
       throw .system(SystemCallError("send a command of \(command.count) bytes to \(name)", errno: EINVAL))

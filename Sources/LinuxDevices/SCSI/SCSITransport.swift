@@ -7,15 +7,8 @@ public protocol SCSITransport: Sendable {
   ///
   /// - Throws: `SCSIFailure` for every end but one with the data of the answer, which may be fewer than asked for.
   func execute(
-    _ command: [UInt8], _ data: SCSIData, timeout: Duration
+    _ command: [UInt8], _ data: CommandData, timeout: Duration
   ) throws(SCSIFailure) -> SCSIAnswer
-}
-
-/// Which way a command moves data.
-public enum SCSIData: Sendable, Hashable {
-  case none
-  case receive(atMost: Int)
-  case send([UInt8])
 }
 
 public struct SCSIAnswer: Sendable, Hashable {
