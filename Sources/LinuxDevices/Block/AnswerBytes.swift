@@ -84,3 +84,10 @@ extension Array where Element == UInt8 {
     }
   }
 }
+
+extension Array where Element == UInt8 {
+  /// As above, least significant byte first.
+  mutating func put<Value: FixedWidthInteger & UnsignedInteger>(littleEndian value: Value, at offset: Int) {
+    for index in 0..<(Value.bitWidth / 8) { self[offset + index] = UInt8(truncatingIfNeeded: value >> (8 * index)) }
+  }
+}
