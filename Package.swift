@@ -182,7 +182,8 @@ let package = Package(
       dependencies: ["iov-plugin-ethernet", "FakeDevices", "PluginTrials", "LinuxDevices", "Services", "CLinux"],
       swiftSettings: strict),
     .testTarget(
-      name: "BlockFunctionsTests", dependencies: ["BlockFunctions", "iov-plugin-sata", "PluginTrials", "MeshServices"],
+      name: "BlockFunctionsTests",
+      dependencies: ["BlockFunctions", "iov-plugin-sata", "PluginTrials", "MeshServices", "FakeDevices"],
       swiftSettings: strict),
     .testTarget(
       name: "CoordinatorTests",

@@ -94,14 +94,17 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
   public func create(_ request: FunctionRequest) async throws -> FunctionStatus {
     defer { watchers.changed() }
     return try await perform(request) { plan in
-      _ = try self.disks.allocate(plan)
-      return FunctionStatus(request, .created)
+      if !plan.isWhole { try self.keepParts(of: plan.endNode) }
+      let extent = try self.disks.allocate(plan)
+      return FunctionExtent(plan: plan, disk: try self.disks.description(of: plan.endNode), extent: extent)
+        .status(.created)
     }
   }
 
   public func destroy(_ request: FunctionRequest) async throws -> FunctionStatus {
     defer { watchers.changed() }
     return try await perform(request) { plan in
+      if request.role == .fencer { return try self.letGoOfLostHost(plan) }
       try self.checkUnused(plan)
       try self.disks.release(plan)
       return FunctionStatus(request, .absent)
@@ -109,7 +112,11 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
   }
 
   public func attach(_ request: FunctionRequest) async throws -> FunctionStatus {
-    try await perform(request) { try self.local(self.created($0)).attach() }
+    try await perform(request) { plan in
+      let part = try self.created(plan)
+      if !plan.isWhole { try self.keepParts(of: plan.endNode) }
+      return try self.local(part).attach()
+    }
   }
 
   public func detach(_ request: FunctionRequest) async throws -> FunctionStatus {
@@ -130,13 +137,14 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
     try await perform(request) { plan in
       let mediation = try plan.mediation()
       let part = try self.created(plan)
+      try self.keepParts(of: plan.endNode)
       let port = try self.daemon(plan).serve(
         ServedExtent(
           disk: part.disk.device, offsetBytes: part.extent.offsetBytes, sizeBytes: part.extent.sizeBytes,
           isReadOnly: plan.isReadOnly, exportName: mediation.exportName, serverAddress: mediation.serverAddress,
           consumerAddress: mediation.consumerAddress))
       self.watchLife(of: request)
-      var status = FunctionStatus(request, .inUse)
+      var status = part.status(.inUse)
       status.serverPort = port
       return status
     }
@@ -183,6 +191,7 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
     switch request.role {
     case .consumer: try await disconnect(request)
     case .server: try await unserve(request)
+    case .fencer: try await perform(request) { try self.cutOffLostHost($0) }
     default: try await detach(request)
     }
   }
@@ -192,6 +201,7 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
   ) async throws -> FunctionStatus {
     let scrubber = try await BlockingThread.detached { () -> ExtentScrubber? in
       let plan = try FunctionPlan(request)
+      if request.role == .fencer { return ExtentScrubber(try self.partOfLostHost(plan)) }
       try self.checkUnused(plan)
       return try self.part(plan).map { ExtentScrubber($0) }
     }
@@ -234,7 +244,9 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
 
   func local(_ part: FunctionExtent) throws -> any LocalAttachment {
     guard part.plan.isWhole else { return LoopAttachment(part: part) }
-    return WholeDiskAttachment(part: part, keeper: disks.keeper, pull: disks.pull)
+    return WholeDiskAttachment(
+      part: part, keeper: disks.keeper, pull: disks.pull,
+      mark: SeizureMark(stateDirectory: context.stateDirectory, function: part.plan.function))
   }
 
   private func created(_ plan: FunctionPlan) throws -> FunctionExtent {

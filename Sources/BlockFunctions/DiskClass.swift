@@ -77,16 +77,18 @@ public struct DiskDescription: Sendable, Hashable {
   public var device: String { devices.first ?? "" }
 }
 
-/// Keeps a whole disk for the holder of a token. Its methods block, and answer after reading the device back.
+/// Keeps a disk that several hosts can reach for one of them, by what the disk itself remembers. Its methods block, and answer
+/// after reading the disk back.
 public protocol DiskKeeper: Sendable {
-  /// From here on the disk is the token's on this host. Done again, it is repaired where a path came back without it.
+  /// From here on the disk is the token's, on this host. Whoever has it under a lower token is cut off by the disk, and what
+  /// it has under way has ended. Done again, it is repaired where a path came back without it.
   ///
-  /// - Throws: a `PluginError` that names who has it, if somebody else has.
+  /// - Throws: FAILED_PRECONDITION with the disk's highest token, if that is a higher one.
   func seize(_ token: FencingToken) throws
-  /// Whether the disk is the token's, through every path.
+  /// Whether the disk is the token's.
   func isHeld(by token: FencingToken) throws -> Bool
-  /// This host lets go of it: whoever still has the device open on this host can write nothing any more.
+  /// This host lets go of it. What is not held is no error.
   func letGo(of token: FencingToken) throws
-  /// Takes the disk from the holder of `victim`, wherever that is, and keeps it for whoever cleans it. The return is proof.
-  func fence(_ victim: FencingToken) throws
+  /// The highest one that the disk knows; nil: none.
+  func highestToken() throws -> FencingToken?
 }

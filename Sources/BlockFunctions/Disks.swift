@@ -52,12 +52,12 @@ final class Disks<Class: DiskClass>: Sendable {
 
   func pull(_ disk: DiskDescription) throws -> DiskDescription { try diskClass.pull(disk) }
 
-  func extent(of function: String, endNode: String) throws -> Extent? {
+  func extent(of function: String, endNode: String) throws -> AllocatedExtent? {
     try table(of: try disk(endNode))?.map[function]
   }
 
   /// All functions that have an extent, with their end nodes.
-  func extents() throws -> [(endNode: String, extent: Extent)] {
+  func extents() throws -> [(endNode: String, extent: AllocatedExtent)] {
     try present().flatMap { disk in try (table(of: disk)?.map.extents ?? []).map { (disk.endNode, $0) } }
   }
 
@@ -78,7 +78,7 @@ final class Disks<Class: DiskClass>: Sendable {
     return problems
   }
 
-  func allocate(_ plan: FunctionPlan) throws -> Extent {
+  func allocate(_ plan: FunctionPlan) throws -> AllocatedExtent {
     try plan.checkSize()
     let disk = try disk(plan.endNode)
     return try tables.withLock { tables in
@@ -86,7 +86,7 @@ final class Disks<Class: DiskClass>: Sendable {
       if table.map[plan.function] == nil, table.map.extents.count >= disk.functionLimit {
         throw PluginError(.resourceExhausted, limitReached(disk))
       }
-      let extent = try table.allocate(function: plan.function, sizeBytes: plan.sizeBytes)
+      let extent = try table.allocate(function: plan.function, sizeBytes: plan.sizeBytes, place: plan.place)
       tables[disk.endNode] = table
       return extent
     }

@@ -1,10 +1,20 @@
+import Services
+
 /// A run of a disk's bytes that belongs to one function.
-struct Extent: Sendable, Hashable {
+struct AllocatedExtent: Sendable, Hashable {
   var function: String
   var offsetBytes: UInt64
   var sizeBytes: UInt64
 
   var endBytes: UInt64 { offsetBytes + sizeBytes }
+
+  /// As the coordinator keeps it.
+  var place: Extent {
+    Extent {
+      $0.offsetBytes = offsetBytes
+      $0.sizeBytes = sizeBytes
+    }
+  }
 }
 
 /// Which function has which part of a disk. No two parts overlap.
@@ -14,12 +24,12 @@ struct ExtentMap: Sendable, Hashable {
 
   let diskSizeBytes: UInt64
   /// By offset.
-  private(set) var extents: [Extent] = []
+  private(set) var extents: [AllocatedExtent] = []
 
   init(diskSizeBytes: UInt64) { self.diskSizeBytes = diskSizeBytes }
 
   /// nil if the extents overlap, leave the disk, are empty, or one function has two.
-  init?(diskSizeBytes: UInt64, extents: [Extent]) {
+  init?(diskSizeBytes: UInt64, extents: [AllocatedExtent]) {
     self.diskSizeBytes = diskSizeBytes
     self.extents = extents.sorted { $0.offsetBytes < $1.offsetBytes }
     var end: UInt64 = 0
@@ -31,22 +41,39 @@ struct ExtentMap: Sendable, Hashable {
     guard Set(extents.map(\.function)).count == extents.count else { return nil }
   }
 
-  subscript(function: String) -> Extent? { extents.first { $0.function == function } }
+  subscript(function: String) -> AllocatedExtent? { extents.first { $0.function == function } }
+
+  /// The first extent that shares a byte with a place.
+  func overlapping(_ place: Extent) -> AllocatedExtent? {
+    let end = place.offsetBytes.addingReportingOverflow(place.sizeBytes).partialValue
+    return extents.first { $0.offsetBytes < end && place.offsetBytes < $0.endBytes }
+  }
 
   var usedBytes: UInt64 { extents.reduce(0) { $0 + $1.sizeBytes } }
 
   /// The first gap that is large enough, or nil.
-  mutating func allocate(function: String, sizeBytes: UInt64) -> Extent? {
+  mutating func allocate(function: String, sizeBytes: UInt64) -> AllocatedExtent? {
     precondition(sizeBytes > 0 && self[function] == nil)
     var start: UInt64 = 0
     for (index, next) in extents.enumerated() {
       if next.offsetBytes >= start, next.offsetBytes - start >= sizeBytes {
-        return insert(Extent(function: function, offsetBytes: start, sizeBytes: sizeBytes), at: index)
+        return insert(AllocatedExtent(function: function, offsetBytes: start, sizeBytes: sizeBytes), at: index)
       }
       start = aligned(next.endBytes)
     }
     guard start <= diskSizeBytes, diskSizeBytes - start >= sizeBytes else { return nil }
-    return insert(Extent(function: function, offsetBytes: start, sizeBytes: sizeBytes), at: extents.count)
+    return insert(AllocatedExtent(function: function, offsetBytes: start, sizeBytes: sizeBytes), at: extents.count)
+  }
+
+  /// That very place, if it is free and on the disk.
+  mutating func allocate(function: String, at offsetBytes: UInt64, sizeBytes: UInt64) -> AllocatedExtent? {
+    let (end, overflow) = offsetBytes.addingReportingOverflow(sizeBytes)
+    guard sizeBytes > 0, !overflow, end <= diskSizeBytes, self[function] == nil,
+      !extents.contains(where: { $0.offsetBytes < end && offsetBytes < $0.endBytes })
+    else { return nil }
+    return insert(
+      AllocatedExtent(function: function, offsetBytes: offsetBytes, sizeBytes: sizeBytes),
+      at: extents.firstIndex { $0.offsetBytes >= end } ?? extents.count)
   }
 
   mutating func release(function: String) {
@@ -64,7 +91,7 @@ struct ExtentMap: Sendable, Hashable {
     return start < diskSizeBytes ? max(largest, diskSizeBytes - start) : largest
   }
 
-  private mutating func insert(_ extent: Extent, at index: Int) -> Extent {
+  private mutating func insert(_ extent: AllocatedExtent, at index: Int) -> AllocatedExtent {
     extents.insert(extent, at: index)
     return extent
   }

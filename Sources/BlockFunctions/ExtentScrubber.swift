@@ -9,7 +9,7 @@ struct ExtentScrubber: Sendable {
   static let chunkBytes: UInt64 = 64 << 20
   private static let sampleBytes = 4096
   let disk: String
-  let extent: Extent
+  let extent: AllocatedExtent
 
   init(_ part: FunctionExtent) {
     disk = part.disk.device

@@ -1,6 +1,7 @@
 import FunctionPluginKit
 import Glibc
 import LinuxDevices
+import Services
 
 /// A disk's map of extents, durable: what it says survives a crash at any point, and a damaged one is never guessed at.
 ///
@@ -41,15 +42,27 @@ struct ExtentTable: Sendable {
   }
 
   /// Gives a function an extent, or answers the one it has. Durable when it returns.
-  mutating func allocate(function: String, sizeBytes: UInt64) throws -> Extent {
+  ///
+  /// - Parameter place: where the coordinator knows it to lie: there or nowhere.
+  mutating func allocate(function: String, sizeBytes: UInt64, place: Extent? = nil) throws -> AllocatedExtent {
     if let extent = map[function] {
       guard extent.sizeBytes == sizeBytes else {
         throw PluginError(
           .invalidArgument, "\(function) has an extent of \(extent.sizeBytes) bytes; it cannot become \(sizeBytes)")
       }
+      if let place, extent.place != place { throw disagreement(extent, place) }
       return extent
     }
     var changed = map
+    if let place {
+      guard
+        let extent = changed.allocate(function: function, at: place.offsetBytes, sizeBytes: place.sizeBytes),
+        place.sizeBytes == sizeBytes
+      else { throw disagreement(map.overlapping(place), place) }
+      try save(changed)
+      map = changed
+      return extent
+    }
     guard let extent = changed.allocate(function: function, sizeBytes: sizeBytes) else {
       throw PluginError(
         .resourceExhausted,
@@ -58,6 +71,15 @@ struct ExtentTable: Sendable {
     try save(changed)
     map = changed
     return extent
+  }
+
+  /// Two memories of who has what, and nobody can tell which one is right: nothing is written.
+  private func disagreement(_ here: AllocatedExtent?, _ place: Extent) -> PluginError {
+    let found = here.map { "\($0.function) at byte \($0.offsetBytes), \($0.sizeBytes) long" } ?? "no room for it"
+    return PluginError(
+      .dataLoss,
+      "the coordinator knows the function at byte \(place.offsetBytes) of \(endNode), \(place.sizeBytes) long, and \(path) has "
+        + "\(found) there. Nothing was changed. Find out which one is right: restore the other from a backup")
   }
 
   /// Takes a function's extent back. Durable when it returns.
@@ -105,12 +127,12 @@ struct ExtentTable: Sendable {
         "\(endNode) had \(size) bytes when it was taken into use and has \(diskSizeBytes) now: is it the same disk? \(path) says what is on it."
       )
     }
-    var extents: [Extent] = []
+    var extents: [AllocatedExtent] = []
     for line in lines {
       guard line.count == 4, line[0] == "extent", let offset = UInt64(line[1]), let size = UInt64(line[2]) else {
         throw damaged("'\(line.joined(separator: " "))' is no extent")
       }
-      extents.append(Extent(function: String(line[3]), offsetBytes: offset, sizeBytes: size))
+      extents.append(AllocatedExtent(function: String(line[3]), offsetBytes: offset, sizeBytes: size))
     }
     guard let map = ExtentMap(diskSizeBytes: size, extents: extents) else { throw damaged("extents overlap") }
     return map

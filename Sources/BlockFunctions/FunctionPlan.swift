@@ -15,6 +15,8 @@ struct FunctionPlan: Sendable {
   let isWhole: Bool
   let sizeBytes: UInt64
   let isReadOnly: Bool
+  /// Where the coordinator knows the function to lie; nil: it has yet to be told.
+  let place: Extent?
 
   init(_ request: FunctionRequest) throws(PluginError) {
     guard let assignment = request.assignment else {
@@ -32,6 +34,7 @@ struct FunctionPlan: Sendable {
     isWhole = assignment.path == .direct
     sizeBytes = assignment.attributes?.block?.sizeBytes ?? 0
     isReadOnly = assignment.attributes?.block?.readOnly ?? false
+    place = assignment.extent
   }
 
   /// Throws when the size cannot be that of an extent; names the nearest ones that can.

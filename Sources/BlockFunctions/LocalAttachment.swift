@@ -18,7 +18,7 @@ protocol LocalAttachment: Sendable {
 struct FunctionExtent: Sendable {
   let plan: FunctionPlan
   let disk: DiskDescription
-  let extent: Extent
+  let extent: AllocatedExtent
 
   /// In use, as it was read back from a device.
   func arrived(as device: String) throws -> FunctionStatus {
@@ -29,8 +29,17 @@ struct FunctionExtent: Sendable {
         "\(device) has \(facts.sizeBytes) bytes and read-only \(facts.isReadOnly) instead of \(extent.sizeBytes) and "
           + "\(plan.isReadOnly).")
     }
-    return plan.arrived(sizeBytes: facts.sizeBytes, isReadOnly: facts.isReadOnly) {
+    var status = plan.arrived(sizeBytes: facts.sizeBytes, isReadOnly: facts.isReadOnly) {
       plan.handover.describe(device, &$0)
     }
+    status.function?.extent = extent.place
+    return status
+  }
+
+  /// With where the function lies.
+  func status(_ phase: FunctionPhase) -> FunctionStatus {
+    var status = FunctionStatus(plan.request, phase)
+    status.function?.extent = extent.place
+    return status
   }
 }

@@ -37,19 +37,21 @@ extension BlockPlugin {
       if disk.isAbsent { return FunctionStatus(request, .absent) }
       return (try? disk.connected()) ?? FunctionStatus(request, .created)
     }
+    // Nothing of it is on this host.
+    if request.role == .fencer { return FunctionStatus(request, .absent) }
     guard let part = try part(plan) else { return FunctionStatus(request, .absent) }
     if request.role == .server {
-      guard let port = daemon(plan).recordedPort else { return FunctionStatus(request, .created) }
-      var status = FunctionStatus(request, .inUse)
+      guard let port = daemon(plan).recordedPort else { return part.status(.created) }
+      var status = part.status(.inUse)
       status.serverPort = port
       return status
     }
-    return try local(part).current() ?? FunctionStatus(request, .created)
+    return try local(part).current() ?? part.status(.created)
   }
 
   /// Extents that nobody made known to this plugin: its memory was lost, the table was not.
   private func orphans(
-    among extents: [(endNode: String, extent: Extent)], besides known: Set<String>
+    among extents: [(endNode: String, extent: AllocatedExtent)], besides known: Set<String>
   ) -> [FunctionStatus] {
     extents.filter { !known.contains($0.extent.function) }.map { endNode, extent in
       FunctionStatus {
@@ -57,6 +59,7 @@ extension BlockPlugin {
           $0.id = extent.function
           $0.endNode = endNode
           $0.deviceClass = Self.deviceClass
+          $0.extent = extent.place
           $0.token = extent.function.split(separator: "/").last.flatMap { UInt64($0) }.map { token in
             FencingToken { $0.value = token }
           }

@@ -9,17 +9,39 @@ struct WholeDiskAttachment: LocalAttachment {
   let keeper: @Sendable (DiskDescription) throws -> (any DiskKeeper)?
   /// Takes the device from whoever has it open on this host, as if it were pulled and plugged in again.
   let pull: @Sendable (DiskDescription) throws -> DiskDescription
+  let mark: SeizureMark
 
   private var plan: FunctionPlan { part.plan }
   private var device: String { part.disk.device }
 
   func attach() throws -> FunctionStatus {
-    try keeper(part.disk)?.seize(plan.token)
+    if let keeper = try keeper(part.disk) { try seize(keeper) }
     try plan.handover.give(device)
     guard let status = try current() else {
       throw PluginError(.unavailable, "\(device) of \(plan.function) is not in use when read back.")
     }
     return status
+  }
+
+  private func seize(_ keeper: any DiskKeeper) throws {
+    // Repaired, where a path came back.
+    if try keeper.isHeld(by: plan.token) { return try keeper.seize(plan.token) }
+    guard !mark.exists else {
+      let highest = try keeper.highestToken()?.value ?? 0
+      throw PluginError(
+        .failedPrecondition,
+        "\(plan.endNode) was taken from this host while it held it under token \(plan.token.value)",
+        highestToken: FencingToken { $0.value = max(highest, plan.token.value) })
+    }
+    // First: whoever registers and dies does not know that it did.
+    try mark.make(plan.function)
+    do {
+      try keeper.seize(plan.token)
+    } catch {
+      // It was never the disk's holder, so it may try again.
+      if (try? keeper.isHeld(by: plan.token)) == false { try mark.remove() }
+      throw error
+    }
   }
 
   func current() throws -> FunctionStatus? {
@@ -49,6 +71,7 @@ struct WholeDiskAttachment: LocalAttachment {
     }
     guard let keeper = try keeper(disk) else { return }
     try keeper.letGo(of: plan.token)
+    defer { try? mark.remove() }
     if try keeper.isHeld(by: plan.token) {
       throw PluginError(.unavailable, "\(disk.device) is still kept for \(plan.function) when read back.")
     }

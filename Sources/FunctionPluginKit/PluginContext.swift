@@ -15,6 +15,7 @@ public struct PluginContext: Sendable {
   public let logger: Logger
   private let lookUp: @Sendable (String) -> FunctionRequest?
   private let list: @Sendable () -> [FunctionRequest]
+  private let control: @Sendable (String) -> UInt64
 
   /// The request under which a function was made known to this plugin: its assignment and its part in it. The kit keeps it
   /// durably from the first `create` or `connect` until `destroy` or `disconnect` has succeeded, so a plugin that was
@@ -24,20 +25,29 @@ public struct PluginContext: Sendable {
   /// All functions that are known, in the order of their ids.
   public var knownFunctions: [FunctionRequest] { list() }
 
+  /// The control token under which this host serves and fences an end node's functions; nil: it was never given any.
+  public func controlToken(of endNode: String) -> FencingToken? {
+    let token = control(endNode)
+    return token == 0 ? nil : FencingToken { $0.value = token }
+  }
+
   /// Public so that a plugin's tests can make one without an agent.
   public init(
     hostName: String, mediationAddress: String = "", stateDirectory: String, runtimeDirectory: String,
-    logger: Logger, knownFunctions: @escaping @Sendable () -> [FunctionRequest] = { [] }
+    logger: Logger, knownFunctions: @escaping @Sendable () -> [FunctionRequest] = { [] },
+    controlToken: @escaping @Sendable (String) -> UInt64 = { _ in 0 }
   ) {
     self.init(
       hostName: hostName, mediationAddress: mediationAddress, stateDirectory: stateDirectory,
       runtimeDirectory: runtimeDirectory, logger: logger,
-      lookUp: { id in knownFunctions().first { $0.assignment?.function == id } }, list: knownFunctions)
+      lookUp: { id in knownFunctions().first { $0.assignment?.function == id } }, list: knownFunctions,
+      control: controlToken)
   }
 
   init(
     hostName: String, mediationAddress: String, stateDirectory: String, runtimeDirectory: String, logger: Logger,
-    lookUp: @escaping @Sendable (String) -> FunctionRequest?, list: @escaping @Sendable () -> [FunctionRequest]
+    lookUp: @escaping @Sendable (String) -> FunctionRequest?, list: @escaping @Sendable () -> [FunctionRequest],
+    control: @escaping @Sendable (String) -> UInt64
   ) {
     self.hostName = hostName
     self.mediationAddress = mediationAddress
@@ -46,5 +56,6 @@ public struct PluginContext: Sendable {
     self.logger = logger
     self.lookUp = lookUp
     self.list = list
+    self.control = control
   }
 }

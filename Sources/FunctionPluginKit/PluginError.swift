@@ -7,10 +7,13 @@ import Services
 public struct PluginError: Error, Hashable, CustomStringConvertible {
   public var code: StatusCode
   public var message: String
+  /// The token asked for is spent, and this is the highest one that the device itself has seen.
+  public var highestToken: FencingToken?
 
-  public init(_ code: StatusCode, _ message: String) {
+  public init(_ code: StatusCode, _ message: String, highestToken: FencingToken? = nil) {
     self.code = code
     self.message = message
+    self.highestToken = highestToken
   }
 
   public var description: String { message }
@@ -24,7 +27,9 @@ extension RPCError {
   init(verbFailure error: any Error) {
     switch error {
     case let error as RPCError: self = error
-    case let error as PluginError: self = RPCError(error.code, error.message)
+    case let error as PluginError:
+      self = RPCError(error.code, error.message)
+      if let highest = error.highestToken { metadata.add(Self.highestTokenTrailer, .text("\(highest.value)")) }
     case let error as LedgerError:
       self = RPCError(error.code, error.description)
       if let highest = error.highestToken { metadata.add(Self.highestTokenTrailer, .text("\(highest)")) }

@@ -71,7 +71,8 @@ final class PluginService<Plugin: FunctionPlugin>: VirtualFunctionsService {
     let ledger = ledger
     let context = PluginContext(
       hostName: request.host, mediationAddress: request.mediationAddress, stateDirectory: stateDirectory,
-      runtimeDirectory: runtime, logger: logger, lookUp: { ledger.knownFunction($0) }, list: { ledger.knownFunctions })
+      runtimeDirectory: runtime, logger: logger, lookUp: { ledger.knownFunction($0) }, list: { ledger.knownFunctions },
+      control: { ledger.controlToken(of: $0) })
     do {
       try SmallFile.makeDirectory(runtime)
       let plugin = try await Plugin(configuration: configuration, context: context)

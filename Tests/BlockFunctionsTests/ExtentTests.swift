@@ -23,7 +23,7 @@ private let mebibyte: UInt64 = 1 << 20
   func map(_ extents: (UInt64, UInt64)...) -> ExtentMap? {
     ExtentMap(
       diskSizeBytes: 100,
-      extents: extents.enumerated().map { Extent(function: "f\($0)", offsetBytes: $1.0, sizeBytes: $1.1) })
+      extents: extents.enumerated().map { AllocatedExtent(function: "f\($0)", offsetBytes: $1.0, sizeBytes: $1.1) })
   }
   #expect(map((0, 50), (50, 50)) != nil)
   #expect(map((50, 50), (0, 50)) != nil)

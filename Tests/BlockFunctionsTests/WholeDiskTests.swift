@@ -52,7 +52,9 @@ private struct KeptDisks: DiskClass {
       KeptDisks.kept.withLock { if $0[identity] == token.value { $0[identity] = nil } }
     }
 
-    func fence(_ victim: FencingToken) { letGo(of: victim) }
+    func highestToken() -> FencingToken? {
+      KeptDisks.kept.withLock { kept in kept[identity].map { value in FencingToken { $0.value = value } } }
+    }
   }
 }
 
