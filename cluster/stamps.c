@@ -5,8 +5,8 @@
 //     writes stamped blocks as fast as it can, past the page cache, one after the other in an order that the seed decides, until a
 //     write fails or, with --count, that many are written. The log (else standard output) has a line for each acknowledged write:
 //     `ack SEQUENCE BLOCK CLOCK`, and at the end what ended it. Exit code 1: a write failed.
-//   stamps check DEVICE [--log FILE]... [--nothing-above TOKEN SEQUENCE]...
-//     reads all of the device and prints what it found, and as lines that begin with WRONG what should not be: torn blocks,
+//   stamps check DEVICE [--blocks N] [--log FILE]... [--nothing-above TOKEN SEQUENCE]...
+//     reads all of the device, or its first blocks, and prints what it found, and as lines that begin with WRONG what should not be: torn blocks,
 //     acknowledged writes of a log that are not there, stamps of a token above a sequence. Logs are given in the order in which
 //     their writers held the device. The device may be larger than the one that was written: a token's blocks may begin anywhere.
 //     Exit code 1: something is wrong; 2: it could not be read.
@@ -229,15 +229,17 @@ static void note(struct device *device, uint64_t place, const struct stamp *stam
     wrong(told, "block %" PRIu64 " has block %" PRIu64 " of token %s, whose block 0 is elsewhere", place, stamp->block, token->text);
 }
 
-static void read_device(struct device *device) {
+static void read_device(struct device *device, uint64_t at_most) {
   int file = open(device->name, O_RDONLY | O_DIRECT);
   if (file < 0) fail(2, "%s: %s", device->name, strerror(errno));
   device->blocks = blocks_of(file, device->name);
+  if (at_most && at_most < device->blocks) device->blocks = at_most;
   device->places = memory(device->blocks * sizeof *device->places);
   struct stamp *stamps = memory(blocks_at_once * sizeof *stamps);
   uint64_t told = 0;
   for (uint64_t place = 0; place < device->blocks;) {
-    ssize_t bytes = pread(file, stamps, blocks_at_once * sizeof *stamps, (off_t)place * block_bytes);
+    uint64_t left = device->blocks - place, wanted = left < blocks_at_once ? left : blocks_at_once;
+    ssize_t bytes = pread(file, stamps, wanted * sizeof *stamps, (off_t)place * block_bytes);
     if (bytes < block_bytes) fail(2, "%s cannot be read at block %" PRIu64 ": %s", device->name, place, bytes < 0 ? strerror(errno) : "it ends");
     for (ssize_t index = 0; index < bytes / block_bytes; index++) note(device, place++, &stamps[index], &told);
   }
@@ -317,7 +319,10 @@ static void check_bound(const struct device *device, const char *text, uint64_t 
 
 static int check(char **arguments) {
   struct device device = {.name = *arguments++};
-  read_device(&device);
+  uint64_t blocks = 0;
+  for (char **argument = arguments; *argument; argument++)
+    if (!strcmp(*argument, "--blocks") && argument[1]) blocks = number(argument[1], "--blocks");
+  read_device(&device, blocks);
   size_t count = 0;
   struct log *logs = NULL;
   for (char **argument = arguments; *argument; argument++) {
@@ -329,7 +334,7 @@ static int check(char **arguments) {
   print_found(&device);
   compare(&device, logs, count);
   for (; *arguments; arguments++) {
-    if (!strcmp(*arguments, "--log") && arguments[1]) arguments++;
+    if ((!strcmp(*arguments, "--log") || !strcmp(*arguments, "--blocks")) && arguments[1]) arguments++;
     else if (!strcmp(*arguments, "--nothing-above") && arguments[1] && arguments[2]) {
       check_bound(&device, arguments[1], number(arguments[2], "a sequence"));
       arguments += 2;

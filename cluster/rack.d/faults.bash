@@ -25,20 +25,24 @@ mend_network() { ip -n "$emulated_namespace" link set "management$(number_of "$1
 program_pattern() {
   case $1 in
     agent) echo '^/iov/iov-agent ' ;;
-    plugin) echo "^/iov/iov-plugin-${2:?which plugin?}( |$)" ;;
+    plugin) echo "^/iov/iov-plugin-$2 " ;;
     storage-daemon) echo '^[^ ]*qemu-storage-daemon ' ;;
     *) fail "there is no program '$1': agent, plugin and storage-daemon" ;;
   esac
 }
-kill_program() { run_in "$2" 10 "pkill -KILL -f '$(program_pattern "$1" "${3:-}")'"; }
+signal_program() {
+  local pattern
+  pattern=$(program_pattern "$3" "${4:-}") && run_in "$2" 10 "pkill -$1 -f '$pattern'"
+}
+kill_program() { signal_program KILL "$2" "$1" "${3:-}"; }
 
 # A process that does not get on, and holds all that it has: the agent stops, and goes on later.
 freeze_agent() {
-  run_in "$1" 10 "pkill -STOP -f '$(program_pattern agent)'"
+  signal_program STOP "$1" agent
   touch "$place/$1/frozen"
 }
 thaw_agent() {
-  run_in "$1" 10 "pkill -CONT -f '$(program_pattern agent)'"
+  signal_program CONT "$1" agent
   rm -f "$place/$1/frozen"
 }
 
