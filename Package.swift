@@ -61,7 +61,7 @@ let package = Package(
     .target(name: "ExampleService", dependencies: ["MeshRPC", "CMessages", "ProtobufRuntime"], swiftSettings: strict),
     .target(name: "Descriptors", dependencies: ["MeshServices"], swiftSettings: strict),
 
-    // Who is who: TLS for the mesh, and a cluster's certificates. Plugins speak over Unix sockets and link none of it.
+    // Who is who: TLS for the mesh, and a cluster's certificates. Plugins speak over Unix sockets and link no TLS.
     .target(name: "Identities", swiftSettings: strict),
     .target(
       name: "MeshTLS",
@@ -90,7 +90,7 @@ let package = Package(
     .target(name: "LinuxDevices", dependencies: ["CLinux", "CBlkid"], swiftSettings: strict),
     .target(
       name: "FunctionPluginKit",
-      dependencies: ["Services", "MeshServices", "Configuration", "LinuxDevices", "CLinux", log],
+      dependencies: ["Services", "MeshServices", "Configuration", "Identities", "LinuxDevices", "CLinux", log],
       swiftSettings: strict),
     // What the plugins of all classes of disks are made of.
     .target(
@@ -108,7 +108,7 @@ let package = Package(
     .target(
       name: "Agent",
       dependencies: [
-        "Reconciliation", "Services", "Configuration", "ClusterSecurity", "MeshTLS", "LinuxDevices",
+        "Reconciliation", "Services", "Configuration", "ClusterSecurity", "MeshTLS", "Identities", "LinuxDevices",
         "CLinux", log,
       ],
       swiftSettings: strict),
@@ -183,7 +183,9 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(
       name: "BlockFunctionsTests",
-      dependencies: ["BlockFunctions", "iov-plugin-sata", "PluginTrials", "MeshServices", "FakeDevices"],
+      dependencies: [
+        "BlockFunctions", "iov-plugin-sata", "PluginTrials", "MeshServices", "FakeDevices", "CertificateAuthority",
+      ],
       swiftSettings: strict),
     .testTarget(
       name: "CoordinatorTests",

@@ -14,6 +14,8 @@ public final class Agent: Sendable {
   private let restarts: [String: RestartSwitch]
   private let probe: PluginProbe
   private let security: ClientTLS?
+  /// Of hosts' certificates; read once, so that files which are of no use for a while keep no plugin from starting.
+  private let peerSubject: String?
   private let logger: Logger
 
   /// Takes the state directory. Blocks on the disk.
@@ -33,7 +35,7 @@ public final class Agent: Sendable {
     logger[metadataKey: "host"] = "\(configuration.host)"
     self.logger = logger
     if let problem = configuration.securityProblem { throw ConfigurationError(problem) }
-    security = try configuration.tls?.client { [logger] event in
+    let client = try configuration.tls?.client { [logger] event in
       switch event {
       case .reloaded: logger.notice("the changed certificate files are in use")
       case .keptFormer(let error):
@@ -42,7 +44,9 @@ public final class Agent: Sendable {
       // The link tells of coordinators that were refused.
       case .refused: break
       }
-    }.security
+    }
+    security = client?.security
+    peerSubject = client.map { configuration.peerSubject(in: $0.identity.cluster) }
     state = try StateDirectory(configuration.stateDirectory)
     try SmallFile.makeDirectory(configuration.runtimeDirectory)
     core = AgentCore(
@@ -108,7 +112,8 @@ public final class Agent: Sendable {
     var logger = logger
     logger[metadataKey: "plugin"] = "\(plugin.name)"
     return PluginSupervisor(
-      plugin: plugin, agent: configuration, core: core, state: state, storage: storage, logger: logger,
+      plugin: plugin, agent: configuration, peerSubject: peerSubject, core: core, state: state, storage: storage,
+      logger: logger,
       restarts: restarts[plugin.name] ?? RestartSwitch(), probe: probe)
   }
 

@@ -1,5 +1,6 @@
 import ClusterSecurity
 import Configuration
+import Identities
 import LinuxDevices
 import Logging
 import Services
@@ -17,6 +18,9 @@ public struct AgentConfiguration: Sendable, Decodable {
   public var labels: [String: String]
   /// Where this host serves functions to others and uses functions of others; without it, no mediated path.
   public var mediationAddress: String?
+  /// The subject of other hosts' certificates, with `{host}` for the host's name, where an authority of the operator's own
+  /// issued them; nil: they are those of `iov pki`.
+  public var certificateSubject: String?
   public var plugins: [PluginConfiguration]
   /// What survives a restart: the host's identity, the highest epoch, the plugins' ledgers.
   public var stateDirectory: String
@@ -30,6 +34,7 @@ public struct AgentConfiguration: Sendable, Decodable {
 
   private struct Mediation: Decodable {
     var address: String
+    var certificateSubject: String?
   }
 
   public init(
@@ -53,7 +58,9 @@ public struct AgentConfiguration: Sendable, Decodable {
     tls = try values.decodeIfPresent(TLSSettings.self, forKey: .tls)
     plainText = try values.decodeIfPresent(Bool.self, forKey: .plainText) ?? false
     labels = try values.decodeIfPresent([String: String].self, forKey: .labels) ?? [:]
-    mediationAddress = try values.decodeIfPresent(Mediation.self, forKey: .mediation)?.address
+    let mediation = try values.decodeIfPresent(Mediation.self, forKey: .mediation)
+    mediationAddress = mediation?.address
+    certificateSubject = mediation?.certificateSubject
     plugins = try values.decodeIfPresent([PluginConfiguration].self, forKey: .plugins) ?? []
     stateDirectory = try values.decodeIfPresent(String.self, forKey: .stateDirectory) ?? "/var/lib/iov/\(host)"
     runtimeDirectory = try values.decodeIfPresent(String.self, forKey: .runtimeDirectory) ?? "/run/iov/\(host)"
@@ -70,12 +77,22 @@ public struct AgentConfiguration: Sendable, Decodable {
     if let mediationAddress, IPAddress(mediationAddress) == nil {
       throw InvalidValue("mediation.address is '\(mediationAddress)', which is no IP address")
     }
+    if let certificateSubject, !certificateSubject.contains("{host}") {
+      throw InvalidValue(
+        "mediation.certificateSubject is '\(certificateSubject)': put {host} where the host's name is in it, such as "
+          + "'C=DE,O=Example,CN={host}'")
+    }
     guard let level = Logger.Level(rawValue: level) else {
       let known = Logger.Level.allCases.map(\.rawValue).joined(separator: ", ")
       throw InvalidValue("logLevel is '\(level)'; known: \(known)")
     }
     logLevel = level
     try checkPlugins()
+  }
+
+  /// What hosts' certificates are known by in the cluster, with `{host}` for the host's name.
+  public func peerSubject(in cluster: String) -> String {
+    certificateSubject ?? CertificateSubject.ofAgents(in: cluster)
   }
 
   /// Reads the file; how TCP is secured is checked after the spelling of what is there.

@@ -1,4 +1,5 @@
 import CLinux
+import ClusterSecurity
 import Glibc
 import LinuxDevices
 import Logging
@@ -29,14 +30,14 @@ final class PluginProcess: Sendable {
   ///
   /// - Throws: `PluginFailure` if the program ends at once; `SystemCallError` if it cannot be started.
   static func start(
-    _ plugin: PluginConfiguration, of agent: AgentConfiguration, logger: Logger
+    _ plugin: PluginConfiguration, of agent: AgentConfiguration, peerSubject: String?, logger: Logger
   ) async throws -> PluginProcess {
     let socketPath = agent.socketPath(ofPlugin: plugin.name)
     try SmallFile.makeDirectory(agent.stateDirectory(ofPlugin: plugin.name))
     try SmallFile.makeDirectory(agent.runtimeDirectory + "/plugins")
     let socket = try ListeningSocket.make(socketPath)
     let parent = try Pipe()
-    let (child, complaints) = try spawn(plugin, of: agent, socket, parent, logger)
+    let (child, complaints) = try spawn(plugin, of: agent, peerSubject, socket, parent, logger)
     switch child {
     case .success(let child):
       return PluginProcess(
@@ -53,8 +54,8 @@ final class PluginProcess: Sendable {
 
   /// The writing end of standard error is the child's alone when this returns, so that its end can be read.
   private static func spawn(
-    _ plugin: PluginConfiguration, of agent: AgentConfiguration, _ socket: FileDescriptor, _ parent: Pipe,
-    _ logger: Logger
+    _ plugin: PluginConfiguration, of agent: AgentConfiguration, _ peerSubject: String?, _ socket: FileDescriptor,
+    _ parent: Pipe, _ logger: Logger
   ) throws -> (Result<ChildProcess, SystemCallError>, StandardErrorReader) {
     let standardError = try Pipe()
     let complaints = try StandardErrorReader(standardError.readEnd, logger: logger)
@@ -64,13 +65,21 @@ final class PluginProcess: Sendable {
         "--state-directory", agent.stateDirectory(ofPlugin: plugin.name),
         "--runtime-directory", agent.runtimeDirectory(ofPlugin: plugin.name),
         "--parent-pipe-fd", "\(parent.readEnd.number)",
-      ]
+      ] + tlsArguments(agent.tls, peerSubject)
     let child = Result { () throws(SystemCallError) in
       try ChildProcess.spawn(
         executable: plugin.executable, arguments: arguments, inheriting: [socket.number, parent.readEnd.number],
         standardError: standardError.writeEnd.number)
     }
     return (child, complaints)
+  }
+
+  private static func tlsArguments(_ tls: TLSSettings?, _ peerSubject: String?) -> [String] {
+    guard let tls, let peerSubject else { return [] }
+    return [
+      "--tls-certificate", tls.certificate, "--tls-key", tls.key, "--tls-trust-roots", tls.trustRoots,
+      "--tls-peer-subject", peerSubject,
+    ]
   }
 
   /// How it ended. The kernel says it once, so it is kept for whoever asks again.

@@ -8,6 +8,7 @@ import Synchronization
 struct PluginSupervisor: Sendable {
   let plugin: PluginConfiguration
   let agent: AgentConfiguration
+  let peerSubject: String?
   let core: AgentCore
   let state: StateDirectory
   let storage: BlockingThread
@@ -81,7 +82,7 @@ struct PluginSupervisor: Sendable {
     if let problem = plugin.problemWithExecutable() ?? plugin.problemWithConfiguration() {
       throw PluginFailure(problem)
     }
-    return try await PluginProcess.start(plugin, of: agent, logger: logger)
+    return try await PluginProcess.start(plugin, of: agent, peerSubject: peerSubject, logger: logger)
   }
 
   private func firstFailure(

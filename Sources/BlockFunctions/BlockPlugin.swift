@@ -46,8 +46,13 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
   public func describe() -> PluginOffer {
     PluginOffer(
       mediatorsOffered: ChildProcess.path(of: StorageDaemon.program) == nil ? [] : ["nbd"],
-      mediatorsAccepted: ChildProcess.path(of: NetworkDisk.program) == nil ? [] : ["nbd"],
+      mediatorsAccepted: canConnect ? ["nbd"] : [],
       capabilities: Self.capabilities)
+  }
+
+  private var canConnect: Bool {
+    let programs = [NetworkDisk.program] + (context.tls == nil ? [] : [DiskTLS.rightsChanger])
+    return programs.allSatisfy { ChildProcess.path(of: $0) != nil }
   }
 
   public func discover() async throws -> [EndNode] {
@@ -142,7 +147,7 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
         ServedExtent(
           disk: part.disk.device, offsetBytes: part.extent.offsetBytes, sizeBytes: part.extent.sizeBytes,
           isReadOnly: plan.isReadOnly, exportName: mediation.exportName, serverAddress: mediation.serverAddress,
-          consumerAddress: mediation.consumerAddress))
+          consumerAddress: mediation.consumerAddress, consumerHost: plan.request.assignment?.host ?? ""))
       self.watchLife(of: request)
       var status = part.status(.inUse)
       status.serverPort = port
@@ -225,15 +230,19 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
 
   // MARK: Parts of a function, for the extensions beside this file too
 
+  private var security: DiskTLS { DiskTLS(tls: context.tls, host: context.hostName) }
+
   func daemon(_ plan: FunctionPlan) -> StorageDaemon {
     StorageDaemon(
-      directory: FunctionDirectory(runtimeDirectory: context.runtimeDirectory, function: "server " + plan.function))
+      directory: FunctionDirectory(runtimeDirectory: context.runtimeDirectory, function: "server " + plan.function),
+      security: security)
   }
 
   func networkDisk(_ plan: FunctionPlan) -> NetworkDisk {
     NetworkDisk(
       plan: plan,
-      directory: FunctionDirectory(runtimeDirectory: context.runtimeDirectory, function: "consumer " + plan.function))
+      directory: FunctionDirectory(runtimeDirectory: context.runtimeDirectory, function: "consumer " + plan.function),
+      security: security)
   }
 
   /// The function's part of its disk; nil if it was never created or is destroyed.

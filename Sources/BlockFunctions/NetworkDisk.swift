@@ -13,6 +13,7 @@ struct NetworkDisk: Sendable {
   private static let connectLimitMilliseconds = 10_000
   let plan: FunctionPlan
   let directory: FunctionDirectory
+  let security: DiskTLS
 
   private var file: String { directory.file("disk") }
   private var pidFile: String { directory.file("nbdfuse.pid") }
@@ -21,8 +22,10 @@ struct NetworkDisk: Sendable {
     let uri = try uri()
     if let status = try connected(uri) { return status }
     try disconnect()
+    try security.check()
     try directory.make()
     do {
+      try security.link(.client, in: directory)
       try mount(uri)
       let loop = try LoopDevice.attach(to: file, offset: 0, size: 0, readOnly: plan.isReadOnly)
       try directory.write("loop", "\(loop.path) \(loop.sequence)")
@@ -32,15 +35,15 @@ struct NetworkDisk: Sendable {
     } catch {
       let log = directory.text("nbdfuse.log") ?? ""
       try? disconnect()
-      throw PluginError(.unavailable, "\(uri) cannot be used: \(error). \(log)")
+      throw PluginError(.unavailable, "\(uri) cannot be used: \(error). \(explanation(of: log))\(log)")
     }
   }
 
   /// The status if everything is there, belongs to this server, and the server is at the other end.
   func connected(_ uri: String? = nil) throws -> FunctionStatus? {
     let wanted = try uri ?? self.uri()
-    guard directory.text("uri") == wanted, let process, isServed(process), let loop = loopUse(),
-      plan.handover.isGiven(loop.path)
+    guard let found = directory.text("uri"), Self.place(of: found) == Self.place(of: wanted), let process,
+      isServed(process), let loop = loopUse(), plan.handover.isGiven(loop.path)
     else { return nil }
     let facts = try BlockDevice.facts(loop.path)
     guard facts.isReadOnly == plan.isReadOnly, plan.sizeBytes == 0 || facts.sizeBytes == plan.sizeBytes else {
@@ -51,8 +54,15 @@ struct NetworkDisk: Sendable {
     }
     return plan.arrived(sizeBytes: facts.sizeBytes, isReadOnly: facts.isReadOnly) {
       plan.handover.describe(loop.path, &$0)
-      $0.uri = wanted
+      $0.uri = found
     }
+  }
+
+  /// Without how it is secured: an agent that has got a certificate takes no disk away from whoever uses it. The next
+  /// connection is with TLS.
+  private static func place(of uri: String) -> Substring {
+    let place = uri.firstRange(of: "://").map { uri[$0.upperBound...] } ?? uri[...]
+    return place.prefix { $0 != "?" }
   }
 
   /// The process that shows the export as a file; nil when there is none.
@@ -110,14 +120,24 @@ struct NetworkDisk: Sendable {
     }
     let isIPv6 = mediation.serverAddress.contains(":")
     let host = isIPv6 ? "[\(mediation.serverAddress)]" : mediation.serverAddress
-    return "nbd://\(host):\(mediation.serverPort)/\(Self.percentEncoded(mediation.exportName))"
+    let place = "\(host):\(mediation.serverPort)/\(Self.percentEncoded(mediation.exportName))"
+    // libnbd takes `nbds` for TLS or nothing, and looks for the address that it dials among the server's names.
+    guard security.tls != nil else { return "nbd://\(place)" }
+    return "nbds://\(place)?tls-certificates=\(Self.percentEncoded(directory.path))"
+  }
+
+  private func explanation(of log: String) -> String {
+    let assignment = plan.request.assignment
+    let explanation = security.explanation(
+      of: log, server: assignment?.controllingHost ?? "", at: assignment?.mediation?.serverAddress ?? "")
+    return explanation.map { $0 + " " } ?? ""
   }
 
   private static func percentEncoded(_ name: String) -> String {
     let digits = Array("0123456789ABCDEF")
     return name.utf8.map { byte -> String in
       let character = Character(Unicode.Scalar(byte))
-      if character.isASCII && (character.isLetter || character.isNumber || "-._~".contains(character)) {
+      if character.isASCII && (character.isLetter || character.isNumber || "-._~/".contains(character)) {
         return String(character)
       }
       return "%\(digits[Int(byte >> 4)])\(digits[Int(byte & 15)])"
@@ -129,9 +149,13 @@ struct NetworkDisk: Sendable {
     try directory.write("uri", uri)
     let log = try FileDescriptor(opening: directory.file("nbdfuse.log"), O_WRONLY | O_CREAT | O_TRUNC)
     // One connection: the server is one thread, so that four are slower to set up (15 ms) and move no more (measured).
+    let command = security.client(
+      Self.program,
+      ["-C", "1", "-P", pidFile] + (plan.isReadOnly ? ["-r"] : []) + [file, String(uri.prefix { $0 != "?" })],
+      in: directory)
     let child = try ChildProcess.spawn(
-      executable: Self.program,
-      arguments: ["-C", "1", "-P", pidFile] + (plan.isReadOnly ? ["-r"] : []) + [file, uri], standardError: log.number)
+      executable: command.executable, arguments: command.arguments, environment: command.environment,
+      standardError: log.number)
     try directory.write("nbdfuse", child.identity.description)
     // It writes its pid file when the file system answers.
     for _ in 0..<Self.connectLimitMilliseconds {

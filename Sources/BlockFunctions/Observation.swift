@@ -41,7 +41,11 @@ extension BlockPlugin {
     if request.role == .fencer { return FunctionStatus(request, .absent) }
     guard let part = try part(plan) else { return FunctionStatus(request, .absent) }
     if request.role == .server {
-      guard let port = daemon(plan).recordedPort else { return part.status(.created) }
+      let (daemon, mediation) = (daemon(plan), try plan.mediation())
+      // One that is outdated is to be served anew, which `created` asks for.
+      guard let port = daemon.recordedPort,
+        !daemon.isOutdated(for: mediation.consumerAddress, servingAt: mediation.serverAddress)
+      else { return part.status(.created) }
       var status = part.status(.inUse)
       status.serverPort = port
       return status

@@ -12,6 +12,7 @@ struct ServedExtent: Sendable, Hashable {
   var exportName: String
   var serverAddress: String
   var consumerAddress: String
+  var consumerHost: String
 }
 
 /// The `qemu-storage-daemon` of one function: a process of its own, so that cutting one function off cannot touch another,
@@ -22,6 +23,7 @@ struct StorageDaemon: Sendable {
   static let program = "qemu-storage-daemon"
   private static let answerLimitMilliseconds: CInt = 5000
   let directory: FunctionDirectory
+  let security: DiskTLS
 
   private var monitorPath: String { directory.file("qmp.sock") }
   private var pidFile: String { directory.file("daemon.pid") }
@@ -29,15 +31,22 @@ struct StorageDaemon: Sendable {
 
   /// Serves, or finds that it is served already; answers the port.
   func serve(_ extent: ServedExtent) throws -> UInt32 {
-    if let port = runningPort(exportName: extent.exportName) { return port }
+    if !isOutdated(for: extent.consumerAddress, servingAt: extent.serverAddress),
+      let port = runningPort(exportName: extent.exportName)
+    {
+      return port
+    }
+    try security.check(servingAt: extent.serverAddress)
     // A consumer whose server died connects again by itself if nothing about the server has changed.
     let former = directory.text("port").flatMap { UInt16($0) }
     // The directory is made before a daemon and removed after the proof that it is gone.
     if directory.exists { try stop() }
     try directory.make()
+    try security.writeDown(in: directory)
+    try security.link(.server, in: directory)
     let (dataSocket, port) = try listen(extent, former: former)
-    try start(extent, dataSocket)
     do {
+      try start(extent, dataSocket)
       try readBack(extent)
     } catch {
       let log = directory.text("daemon.log") ?? ""
@@ -70,6 +79,18 @@ struct StorageDaemon: Sendable {
     return port
   }
 
+  /// Whether new certificates are there, or TLS itself is new, and nobody is connected: QEMU reads certificates once (7.2;
+  /// deleting and adding the object leaves the old one in its server), so that the daemon must be another one, and who is
+  /// connected must not lose the disk for it.
+  func isOutdated(for consumer: String, servingAt address: String) -> Bool {
+    guard let process, security.isRenewed(since: directory, servingAt: address) else { return false }
+    do {
+      return try process.connection(to: consumer).map(\.isHungUp) ?? true
+    } catch {
+      return false
+    }
+  }
+
   var isRunning: Bool { process != nil }
 
   /// Without trust in what was written down: for proof that nobody writes to the extent.
@@ -88,13 +109,31 @@ struct StorageDaemon: Sendable {
       ["--pidfile", pidFile]
       + ["--chardev", "socket,id=qmp,fd=\(monitorSocket.number),server=on,wait=off", "--monitor", "chardev=qmp"]
       + blockNodes(extent)
-      + ["--nbd-server", "addr.type=fd,addr.str=\(dataSocket.number)"]
+      + server(extent, dataSocket)
       + ["--export", export(extent).text]
     let child = try ChildProcess.spawn(
       executable: Self.program, arguments: arguments, inheriting: [monitorSocket.number, dataSocket.number],
       standardError: log.number)
     child.reapAtItsEnd()
     try directory.write("daemon", child.identity.description)
+  }
+
+  /// With TLS nobody is served without, and whose certificate is not the consumer's is sent away.
+  private func server(_ extent: ServedExtent, _ dataSocket: FileDescriptor) -> [String] {
+    let address = "addr.type=fd,addr.str=\(dataSocket.number)"
+    guard let tls = security.tls else { return ["--nbd-server", address] }
+    let credentials: JSONValue = .object([
+      "qom-type": .string("tls-creds-x509"), "id": .string("certificates"), "endpoint": .string("server"),
+      "dir": .string(directory.path), "verify-peer": .bool(true),
+      // GnuTLS's usual choice, without the versions that RFC 8996 gave up.
+      "priority": .string("NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"),
+    ])
+    let peer: JSONValue = .object([
+      "qom-type": .string("authz-simple"), "id": .string("consumer"),
+      "identity": .string(tls.subject(ofHost: extent.consumerHost)),
+    ])
+    return ["--object", credentials.text, "--object", peer.text]
+      + ["--nbd-server", address + ",tls-creds=certificates,tls-authz=consumer"]
   }
 
   private func blockNodes(_ extent: ServedExtent) -> [String] {

@@ -157,12 +157,12 @@ static int leads_to(int fd, const char *address, uint16_t port) {
   if (peer.ss_family == AF_INET) {
     const struct sockaddr_in *v4 = (const struct sockaddr_in *)&peer;
     return inet_pton(AF_INET, address, wanted) == 1 && memcmp(wanted, &v4->sin_addr, 4) == 0 &&
-           ntohs(v4->sin_port) == port;
+           (port == 0 || ntohs(v4->sin_port) == port);
   }
   if (peer.ss_family != AF_INET6) return 0;
   const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&peer;
   return inet_pton(AF_INET6, address, wanted) == 1 && memcmp(wanted, &v6->sin6_addr, 16) == 0 &&
-         ntohs(v6->sin6_port) == port;
+         (port == 0 || ntohs(v6->sin6_port) == port);
 }
 
 int iov_process_connection(pid_t pid, int pidfd, const char *address, uint16_t port) {

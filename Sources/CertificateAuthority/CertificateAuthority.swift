@@ -60,7 +60,7 @@ public struct CertificateAuthority: Sendable {
   /// A certificate that says who someone is. It ends no later than the authority's own.
   ///
   /// - Parameters:
-  ///   - dnsNames, ipAddresses: Where a server is found; addresses as their 4 or 16 bytes.
+  ///   - dnsNames, ipAddresses: Where a server is found; addresses as their 4 or 16 bytes. Whoever is found somewhere is one.
   public func issue(
     _ identity: ClusterIdentity, for key: CertificateKey, dnsNames: [String] = [], ipAddresses: [[UInt8]] = [],
     notValidBefore: Date? = nil, notValidAfter: Date
@@ -68,7 +68,8 @@ public struct CertificateAuthority: Sendable {
     let names =
       [.uniformResourceIdentifier("\(identity)")] + dnsNames.map { GeneralName.dnsName($0) }
       + ipAddresses.map { .ipAddress(ASN1OctetString(contentBytes: $0[...])) }
-    let isServer = identity.role == .coordinator
+    let isServer = identity.role == .coordinator || !dnsNames.isEmpty || !ipAddresses.isEmpty
+    let subject = CertificateSubject(identity)
     let publicKey = key.key.publicKey
     let authorityKey = try certificate.extensions.subjectKeyIdentifier?.keyIdentifier
     return try Certificate(
@@ -76,9 +77,9 @@ public struct CertificateAuthority: Sendable {
       notValidBefore: notValidBefore ?? Date() - Self.clockTolerance,
       notValidAfter: min(notValidAfter, certificate.notValidAfter), issuer: certificate.subject,
       subject: try DistinguishedName {
-        OrganizationName("iovmesh")
-        // At most 64 letters (RFC 5280, ub-common-name).
-        CommonName(String(identity.description.dropFirst(6).suffix(64)))
+        OrganizationName(subject.organization)
+        for unit in subject.units { OrganizationalUnitName(unit) }
+        CommonName(subject.commonName)
       }, signatureAlgorithm: .ecdsaWithSHA256,
       extensions: try Certificate.Extensions {
         Critical(BasicConstraints.notCertificateAuthority)

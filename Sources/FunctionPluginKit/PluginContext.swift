@@ -12,6 +12,8 @@ public struct PluginContext: Sendable {
   /// A directory of this plugin's own that does not survive reboots: sockets, mount points, process identities. It is
   /// `/run/iov/<host name>/<plugin name>` unless the command line says otherwise; the kit makes it.
   public let runtimeDirectory: String
+  /// With which all that functions carry to and from other hosts is secured; nil: it is not.
+  public let tls: PluginTLS?
   public let logger: Logger
   private let lookUp: @Sendable (String) -> FunctionRequest?
   private let list: @Sendable () -> [FunctionRequest]
@@ -34,25 +36,26 @@ public struct PluginContext: Sendable {
   /// Public so that a plugin's tests can make one without an agent.
   public init(
     hostName: String, mediationAddress: String = "", stateDirectory: String, runtimeDirectory: String,
-    logger: Logger, knownFunctions: @escaping @Sendable () -> [FunctionRequest] = { [] },
+    tls: PluginTLS? = nil, logger: Logger, knownFunctions: @escaping @Sendable () -> [FunctionRequest] = { [] },
     controlToken: @escaping @Sendable (String) -> UInt64 = { _ in 0 }
   ) {
     self.init(
       hostName: hostName, mediationAddress: mediationAddress, stateDirectory: stateDirectory,
-      runtimeDirectory: runtimeDirectory, logger: logger,
+      runtimeDirectory: runtimeDirectory, tls: tls, logger: logger,
       lookUp: { id in knownFunctions().first { $0.assignment?.function == id } }, list: knownFunctions,
       control: controlToken)
   }
 
   init(
-    hostName: String, mediationAddress: String, stateDirectory: String, runtimeDirectory: String, logger: Logger,
-    lookUp: @escaping @Sendable (String) -> FunctionRequest?, list: @escaping @Sendable () -> [FunctionRequest],
-    control: @escaping @Sendable (String) -> UInt64
+    hostName: String, mediationAddress: String, stateDirectory: String, runtimeDirectory: String, tls: PluginTLS?,
+    logger: Logger, lookUp: @escaping @Sendable (String) -> FunctionRequest?,
+    list: @escaping @Sendable () -> [FunctionRequest], control: @escaping @Sendable (String) -> UInt64
   ) {
     self.hostName = hostName
     self.mediationAddress = mediationAddress
     self.stateDirectory = stateDirectory
     self.runtimeDirectory = runtimeDirectory
+    self.tls = tls
     self.logger = logger
     self.lookUp = lookUp
     self.list = list

@@ -45,7 +45,8 @@ public enum PluginMain<Plugin: FunctionPlugin> {
     let configuration = try Configuration.load(Plugin.PluginConfiguration.self, from: arguments.configuration)
     let service = PluginService<Plugin>(
       configuration: configuration, stateDirectory: arguments.stateDirectory,
-      runtimeDirectory: arguments.runtimeDirectory, ledger: try DurableLedger(directory: arguments.stateDirectory),
+      runtimeDirectory: arguments.runtimeDirectory, tls: arguments.tls,
+      ledger: try DurableLedger(directory: arguments.stateDirectory),
       logger: makeLogger())
     let health = HealthBoard(of: [service])
     let server = RPCServer(services: [service, HealthFrontend(health)])

@@ -9,6 +9,7 @@ final class PluginService<Plugin: FunctionPlugin>: VirtualFunctionsService {
   private let configuration: Plugin.PluginConfiguration
   private let stateDirectory: String
   private let runtimeDirectory: String?
+  private let tls: PluginTLS?
   private let logger: Logger
   private let ledger: DurableLedger
   private let order = FunctionOrder()
@@ -21,12 +22,13 @@ final class PluginService<Plugin: FunctionPlugin>: VirtualFunctionsService {
   }
 
   init(
-    configuration: Plugin.PluginConfiguration, stateDirectory: String, runtimeDirectory: String?, ledger: DurableLedger,
-    logger: Logger
+    configuration: Plugin.PluginConfiguration, stateDirectory: String, runtimeDirectory: String?, tls: PluginTLS? = nil,
+    ledger: DurableLedger, logger: Logger
   ) {
     self.configuration = configuration
     self.stateDirectory = stateDirectory
     self.runtimeDirectory = runtimeDirectory
+    self.tls = tls
     self.ledger = ledger
     self.logger = logger
   }
@@ -71,8 +73,8 @@ final class PluginService<Plugin: FunctionPlugin>: VirtualFunctionsService {
     let ledger = ledger
     let context = PluginContext(
       hostName: request.host, mediationAddress: request.mediationAddress, stateDirectory: stateDirectory,
-      runtimeDirectory: runtime, logger: logger, lookUp: { ledger.knownFunction($0) }, list: { ledger.knownFunctions },
-      control: { ledger.controlToken(of: $0) })
+      runtimeDirectory: runtime, tls: tls, logger: logger, lookUp: { ledger.knownFunction($0) },
+      list: { ledger.knownFunctions }, control: { ledger.controlToken(of: $0) })
     do {
       try SmallFile.makeDirectory(runtime)
       let plugin = try await Plugin(configuration: configuration, context: context)

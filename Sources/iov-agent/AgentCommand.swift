@@ -31,7 +31,8 @@ struct AgentCommand: AsyncParsableCommand {
           - executable: /usr/libexec/iov/iov-plugin-ethernet
             configuration: /etc/iov/ethernet.yaml
 
-      More keys: labels, stateDirectory (default /var/lib/iov/HOST), runtimeDirectory (default /run/iov/HOST), logLevel; \
+      Where there is `tls`, disks go between hosts over TLS alone, and the certificate needs the mediation address. More keys: \
+      mediation.certificateSubject (what hosts' certificates of an authority of your own are like: C=DE,O=Example,CN={host}), labels, stateDirectory (default /var/lib/iov/HOST), runtimeDirectory (default /run/iov/HOST), logLevel; \
       of a plugin: name, arguments, deviceClass.
       """,
     version: iovmeshVersion)

@@ -1,6 +1,7 @@
 import Agent
 import CertificateAuthority
 import Glibc
+import Identities
 import LinuxDevices
 import Services
 
@@ -92,6 +93,30 @@ struct ConfigurationChecks: Sendable {
       ]
     }
     return [interfaceCheck(address), tunnelPortCheck(address), servingPortCheck(address)]
+      + [peerCertificateCheck(address)].compactMap { $0 }
+  }
+
+  /// Whether other hosts believe this one when it serves disks to them, and admit it when it uses theirs. Nil: without TLS
+  /// nobody looks, and a certificate that is of no use is told of above.
+  private func peerCertificateCheck(_ address: IPAddress) -> Check? {
+    let name = "certificate between hosts"
+    guard let tls = configuration.tls, let identity = try? tls.client().identity,
+      let facts = CertificateFacts(pem: SmallFile.text(tls.certificate) ?? "")
+    else { return nil }
+    let expected = configuration.peerSubject(in: identity.cluster).replacing("{host}", with: configuration.host)
+    let command = "iov pki issue agent \(configuration.host) --ip \(address) again, into the same directory"
+    if let subject = facts.subject, subject != expected {
+      return .warn(
+        name, "its subject is '\(subject)', and hosts are known by theirs: '\(expected)'",
+        cost: "no disk from or to other hosts",
+        advice: "\(command); or set `mediation.certificateSubject` if it is from an authority of your own")
+    }
+    guard facts.ipAddresses.contains(address.octets), facts.isForServers else {
+      return .warn(
+        name, "it does not have the mediation address \(address)",
+        cost: "this host's disks cannot be used on other hosts", advice: command)
+    }
+    return .ok(name, "\(address), \(expected)")
   }
 
   private func interfaceCheck(_ address: IPAddress) -> Check {

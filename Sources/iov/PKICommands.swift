@@ -16,11 +16,12 @@ struct PKICommand: AsyncParsableCommand {
 
         iov pki init --cluster rack --directory /srv/iov-pki
         iov pki issue coordinator --ca /srv/iov-pki --out coordinator --dns iov.example.org --ip 10.77.0.1
-        iov pki issue agent host-a --ca /srv/iov-pki --out host-a
+        iov pki issue agent host-a --ca /srv/iov-pki --out host-a --ip 10.78.0.2
         iov pki issue operator alice --ca /srv/iov-pki --out alice
         iov pki show coordinator host-a alice
 
-      Each directory goes to its owner's machine. To renew, issue again into the same directory: the key stays, and a \
+      A host's --ip is its mediation address: other hosts take its disks over TLS, and know it by that address. Each \
+      directory goes to its owner's machine. To renew, issue again into the same directory: the key stays, and a \
       running daemon uses the new certificate from its next connection on.
       """,
     subcommands: [PKIInitCommand.self, PKIIssueCommand.self, PKIShowCommand.self])
@@ -69,7 +70,11 @@ struct PKIIssueCommand: AsyncParsableCommand {
   var out: String
   @Option(help: "For how many days the certificate is good.") var days = 365
   @Option(help: "A DNS name that clients find the coordinator by; may be repeated.") var dns: [String] = []
-  @Option(help: "An address that clients find the coordinator at; may be repeated.") var ip: [String] = []
+  @Option(
+    help: ArgumentHelp(
+      "An address that clients find the coordinator at, or an agent's mediation address; may be repeated.",
+      discussion: "A renewal keeps the addresses and DNS names of before unless others are given."))
+  var ip: [String] = []
 
   func validate() throws {
     try validateDays(days)
@@ -78,8 +83,11 @@ struct PKIIssueCommand: AsyncParsableCommand {
         role == .coordinator
           ? "the coordinator has no name: iov pki issue coordinator" : "say which: iov pki issue \(role.rawValue) NAME")
     }
-    guard role == .coordinator || dns.isEmpty && ip.isEmpty else {
-      throw ValidationError("--dns and --ip are for the coordinator: nobody connects to an \(role.rawValue)")
+    guard role == .coordinator || dns.isEmpty else {
+      throw ValidationError("--dns is for the coordinator: nobody looks for an \(role.rawValue) by a DNS name")
+    }
+    guard role == .coordinator || role == .agent || ip.isEmpty else {
+      throw ValidationError("--ip is for the coordinator and for agents: nobody connects to an \(role.rawValue)")
     }
   }
 

@@ -58,20 +58,21 @@ final class TestDisk: Sendable {
 
   /// A new plugin process, as far as the plugin can tell.
   func plugin(
-    settings: String = "", configuration: String? = nil, knowing requests: [FunctionRequest]? = nil
+    settings: String = "", configuration: String? = nil, knowing requests: [FunctionRequest]? = nil,
+    host: String = "host-a", tls: PluginTLS? = nil
   ) async throws -> BlockPlugin<SATADisks> {
     try await plugin(
-      of: SATADisks.self, settings: settings, configuration: configuration, knowing: requests)
+      of: SATADisks.self, settings: settings, configuration: configuration, knowing: requests, host: host, tls: tls)
   }
 
   func plugin<Class: DiskClass>(
     of diskClass: Class.Type, settings: String = "", configuration: String? = nil,
-    knowing requests: [FunctionRequest]? = nil
+    knowing requests: [FunctionRequest]? = nil, host: String = "host-a", tls: PluginTLS? = nil
   ) async throws -> BlockPlugin<Class> {
     let text = (configuration ?? self.configuration) + settings
     let context = PluginContext(
-      hostName: "host-a", mediationAddress: "127.0.0.1", stateDirectory: directory + "/state",
-      runtimeDirectory: runtimeDirectory, logger: Logger(label: "test"),
+      hostName: host, mediationAddress: "127.0.0.1", stateDirectory: directory + "/state",
+      runtimeDirectory: runtimeDirectory, tls: tls, logger: Logger(label: "test"),
       knownFunctions: { [self] in requests ?? known.withLock { $0.sorted { $0.key < $1.key }.map(\.value) } })
     return try await BlockPlugin<Class>(
       configuration: Configuration.decode(BlockConfiguration<Class>.self, from: text, named: "sata.yaml"),
@@ -93,6 +94,8 @@ final class TestDisk: Sendable {
         $0.claimUid = "uid-\(token)"
         $0.deviceClass = "sata"
         $0.path = path
+        $0.host = "host-a"
+        $0.controllingHost = role == .direct ? "host-a" : "host-c"
         $0.token = FencingToken { $0.value = token }
         $0.attributes = Attributes {
           $0.block = BlockAttributes {

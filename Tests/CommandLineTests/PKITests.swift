@@ -51,7 +51,8 @@ import Testing
     try await made(directory)
     for (words, uri) in [
       (["coordinator", "--ip", "10.77.0.1", "--ip", "fd00::1", "--dns", "mesh.example.org"], "iov://rack/coordinator"),
-      (["agent", "host-a"], "iov://rack/agent/host-a"), (["operator", "alice"], "iov://rack/operator/alice"),
+      (["agent", "host-a", "--ip", "10.78.0.2"], "iov://rack/agent/host-a"),
+      (["operator", "alice"], "iov://rack/operator/alice"),
       (["tenant", "blue"], "iov://rack/tenant/blue"),
     ] {
       let out = words[0]
@@ -69,18 +70,20 @@ import Testing
     let shown = try await run(["pki", "show", directory.file("coordinator")])
     #expect(shown.output.contains("10.77.0.1, fd00::1"))
     #expect(shown.output.contains("mesh.example.org"))
+    #expect(try await run(["pki", "show", directory.file("agent")]).output.contains("10.78.0.2"))
     #expect(try await run(["pki", "show", directory.file("pki")]).output.contains("an authority"))
   }
 
   @Test func aRenewalKeepsTheKeyAndAnotherHoldersCertificateStays() async throws {
     let directory = Directory()
     try await made(directory)
-    #expect(try await issue(directory, "agent", "host-a", to: "a").code == 0)
+    #expect(try await issue(directory, "agent", "host-a", "--ip", "10.78.0.2", to: "a").code == 0)
     let key = try directory.text("a/key.pem")
     let certificate = try directory.text("a/certificate.pem")
     #expect(try await issue(directory, "agent", "host-a", to: "a").code == 0)
     #expect(try directory.text("a/key.pem") == key)
     #expect(try directory.text("a/certificate.pem") != certificate)
+    #expect(try await run(["pki", "show", directory.file("a")]).output.contains("10.78.0.2"))
     let other = try await issue(directory, "agent", "host-b", to: "a")
     #expect(other.code == 1)
     #expect(
@@ -96,6 +99,7 @@ import Testing
     #expect(try await issue(directory, "agent", to: "a").code == 64)
     #expect(try await issue(directory, "coordinator", "x", to: "a").code == 64)
     #expect(try await issue(directory, "agent", "a", "--dns", "x", to: "a").code == 64)
+    #expect(try await issue(directory, "operator", "a", "--ip", "10.0.0.1", to: "a").code == 64)
     #expect(try await issue(directory, "coordinator", "--ip", "300.1.1.1", to: "a").code == 64)
     #expect(try await issue(directory, "agent", "a", "--days", "0", to: "a").code == 64)
     #expect(try await issue(directory, "agent", "Host A", to: "a").errors.contains("is not a host's name"))

@@ -100,4 +100,11 @@ private func livedThrough(_ directory: ScratchDirectory) throws -> [LedgerRecord
   for wrong in [[], Array(all.dropLast()), all + ["--socket", "x"], all + ["--sockt"], ["--socket-fd", "x"]] {
     #expect(throws: UsageError.self) { try PluginArguments(parsing: wrong) }
   }
+  #expect(arguments.tls == nil)
+  let tls = ["--tls-certificate", "/c", "--tls-key", "/k", "--tls-trust-roots", "/r", "--tls-peer-subject"]
+  let secured = try PluginArguments(parsing: all + tls + ["OU=x,CN={host}"]).tls
+  #expect(secured?.subject(ofHost: "host-a") == "OU=x,CN=host-a")
+  for wrong in [all + tls.dropLast(), all + tls + ["CN=host"]] {
+    #expect(throws: UsageError.self) { try PluginArguments(parsing: Array(wrong)) }
+  }
 }

@@ -34,7 +34,7 @@ make_node() {
   [[ $node != n3 ]] || functions=0
   mkdir -p "$directory/state/tls"
   for disk in sas sata nvme; do truncate -s 256M "$directory/$disk.img"; done
-  iov pki issue agent "$node" --ca "$place/pki" --out "$directory/state/tls" >/dev/null
+  iov pki issue agent "$node" --ca "$place/pki" --out "$directory/state/tls" --ip "$(management_address "$node")" >/dev/null
   for file in "$parts"/configuration/*.yaml; do
     sed "s|@NODE@|$node|g; s|@FUNCTIONS@|$functions|g; s|@SERIAL@|${node^^}|g; s|@ADDRESS@|$(management_address "$node")|g" "$file" >"$directory/state/${file##*/}"
   done

@@ -28,7 +28,7 @@ int iov_pidfd_reap(int pidfd, int *code, int *status);
 // /proc/PID/cmdline; 0 if not, or if there is no such process. Arguments beyond 16 KiB are not seen.
 int iov_process_has_argument(pid_t pid, const char *program, const char *argument);
 
-// A duplicate of the TCP socket by which the process is connected with an address ("192.0.2.1" or an IPv6 one) and port.
+// A duplicate of the TCP socket by which the process is connected with an address ("192.0.2.1" or an IPv6 one) and port; 0: any port.
 // -ENOENT: it has no such connection.
 int iov_process_connection(pid_t pid, int pidfd, const char *address, uint16_t port);
 // 1 if the other end of a socket has closed it or is gone, 0 if not.

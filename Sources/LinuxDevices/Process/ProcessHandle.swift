@@ -72,10 +72,10 @@ public final class ProcessHandle: Sendable {
     }
   }
 
-  /// The process's TCP connection with an address and port; nil when it has none, or has ended.
+  /// The process's TCP connection with an address and port, or any port; nil when it has none, or has ended.
   ///
   /// Needs the right to trace the process (ptrace(2)), which root has over what it started.
-  public func connection(to address: String, port: UInt16) throws(SystemCallError) -> ProcessConnection? {
+  public func connection(to address: String, port: UInt16 = 0) throws(SystemCallError) -> ProcessConnection? {
     let descriptor = iov_process_connection(identity.pid, pidfd.number, address, port)
     if descriptor == -ENOENT || descriptor == -ESRCH { return nil }
     try checked(descriptor, "look for the connection of process \(identity.pid)")

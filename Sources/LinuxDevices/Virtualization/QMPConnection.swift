@@ -33,7 +33,7 @@ public struct QMPConnection: Sendable {
   @discardableResult
   public mutating func execute(_ command: String, _ arguments: [String: JSONValue] = [:]) throws -> JSONValue {
     let request = JSONValue.object(["execute": .string(command), "arguments": .object(arguments)])
-    try SmallFile.append(Array((request.text + "\n").utf8), to: socket, path: path)
+    try send(Array((request.text + "\n").utf8))
     let deadline = ContinuousClock.now + limit
     while true {
       let message = try nextMessage(by: deadline, waitingFor: command)
@@ -43,6 +43,16 @@ public struct QMPConnection: Sendable {
           command: command, errorClass: error["class"]?.string ?? "", reason: error["desc"]?.string ?? error.text)
       }
       events.append(message)
+    }
+  }
+
+  /// A program that has ended is an error, and no reason for this process to end by SIGPIPE.
+  private func send(_ bytes: [UInt8]) throws(SystemCallError) {
+    var rest = bytes[...]
+    while !rest.isEmpty {
+      let count = rest.withUnsafeBytes { Glibc.send(socket.number, $0.baseAddress, $0.count, CInt(MSG_NOSIGNAL)) }
+      if count < 0 && errno == EINTR { continue }
+      rest = rest.dropFirst(try checkedErrno(count, "write \(path)"))
     }
   }
 
