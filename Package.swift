@@ -123,10 +123,13 @@ let package = Package(
         "CLinux", "CYAML", arguments,
       ],
       swiftSettings: strict),
+    // A kernel with its devices, and virtual machines, that do what tests and benchmarks tell them to.
+    .target(
+      name: "FakeDevices", dependencies: ["LinuxDevices", "CLinux"], path: "Tests/FakeDevices", swiftSettings: strict),
     .executableTarget(
       name: "iov-bench",
       dependencies: [
-        "Arbitration", "ClaimStore", "LinuxDevices", "Services", "ClusterSecurity", arguments,
+        "Arbitration", "ClaimStore", "LinuxDevices", "FakeDevices", "Services", "ClusterSecurity", arguments,
         .product(name: "NIOPosix", package: "swift-nio"),
       ],
       swiftSettings: strict),
@@ -165,9 +168,6 @@ let package = Package(
     .testTarget(
       name: "ClaimStoreTests", dependencies: ["ClaimStore", .product(name: "GRDB", package: "GRDB.swift")],
       swiftSettings: strict),
-    // A kernel with its devices, and virtual machines, that do what tests tell them to.
-    .target(
-      name: "FakeDevices", dependencies: ["LinuxDevices", "CLinux"], path: "Tests/FakeDevices", swiftSettings: strict),
     .testTarget(
       name: "LinuxDevicesTests", dependencies: ["LinuxDevices", "FakeDevices", "CLinux"], swiftSettings: strict),
     .testTarget(
