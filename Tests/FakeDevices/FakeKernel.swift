@@ -75,7 +75,8 @@ public final class FakeKernel: Sendable {
     guard let name = parts.last, let from = sysfs.resolved(directory), let to = sysfs.resolved(target) else { return }
     var up = from.dropFirst(root.utf8.count + 1).split(separator: "/")[...]
     var down = to.dropFirst(root.utf8.count + 1).split(separator: "/")[...]
-    while let first = up.first, first == down.first {
+    // The kernel names the target also where it lies above.
+    while let first = up.first, down.count > 1, first == down.first {
       up.removeFirst()
       down.removeFirst()
     }

@@ -39,28 +39,25 @@ public enum BlockDevice {
   public static func stableIdentity(_ path: String, sysfs: String = "/sys") -> String? {
     guard let resolved = realpath(path, nil) else { return nil }
     defer { free(resolved) }
-    guard let name = String(cString: resolved).split(separator: "/").last.map(String.init) else { return nil }
+    return String(cString: resolved).split(separator: "/").last.flatMap {
+      stableIdentity(kernelName: String($0), sysfs: sysfs)
+    }
+  }
+
+  /// As above, of "sdb" or "nvme0n1p1".
+  public static func stableIdentity(kernelName name: String, sysfs: String = "/sys") -> String? {
     let node = "\(sysfs)/class/block/\(name)"
     if let partition = SmallFile.text("\(node)/partition") {
       guard let disk = parentDisk(node) else { return nil }
-      return stableIdentity("/dev/\(disk)", sysfs: sysfs).map { "\($0)-part\(partition)" }
+      return stableIdentity(kernelName: disk, sysfs: sysfs).map { "\($0)-part\(partition)" }
     }
     if let backing = SmallFile.text("\(node)/loop/backing_file") { return "loop-" + StableDigest.hexadecimal(backing) }
-    for attribute in ["wwid", "device/wwid", "device/serial", "serial"] {
-      if let text = SmallFile.text("\(node)/\(attribute)"), !text.isEmpty { return identifier(text) }
-    }
-    return nil
+    return Sysfs(root: sysfs).diskName(ofBlock: name)?.identifier
   }
 
   private static func parentDisk(_ partition: String) -> String? {
     guard let resolved = realpath(partition, nil) else { return nil }
     defer { free(resolved) }
     return String(cString: resolved).split(separator: "/").dropLast().last.map(String.init)
-  }
-
-  /// Firmware pads with blanks and uses whatever characters it likes.
-  private static func identifier(_ text: String) -> String {
-    text.split(whereSeparator: \.isWhitespace).joined(separator: "-").lowercased()
-      .filter { $0.isASCII && ($0.isLetter || $0.isNumber || "-._:".contains($0)) }
   }
 }
