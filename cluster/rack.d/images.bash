@@ -79,13 +79,16 @@ make_programs() {
   for program in "${guest_programs[@]}"; do strip -o "$files/$program" "$programs/$program"; done
   for program in "${test_programs[@]}"; do gcc -O2 -Wall -Werror -static -o "$files/$program" "$cluster_directory/$program.c"; done
   cp "$parts"/guest/{boot,node,shelf,path,commands,names} "$files/"
-  # Large files have arrived in guests cut short; the guest compares before it uses any. SHA-256 would take it three seconds.
-  (cd "$files" && md5sum -- *) >"$directory/checksums"
+  # The guest compares both before it uses any: the sizes of what it has, and that it is what was made here. Reading all of it for
+  # that would take it three seconds.
+  (cd "$files" && md5sum -- * && stat -c '%s %n' -- * >sizes) >"$directory/checksums"
   cp "$directory/checksums" "$files/"
   make_file_system "$directory/image" "$files" 8 -O ^has_journal
   rm -rf "$files"
 }
-readonly guest_programs=(iov iov-agent iov-plugin-ethernet iov-plugin-sata)
+# Classes of devices that the nodes' agents have plugins for, with configurations of the same names beside agent.yaml.
+readonly device_classes=(ethernet sata)
+readonly guest_programs=(iov iov-agent "${device_classes[@]/#/iov-plugin-}")
 readonly test_programs=(vfio-check stamps)
 
 # Sets tree, kernel, root_image, initramfs and programs_made to what is in the cache, after making what is not.

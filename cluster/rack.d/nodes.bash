@@ -29,14 +29,18 @@ make_network() {
 
 # A node's own disks, and what its agent is told: configuration and certificate, on the disk that outlives a reboot.
 make_node() {
-  local node=$1 directory=$place/$1 functions=4 disk file
+  local node=$1 directory=$place/$1 functions=4 class disk file
   # The third card is a common one, which makes none. (With some, QEMU's igb gives its own interface no tagged frames.)
   [[ $node != n3 ]] || functions=0
   mkdir -p "$directory/state/tls"
   for disk in sas sata nvme; do truncate -s 256M "$directory/$disk.img"; done
   iov pki issue agent "$node" --ca "$place/pki" --out "$directory/state/tls" --ip "$(management_address "$node")" >/dev/null
   for file in "$parts"/configuration/*.yaml; do
-    sed "s|@NODE@|$node|g; s|@FUNCTIONS@|$functions|g; s|@SERIAL@|${node^^}|g; s|@ADDRESS@|$(management_address "$node")|g" "$file" >"$directory/state/${file##*/}"
+    sed "s|@NODE@|$node|g; s|@FUNCTIONS@|$functions|g; s|@SERIAL@|${node^^}|g; s|@NUMBER@|$(number_of "$node")|g; s|@LUN@|$lun|g
+      s|@ADDRESS@|$(management_address "$node")|g" "$file" >"$directory/state/${file##*/}"
+  done
+  for class in "${device_classes[@]}"; do
+    echo "  - {executable: /iov/iov-plugin-$class, configuration: /var/lib/iov/$class.yaml}" >>"$directory/state/agent.yaml"
   done
   make_file_system "$directory/state.img" "$directory/state" 48
   rm -rf "$directory/state"
