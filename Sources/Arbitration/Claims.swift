@@ -61,7 +61,7 @@ extension Arbiter {
     guard state.phase != .releasing else {
       throw Refusal(.failedPrecondition, "claim '\(request.name)' is being released")
     }
-    guard request.maxTransmitBitsPerSecond != nil || request.maxReceiveBitsPerSecond != nil else {
+    guard request.namesRates else {
       throw Refusal(.invalidArgument, "no rate is given for claim '\(request.name)'")
     }
     var specification = state.specification
@@ -125,6 +125,7 @@ extension ClaimSpecification {
     if result.attributes?.ethernet?.rateGuarantee == .required {
       result.attributes?.ethernet?.rateGuarantee = .unspecified
     }
+    if result.attributes?.block?.rateGuarantee == .required { result.attributes?.block?.rateGuarantee = .unspecified }
     result.attributes = result.attributes?.withoutEmptyParts
     var consumer = result.consumer ?? Consumer()
     if consumer.kind == nil { consumer.kind = .host(HostConsumer()) }
@@ -148,7 +149,15 @@ extension Attributes {
     var ethernet = self.ethernet ?? EthernetAttributes()
     if let rate = request.maxTransmitBitsPerSecond { ethernet.maxTransmitBitsPerSecond = rate }
     if let rate = request.maxReceiveBitsPerSecond { ethernet.maxReceiveBitsPerSecond = rate }
-    self.ethernet = ethernet
+    if request.namesRatesOfNetworks { self.ethernet = ethernet }
+    var block = self.block ?? BlockAttributes()
+    if let rate = request.maxReadOperationsPerSecond { block.maxReadOperationsPerSecond = rate }
+    if let rate = request.maxWriteOperationsPerSecond { block.maxWriteOperationsPerSecond = rate }
+    if let rate = request.maxReadBytesPerSecond { block.maxReadBytesPerSecond = rate }
+    if let rate = request.maxWriteBytesPerSecond { block.maxWriteBytesPerSecond = rate }
+    if let factor = request.burstFactor { block.burstFactor = factor }
+    if let seconds = request.burstSeconds { block.burstSeconds = seconds }
+    if request.namesRatesOfDisks { self.block = block }
   }
 
   /// Rates of zero say "no limit", which is what a rate that is not set says; nil if nothing is left.
@@ -158,18 +167,14 @@ extension Attributes {
     if result.ethernet?.maxReceiveBitsPerSecond == 0 { result.ethernet?.maxReceiveBitsPerSecond = nil }
     if result.ethernet?.minTransmitBitsPerSecond == 0 { result.ethernet?.minTransmitBitsPerSecond = nil }
     if result.ethernet == EthernetAttributes() { result.ethernet = nil }
+    result.block?.removeWhatSaysNothing()
     if result.block == BlockAttributes() { result.block = nil }
     return result == Attributes() ? nil : result
   }
 
   /// The field paths of the settings that are set, as `Capabilities.attributes` spells them.
   var fieldPaths: [String] {
-    let settings: [(isSet: Bool, path: String)] =
-      (ethernet?.settings ?? []) + [
-        (block?.sizeBytes != nil, Self.sizeBytes),
-        (block?.readOnly != nil, "block.read_only"),
-      ]
-    return settings.filter(\.isSet).map(\.path)
+    ((ethernet?.settings ?? []) + (block?.settings ?? [])).filter(\.isSet).map(\.path)
   }
 
   static let macAddress = "ethernet.mac_address"

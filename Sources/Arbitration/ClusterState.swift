@@ -49,6 +49,11 @@ struct HostState {
 struct Share: Hashable {
   var sizeBytes: UInt64
   var path: Path
+  /// What it may rely on.
+  var operationsPerSecond: UInt64 = 0
+  var bytesPerSecond: UInt64 = 0
+  /// Where it lies, once its host has said so.
+  var extent: Extent?
 }
 
 /// An end node and what is in use of it.
@@ -74,6 +79,8 @@ struct EndNodeState {
     var used = Capacity()
     used.functions = UInt32(shares.count)
     used.sizeBytes = usedSizeBytes
+    used.operationsPerSecond = usedRates.operationsPerSecond
+    used.bytesPerSecond = usedRates.bytesPerSecond
     // A maximum rate reserves no bandwidth, so none is shown as used.
     node.used = used
     return node
@@ -86,6 +93,16 @@ struct EndNodeState {
     health.message =
       "\(other) reports the same identity as \(controllingHost): one of the two devices is a clone or has moved"
     return health
+  }
+
+  /// The minimum rates that are granted.
+  var usedRates: (operationsPerSecond: UInt64, bytesPerSecond: UInt64) {
+    shares.values.reduce((0, 0)) { sum, share in
+      (
+        sum.0.addingReportingOverflow(share.operationsPerSecond).partialValue,
+        sum.1.addingReportingOverflow(share.bytesPerSecond).partialValue
+      )
+    }
   }
 
   mutating func takeShare(_ function: String, _ share: Share) {

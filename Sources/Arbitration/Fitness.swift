@@ -64,11 +64,12 @@ extension Arbiter {
         "a \(kind) rate of \(rate) bit/s is above the \(capacity.bitsPerSecond) bit/s of \(record.name)")
     }
     guard node.isBlockDevice else { return }
-    guard let size = specification.attributes?.block?.sizeBytes else {
-      throw Drop(.capacity, "a claim of class \(record.deviceClass) must say its size (block.size_bytes)")
-    }
+    try checkMinima(of: node, for: specification)
+    // Without a size it is the whole.
+    guard let size = specification.attributes?.block?.sizeBytes else { return }
     guard size > 0 else { throw Drop(.capacity, "a size of zero bytes is asked for") }
     let block = UInt64(record.capabilities?.blockSizeBytes ?? 0)
+    guard size != capacity.sizeBytes else { return }
     guard block == 0 || size % block == 0 else {
       throw Drop(.capacity, "a size of \(size) bytes is not a multiple of the \(block)-byte blocks of \(record.name)")
     }
@@ -103,5 +104,13 @@ extension Arbiter {
 
 extension EndNodeState {
   /// Whether its functions are parts of a size.
-  var isBlockDevice: Bool { (record.capacity?.sizeBytes ?? 0) > 0 }
+  var isBlockDevice: Bool { sizeBytes > 0 }
+  var sizeBytes: UInt64 { record.capacity?.sizeBytes ?? 0 }
+}
+
+extension ClaimSpecification {
+  /// Whether a disk is asked for as a whole: by its size, or by no size at all.
+  func asksForAll(of node: EndNodeState) -> Bool {
+    node.isBlockDevice && attributes?.block?.sizeBytes ?? node.sizeBytes == node.sizeBytes
+  }
 }

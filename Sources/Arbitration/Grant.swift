@@ -55,6 +55,11 @@ extension Arbiter {
       ethernet.mtu = candidate.route.mtuLimit.map { usual == 0 ? $0.bytes : min($0.bytes, usual) }
     }
     attributes.ethernet = ethernet
+    if candidate.node.isBlockDevice, attributes.block?.sizeBytes == nil {
+      var block = attributes.block ?? BlockAttributes()
+      block.sizeBytes = candidate.node.sizeBytes
+      attributes.block = block
+    }
     return attributes.withoutEmptyParts
   }
 

@@ -13,7 +13,7 @@ extension Arbiter {
       hostsWithOrphans.insert(host)
       // A consumer's part takes nothing of the end node.
       guard status.role != .consumer, let node = status.function?.endNode else { return }
-      endNodes[node]?.takeShare(id, Share(sizeBytes: status.sizeBytes, path: status.assignment?.path ?? .unspecified))
+      endNodes[node]?.takeShare(id, status.share)
     // Its host cannot look at it now: it stays what it was.
     case .unspecified where status.error != nil: return
     case .absent, .unspecified, .unrecognized: dropOrphan(id, on: host)
@@ -265,8 +265,12 @@ extension Arbiter {
 extension FunctionStatus {
   var recordName: String { "\(role.rawValue)/\(function?.id ?? "")" }
 
-  fileprivate var sizeBytes: UInt64 {
-    assignment?.attributes?.block?.sizeBytes ?? function?.enforced?.block?.sizeBytes ?? 0
+  /// What an orphan takes of its end node, as far as anybody remembers.
+  fileprivate var share: Share {
+    var share = assignment?.share ?? Share(sizeBytes: 0, path: .unspecified)
+    if share.sizeBytes == 0 { share.sizeBytes = function?.enforced?.block?.sizeBytes ?? 0 }
+    share.extent = share.extent ?? function?.extent
+    return share
   }
 
   /// Of an abandoned entry whose host has not reported since.

@@ -66,8 +66,22 @@ extension EndNodeState {
 /// What a claim asks of the function itself, against one path to one end node.
 extension Arbiter {
   func checkOffer(_ offer: PathOffer, of node: EndNodeState, for specification: ClaimSpecification) throws(Drop) {
+    try checkPart(offer, of: node, for: specification)
     try checkAttributes(offer, of: node, for: specification)
     try checkConsumer(offer, of: node, for: specification)
+  }
+
+  /// On the path direct a disk is handed over as it is, so a part of it must never get there for being asked for any path.
+  private func checkPart(
+    _ offer: PathOffer, of node: EndNodeState, for specification: ClaimSpecification
+  ) throws(Drop) {
+    guard offer.path == .direct, node.isBlockDevice, !specification.asksForAll(of: node),
+      let size = specification.attributes?.block?.sizeBytes
+    else { return }
+    throw Drop(
+      .capacity,
+      "the path direct hands over the whole of \(node.record.name), \(node.record.capacity?.sizeBytes ?? 0) bytes, and "
+        + "\(size) are asked for: allow direct-software or mediated, or leave the size out")
   }
 
   func checkAttributes(_ offer: PathOffer, of node: EndNodeState, for specification: ClaimSpecification) throws(Drop) {
@@ -86,7 +100,7 @@ extension Arbiter {
             + (support.reason.isEmpty ? "" : ": \(support.reason)"))
       }
       guard support.support == .unverified, Attributes.isLimit(attribute),
-        specification.attributes?.ethernet?.rateGuarantee != .bestEffort
+        specification.attributes?.isBestEffort(attribute) != true
       else { continue }
       throw Drop(
         .attributes,
@@ -124,6 +138,13 @@ extension Attributes {
   /// Whether the attribute is a maximum that somebody else relies on.
   static func isLimit(_ attribute: String) -> Bool {
     attribute == "ethernet.max_transmit_bits_per_second" || attribute == "ethernet.max_receive_bits_per_second"
+      || BlockAttributes.limits.contains(attribute)
+  }
+
+  /// Whether the claim takes a limit, too, that its holder could get round.
+  func isBestEffort(_ limit: String) -> Bool {
+    let guarantee = BlockAttributes.limits.contains(limit) ? block?.rateGuarantee : ethernet?.rateGuarantee
+    return guarantee == .bestEffort
   }
 }
 

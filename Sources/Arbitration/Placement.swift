@@ -123,11 +123,25 @@ extension Arbiter {
     guard node.hasFreeFunction else {
       throw Drop(.functions, "all \(capacity.functions) functions of \(node.record.name) are in use")
     }
-    guard node.isBlockDevice, let size = specification.attributes?.block?.sizeBytes else { return }
+    guard node.isBlockDevice else { return }
+    try checkRoomForMinima(in: node, for: specification)
+    guard !specification.asksForAll(of: node) else {
+      guard node.shares.isEmpty else {
+        throw Drop(
+          .size,
+          "the whole of \(node.record.name) is asked for, and \(Names.list(node.shares.keys)) are parts of it in use")
+      }
+      return
+    }
+    let size = specification.attributes?.block?.sizeBytes ?? 0
     let free = capacity.sizeBytes - min(capacity.sizeBytes, node.usedSizeBytes)
     guard size <= free else {
       throw Drop(.size, "\(size) bytes are asked for, \(free) of \(capacity.sizeBytes) are free on \(node.record.name)")
     }
+    guard let gap = node.largestGapBytes, size > gap else { return }
+    throw Drop(
+      .size,
+      "\(size) bytes are asked for, \(free) are free on \(node.record.name), and the largest piece of them in one has \(gap)")
   }
 
   /// What each filter dropped, with the words of the first three.

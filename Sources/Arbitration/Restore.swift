@@ -93,8 +93,7 @@ extension Arbiter {
   }
 
   mutating func takeShare(of assignment: Assignment) {
-    endNodes[assignment.endNode]?.takeShare(
-      assignment.function, Share(sizeBytes: assignment.sizeBytes, path: assignment.path))
+    endNodes[assignment.endNode]?.takeShare(assignment.function, assignment.share)
   }
 
   mutating func freeShare(of assignment: Assignment) {
@@ -106,6 +105,14 @@ extension Arbiter {
 extension Assignment {
   var macAddress: MACAddress? { attributes?.ethernet?.macAddress.flatMap(MACAddress.init) }
   var sizeBytes: UInt64 { attributes?.block?.sizeBytes ?? 0 }
+
+  /// What it takes of its end node.
+  var share: Share {
+    Share(
+      sizeBytes: sizeBytes, path: path, operationsPerSecond: attributes?.block?.minOperationsPerSecond ?? 0,
+      bytesPerSecond: attributes?.block?.minBytesPerSecond ?? 0, extent: extent)
+  }
+
   /// A part of a disk is its content; a function of a network card holds nothing.
   var holdsData: Bool { attributes?.block != nil }
 }

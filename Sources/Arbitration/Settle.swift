@@ -29,7 +29,9 @@ extension Arbiter {
   private mutating func settleGrant(_ before: ClaimState) {
     guard let controlling = before.controlling, var assignment = before.assignment else { return }
     if let loss = loss(of: before) { return reclaim(before, because: loss) }
+    if let conflict = geometryConflict(of: before) { return stop(before, because: conflict) }
     var state = before
+    takeExtent(of: &assignment, in: &state)
     let controllingUse = use(of: controlling)
     if case .inUse(let status) = controllingUse, assignment.path == .mediated {
       takeServer(status, of: &assignment, in: &state)
@@ -47,7 +49,20 @@ extension Arbiter {
       $0.error = error
       $0.pending = waiting
     }
-    if state.claim != before.claim || state.consumer != before.consumer { put(state) }
+    if state.claim != before.claim || state.consumer != before.consumer || state.controlling != before.controlling {
+      put(state)
+    }
+  }
+
+  /// What is there stays as it is, and nobody is told of it.
+  private mutating func stop(_ before: ClaimState, because conflict: FunctionError) {
+    var state = before
+    state.withStatus {
+      $0.phase = .preparing
+      $0.error = conflict
+      $0.pending = []
+    }
+    if state.claim != before.claim { put(state) }
   }
 
   /// The server is there: its port is known, and the consumer may connect.
@@ -233,6 +248,12 @@ extension Attributes {
       var mine = block ?? BlockAttributes()
       mine.sizeBytes = mine.sizeBytes ?? theirs.sizeBytes
       mine.readOnly = mine.readOnly ?? theirs.readOnly
+      mine.maxReadOperationsPerSecond = theirs.maxReadOperationsPerSecond
+      mine.maxWriteOperationsPerSecond = theirs.maxWriteOperationsPerSecond
+      mine.maxReadBytesPerSecond = theirs.maxReadBytesPerSecond
+      mine.maxWriteBytesPerSecond = theirs.maxWriteBytesPerSecond
+      mine.burstFactor = theirs.burstFactor
+      mine.burstSeconds = theirs.burstSeconds
       block = mine
     }
   }

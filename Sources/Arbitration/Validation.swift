@@ -11,6 +11,7 @@ extension Arbiter {
     try validateConsumer(specification)
     try validateMAC(specification)
     try validateEthernet(specification.attributes?.ethernet ?? EthernetAttributes())
+    if let problem = specification.attributes?.block?.problem { throw Refusal(.invalidArgument, problem) }
     try validateSelector(specification)
     let candidates = endNodes(ofClass: specification.deviceClass).filter { isSelected($0, by: specification.endNode) }
     try require(candidates) { (node) throws(Drop) in try checkFitness(of: node, for: specification) }
@@ -34,6 +35,7 @@ extension Arbiter {
 
   /// New rates of a claim: by what it holds, or by what it may get.
   func validateRates(_ specification: ClaimSpecification, of state: ClaimState) throws(Refusal) {
+    if let problem = specification.attributes?.block?.problem { throw Refusal(.invalidArgument, problem) }
     let held = state.assignment.flatMap { endNodes[$0.endNode] }.map { [$0] }
     let selected = endNodes(ofClass: specification.deviceClass).filter { isSelected($0, by: specification.endNode) }
     try require(held ?? selected) { (node) throws(Drop) in

@@ -12,6 +12,7 @@ struct FakeFunction: Hashable {
   var vni: UInt32
   var isCut = false
   var assignment: Assignment?
+  var extent: Extent?
 
   var sizeBytes: UInt64 { attributes?.block?.sizeBytes ?? 0 }
   var macAddress: String? { attributes?.ethernet?.macAddress }
@@ -42,6 +43,8 @@ struct FakeHost {
   /// It cuts a released function off and goes no further.
   var isScrubbingForever = false
   var failure: FunctionError?
+  /// Where functions lie, by end node and function: on its disk, so that it outlives the host's run.
+  var extents: [String: [String: Extent]] = [:]
 
   init(_ name: String, address: String = "10.0.0.1") {
     self.name = name
@@ -113,9 +116,10 @@ struct FakeHost {
       answered[id] = status(id, entry, .absent) { $0.error = failure }
       return
     }
+    let extent = entry.role == .consumer ? nil : extent(of: id, assignment)
     functions[id] = FakeFunction(
       claimUid: assignment.claimUid, endNode: assignment.endNode, token: token, role: entry.role,
-      attributes: assignment.attributes, vni: assignment.mediation?.vni ?? 0, assignment: assignment)
+      attributes: assignment.attributes, vni: assignment.mediation?.vni ?? 0, assignment: assignment, extent: extent)
     answered[id] = status(id, entry, .inUse) { status in
       switch entry.role {
       case .server where assignment.mediation?.mediator == "nbd": status.serverPort = 10_809
@@ -125,6 +129,25 @@ struct FakeHost {
     }
   }
 
+  /// As it was told, or as it was, or the first gap.
+  private mutating func extent(of id: String, _ assignment: Assignment) -> Extent? {
+    guard let size = assignment.attributes?.block?.sizeBytes else { return nil }
+    if let known = assignment.extent ?? extents[assignment.endNode]?[id] {
+      extents[assignment.endNode, default: [:]][id] = known
+      return known
+    }
+    var offset: UInt64 = 0
+    for other in (extents[assignment.endNode] ?? [:]).values.sorted(by: { $0.offsetBytes < $1.offsetBytes }) where offset + size > other.offsetBytes {
+      offset = other.offsetBytes + other.sizeBytes
+    }
+    let extent = Extent {
+      $0.offsetBytes = offset
+      $0.sizeBytes = size
+    }
+    extents[assignment.endNode, default: [:]][id] = extent
+    return extent
+  }
+
   private mutating func release(_ id: String, _ entry: WantedFunction) {
     if isScrubbingForever, entry.role != .consumer, functions[id] != nil {
       functions[id]?.isCut = true
@@ -132,6 +155,7 @@ struct FakeHost {
       return
     }
     functions[id] = nil
+    extents[entry.assignment?.endNode ?? ""]?[id] = nil
     answered[id] = status(id, entry, .absent)
   }
 
@@ -145,6 +169,7 @@ struct FakeHost {
       $0.deviceClass = entry.assignment?.deviceClass ?? ""
       $0.token = entry.assignment?.token
       $0.enforced = entry.assignment?.attributes
+      $0.extent = functions[id]?.extent
     }
     status.role = entry.role
     status.phase = phase

@@ -39,7 +39,7 @@ import Testing
     switch Int.random(in: 0..<14, using: &dice) {
     case 0, 1: world.create(name, host: host)
     case 2, 3:
-      let size = UInt64.random(in: 1...3, using: &dice) << 28
+      let size: UInt64? = Int.random(in: 0..<4, using: &dice) == 0 ? nil : 1 << 28
       world.create(name, host: host, deviceClass: "sata") {
         $0.attributes = Attributes { $0.block = BlockAttributes { $0.sizeBytes = size } }
       }

@@ -69,6 +69,14 @@ struct World {
   }
 
   @discardableResult
+  mutating func update(_ name: String, _ change: (inout UpdateClaimRatesRequest) -> Void) -> Result<Claim, Refusal> {
+    var request = UpdateClaimRatesRequest()
+    request.name = name
+    change(&request)
+    return ask { .claimRatesUpdated($0, request) }.map(\.claim)
+  }
+
+  @discardableResult
   mutating func confirmDead(_ host: String, bootID: String = "") -> Result<Host, Refusal> {
     let request = ConfirmHostDeadRequest {
       $0.host = host
@@ -283,6 +291,8 @@ struct World {
       if let limit = node.capacity?.functions, limit > 0 { #expect(functions.count <= Int(limit)) }
       if let limit = node.capacity?.sizeBytes, limit > 0 {
         #expect(functions.reduce(0) { $0 + $1.sizeBytes } <= limit)
+        let extents = functions.compactMap(\.extent).sorted { $0.offsetBytes < $1.offsetBytes }
+        for (one, next) in zip(extents, extents.dropFirst()) { #expect(!one.overlaps(next), "two functions lie in one place") }
       }
     }
     let addresses = present.compactMap(\.macAddress)
