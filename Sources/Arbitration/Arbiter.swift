@@ -17,11 +17,16 @@ public struct Arbiter: Sendable {
   var claims: [String: ClaimState] = [:]
   /// By record name: released entries that no claim stands behind, until their hosts have cleaned up.
   var abandoned: [String: WantedFunction] = [:]
+  /// By function: what another root does about it in the place of a host that is lost.
+  var fencers: [String: WantedFunction] = [:]
 
   // Indexes, so that a decision does not look at the whole cluster. All follow from the state above.
   var hostOfSession: [SessionID: String] = [:]
   /// In order of their ids.
   var endNodesOfClass: [String: [String]] = [:]
+  var multiRootEndNodes: Set<String> = []
+  /// By function: the record name of the abandoned entry whose share of the end node has yet to be cleaned.
+  var abandonedWithShare: [String: String] = [:]
   var claimOfFunction: [String: String] = [:]
   var claimOfMAC: [MACAddress: String] = [:]
   var claimOfInterface: [InterfaceKey: String] = [:]
@@ -29,6 +34,8 @@ public struct Arbiter: Sendable {
   /// By class.
   var waiting: [String: WaitingList] = [:]
   var hostsWithOrphans: Set<String> = []
+  /// Claims whose function lies where it cannot; what is let go of beside it may resolve that.
+  var stoppedByGeometry: Set<String> = []
 
   /// The revision that this run began with: an entry with a higher one was changed in this run.
   private(set) var firstRevision: UInt64 = 0
@@ -91,6 +98,9 @@ public struct Arbiter: Sendable {
     case .functionsReported(let session, let report): takeFunctions(session, report)
     case .timePassed:
       expireLeases(at: now)
+      moveLostControls(at: now)
+      // What another root can fence at the device needs no host to be switched off.
+      chooseFencers(at: now)
       concludeFromSilence(at: now)
       lookAgain()
     }

@@ -10,6 +10,8 @@ struct Changes: Sendable {
   private(set) var entries: [String: [RecordKey: WantedFunction]] = [:]
   /// By host: the end nodes that it controls under a new token.
   private(set) var controls: [String: Set<String>] = [:]
+  /// Hosts that are told everything anew, because something that they were told is not to be done any more.
+  private(set) var anew: Set<String> = []
   /// What claims that wait may fit into now.
   var openings = Openings()
   /// To sessions, before any wanted state.
@@ -34,10 +36,13 @@ struct Changes: Sendable {
 
   mutating func noteControl(_ endNode: String, of host: String) { controls[host, default: []].insert(endNode) }
 
+  mutating func tellAnew(_ host: String) { anew.insert(host) }
+
   /// A host that has just been sent everything needs no word of the parts.
   mutating func dropEntries(for host: String) {
     entries[host] = nil
     controls[host] = nil
+    anew.remove(host)
   }
 }
 
@@ -58,15 +63,20 @@ extension Arbiter {
   }
 
   mutating func takeEffects() -> [Effect] {
+    lookAgainAtGeometry()
     fillOpenings()
     let changes = self.changes
     self.changes = Changes()
     var effects = changes.records.sorted().map { key in record(key).map(Effect.save) ?? .remove(key) }
     effects += changes.messages
-    for host in Set(changes.entries.keys).union(changes.controls.keys).sorted() {
+    for host in Set(changes.entries.keys).union(changes.controls.keys).union(changes.anew).sorted() {
       guard let session = hosts[host]?.session else { continue }
+      guard !changes.anew.contains(host) else {
+        effects.append(.send(session, wanted(self.entries(for: host), self.controls(for: host), complete: true)))
+        continue
+      }
       let entries = changes.entries[host].map { Array($0.values) } ?? []
-      let controls = (changes.controls[host] ?? []).sorted().compactMap { endNodes[$0]?.wantedControl }
+      let controls = (changes.controls[host] ?? []).sorted().compactMap { endNodes[$0]?.wantedControl(of: host) }
       effects.append(.send(session, wanted(entries, controls, complete: false)))
     }
     let changed = changes.claims.compactMap { claims[$0]?.claim }.map { ($0.revision, Effect.claimChanged($0)) }
@@ -99,8 +109,12 @@ extension Arbiter {
 
   private func entry(recordName: String) -> WantedFunction? {
     if let entry = abandoned[recordName] { return entry }
-    let function = recordName.split(separator: "/", maxSplits: 1).last.map(String.init) ?? ""
-    guard let claim = claimOfFunction[function], let state = claims[claim] else { return nil }
-    return [state.controlling, state.consumer].compactMap { $0 }.first { $0.recordName == recordName }
+    let named = recordName.split(separator: "/", maxSplits: 1).last.map(String.init) ?? ""
+    for function in [named, WantedFunction.withoutToken(named)] {
+      let state = claimOfFunction[function].flatMap { claims[$0] }
+      let known = [fencers[function], state?.controlling, state?.consumer].compactMap { $0 }
+      if let entry = known.first(where: { $0.recordName == recordName }) { return entry }
+    }
+    return nil
   }
 }

@@ -22,6 +22,8 @@ struct HostState {
   var claims: Set<String> = []
   /// The record names of the abandoned entries that are for this host.
   var abandoned: Set<String> = []
+  /// The functions that this host fences in the place of another one.
+  var fencings: Set<String> = []
   /// The end nodes in this session's inventory.
   var listedEndNodes: Set<String> = []
   var fencing = Fencing()
@@ -153,6 +155,10 @@ struct ClaimState {
   var specification: ClaimSpecification { claim.specification ?? ClaimSpecification() }
   var phase: ClaimPhase { claim.status?.phase ?? .unspecified }
   var assignment: Assignment? { claim.status?.assignment }
+
+  func hasEntry(_ recordName: String, for host: String) -> Bool {
+    [controlling, consumer].contains { $0?.recordName == recordName && $0?.host == host }
+  }
 
   /// Changes the status in place.
   mutating func withStatus(_ change: (inout ClaimStatus) -> Void) {

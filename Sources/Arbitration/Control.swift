@@ -4,7 +4,7 @@ import Messages
 extension Arbiter {
   /// All end nodes that a host controls.
   func controls(for host: String) -> [WantedControl] {
-    endNodes.values.filter { $0.controllingHost == host }.map(\.wantedControl).sorted { $0.endNode < $1.endNode }
+    endNodes.values.compactMap { $0.wantedControl(of: host) }.sorted { $0.endNode < $1.endNode }
   }
 
   /// Control goes to another host that has the end node, if nothing of it is in use and the former one cannot drive it:
@@ -12,12 +12,28 @@ extension Arbiter {
   /// hosts say that they have one identity, and nobody can tell which one is meant.
   mutating func moveControl(of id: String) {
     guard let state = endNodes[id], !state.conflicting.isEmpty, state.shares.isEmpty else { return }
+    // Among roots it moves by the device's own means.
+    guard !state.isMultiRoot || state.record.roots.count < 2 else { return }
     guard hasLostControl(state.controllingHost, of: state.record) else { return }
     let claimants = state.conflicting.keys.sorted().filter { isServing(id, of: state.record.deviceClass, on: $0) }
     // Of two that say so, neither is believed.
     guard claimants.count == 1, let host = claimants.first, let said = state.conflicting[host] else { return }
     endNodes[id]?.conflicting[host] = nil
     takeControlled(said, from: host)
+  }
+
+  /// Before the first part of a multi-root end node: what is registered there for parts is the control token, which must be
+  /// above the tokens of all who had the whole device before, so that none of them can come back too late.
+  mutating func renewControl(of id: String) {
+    guard var state = endNodes[id], state.isMultiRoot, state.shares.isEmpty,
+      let former = state.record.physicalFunction?.controlToken, former.value < state.record.highestToken?.value ?? 0
+    else { return }
+    state.record.physicalFunction?.formerControlTokens.append(former)
+    let token = state.drawToken()
+    state.record.physicalFunction?.controlToken = token
+    endNodes[id] = state
+    changes.save(RecordKey(.endNode, id))
+    changes.noteControl(id, of: state.controllingHost)
   }
 
   private func hasLostControl(_ host: String, of node: EndNode) -> Bool {
@@ -43,10 +59,14 @@ extension Arbiter {
     // A control token above ours is in force: of a history that this store does not know, and no lower one is obeyed.
     if isMoved || ours == 0 || (inForce > ours && inForce < FencingToken.limit) {
       let token = state.drawToken()
+      if state.isMultiRoot, let former = state.record.physicalFunction?.controlToken {
+        state.record.physicalFunction?.formerControlTokens.append(former)
+      }
       state.record.physicalFunction?.controlToken = token
       changes.noteControl(said.id, of: host)
     }
     endNodes[said.id] = state
+    if state.isMultiRoot { multiRootEndNodes.insert(said.id) } else { multiRootEndNodes.remove(said.id) }
     changes.openings.endNodes.insert(said.id)
     if known?.record.deviceClass != said.deviceClass {
       if let known { endNodesOfClass[known.record.deviceClass]?.removeAll { $0 == said.id } }
@@ -58,15 +78,22 @@ extension Arbiter {
   /// What the host says, with what only the coordinator decides: names, roots, control and tokens.
   private func merged(_ said: EndNode, into known: EndNode?, from host: String) -> EndNode {
     var node = said
-    var root = said.roots.first { $0.host == host || $0.host.isEmpty } ?? Root()
-    root.host = host
-    node.roots = [root]
+    let root = said.root(of: host)
+    let isMultiRoot = said.capabilities?.multiRoot ?? false
+    node.roots = [root] + (isMultiRoot ? known?.roots.filter { $0.host != host } ?? [] : [])
     node.name = root.localName.isEmpty ? said.id : "\(host)/\(root.localName)"
+    // It stays what it is called when another root controls it: claims name it.
+    if isMultiRoot, let known, known.roots.count > 1 || known.physicalFunction?.controllingHost == host {
+      node.name = known.name
+    }
+    node.controlTransfer = known?.controlTransfer
     node.used = nil
     var physicalFunction = said.physicalFunction ?? PhysicalFunction()
     let inForce = physicalFunction.controlToken?.value ?? 0
     physicalFunction.controllingHost = host
     physicalFunction.controlToken = known?.physicalFunction?.controlToken
+    let isInForce = inForce > 0 && inForce == known?.physicalFunction?.controlToken?.value
+    physicalFunction.formerControlTokens = isInForce ? [] : known?.physicalFunction?.formerControlTokens ?? []
     node.physicalFunction = physicalFunction
     let read = [inForce, said.highestToken?.value ?? 0].filter { $0 < FencingToken.limit }
     var token = FencingToken()
@@ -77,11 +104,19 @@ extension Arbiter {
 }
 
 extension EndNodeState {
-  var wantedControl: WantedControl {
+  /// What a host is told that controls the end node, or is to control it; nil if it is another one.
+  func wantedControl(of host: String) -> WantedControl? {
     var control = WantedControl()
     control.endNode = record.id
     control.deviceClass = record.deviceClass
+    if let transfer = record.controlTransfer, transfer.host == host {
+      control.controlToken = transfer.controlToken
+      control.formerControlTokens = transfer.formerControlTokens
+      return control
+    }
+    guard controllingHost == host else { return nil }
     control.controlToken = record.physicalFunction?.controlToken
+    control.formerControlTokens = record.physicalFunction?.formerControlTokens ?? []
     return control
   }
 }

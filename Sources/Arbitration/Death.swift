@@ -98,7 +98,7 @@ extension Arbiter {
   }
 
   /// How long ago the host's lease and the margin ran out; nil if they have not.
-  private func silence(of state: HostState, at now: Instant) -> UInt64? {
+  func silence(of state: HostState, at now: Instant) -> UInt64? {
     // A host that this run has not seen may have a lease of the run before.
     let leaseEnd =
       state.hasObeyedThisRun
@@ -112,7 +112,7 @@ extension Arbiter {
     (hosts[host]?.claims ?? []).contains { name in
       guard let state = claims[name] else { return false }
       return [state.controlling, state.consumer].contains { entry in
-        guard let entry, entry.host == host, entry.released else { return false }
+        guard let entry, entry.host == host, entry.released, fencers[entry.functionID] == nil else { return false }
         return proof(of: entry) == nil
       }
     }
@@ -163,6 +163,8 @@ extension Arbiter {
         .failedPrecondition,
         "claims are for host '\(name)' or held by it: \(Names.list(Set(concerned))); delete them first")
     }
+    try checkNothingIsToBeCleaned(of: state)
+    for function in state.fencings.sorted() { dropFencer(of: function) }
     for recordName in state.abandoned.sorted() { dropAbandoned(recordName) }
     for function in state.orphans.keys.sorted() { dropOrphan(function, on: name) }
     hosts[name] = nil
@@ -171,9 +173,24 @@ extension Arbiter {
     // there.
     for id in endNodes.keys.sorted() {
       endNodes[id]?.conflicting[name] = nil
+      dropRoot(name, of: id)
       moveControl(of: id)
     }
     changes.openings.isOtherwise = true
     return state.record
+  }
+
+  /// What it left on a device that others see is not given on uncleaned. A device of its own is gone with it.
+  private func checkNothingIsToBeCleaned(of state: HostState) throws(Refusal) {
+    for name in state.abandoned.sorted() {
+      guard let entry = abandoned[name], abandonedWithShare[entry.functionID] == name,
+        let node = entry.assignment.flatMap({ endNodes[$0.endNode] }), node.isMultiRoot,
+        node.record.roots.contains(where: { $0.host != state.record.name })
+      else { continue }
+      throw Refusal(
+        .failedPrecondition,
+        "what host '\(state.record.name)' had of \(node.record.name) has yet to be cleaned by another root of it: "
+          + (fencers[entry.functionID].map { "\($0.host) is at it" } ?? "none is there"))
+    }
   }
 }

@@ -44,6 +44,18 @@ extension Arbiter {
     return error
   }
 
+  /// Whoever was in the way may have let go.
+  mutating func lookAgainAtGeometry() {
+    guard !stoppedByGeometry.isEmpty else { return }
+    for name in stoppedByGeometry.sorted() {
+      guard let node = claims[name]?.assignment?.endNode else {
+        stoppedByGeometry.remove(name)
+        continue
+      }
+      if changes.openings.endNodes.contains(node) { settle(name) }
+    }
+  }
+
   private func problem(with said: Extent, of assignment: Assignment) -> String? {
     if let known = assignment.extent {
       return known == said ? nil : "and it was made at \(known.words)"

@@ -5,6 +5,7 @@ extension Arbiter {
   /// tells the host that has the end node.
   mutating func grant(_ candidate: Candidate, to state: inout ClaimState) {
     let id = candidate.node.record.id
+    if candidate.route.path != .direct { renewControl(of: id) }
     guard let token = endNodes[id]?.drawToken() else { return }
     changes.save(RecordKey(.endNode, id))
 
@@ -16,11 +17,11 @@ extension Arbiter {
     assignment.endNode = id
     assignment.deviceClass = candidate.node.record.deviceClass
     assignment.host = state.specification.host
-    assignment.controllingHost =
-      candidate.route.path == .mediated ? candidate.node.controllingHost : state.specification.host
+    let driver = candidate.route.path == .mediated ? candidate.node.controllingHost : state.specification.host
+    assignment.controllingHost = driver
     assignment.path = candidate.route.path
     assignment.token = token
-    assignment.fenceDomain = assignment.function
+    assignment.fenceDomain = candidate.node.fenceDomain(of: assignment.function, drivenBy: driver)
     assignment.consumer = state.specification.consumer
     assignment.attributes = grantedAttributes(candidate, for: state)
     assignment.mediation = mediation(candidate, token: token, for: state)
@@ -28,17 +29,22 @@ extension Arbiter {
     reserve(assignment, for: state.claim.name)
     takeShare(of: assignment)
 
-    var entry = WantedFunction()
-    entry.assignment = assignment
-    entry.role = assignment.path == .mediated ? .server : .direct
-    note(&entry)
-    hosts[entry.host]?.claims.insert(state.claim.name)
-    state.controlling = entry
+    state.controlling = enter(assignment, of: state.claim.name)
     state.withStatus {
       $0.phase = .preparing
       $0.pending = []
       $0.assignment = assignment
     }
+  }
+
+  /// Tells the host that has the end node.
+  mutating func enter(_ assignment: Assignment, of claim: String) -> WantedFunction {
+    var entry = WantedFunction()
+    entry.assignment = assignment
+    entry.role = assignment.path == .mediated ? .server : .direct
+    note(&entry)
+    hosts[entry.host]?.claims.insert(claim)
+    return entry
   }
 
   /// What the claim asked for, with the defaults that only the coordinator can choose.
@@ -73,7 +79,7 @@ extension Arbiter {
     }
   }
 
-  private func mediation(_ candidate: Candidate, token: FencingToken, for state: ClaimState) -> Mediation? {
+  func mediation(_ candidate: Candidate, token: FencingToken, for state: ClaimState) -> Mediation? {
     guard let mediator = candidate.route.mediator else { return nil }
     var mediation = Mediation()
     mediation.mediator = mediator

@@ -6,17 +6,27 @@ extension Arbiter {
   // MARK: Keeping
 
   mutating func noteOrphan(_ status: FunctionStatus, on host: String) {
-    guard let id = status.function?.id, !id.isEmpty else { return }
+    // A fencer has no function of its own.
+    guard let id = status.function?.id, !id.isEmpty, status.role != .fencer else { return }
     switch status.phase {
     case .created, .inUse, .scrubbing:
+      // The rest of a part that was taken from the host must not hide another role in which it has the function.
+      let known = hosts[host]?.orphans[id]
+      guard known == nil || known?.recordName == status.recordName || abandoned[status.recordName] == nil else {
+        return
+      }
       hosts[host]?.orphans[id] = status
       hostsWithOrphans.insert(host)
       // A consumer's part takes nothing of the end node.
       guard status.role != .consumer, let node = status.function?.endNode else { return }
+      // What was taken from the host and cleaned is others' already, also while the host has yet to learn of it.
+      guard abandoned[status.recordName]?.fenced != true else { return }
       endNodes[node]?.takeShare(id, status.share)
     // Its host cannot look at it now: it stays what it was.
     case .unspecified where status.error != nil: return
-    case .absent, .unspecified, .unrecognized: dropOrphan(id, on: host)
+    case .absent, .unspecified, .unrecognized:
+      guard hosts[host]?.orphans[id]?.recordName == status.recordName else { return }
+      dropOrphan(id, on: host)
     }
   }
 
@@ -99,6 +109,7 @@ extension Arbiter {
     for var entry in entries {
       note(&entry)
       keepAbandoned(entry)
+      if entry.fenced, let assignment = entry.assignment { freeShare(of: assignment) }
     }
     return listedOrphans.filter {
       $0.status?.function?.id == request.function && (request.host.isEmpty || $0.host == request.host)
@@ -124,7 +135,20 @@ extension Arbiter {
     entry.role = status.role == .unspecified ? .direct : status.role
     entry.released = true
     entry.abandoned = true
+    entry.fenced = isGivenToOthers(assignment, function)
     return entry
+  }
+
+  /// Of a device that several hosts see, the place of an orphan may have been given to somebody else by the host that controls
+  /// it now, before this one said what it had. Then the device has cut this host off, and nothing there is its to clean.
+  private func isGivenToOthers(_ assignment: Assignment, _ function: VirtualFunction) -> Bool {
+    guard let node = endNodes[assignment.endNode], node.isMultiRoot, let place = assignment.extent ?? function.extent
+    else {
+      return false
+    }
+    return node.shares.contains { other, share in
+      other != assignment.function && claimOfFunction[other] != nil && share.extent?.overlaps(place) ?? true
+    }
   }
 
   // MARK: Adopting
@@ -175,8 +199,7 @@ extension Arbiter {
     of function: String, _ parts: [(host: String, status: FunctionStatus)]
   ) throws(Refusal) -> Assignment {
     // Also a part whose host is away and has not said yet that it has it.
-    for role in [Role.direct, .server, .consumer] {
-      guard let entry = abandoned["\(role.rawValue)/\(function)"] else { continue }
+    for entry in abandoned.values.filter({ $0.functionID == function }).sorted(by: { $0.recordName < $1.recordName }) {
       throw Refusal(.failedPrecondition, "\(entry.host) has been told to tear \(function) down")
     }
     for part in parts where part.status.assignment == nil {
@@ -241,7 +264,10 @@ extension Arbiter {
       throw Refusal(
         .failedPrecondition, "\(assignment.function) was set up for a claim that exists and holds another function")
     }
-    guard let node = endNodes[assignment.endNode], node.controllingHost == assignment.controllingHost else {
+    guard let node = endNodes[assignment.endNode],
+      node.controllingHost == assignment.controllingHost
+        || (assignment.path == .direct && node.isMultiRoot && node.record.isRoot(assignment.controllingHost))
+    else {
       throw Refusal(
         .failedPrecondition,
         "\(assignment.controllingHost) does not control the end node \(assignment.endNode) of \(assignment.function)")
@@ -263,7 +289,7 @@ extension Arbiter {
 }
 
 extension FunctionStatus {
-  var recordName: String { "\(role.rawValue)/\(function?.id ?? "")" }
+  var recordName: String { WantedFunction.recordName(role, function?.id ?? "", function?.token) }
 
   /// What an orphan takes of its end node, as far as anybody remembers.
   fileprivate var share: Share {

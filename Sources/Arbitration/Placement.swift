@@ -68,7 +68,7 @@ extension Arbiter {
     {
       throw Drop(.attributes, "the MAC address \(mac) is in use by an orphan; see: iov orphan list")
     }
-    try checkControl(of: node)
+    if !node.isMultiRoot { try checkControl(of: node) }
     let (route, preference) = try bestRoute(from: node, to: host, for: specification)
     try checkRoom(in: node, for: specification)
     return Candidate(node: node, route: route, preference: preference)
@@ -96,6 +96,13 @@ extension Arbiter {
     }
   }
 
+  /// The whole of a multi-root end node is used on any root; its parts are its controlling host's to make.
+  private func checkDriver(of node: EndNodeState, on path: Path, to host: HostState) throws(Drop) {
+    if path == .direct { return try checkRoot(host.record.name, of: node) }
+    try checkTakenOver(node)
+    try checkControl(of: node)
+  }
+
   /// The first way in the claim's order of preference that is open and wide enough.
   private func bestRoute(
     from node: EndNodeState, to host: HostState, for specification: ClaimSpecification
@@ -104,6 +111,7 @@ extension Arbiter {
     for (preference, path) in specification.paths.enumerated() {
       do throws(Drop) {
         let route = try route(by: path, from: node, to: host)
+        if node.isMultiRoot { try checkDriver(of: node, on: path, to: host) }
         let offer = node.offer(on: path)
         try checkOffer(offer, of: node, for: specification)
         try checkRoom(on: offer, in: node)
@@ -141,7 +149,8 @@ extension Arbiter {
     guard let gap = node.largestGapBytes, size > gap else { return }
     throw Drop(
       .size,
-      "\(size) bytes are asked for, \(free) are free on \(node.record.name), and the largest piece of them in one has \(gap)")
+      "\(size) bytes are asked for, \(free) are free on \(node.record.name), and the largest piece of them in one has \(gap)"
+    )
   }
 
   /// What each filter dropped, with the words of the first three.

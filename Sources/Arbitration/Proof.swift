@@ -7,6 +7,9 @@ enum Proof {
   case absent
   /// It answered that nobody can reach the function, and is still cleaning it.
   case cut
+  /// Another root has cut the host off at the device, cleaned what it had there, and destroyed it. What is left is on the host
+  /// itself.
+  case fenced
   /// The run of the host that held it is over. What it left on the device has yet to be cleaned.
   case runEnded
 }
@@ -16,19 +19,23 @@ extension Arbiter {
     guard entry.released, let host = hosts[entry.host] else { return nil }
     // An answer to an earlier revision was given by an agent that had not yet heard of the release: it may say "absent"
     // and set the function up a moment later.
-    if let status = report(of: entry), status.revision >= entry.revision {
-      if status.phase == .absent { return .absent }
-      if status.phase == .scrubbing { return .cut }
-    }
+    let said = report(of: entry).flatMap { $0.revision >= entry.revision ? $0.phase : nil }
+    if said == .absent { return .absent }
+    let byFencer = entry.role == .consumer ? nil : proofByFencer(of: entry.functionID)
+    if byFencer == .fenced { return .fenced }
+    if said == .scrubbing { return .cut }
+    // Whoever controls the end node now has cut it off at the device.
+    let isCutOff = entry.assignment.flatMap { endNodes[$0.endNode] }.map { isCutOffFromControl(entry, of: $0) } ?? false
     if host.isDead { return .runEnded }
     // Only the run that was last told of it unreleased can hold it, and another one has come since.
-    return entry.bootId.isEmpty || entry.bootId == host.record.bootId ? nil : .runEnded
+    return entry.bootId.isEmpty || entry.bootId == host.record.bootId ? (isCutOff ? .cut : byFencer) : .runEnded
   }
 
   /// A host's entry of the claim is proven: gone, or left to the host to clean up. Nil while it is neither.
   mutating func concluded(_ entry: WantedFunction, of state: ClaimState) -> Bool {
     switch proof(of: entry) {
     case .absent: drop(entry, of: state)
+    case .fenced: abandon(entry, of: state, isFenced: true)
     case .runEnded: abandon(entry, of: state)
     case .cut, nil: return false
     }
@@ -39,15 +46,21 @@ extension Arbiter {
     changes.save(RecordKey(.wantedFunction, entry.recordName))
     detach(entry, from: state)
     guard entry.role != .consumer, let assignment = entry.assignment else { return }
+    dropFencer(of: assignment.function)
     // The place on the end node is free, also while the consumer's host has yet to clean up.
     freeShare(of: assignment)
   }
 
-  private mutating func abandon(_ entry: WantedFunction, of state: ClaimState) {
+  mutating func abandon(_ entry: WantedFunction, of state: ClaimState, isFenced: Bool = false) {
     detach(entry, from: state)
     var entry = entry
     entry.abandoned = true
+    entry.fenced = isFenced
     note(&entry)
+    if isFenced, let assignment = entry.assignment {
+      dropFencer(of: assignment.function, isDone: true)
+      freeShare(of: assignment)
+    }
     keepAbandoned(entry)
   }
 
@@ -59,18 +72,33 @@ extension Arbiter {
   // MARK: What no claim stands behind any more
 
   /// A released entry that outlives its claim. On the controlling side it keeps its share of the end node: the device
-  /// has not been cleaned. On the consumer's side it takes nothing: names and networks died with the run that had them.
+  /// has not been cleaned, unless another root has done that. On the consumer's side it takes nothing: names and networks died with the run that had them.
   mutating func keepAbandoned(_ entry: WantedFunction) {
     abandoned[entry.recordName] = entry
     hosts[entry.host]?.abandoned.insert(entry.recordName)
-    if entry.role != .consumer, let assignment = entry.assignment { takeShare(of: assignment) }
+    guard entry.role != .consumer, !entry.fenced, let assignment = entry.assignment else { return }
+    takeShare(of: assignment)
+    abandonedWithShare[assignment.function] = entry.recordName
+  }
+
+  /// The device has been cleaned.
+  mutating func freeShare(ofAbandoned function: String) {
+    guard let name = abandonedWithShare.removeValue(forKey: function), let assignment = abandoned[name]?.assignment
+    else {
+      return
+    }
+    freeShare(of: assignment)
   }
 
   mutating func dropAbandoned(_ recordName: String) {
-    guard let entry = abandoned.removeValue(forKey: recordName) else { return }
+    guard let entry = abandoned[recordName] else { return }
+    if abandonedWithShare[entry.functionID] == recordName {
+      freeShare(ofAbandoned: entry.functionID)
+      dropFencer(of: entry.functionID)
+    }
+    abandoned[recordName] = nil
     hosts[entry.host]?.abandoned.remove(recordName)
     changes.save(RecordKey(.wantedFunction, recordName))
-    if entry.role != .consumer, let assignment = entry.assignment { freeShare(of: assignment) }
   }
 
   /// After a restart an entry that was released in this run may, if the store is an older copy, have been told

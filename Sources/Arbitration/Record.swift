@@ -47,13 +47,29 @@ public struct RecordKey: Sendable, Hashable, Comparable {
 }
 
 extension WantedFunction {
-  var recordName: String { "\(role.rawValue)/\(functionID)" }
+  var recordName: String { Self.recordName(role, functionID, assignment?.token) }
+
+  /// A function's id holds the token that it was made under. An entry under another one (of a fencer, or of another host that
+  /// serves the function by now) has a name of its own, so that both can be kept side by side.
+  static func recordName(_ role: Role, _ function: String, _ token: FencingToken?) -> String {
+    let name = "\(role.rawValue)/\(function)"
+    guard let token = token?.value, let slash = function.lastIndex(of: "/"),
+      let made = UInt64(function[function.index(after: slash)...]), made != token
+    else { return name }
+    return "\(name)#\(token)"
+  }
+
+  static func withoutToken(_ name: String) -> String {
+    guard let mark = name.lastIndex(of: "#"), UInt64(name[name.index(after: mark)...]) != nil else { return name }
+    return String(name[..<mark])
+  }
+
   var functionID: String { assignment?.function ?? "" }
 
   /// The host that this entry is for.
   var host: String {
     switch role {
-    case .server: assignment?.controllingHost ?? ""
+    case .server, .fencer: assignment?.controllingHost ?? ""
     default: assignment?.host ?? ""
     }
   }

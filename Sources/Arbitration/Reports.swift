@@ -21,12 +21,12 @@ extension Arbiter {
   }
 
   private mutating func take(_ said: EndNode, from host: String) {
-    if let known = endNodes[said.id], known.controllingHost != host {
-      endNodes[said.id]?.conflicting[host] = said
-      moveControl(of: said.id)
-    } else {
-      takeControlled(said, from: host)
-    }
+    if endsTransfer(said, from: host) { return endTransfer(said, from: host) }
+    guard let known = endNodes[said.id], known.controllingHost != host else { return takeControlled(said, from: host) }
+    if known.isSameDevice(as: said) { return takeRoot(said, from: host) }
+    dropRoot(host, of: said.id)
+    endNodes[said.id]?.conflicting[host] = said
+    moveControl(of: said.id)
   }
 
   /// An end node of a plugin that serves, and that is in its list no more, takes no new functions. It is not forgotten:
@@ -46,6 +46,7 @@ extension Arbiter {
         }
       }
       endNodes[id] = state
+      if isServed { dropRoot(host, of: id) }
       moveControl(of: id)
     }
   }
@@ -79,9 +80,14 @@ extension Arbiter {
       }
     }
     for status in report.functions {
+      if status.role == .fencer {
+        if let claim = takeFencer(status, from: host) { touched.insert(claim) }
+        continue
+      }
       let claim = claimOfFunction[status.function?.id ?? ""]
       if let claim { recognizeConsumer(of: claim, status, from: host) }
-      if let claim, hosts[host]?.claims.contains(claim) ?? false {
+      // A claim may stand behind the function and not behind this: it is of another role, or of another token.
+      if let claim, claims[claim]?.hasEntry(status.recordName, for: host) ?? false {
         hosts[host]?.reports[status.recordName] = status
         touched.insert(claim)
       } else {
@@ -90,14 +96,18 @@ extension Arbiter {
     }
     settle(touched)
     // Only now is it known what of its end nodes is in use.
-    if isFirst { changes.openings.endNodes.formUnion(endNodes.keys.filter { endNodes[$0]?.controllingHost == host }) }
+    if isFirst {
+      let isConcerned = { (node: EndNodeState) in node.controllingHost == host || node.record.isRoot(host) }
+      changes.openings.endNodes.formUnion(endNodes.keys.filter { endNodes[$0].map(isConcerned) ?? false })
+    }
   }
 
   /// The consumer's side of a claim is there, and the store does not know that it was ever told: it is an older copy.
   /// It gets its entry, so that a release waits for it.
   private mutating func recognizeConsumer(of claim: String, _ status: FunctionStatus, from host: String) {
     guard status.role == .consumer, status.phase == .created || status.phase == .inUse, var state = claims[claim],
-      let assignment = state.assignment, state.consumer == nil, assignment.host == host, assignment.path == .mediated
+      let assignment = state.assignment, state.consumer == nil, assignment.host == host, assignment.path == .mediated,
+      assignment.token == status.function?.token
     else { return }
     var entry = WantedFunction()
     entry.assignment = status.assignment ?? assignment
@@ -112,7 +122,10 @@ extension Arbiter {
   private mutating func takeUnclaimed(_ status: FunctionStatus, from host: String) {
     noteOrphan(status, on: host)
     guard let entry = abandoned[status.recordName], entry.host == host else { return }
-    if status.phase == .absent, status.revision >= entry.revision { dropAbandoned(entry.recordName) }
+    guard status.phase == .absent, status.revision >= entry.revision else { return }
+    dropAbandoned(entry.recordName)
+    // The claim may go on here with the same function in another way.
+    if let claim = claimOfFunction[entry.functionID] { settle(claim) }
   }
 
   private mutating func raiseAboveTokens(of report: FunctionReport) {
@@ -146,6 +159,11 @@ extension Arbiter {
       guard var entry = abandoned[recordName] else { continue }
       note(&entry)
       abandoned[recordName] = entry
+    }
+    for function in fencers.keys.sorted() {
+      guard var entry = fencers[function] else { continue }
+      note(&entry)
+      fencers[function] = entry
     }
   }
 }

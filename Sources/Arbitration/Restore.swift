@@ -12,6 +12,7 @@ extension Arbiter {
       case .endNode(let node):
         endNodes[node.id] = EndNodeState(record: node)
         index(node.id, ofClass: node.deviceClass)
+        if node.capabilities?.multiRoot ?? false { multiRootEndNodes.insert(node.id) }
       case .claim(let claim):
         claims[claim.name] = ClaimState(restoring: claim)
         nameOfClaim[claim.uid] = claim.name
@@ -28,6 +29,7 @@ extension Arbiter {
   }
 
   private mutating func restore(_ entry: WantedFunction, _ nameOfClaim: [String: String]) throws(Refusal) {
+    if entry.role == .fencer { return keepFencer(entry) }
     if entry.abandoned { return keepAbandoned(entry) }
     // By the uid: an orphan that was adopted under another name keeps, for its plugin, the name that it was made with.
     guard let name = nameOfClaim[entry.assignment?.claimUid ?? ""] else {

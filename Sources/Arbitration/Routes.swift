@@ -64,6 +64,9 @@ extension Arbiter {
     guard node.record.capabilities?.paths.contains(path) ?? false else {
       throw Drop(.path, "\(node.record.name) has no functions for the path \(path.word)")
     }
+    guard path == .direct || !node.isMultiRoot || node.controllingHost == host.record.name else {
+      throw Drop(.path, "parts of \(node.record.name) are made by \(node.controllingHost), which controls it")
+    }
     return Route(path: path, mediator: nil, mtuLimit: deviceLimit(of: node, on: path))
   }
 

@@ -101,6 +101,7 @@ extension Arbiter {
       .flatMap { [$0.controlling, $0.consumer].compactMap { $0 } }
       .filter { $0.host == host }
     return held + (hosts[host]?.abandoned ?? []).compactMap { abandoned[$0] }
+      + (hosts[host]?.fencings ?? []).compactMap { fencers[$0] }
   }
 
   mutating func disconnect(_ session: SessionID) {

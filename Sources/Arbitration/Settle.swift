@@ -30,6 +30,7 @@ extension Arbiter {
     guard let controlling = before.controlling, var assignment = before.assignment else { return }
     if let loss = loss(of: before) { return reclaim(before, because: loss) }
     if let conflict = geometryConflict(of: before) { return stop(before, because: conflict) }
+    stoppedByGeometry.remove(before.claim.name)
     var state = before
     takeExtent(of: &assignment, in: &state)
     let controllingUse = use(of: controlling)
@@ -50,6 +51,8 @@ extension Arbiter {
       $0.pending = waiting
     }
     if state.claim != before.claim || state.consumer != before.consumer || state.controlling != before.controlling {
+      // Once a new controller has all that was another's, it can be given more.
+      if controlling.isMoved { changes.openings.endNodes.insert(assignment.endNode) }
       put(state)
     }
   }
@@ -57,6 +60,7 @@ extension Arbiter {
   /// What is there stays as it is, and nobody is told of it.
   private mutating func stop(_ before: ClaimState, because conflict: FunctionError) {
     var state = before
+    stoppedByGeometry.insert(state.claim.name)
     state.withStatus {
       $0.phase = .preparing
       $0.error = conflict
@@ -71,6 +75,9 @@ extension Arbiter {
   ) {
     let needsPort = assignment.mediation?.mediator == "nbd"
     guard !needsPort || status.serverPort != 0 else { return }
+    // A host that had the function itself lets go of that first.
+    let former = (hosts[assignment.host]?.abandoned ?? []).compactMap { abandoned[$0] }
+    guard !former.contains(where: { $0.functionID == assignment.function && $0.role != .consumer }) else { return }
     let isNews = assignment.mediation?.serverPort != status.serverPort
     assignment.mediation?.serverPort = status.serverPort
     guard state.consumer == nil || isNews else { return }
@@ -170,7 +177,8 @@ extension Arbiter {
   }
 
   private func lastError(of state: ClaimState) -> FunctionError? {
-    for entry in [state.controlling, state.consumer].compactMap({ $0 }) {
+    let fencer = state.controlling.flatMap { fencers[$0.functionID] }
+    for entry in [fencer, state.controlling, state.consumer].compactMap({ $0 }) {
       guard var error = report(of: entry)?.error else { continue }
       error.host = entry.host
       return error
@@ -189,12 +197,22 @@ extension Arbiter {
     guard let next else { return [] }
     var reason = PendingReason()
     reason.filter = "waiting"
+    if !isReleasing, let stranded = strandedReason(of: state) {
+      reason.message = stranded
+      return [reason]
+    }
     if !isReleasing, next.role != .consumer, let assignment = next.assignment, assignment.holdsData,
       let death = hosts[next.host]?.record.death
     {
       reason.message =
         "\(next.host), whose disk holds the data of '\(state.claim.name)', is dead: \(death.reason); the claim goes on "
         + "when it is back; delete the claim to give the data up"
+      return [reason]
+    }
+    if isReleasing, next.role != .consumer, let fencer = fencers[next.functionID] {
+      reason.message =
+        "\(fencer.host) has yet to fence \(next.functionID) in the place of \(next.host), and to clean it"
+        + absence(of: fencer.host, isProofAwaited: false)
       return [reason]
     }
     reason.message =

@@ -35,7 +35,8 @@ extension Arbiter {
     var function = AssignedFunction()
     function.assignment = assignment
     function.releasing = state.phase == .releasing || state.phase == .reclaiming
-    function.reports = [state.controlling, state.consumer].compactMap { $0 }.compactMap { entry in
+    function.reports = [state.controlling, state.consumer, fencers[assignment.function]].compactMap { $0 }.compactMap {
+      entry in
       guard let status = hosts[entry.host]?.reports[entry.recordName] else { return nil }
       var report = HostFunctionStatus()
       report.host = entry.host

@@ -105,6 +105,7 @@ extension Arbiter {
     for deviceClass in waiting.keys.sorted() {
       let nodes = endNodes(ofClass: deviceClass).filter {
         openings.endNodes.contains($0.record.id) || openings.hosts.contains($0.controllingHost)
+          || ($0.isMultiRoot && $0.record.roots.contains { openings.hosts.contains($0.host) })
       }
       grantWaiting(ofClass: deviceClass, nodes: nodes.map(\.record.id), openings)
       waiting[deviceClass]?.becomeStale()
@@ -129,7 +130,7 @@ extension Arbiter {
   /// Whether a function of the end node could be granted to anybody.
   private func isOpen(_ id: String) -> Bool {
     guard let node = endNodes[id], node.health.state != .unhealthy, node.hasFreeFunction else { return false }
-    return isUnderControl(node)
+    return isUnderControl(node) || node.record.roots.contains { isUsable($0.host, asRootOf: node) }
   }
 
   /// Has those who wait look at what there is now, up to a number of end nodes looked at. Answers what is left of it.

@@ -11,11 +11,18 @@ struct FakeFunction: Hashable {
   var attributes: Attributes?
   var vni: UInt32
   var isCut = false
+  /// The device lets it write nothing any more.
+  var isFenced = false
   var assignment: Assignment?
   var extent: Extent?
 
   var sizeBytes: UInt64 { attributes?.block?.sizeBytes ?? 0 }
   var macAddress: String? { attributes?.ethernet?.macAddress }
+}
+
+extension WantedFunction {
+  /// Where a host keeps it: by its function, unless there can be another one of it there.
+  var place: String { recordName == "\(role.rawValue)/\(functionID)" && role != .fencer ? functionID : recordName }
 }
 
 /// A host with an agent that obeys: level-triggered, by tokens, tearing down nothing without a release.
@@ -34,6 +41,7 @@ struct FakeHost {
   var wanted: [String: WantedFunction] = [:]
   /// By end node.
   var controls: [String: UInt64] = [:]
+  var formerControls: [String: [UInt64]] = [:]
   var epoch: UInt64 = 0
   var revision: UInt64 = 0
   var functions: [String: FakeFunction] = [:]
@@ -99,8 +107,25 @@ struct FakeHost {
       answered = answered.filter { functions[$0.key] != nil }
     }
     if state.complete { controls = [:] }
-    for control in state.controls { controls[control.endNode] = control.controlToken?.value }
-    for entry in state.functions { wanted[entry.functionID] = entry }
+    for control in state.controls {
+      controls[control.endNode] = control.controlToken?.value
+      formerControls[control.endNode] = control.formerControlTokens.map(\.value)
+    }
+    for entry in state.functions { wanted[entry.place] = entry }
+  }
+
+  /// Takes control of devices that several hosts see. Answers those of which it has news.
+  mutating func takeControls() -> [String] {
+    var taken: [String] = []
+    for index in endNodes.indices where endNodes[index].capabilities?.multiRoot ?? false {
+      guard let token = controls[endNodes[index].id], endNodes[index].physicalFunction?.controlToken?.value != token
+      else {
+        continue
+      }
+      endNodes[index].physicalFunction = PhysicalFunction { $0.controlToken = FencingToken { $0.value = token } }
+      taken.append(endNodes[index].id)
+    }
+    return taken
   }
 
   /// Does all that is wanted. Answers whether anything is different now.
@@ -132,30 +157,35 @@ struct FakeHost {
   /// As it was told, or as it was, or the first gap.
   private mutating func extent(of id: String, _ assignment: Assignment) -> Extent? {
     guard let size = assignment.attributes?.block?.sizeBytes else { return nil }
-    if let known = assignment.extent ?? extents[assignment.endNode]?[id] {
-      extents[assignment.endNode, default: [:]][id] = known
+    let function = assignment.function
+    if let known = assignment.extent ?? extents[assignment.endNode]?[function] {
+      extents[assignment.endNode, default: [:]][function] = known
       return known
     }
     var offset: UInt64 = 0
-    for other in (extents[assignment.endNode] ?? [:]).values.sorted(by: { $0.offsetBytes < $1.offsetBytes }) where offset + size > other.offsetBytes {
+    for other in (extents[assignment.endNode] ?? [:]).values.sorted(by: { $0.offsetBytes < $1.offsetBytes })
+    where offset + size > other.offsetBytes {
       offset = other.offsetBytes + other.sizeBytes
     }
     let extent = Extent {
       $0.offsetBytes = offset
       $0.sizeBytes = size
     }
-    extents[assignment.endNode, default: [:]][id] = extent
+    extents[assignment.endNode, default: [:]][function] = extent
     return extent
   }
 
   private mutating func release(_ id: String, _ entry: WantedFunction) {
-    if isScrubbingForever, entry.role != .consumer, functions[id] != nil {
+    if isScrubbingForever, entry.role != .consumer, !entry.fenced, functions[id] != nil || entry.role == .fencer {
       functions[id]?.isCut = true
       answered[id] = status(id, entry, .scrubbing)
       return
     }
     functions[id] = nil
-    extents[entry.assignment?.endNode ?? ""]?[id] = nil
+    // A consumer's part has no place, and the function may be there under another token.
+    if entry.role != .consumer, !functions.values.contains(where: { $0.assignment?.function == entry.functionID }) {
+      extents[entry.assignment?.endNode ?? ""]?[entry.functionID] = nil
+    }
     answered[id] = status(id, entry, .absent)
   }
 
@@ -164,7 +194,7 @@ struct FakeHost {
   ) -> FunctionStatus {
     var status = FunctionStatus()
     status.function = VirtualFunction {
-      $0.id = id
+      $0.id = entry.functionID
       $0.endNode = entry.assignment?.endNode ?? ""
       $0.deviceClass = entry.assignment?.deviceClass ?? ""
       $0.token = entry.assignment?.token

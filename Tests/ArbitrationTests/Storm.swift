@@ -13,6 +13,12 @@ struct Storm {
   var hosts: [String: StormHost] = [:]
   var store: [RecordKey: Record] = [:]
   var now: UInt64 = 1_000_000
+  /// Hosts a, b and c see it.
+  var device = SharedDevice()
+  /// The claims whose holders can have written something.
+  var readyOnce: Set<String> = []
+  /// An older copy of the store took the place of the present one.
+  private(set) var hasForgotten = false
   var answers: [CallID: Result<Answer, Refusal>] = [:]
   /// The claims that were acknowledged and not deleted: name to uid.
   var acknowledged: [String: String] = [:]
@@ -36,6 +42,7 @@ struct Storm {
     hosts["a"]?.endNodes = [card("ethernet/a", functions: 3)]
     hosts["c"]?.endNodes = [disk("sata/c"), card("ethernet/c", on: "eth5", functions: 2)]
     hosts["d"]?.endNodes = [disk("sata/d", on: "sdd")]
+    for name in ["a", "b", "c"] { hosts[name]?.endNodes.append(sharedDisk(sharedID)) }
     hosts["b"]?.watchdogMilliseconds = 8000
     hosts["c"]?.watchdogMilliseconds = 4000
     perform(arbiter.begin())
@@ -62,7 +69,7 @@ struct Storm {
     case 9: hosts[host]?.toHost.isEmpty == false ? deliverToHost(host) : exchange(host)
     case 10: deliverToCoordinator(host)
     case 11, 12:
-      hosts[host]?.work(at: now, &dice)
+      hosts[host]?.work(at: now, &device, &dice)
       hosts[host]?.report()
     case 13, 29: crash(host)
     case 14, 15, 16: if hosts[host]?.session == nil { connect(host) }
@@ -70,7 +77,10 @@ struct Storm {
     case 18, 30, 31: confirmDead(hosts.keys.sorted().first { hosts[$0]?.isUp == false } ?? host)
     case 19: restart(from: (store, acknowledged))
     case 20: copies.append((store, acknowledged))
-    case 21: if let copy = copies.randomElement(using: &dice) { restart(from: copy) }
+    case 21:
+      guard let copy = copies.randomElement(using: &dice) else { return }
+      hasForgotten = true
+      restart(from: copy)
     case 22: if !stragglers.isEmpty { send(stragglers.removeFirst()) }
     case 23: adoptOrPurge()
     case 24: hosts[host]?.sendHeartbeat(at: now)
@@ -96,7 +106,7 @@ struct Storm {
     specification.deviceClass = roll(0..<2) == 0 ? "ethernet" : "sata"
     specification.host = host
     if specification.deviceClass == "sata" {
-      let size = UInt64(roll(1..<4)) << 28
+      let size: UInt64? = roll(0..<3) == 0 ? nil : 1 << 28
       specification.attributes = Attributes { $0.block = BlockAttributes { $0.sizeBytes = size } }
     } else if roll(0..<2) == 0 {
       specification.lossPolicy = roll(0..<2) == 0 ? .selfFence : .keep
@@ -198,7 +208,7 @@ struct Storm {
     for _ in 0..<3 {
       while hosts[host]?.toCoordinator.isEmpty == false { deliverToCoordinator(host) }
       while hosts[host]?.toHost.isEmpty == false { deliverToHost(host) }
-      if hosts[host]?.workAll(at: now) == true { check() }
+      if hosts[host]?.workAll(at: now, &device) == true { check() }
       hosts[host]?.report()
       if hosts[host]?.toCoordinator.isEmpty == true { return }
     }
@@ -277,8 +287,15 @@ struct Storm {
 
   mutating func check() {
     let up = hosts.values.filter(\.isUp)
-    let served = up.flatMap { host in host.functions.values.filter { $0.role != .consumer } }
-    checkDevices(hosts.values.flatMap { host in host.functions.values.filter { $0.role != .consumer } })
+    checkSharedDevice()
+    // What is cut off at the device is nobody's any more.
+    let present = { (host: StormHost) in
+      host.functions.values.filter {
+        $0.role != .consumer && ($0.assignment.endNode != sharedID || host.canWrite($0, self.device))
+      }
+    }
+    let served = up.flatMap(present)
+    checkDevices(hosts.values.flatMap(present))
     checkHolders(up: up, served: served)
     for (name, uid) in acknowledged {
       let claim = arbiter.claim(named: name)
@@ -287,7 +304,7 @@ struct Storm {
   }
 
   /// As `#expect`, which takes too long for what is asked a million times.
-  private func require(_ holds: Bool, _ message: @autoclosure () -> String) {
+  func require(_ holds: Bool, _ message: @autoclosure () -> String) {
     if !holds { Issue.record("seed \(seed): \(message())") }
   }
 
@@ -316,7 +333,8 @@ struct Storm {
     var holders: [String: Set<String>] = [:]
     for function in served where function.isInUse {
       let id = function.id
-      let consumers = up.filter { $0.functions["\(Role.consumer.rawValue)/\(id)"]?.isInUse == true }.map(\.name)
+      let connection = WantedFunction.recordName(.consumer, id, function.assignment.token)
+      let consumers = up.filter { $0.functions[connection]?.isInUse == true }.map(\.name)
       let users = function.role == .direct ? [function.assignment.host] : consumers
       guard !users.isEmpty else { continue }
       holders[id, default: []].formUnion(users.map { "\($0) for \(function.assignment.claimUid)" })

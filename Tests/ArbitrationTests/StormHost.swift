@@ -14,7 +14,7 @@ struct StormHost {
     var isInUse: Bool
 
     var id: String { assignment.function }
-    var key: String { "\(role.rawValue)/\(id)" }
+    var key: String { WantedFunction.recordName(role, id, assignment.token) }
   }
 
   let name: String
@@ -27,6 +27,9 @@ struct StormHost {
   var highestEpoch: UInt64 = 0
   var spent: [String: UInt64] = [:]
   var highestTokens: [String: UInt64] = [:]
+  /// Of the device that several hosts see.
+  var controlsInForce: [String: UInt64] = [:]
+  var extents: [String: Extent] = [:]
 
   // In the kernel.
   var bootNumber = 1
@@ -37,6 +40,7 @@ struct StormHost {
   var session: SessionID?
   var epoch: UInt64 = 0
   var wanted: [String: WantedFunction] = [:]
+  var wantedControls: [String: WantedControl] = [:]
   var hasWantedState = false
   var hasReportedAll = false
   var revision: UInt64 = 0
@@ -66,6 +70,7 @@ struct StormHost {
   mutating func endAgent() {
     session = nil
     wanted = [:]
+    wantedControls = [:]
     reported = [:]
     heartbeatsSent = [:]
     hasWantedState = false
@@ -97,12 +102,15 @@ struct StormHost {
     toCoordinator.append(.inventoryReported(session, inventory))
   }
 
-  private var inventory: InventoryReport {
+  var inventory: InventoryReport {
     InventoryReport {
       $0.plugins = plugins
       $0.endNodes = endNodes.map { node in
         var node = node
         node.highestToken = FencingToken { $0.value = highestTokens[node.id] ?? 0 }
+        if let control = controlsInForce[node.id] {
+          node.physicalFunction = PhysicalFunction { $0.controlToken = FencingToken { $0.value = control } }
+        }
         return node
       }
     }
@@ -133,7 +141,8 @@ struct StormHost {
     highestEpoch = state.epoch
     revision = state.revision
     hasWantedState = true
-    if state.complete { wanted = [:] }
+    if state.complete { (wanted, wantedControls) = ([:], [:]) }
+    for control in state.controls { wantedControls[control.endNode] = control }
     for entry in state.functions {
       if wanted[entry.recordName]?.released == true, !entry.released { continue }
       wanted[entry.recordName] = entry
@@ -143,31 +152,42 @@ struct StormHost {
   // MARK: Work
 
   /// One step of one function: set up, cut, or clean.
-  mutating func work(at now: UInt64, _ dice: inout Dice) {
+  mutating func work(at now: UInt64, _ device: inout SharedDevice, _ dice: inout Dice) {
+    takeControls(at: now, &device)
     let open = wanted.values.filter { !isFulfilled($0) }.sorted { $0.recordName < $1.recordName }
     guard isUp, let entry = open.randomElement(using: &dice) else { return }
-    step(entry, at: now)
+    step(entry, at: now, &device)
   }
 
   /// Answers whether there was anything to do.
-  mutating func workAll(at now: UInt64) -> Bool {
+  mutating func workAll(at now: UInt64, _ device: inout SharedDevice) -> Bool {
     guard isUp else { return false }
+    takeControls(at: now, &device)
     let open = wanted.values.filter { !isFulfilled($0) }.sorted { $0.recordName < $1.recordName }
-    for entry in open { step(entry, at: now) }
+    for entry in open { step(entry, at: now, &device) }
     return !open.isEmpty
   }
 
   private func isFulfilled(_ entry: WantedFunction) -> Bool {
+    // By another token the same function is another one's.
     if entry.released { return functions[entry.recordName] == nil && isSpent(entry) }
     return isSpent(entry) || functions[entry.recordName]?.isInUse == true
   }
 
-  private func isSpent(_ entry: WantedFunction) -> Bool {
+  func isSpent(_ entry: WantedFunction) -> Bool {
     (spent[entry.recordName] ?? 0) >= (entry.assignment?.token?.value ?? 0)
   }
 
-  private mutating func step(_ entry: WantedFunction, at now: UInt64) {
+  private mutating func step(_ entry: WantedFunction, at now: UInt64, _ device: inout SharedDevice) {
     guard let assignment = entry.assignment, let token = assignment.token?.value else { return }
+    // A function is not given on: what has it under another token lets go first.
+    let hasRival = functions.values.contains {
+      $0.id == assignment.function && $0.role == entry.role && $0.key != entry.recordName
+    }
+    guard entry.released || !hasRival else { return }
+    if assignment.endNode == sharedID, entry.role != .consumer {
+      return stepOnShared(entry, assignment, at: now, &device)
+    }
     if entry.released {
       spent[entry.recordName] = max(spent[entry.recordName] ?? 0, token)
       functions[entry.recordName] = nil
@@ -220,6 +240,7 @@ struct StormHost {
       $0.id = assignment.function
       $0.endNode = assignment.endNode
       $0.token = assignment.token
+      if assignment.endNode == sharedID, function != nil { $0.extent = extents[assignment.function] }
     }
     status.role = entry?.role ?? function?.role ?? .unspecified
     status.revision = entry?.revision ?? 0

@@ -13,7 +13,9 @@ import Testing
     storm.heal()
     for claim in storm.arbiter.listedClaims {
       let phase = claim.status?.phase
-      #expect(phase == .ready || phase == .pending, "seed \(seed): \(claim.name) hangs: \(claim.status?.pending ?? [])")
+      // Where an orphan lies in the way, it is for a person to say what becomes of it.
+      let isInTheWay = storm.hasForgotten && claim.status?.error?.step == "geometry"
+      #expect(phase == .ready || phase == .pending || isInTheWay, "seed \(seed): \(claim.name) hangs: \(claim.status?.pending ?? [])")
     }
     for claim in storm.arbiter.listedClaims { storm.delete(claim.name) }
     for function in Set(storm.arbiter.listedOrphans.compactMap { $0.status?.function?.id }).sorted() {

@@ -1,0 +1,128 @@
+import Messages
+
+@testable import Arbitration
+
+/// A disk that several hosts see, as it keeps them apart itself: one of them is registered and may write, under a key that is
+/// a token. Who comes with a higher one takes it, who comes with a lower one is refused.
+struct SharedDevice {
+  private(set) var holder: String?
+  private(set) var key: UInt64 = 0
+  /// What was cleaned, and by whom, since the last look.
+  var wipes: [(host: String, assignment: Assignment)] = []
+
+  mutating func take(by host: String, under key: UInt64) -> Bool {
+    guard holder == nil || key >= self.key else { return false }
+    (holder, self.key) = (host, key)
+    return true
+  }
+
+  mutating func leave(_ host: String) {
+    if holder == host { holder = nil }
+  }
+
+  /// Takes the registration away that stands under one of these keys.
+  mutating func preempt(_ keys: [UInt64]) {
+    if keys.contains(key) { holder = nil }
+  }
+}
+
+extension StormHost {
+  /// The key under which this host has the device for a function.
+  func key(for assignment: Assignment) -> UInt64 {
+    assignment.path == .direct ? assignment.token?.value ?? 0 : controlsInForce[assignment.endNode] ?? 0
+  }
+
+  func canWrite(_ function: Function, _ device: SharedDevice) -> Bool {
+    guard function.isInUse else { return false }
+    guard function.assignment.endNode == sharedID else { return true }
+    return device.holder == name && device.key == key(for: function.assignment)
+  }
+
+  mutating func takeControls(at now: UInt64, _ device: inout SharedDevice) {
+    guard isUp, now < leaseEnds, let control = wantedControls[sharedID], let token = control.controlToken?.value,
+      token > controlsInForce[sharedID] ?? 0
+    else { return }
+    device.preempt(control.formerControlTokens.map(\.value))
+    controlsInForce[sharedID] = token
+    highestTokens[sharedID] = max(highestTokens[sharedID] ?? 0, token)
+    if let session { toCoordinator.append(.inventoryReported(session, inventory)) }
+  }
+
+  mutating func stepOnShared(
+    _ entry: WantedFunction, _ assignment: Assignment, at now: UInt64, _ device: inout SharedDevice
+  ) {
+    let (isPart, token, name) = (assignment.path != .direct, assignment.token?.value ?? 0, entry.recordName)
+    highestTokens[sharedID] = max(highestTokens[sharedID] ?? 0, token)
+    let hasControl = wantedControls[sharedID]?.controlToken?.value == controlsInForce[sharedID]
+    let mayAct = now < leaseEnds && (!isPart || hasControl)
+    if entry.role == .fencer {
+      guard mayAct, clean(assignment, &device) else { return }
+      spent[name] = token
+    } else if entry.released {
+      spent[name] = max(spent[name] ?? 0, token)
+      functions[name]?.isInUse = false
+      guard functions[name] == nil || entry.fenced || clean(assignment, &device) else { return }
+      functions[name] = nil
+      extents[assignment.function] = nil
+    } else if mayAct, !isSpent(entry), let extent = extent(of: assignment),
+      device.take(by: self.name, under: key(for: assignment))
+    {
+      extents[assignment.function] = extent
+      functions[name] = Function(assignment: assignment, role: entry.role, isInUse: true)
+    }
+  }
+
+  private mutating func clean(_ assignment: Assignment, _ device: inout SharedDevice) -> Bool {
+    guard device.take(by: name, under: key(for: assignment)) else { return false }
+    device.wipes.append((name, assignment))
+    if assignment.path == .direct { device.leave(name) }
+    return true
+  }
+
+  /// As it was told, or as it was, or the first gap; nil if there is none, or it is another one's.
+  private func extent(of assignment: Assignment) -> Extent? {
+    let others = extents.filter { $0.key != assignment.function }.map(\.value)
+    if let known = assignment.extent ?? extents[assignment.function] {
+      return others.contains { $0.overlaps(known) } ? nil : known
+    }
+    var extent = Extent { $0.sizeBytes = assignment.sizeBytes }
+    for other in others.sorted(by: { $0.offsetBytes < $1.offsetBytes }) where extent.overlaps(other) {
+      extent.offsetBytes = other.offsetBytes + other.sizeBytes
+    }
+    return extent.offsetBytes + extent.sizeBytes <= 1 << 30 ? extent : nil
+  }
+}
+
+extension Storm {
+  /// What must never happen on the shared device.
+  mutating func checkSharedDevice() {
+    let writing = hosts.values.flatMap { host in
+      host.functions.values.filter {
+        $0.assignment.endNode == sharedID && $0.role != .consumer && host.canWrite($0, device)
+      }
+      .map { (host: host.name, function: $0) }
+    }
+    for one in writing {
+      for other in writing where one.function.key != other.function.key || one.host != other.host {
+        let isWhole = one.function.assignment.path == .direct || other.function.assignment.path == .direct
+        let extents = [one, other].compactMap { hosts[$0.host]?.extents[$0.function.id] }
+        let overlap = extents.count == 2 && extents[0].overlaps(extents[1])
+        require(
+          !isWhole && !overlap,
+          "\(one.function.key) on \(one.host) and \(other.function.key) on \(other.host) both write")
+      }
+    }
+    for (host, assignment) in device.wipes {
+      let uid = assignment.claimUid
+      let isKept = acknowledged.values.contains(uid) && readyOnce.contains(uid) && !hasForgotten
+      require(!isKept, "\(host) wiped \(assignment.function), which its claim never let go of")
+      for writer in writing where writer.function.id != assignment.function {
+        let theirs = hosts[writer.host]?.extents[writer.function.id]
+        let isHit = assignment.path == .direct || assignment.extent.flatMap { theirs?.overlaps($0) } ?? false
+        require(!isHit, "\(host) wiped \(assignment.function) where \(writer.function.id) lies")
+      }
+    }
+    device.wipes = []
+    for claim in arbiter.listedClaims where claim.status?.phase == .ready { readyOnce.insert(claim.uid) }
+  }
+}
