@@ -42,6 +42,11 @@ final class NotebookPlugin: FunctionPlugin {
     return stream
   }
 
+  func takeControl(_ request: ControlRequest) async throws {
+    let former = request.formerControlTokens.map { "\($0.value)" }
+    guard !former.contains("6") else { throw PluginError(.unavailable, "Who has token 6 cannot be reached.") }
+  }
+
   func create(_ request: FunctionRequest) async throws -> FunctionStatus { try await turn(request, to: .created) }
   func destroy(_ request: FunctionRequest) async throws -> FunctionStatus { try await turn(request, to: .absent) }
   func attach(_ request: FunctionRequest) async throws -> FunctionStatus { try await turn(request, to: .inUse) }

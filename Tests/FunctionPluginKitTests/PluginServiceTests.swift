@@ -112,6 +112,56 @@ struct PluginServiceTests {
     }
   }
 
+  @Test func controlIsInForceOnceTheFormerOneIsCutOffAtTheDevice() async throws {
+    try await withRunningPlugin(in: ScratchDirectory()) { plugin async throws in
+      func control(_ token: UInt64, after former: UInt64) -> ControlRequest {
+        ControlRequest {
+          $0.endNode = "notebook/1"
+          $0.controlToken = FencingToken { $0.value = token }
+          $0.formerControlTokens = [FencingToken { $0.value = former }]
+        }
+      }
+      func inForce() async throws -> UInt64? {
+        try await plugin.discover(DiscoverRequest()).endNodes.first?.physicalFunction?.controlToken?.value
+      }
+      #expect(await refusal { try await plugin.takeControl(control(7, after: 6)) }?.code == .unavailable)
+      #expect(try await inForce() == nil)
+      #expect(try await plugin.takeControl(control(7, after: 5)).held)
+      #expect(try await inForce() == 7)
+      // Stale: the device is not asked.
+      #expect(await refusal { try await plugin.takeControl(control(3, after: 6)) }?.code == .failedPrecondition)
+    }
+  }
+
+  @Test func whereAFunctionLiesIsToldLaterAndStaysSo() async throws {
+    try await withRunningPlugin(in: ScratchDirectory()) { plugin async throws in
+      func request(at offset: UInt64?) -> FunctionRequest {
+        var request = FunctionPluginKitTests.request(1)
+        request.assignment?.extent = offset.map { offset in Extent { $0.offsetBytes = offset } }
+        return request
+      }
+      _ = try await plugin.create(request(at: nil))
+      _ = try await plugin.attach(request(at: 4096))
+      let error = await refusal { try await plugin.attach(request(at: 8192)) }
+      #expect(error?.code == .invalidArgument && error?.message.contains("another extent") == true)
+      // A coordinator of an older store has yet to hear of it again.
+      _ = try await plugin.attach(request(at: nil))
+      #expect(try await plugin.observe(ObserveRequest()).functions.first?.assignment == request(at: 4096).assignment)
+    }
+  }
+
+  @Test func limitsOfADiskChangeUnderOneToken() async throws {
+    try await withRunningPlugin(in: ScratchDirectory()) { plugin async throws in
+      _ = try await plugin.create(request(1))
+      var limited = request(1)
+      limited.assignment?.attributes?.block?.maxReadOperationsPerSecond = 100
+      limited.assignment?.attributes?.block?.burstFactor = 2
+      #expect(try await plugin.attach(limited).phase == .inUse)
+      limited.assignment?.attributes?.block?.minOperationsPerSecond = 100
+      #expect(await refusal { try await plugin.attach(limited) }?.code == .invalidArgument)
+    }
+  }
+
   @Test func whoYieldedControlSetsNothingUp() async throws {
     try await withRunningPlugin(in: ScratchDirectory()) { plugin async throws in
       func control(_ token: UInt64) -> ControlRequest {

@@ -39,6 +39,23 @@ private func leasedHost(_ entries: [WantedFunction]) -> FakeHost {
     #expect(host.phase("f/1") == nil)
   }
 
+  @Test func aFencerDoesNothing() {
+    var host = leasedHost([makeEntry("f/1", .fencer, token: 9, released: true)])
+    host.performNext()
+    #expect(host.plugin.calls == ["fence f/1"])
+    guard case .step(let step) = host.pending.first else { return #expect(Bool(false)) }
+    #expect(step.verb == .scrub)
+    // The disk may have been given to somebody else by then.
+    #expect(!host.reconciler.mayBegin(step, at: seconds(10)))
+    host.now = seconds(10)
+    host.performAll()
+    #expect(host.plugin.calls == ["fence f/1"])
+    #expect(host.reported("f/1")?.error?.message.contains("the lease has run out") == true)
+    host.handle(.leaseRenewed(until: seconds(20)))
+    host.performAll()
+    #expect(host.plugin.calls == ["fence f/1", "scrub f/1", "destroy f/1"])
+  }
+
   @Test func aStepThatWasDecidedOnIsNotBegun() {
     var host = leasedHost([makeEntry("f/1")])
     guard case .step(let step) = host.pending.first else { return #expect(Bool(false)) }
