@@ -44,11 +44,14 @@ struct ClaimCommand: AsyncParsableCommand {
 
     @Argument(help: "The claim's name.", completion: NameCompletion.claims) var name: String
     @OptionGroup var rates: RateOptions
+    @OptionGroup var limits: BlockLimitOptions
     @OptionGroup var common: CommonOptions
 
     func validate() throws {
-      guard rates.maxTransmit != nil || rates.maxReceive != nil else {
-        throw ValidationError("Nothing to change: name --max-transmit, --max-receive or both.")
+      guard rates.maxTransmit != nil || rates.maxReceive != nil || !limits.isEmpty else {
+        throw ValidationError(
+          "Nothing to change: name --max-transmit or --max-receive, or of a disk's function --max-read-iops and the like."
+        )
       }
     }
 
@@ -58,6 +61,12 @@ struct ClaimCommand: AsyncParsableCommand {
           $0.name = name
           $0.maxTransmitBitsPerSecond = rates.maxTransmit?.bitsPerSecond
           $0.maxReceiveBitsPerSecond = rates.maxReceive?.bitsPerSecond
+          $0.maxReadOperationsPerSecond = limits.maxReadIops
+          $0.maxWriteOperationsPerSecond = limits.maxWriteIops
+          $0.maxReadBytesPerSecond = limits.maxReadBytes?.bytesPerSecond
+          $0.maxWriteBytesPerSecond = limits.maxWriteBytes?.bytesPerSecond
+          $0.burstFactor = limits.burstFactor
+          $0.burstSeconds = limits.burstSeconds
         }
         let claim = try await coordinator.ask {
           try await coordinator.claims.updateClaimRates(request, options: .command)

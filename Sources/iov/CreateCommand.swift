@@ -12,7 +12,8 @@ extension ClaimCommand {
         Examples:
           iov claim create web --class ethernet --host host-b --netns web --interface eth0 --max-transmit 1gbit --wait
           iov claim create fast --class ethernet --host host-a --path direct --vlan 100 --vm-qmp /run/vm1.qmp --vm-bus port1
-          iov claim create data --class sata --host host-a --size 64MiB --path mediated --wait
+          iov claim create data --class sata --host host-a --size 64MiB --max-write-iops 500 --path mediated --wait
+          iov claim create disk --class sas --host host-b --path direct --wait
         """)
 
     @Argument(help: "The claim's name, unique in the cluster.") var name: String
@@ -38,9 +39,7 @@ extension ClaimCommand {
 
     @OptionGroup var ethernet: EthernetOptions
 
-    @Option(help: ArgumentHelp("Size of a disk function, such as 64MiB or 10GB.", valueName: "size"))
-    var size: ByteCount?
-    @Flag(help: "Make a disk function read-only.") var readOnly = false
+    @OptionGroup var block: BlockOptions
 
     @Flag(
       help: """
@@ -92,10 +91,12 @@ extension ClaimCommand {
 
     /// Only what was asked for: an empty group would ask a disk for Ethernet settings.
     private var attributes: Attributes? {
-      let ethernet = ethernet.attributes
-      let block = BlockAttributes {
-        $0.sizeBytes = size?.bytes
-        $0.readOnly = readOnly ? true : nil
+      var ethernet = ethernet.attributes
+      var block = block.attributes
+      // One word for both kinds of limits: it goes to the kind that is asked for.
+      if ethernet.rateGuarantee == .bestEffort, block != BlockAttributes() {
+        block.rateGuarantee = .bestEffort
+        ethernet.rateGuarantee = .unspecified
       }
       guard ethernet != EthernetAttributes() || block != BlockAttributes() else { return nil }
       return Attributes {

@@ -10,7 +10,7 @@ struct EthernetOptions: ParsableArguments {
   @OptionGroup var rates: RateOptions
   @Flag(
     help: """
-      Take limits, too, where the card accepts them and does not keep them, and keep them as well as can be done where the \
+      Take limits, too, where the device accepts them and does not keep them, and keep them as well as can be done where the \
       consumer could get round it. Default: such a path is none.
       """)
   var bestEffortRates = false

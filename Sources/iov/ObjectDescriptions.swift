@@ -10,7 +10,13 @@ extension Rack {
       ("Labels", node.labels.labelText), ("Functions in use", node.functionsInUse),
       ("Size in use", node.sizeInUse == "-" ? nil : node.sizeInUse),
       ("Bandwidth", node.capacity.flatMap { $0.bitsPerSecond == 0 ? nil : formatBitRate($0.bitsPerSecond) }),
+      (
+        "Operations",
+        node.capacity.flatMap { $0.operationsPerSecond == 0 ? nil : node.promised(\.operationsPerSecond, "/s") }
+      ),
+      ("Bytes", node.capacity.flatMap { $0.bytesPerSecond == 0 ? nil : node.promised(\.bytesPerSecond, "B/s") }),
       ("Controlled by", node.physicalFunction?.controllingHost),
+      ("Control goes to", node.controlTransfer.map { withState($0.host) }),
       ("Control token", node.physicalFunction?.controlToken.map { String($0.value) }),
       ("Highest token", node.highestToken.map { String($0.value) }),
     ])
@@ -22,6 +28,8 @@ extension Rack {
           root.numaNode.map { String($0) } ?? "-",
         ]
       })
+    text.section("Fence domains", ["DOMAIN", "FUNCTIONS"], fenceDomains(of: node))
+    text.section("Map", ["AT", "SIZE", "FUNCTION", "CLAIM", "HOST"], geometry(of: node))
     text.section("Device", node.physicalFunction?.rows ?? [])
     text.section("Can", node.capabilities?.rows ?? [])
     for offer in node.capabilities?.byPath ?? [] { text.section("On the path \(offer.path.word)", offer.rows) }
@@ -45,7 +53,8 @@ extension Rack {
       ("Claim", assignment.claim), ("Claim uid", assignment.claimUid), ("Class", assignment.deviceClass),
       ("End node", assignment.endNode), ("Path", assignment.path.word), ("Used on", assignment.host),
       ("Controlled by", assignment.controllingHost), ("Token", assignment.token.map { String($0.value) }),
-      ("Fence domain", assignment.fenceDomain), ("Consumer", assignment.consumer?.words),
+      ("Fence domain", assignment.fenceDomain), ("Fenced by", fencer(of: function)),
+      ("Extent", assignment.extent?.words), ("Consumer", assignment.consumer?.words),
       ("At loss", assignment.lossPolicy.words),
     ])
     text.section("Mediation", assignment.mediation?.rows ?? [])
@@ -81,7 +90,7 @@ extension Rack {
     text.facts(facts(of: claim))
     text.section("Asks for", wishes(of: claim.specification ?? ClaimSpecification()))
     if let assignment = claim.status?.assignment {
-      text.section("Holds", holding(assignment))
+      text.section("Holds", holding(assignment, fencedBy: fencer(of: function(of: claim))))
       text.section("Mediation", assignment.mediation?.rows ?? [])
     }
     if let function = function(of: claim) {
@@ -109,16 +118,18 @@ extension Rack {
     return rows + (specification.endNode?.rows ?? []) + (specification.attributes?.details ?? [])
   }
 
-  private func holding(_ assignment: Assignment) -> [[String]] {
-    let rows = [
+  private func holding(_ assignment: Assignment, fencedBy fencer: String?) -> [[String]] {
+    var rows = [
       ["Function", assignment.function], ["End node", assignment.endNode], ["Path", assignment.path.word],
       ["Controlled by", withState(assignment.controllingHost)], ["Token", String(assignment.token?.value ?? 0)],
       ["Fence domain", orDash(assignment.fenceDomain)],
     ]
+    if let extent = assignment.extent { rows.append(["Extent", extent.words]) }
+    if let fencer { rows.append(["Fenced by", fencer]) }
     return rows + (assignment.arrival?.rows ?? assignment.attributes?.details ?? [])
   }
 
-  private func withState(_ name: String) -> String {
+  func withState(_ name: String) -> String {
     guard let host = host(named: name) else { return name }
     return "\(name) (\(state(of: host)))"
   }
@@ -158,6 +169,13 @@ extension FunctionError {
     ]
     if let highestToken { rows.append(["Highest token seen", String(highestToken.value)]) }
     return rows
+  }
+}
+
+extension EndNode {
+  /// "300 of 1000/s promised"
+  fileprivate func promised(_ rate: KeyPath<Capacity, UInt64>, _ unit: String) -> String {
+    "\(used?[keyPath: rate] ?? 0) of \(capacity?[keyPath: rate] ?? 0)\(unit) promised"
   }
 }
 
@@ -203,6 +221,7 @@ extension Capabilities {
       ["Consumers", consumers.joined(separator: ", ")], ["Settings", attributes.joined(separator: ", ")],
     ]
     if maximumMtu > 0 { rows.append(["MTU", "\(minimumMtu) to \(maximumMtu) bytes"]) }
+    if multiRoot { rows.append(["Several roots", "yes: the device itself keeps hosts apart"]) }
     if blockSizeBytes > 0 { rows.append(["Sizes", "multiples of \(formatByteCount(UInt64(blockSizeBytes)))"]) }
     return rows.filter { !$0[1].isEmpty }
   }
@@ -223,6 +242,7 @@ extension Arrival {
     [
       ["Interface", interfaceName], ["Network namespace", networkNamespace], ["Device", devicePath], ["URI", uri],
       ["PCI function", pciAddress], ["IOMMU group", iommuGroup.map { String($0) } ?? ""], ["CDI device", cdiDevice],
+      ["vhost-user socket", vhostUserSocket],
     ].filter { !$0[1].isEmpty } + (enforced?.details ?? [])
   }
 }

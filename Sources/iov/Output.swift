@@ -98,10 +98,5 @@ extension FunctionError {
 }
 
 extension Attributes {
-  var details: [[String]] {
-    var lines = ethernet?.details ?? []
-    if let size = block?.sizeBytes { lines.append(["Size", formatByteCount(size)]) }
-    if let readOnly = block?.readOnly { lines.append(["Read-only", readOnly ? "yes" : "no"]) }
-    return lines
-  }
+  var details: [[String]] { (ethernet?.details ?? []) + (block?.details ?? []) }
 }

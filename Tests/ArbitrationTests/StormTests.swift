@@ -15,7 +15,9 @@ import Testing
       let phase = claim.status?.phase
       // Where an orphan lies in the way, it is for a person to say what becomes of it.
       let isInTheWay = storm.hasForgotten && claim.status?.error?.step == "geometry"
-      #expect(phase == .ready || phase == .pending || isInTheWay, "seed \(seed): \(claim.name) hangs: \(claim.status?.pending ?? [])")
+      #expect(
+        phase == .ready || phase == .pending || isInTheWay,
+        "seed \(seed): \(claim.name) hangs: \(claim.status?.pending ?? [])")
     }
     for claim in storm.arbiter.listedClaims { storm.delete(claim.name) }
     for function in Set(storm.arbiter.listedOrphans.compactMap { $0.status?.function?.id }).sorted() {
