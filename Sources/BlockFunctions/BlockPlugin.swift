@@ -19,7 +19,8 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
       $0.paths = [.directSoftware, .mediated]
       $0.mediators = ["nbd"]
       $0.consumers = ["host"]
-      $0.attributes = ["block.size_bytes", "block.read_only"]
+      $0.attributes =
+        ["block.size_bytes", "block.read_only"] + DiskLimits.attributes + ["block.rate_guarantee"]
       $0.blockSizeBytes = UInt32(FunctionPlan.blockSizeBytes)
     }
   }
@@ -120,7 +121,9 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
     try await perform(request) { plan in
       let part = try self.created(plan)
       if !plan.isWhole { try self.keepParts(of: plan.endNode) }
-      return try self.local(part).attach()
+      let status = try self.local(part).attach()
+      self.watchLife(of: request)
+      return status
     }
   }
 
@@ -133,6 +136,7 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
       }
       try self.removeNames(plan)
       guard let part = try self.part(plan) else { return FunctionStatus(request, .absent) }
+      self.lives.stop(Self.key(request))
       try self.local(part).detach()
       return FunctionStatus(request, .created)
     }
@@ -143,15 +147,10 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
       let mediation = try plan.mediation()
       let part = try self.created(plan)
       try self.keepParts(of: plan.endNode)
-      let port = try self.daemon(plan).serve(
-        ServedExtent(
-          disk: part.disk.device, offsetBytes: part.extent.offsetBytes, sizeBytes: part.extent.sizeBytes,
-          isReadOnly: plan.isReadOnly, exportName: mediation.exportName, serverAddress: mediation.serverAddress,
-          consumerAddress: mediation.consumerAddress, consumerHost: plan.request.assignment?.host ?? ""))
+      let daemon = self.daemon(plan)
+      let port = try daemon.serve(part, by: mediation, to: plan.request.assignment?.host ?? "")
       self.watchLife(of: request)
-      var status = part.status(.inUse)
-      status.serverPort = port
-      return status
+      return part.served(at: port, daemon.recordedLimits)
     }
   }
 
@@ -188,8 +187,20 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
   }
 
   public func configure(_ request: FunctionRequest) async throws -> FunctionStatus {
-    throw PluginError(
-      .invalidArgument, "Nothing of a disk's function can be changed while it is in use: this class has no rates.")
+    try await perform(request) { plan in
+      let part = try self.created(plan)
+      let daemon = request.role == .server ? self.daemon(plan) : self.localDaemon(plan)
+      if daemon.isRunning { try daemon.apply(plan.limits) }
+      if request.role == .server { return try self.observe(request) }
+      guard let status = try self.local(part).current() else { return part.status(.created) }
+      guard daemon.isRunning || plan.limits.isNone else {
+        throw PluginError(
+          .failedPrecondition,
+          "\(plan.function) was attached without limits, for its full speed, and cannot be held back while it is in use: "
+            + "release the claim, and claim it with limits.")
+      }
+      return status
+    }
   }
 
   public func fence(_ request: FunctionRequest) async throws -> FunctionStatus {
@@ -252,10 +263,32 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
   }
 
   func local(_ part: FunctionExtent) throws -> any LocalAttachment {
-    guard part.plan.isWhole else { return LoopAttachment(part: part) }
-    return WholeDiskAttachment(
-      part: part, keeper: disks.keeper, pull: disks.pull,
-      mark: SeizureMark(stateDirectory: context.stateDirectory, function: part.plan.function))
+    guard !part.plan.isWhole else {
+      return WholeDiskAttachment(
+        part: part, keeper: disks.keeper, pull: disks.pull,
+        mark: SeizureMark(stateDirectory: context.stateDirectory, function: part.plan.function))
+    }
+    // What is there goes before what would be made.
+    let limited = LimitedAttachment(part: part, daemon: localDaemon(part.plan), disk: localDisk(part.plan))
+    if limited.isThere { return limited }
+    let loop = LoopAttachment(part: part)
+    return try part.plan.limits.isNone || loop.found() != nil ? loop : limited
+  }
+
+  /// Of a function that is held back on its disk's own host.
+  func localDaemon(_ plan: FunctionPlan) -> StorageDaemon {
+    StorageDaemon(
+      directory: FunctionDirectory(
+        runtimeDirectory: context.runtimeDirectory, function: "local server " + plan.function),
+      security: security)
+  }
+
+  private func localDisk(_ plan: FunctionPlan) -> NetworkDisk {
+    NetworkDisk(
+      plan: plan,
+      directory: FunctionDirectory(
+        runtimeDirectory: context.runtimeDirectory, function: "local consumer " + plan.function),
+      security: security, localSocket: localDaemon(plan).localSocket)
   }
 
   private func created(_ plan: FunctionPlan) throws -> FunctionExtent {
@@ -310,6 +343,8 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
       let disk = networkDisk(plan)
       guard !disk.isAbsent, let process = disk.process else { return }
       lives.watch(Self.key(request), process, connection: try? disk.connection(of: process))
+    case .direct:
+      if let process = localDaemon(plan).process { lives.watch(Self.key(request), process) }
     default: break
     }
   }

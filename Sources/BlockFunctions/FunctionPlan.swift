@@ -15,6 +15,7 @@ struct FunctionPlan: Sendable {
   let isWhole: Bool
   let sizeBytes: UInt64
   let isReadOnly: Bool
+  let limits: DiskLimits
   /// Where the coordinator knows the function to lie; nil: it has yet to be told.
   let place: Extent?
 
@@ -34,6 +35,7 @@ struct FunctionPlan: Sendable {
     isWhole = assignment.path == .direct
     sizeBytes = assignment.attributes?.block?.sizeBytes ?? 0
     isReadOnly = assignment.attributes?.block?.readOnly ?? false
+    limits = try DiskLimits(assignment.attributes?.block)
     place = assignment.extent
   }
 

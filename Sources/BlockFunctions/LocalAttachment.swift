@@ -42,4 +42,18 @@ struct FunctionExtent: Sendable {
     status.function?.extent = extent.place
     return status
   }
+
+  /// Served to another host, with what the daemon holds it back to.
+  func served(at port: UInt32, _ limits: DiskLimits?) -> FunctionStatus {
+    var status = status(.inUse)
+    status.serverPort = port
+    status.function?.enforced = Attributes {
+      $0.block = BlockAttributes {
+        $0.sizeBytes = extent.sizeBytes
+        $0.readOnly = plan.isReadOnly
+        limits?.describe(&$0)
+      }
+    }
+    return status
+  }
 }

@@ -14,6 +14,8 @@ struct NetworkDisk: Sendable {
   let plan: FunctionPlan
   let directory: FunctionDirectory
   let security: DiskTLS
+  /// Where this host's own storage daemon serves it; nil: another host does.
+  var localSocket: String?
 
   private var file: String { directory.file("disk") }
   private var pidFile: String { directory.file("nbdfuse.pid") }
@@ -22,10 +24,10 @@ struct NetworkDisk: Sendable {
     let uri = try uri()
     if let status = try connected(uri) { return status }
     try disconnect()
-    try security.check()
+    if localSocket == nil { try security.check() }
     try directory.make()
     do {
-      try security.link(.client, in: directory)
+      if localSocket == nil { try security.link(.client, in: directory) }
       try mount(uri)
       let loop = try LoopDevice.attach(to: file, offset: 0, size: 0, readOnly: plan.isReadOnly)
       try directory.write("loop", "\(loop.path) \(loop.sequence)")
@@ -72,6 +74,7 @@ struct NetworkDisk: Sendable {
 
   /// Its way to the server; nil when it has none.
   func connection(of process: ProcessHandle) throws -> ProcessConnection? {
+    guard localSocket == nil else { return nil }
     let mediation = try plan.mediation()
     guard let port = UInt16(exactly: mediation.serverPort) else { return nil }
     return try process.connection(to: mediation.serverAddress, port: port)
@@ -80,6 +83,8 @@ struct NetworkDisk: Sendable {
   /// False when the server has closed the connection: nbdfuse never opens another. A connection that cannot be looked at
   /// is taken for good.
   private func isServed(_ process: ProcessHandle) -> Bool {
+    // Our own daemon is looked at by whoever asks.
+    guard localSocket == nil else { return true }
     do {
       return try connection(of: process).map { !$0.isHungUp } ?? false
     } catch {
@@ -114,6 +119,7 @@ struct NetworkDisk: Sendable {
   }
 
   private func uri() throws -> String {
+    if let localSocket { return "nbd+unix:///function?socket=\(Self.percentEncoded(localSocket))" }
     let mediation = try plan.mediation()
     guard mediation.serverPort > 0 else {
       throw PluginError(.failedPrecondition, "The assignment has no server port yet: its server does not serve.")
@@ -149,10 +155,11 @@ struct NetworkDisk: Sendable {
     try directory.write("uri", uri)
     let log = try FileDescriptor(opening: directory.file("nbdfuse.log"), O_WRONLY | O_CREAT | O_TRUNC)
     // One connection: the server is one thread, so that four are slower to set up (15 ms) and move no more (measured).
-    let command = security.client(
-      Self.program,
-      ["-C", "1", "-P", pidFile] + (plan.isReadOnly ? ["-r"] : []) + [file, String(uri.prefix { $0 != "?" })],
-      in: directory)
+    let options = ["-C", "1", "-P", pidFile] + (plan.isReadOnly ? ["-r"] : []) + [file]
+    let command =
+      localSocket == nil
+      ? security.client(Self.program, options + [String(uri.prefix { $0 != "?" })], in: directory)
+      : (executable: Self.program, arguments: options + [uri], environment: nil)
     let child = try ChildProcess.spawn(
       executable: command.executable, arguments: command.arguments, environment: command.environment,
       standardError: log.number)

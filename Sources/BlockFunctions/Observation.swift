@@ -46,9 +46,7 @@ extension BlockPlugin {
       guard let port = daemon.recordedPort,
         !daemon.isOutdated(for: mediation.consumerAddress, servingAt: mediation.serverAddress)
       else { return part.status(.created) }
-      var status = part.status(.inUse)
-      status.serverPort = port
-      return status
+      return part.served(at: port, daemon.recordedLimits)
     }
     return try local(part).current() ?? part.status(.created)
   }

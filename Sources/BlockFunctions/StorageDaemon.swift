@@ -2,17 +2,42 @@ import CLinux
 import FunctionPluginKit
 import Glibc
 import LinuxDevices
+import Services
 
-/// What one storage daemon serves: one extent, under one name, to one host.
+/// What one storage daemon serves: one extent, to one consumer.
 struct ServedExtent: Sendable, Hashable {
   var disk: String
   var offsetBytes: UInt64
   var sizeBytes: UInt64
   var isReadOnly: Bool
-  var exportName: String
-  var serverAddress: String
-  var consumerAddress: String
-  var consumerHost: String
+  var limits: DiskLimits
+  var door: Door
+
+  /// By which its consumer comes in.
+  enum Door: Sendable, Hashable {
+    /// NBD to one other host.
+    case host(Mediation, consumer: String)
+    /// NBD to this host itself, for limits: nothing else can hold a loop device back.
+    case local
+    /// A virtual machine of this host (vhost-user-blk).
+    case machine
+
+    var exportName: String {
+      switch self {
+      case .host(let mediation, _): mediation.exportName
+      case .local, .machine: "function"
+      }
+    }
+  }
+
+  init(_ part: FunctionExtent, for door: Door) {
+    disk = part.disk.device
+    offsetBytes = part.extent.offsetBytes
+    sizeBytes = part.extent.sizeBytes
+    isReadOnly = part.plan.isReadOnly
+    limits = part.plan.limits
+    self.door = door
+  }
 }
 
 /// The `qemu-storage-daemon` of one function: a process of its own, so that cutting one function off cannot touch another,
@@ -21,6 +46,7 @@ struct ServedExtent: Sendable, Hashable {
 /// Measured on QEMU 7.2: an export with `iothread=` aborts the daemon when its client goes, so there is none.
 struct StorageDaemon: Sendable {
   static let program = "qemu-storage-daemon"
+  private static let limits = "limits"
   private static let answerLimitMilliseconds: CInt = 5000
   let directory: FunctionDirectory
   let security: DiskTLS
@@ -29,54 +55,107 @@ struct StorageDaemon: Sendable {
   private var pidFile: String { directory.file("daemon.pid") }
   private var logFile: String { directory.file("daemon.log") }
 
-  /// Serves, or finds that it is served already; answers the port.
-  func serve(_ extent: ServedExtent) throws -> UInt32 {
-    if !isOutdated(for: extent.consumerAddress, servingAt: extent.serverAddress),
-      let port = runningPort(exportName: extent.exportName)
-    {
+  /// Serves another host, or finds that it is served already; answers the port.
+  func serve(_ part: FunctionExtent, by mediation: Mediation, to consumer: String) throws -> UInt32 {
+    let extent = ServedExtent(part, for: .host(mediation, consumer: consumer))
+    if !isOutdated(for: mediation.consumerAddress, servingAt: mediation.serverAddress), let port = runningPort() {
+      try apply(extent.limits)
       return port
     }
-    try security.check(servingAt: extent.serverAddress)
+    try security.check(servingAt: mediation.serverAddress)
     // A consumer whose server died connects again by itself if nothing about the server has changed.
     let former = directory.text("port").flatMap { UInt16($0) }
-    // The directory is made before a daemon and removed after the proof that it is gone.
+    let (dataSocket, port) = try begin(extent) { try listen(mediation, former: former) }
+    withExtendedLifetime(dataSocket) {}
+    try directory.write("port", "\(port)")
+    return UInt32(port)
+  }
+
+  /// Serves this host; answers the Unix socket at which it does.
+  func serveHere(_ extent: ServedExtent) throws -> String {
+    if isServing {
+      try apply(extent.limits)
+    } else {
+      _ = try begin(extent) { (nil, 0) }
+    }
+    return localSocket
+  }
+
+  var localSocket: String { directory.file("data.sock") }
+
+  /// The directory is made before a daemon and removed after the proof that it is gone.
+  private func begin(
+    _ extent: ServedExtent, _ listen: () throws -> (socket: FileDescriptor?, port: UInt16)
+  ) throws -> (socket: FileDescriptor?, port: UInt16) {
     if directory.exists { try stop() }
     try directory.make()
-    try security.writeDown(in: directory)
-    try security.link(.server, in: directory)
-    let (dataSocket, port) = try listen(extent, former: former)
     do {
-      try start(extent, dataSocket)
+      if case .host = extent.door {
+        try security.writeDown(in: directory)
+        try security.link(.server, in: directory)
+      }
+      let door = try listen()
+      try start(extent, door.socket)
       try readBack(extent)
+      return door
     } catch {
       let log = directory.text("daemon.log") ?? ""
       try? stop()
       throw PluginError(.unavailable, "\(Self.program) does not serve \(extent.disk): \(error). \(log)")
     }
-    try directory.write("port", "\(port)")
-    return UInt32(port)
   }
 
-  private func listen(_ extent: ServedExtent, former: UInt16?) throws -> (socket: FileDescriptor, port: UInt16) {
+  private func listen(_ mediation: Mediation, former: UInt16?) throws -> (socket: FileDescriptor?, port: UInt16) {
     var port = former ?? 0
-    var listener = iov_listen_for_peer(extent.serverAddress, extent.consumerAddress, &port)
+    var listener = iov_listen_for_peer(mediation.serverAddress, mediation.consumerAddress, &port)
     if listener == -EADDRINUSE, former != nil {
       port = 0
-      listener = iov_listen_for_peer(extent.serverAddress, extent.consumerAddress, &port)
+      listener = iov_listen_for_peer(mediation.serverAddress, mediation.consumerAddress, &port)
     }
     guard listener >= 0 else {
-      throw SystemCallError("listen on \(extent.serverAddress) for \(extent.consumerAddress)", errno: -listener)
+      throw SystemCallError("listen on \(mediation.serverAddress) for \(mediation.consumerAddress)", errno: -listener)
     }
     return (FileDescriptor(owning: listener), port)
   }
 
+  /// Changes what holds the consumer back, while it is in use; reads it back.
+  func apply(_ limits: DiskLimits) throws {
+    guard recordedLimits != limits else { return }
+    var monitor = try QMPConnection(path: monitorPath, timeoutMilliseconds: Self.answerLimitMilliseconds)
+    try monitor.execute(
+      "qom-set",
+      [
+        "path": .string("/objects/\(Self.limits)"), "property": .string("limits"), "value": limits.throttle,
+      ])
+    try recordLimits(&monitor, expecting: limits)
+  }
+
+  /// What holds the consumer back, as it was read back last; nil: no daemon was there.
+  var recordedLimits: DiskLimits? {
+    directory.text("limits").flatMap { JSONValue(parsing: $0.utf8) }.flatMap { DiskLimits(throttle: $0) }
+  }
+
+  private func recordLimits(_ monitor: inout QMPConnection, expecting limits: DiskLimits) throws {
+    let found = try monitor.execute(
+      "qom-get", ["path": .string("/objects/\(Self.limits)"), "property": .string("limits")])
+    guard let inForce = DiskLimits(throttle: found), inForce.throttle == limits.throttle else {
+      throw PluginError(.internalError, "the limits are \(found.text) instead of \(limits.throttle.text)")
+    }
+    try directory.write("limits", found.text)
+  }
+
   /// The port at which the export is served now; nil when it is not.
-  func runningPort(exportName: String) -> UInt32? {
-    guard let port = directory.text("port").flatMap({ UInt32($0) }), isRunning,
-      var monitor = try? QMPConnection(path: monitorPath, timeoutMilliseconds: Self.answerLimitMilliseconds),
-      (try? monitor.execute("query-block-exports"))?.array?.count == 1
-    else { return nil }
+  func runningPort() -> UInt32? {
+    guard let port = directory.text("port").flatMap({ UInt32($0) }), isServing else { return nil }
     return port
+  }
+
+  /// Whether the daemon answers that it has its export.
+  private var isServing: Bool {
+    guard isRunning,
+      var monitor = try? QMPConnection(path: monitorPath, timeoutMilliseconds: Self.answerLimitMilliseconds)
+    else { return false }
+    return (try? monitor.execute("query-block-exports"))?.array?.count == 1
   }
 
   /// Whether new certificates are there, or TLS itself is new, and nobody is connected: QEMU reads certificates once (7.2;
@@ -99,7 +178,7 @@ struct StorageDaemon: Sendable {
   /// The port that was written down, if the daemon lives; without asking it.
   var recordedPort: UInt32? { isRunning ? directory.text("port").flatMap { UInt32($0) } : nil }
 
-  private func start(_ extent: ServedExtent, _ dataSocket: FileDescriptor) throws {
+  private func start(_ extent: ServedExtent, _ dataSocket: FileDescriptor?) throws {
     let listener = iov_unix_listen(monitorPath)
     guard listener >= 0 else { throw SystemCallError("listen on \(monitorPath)", errno: -listener) }
     // Closed in this process on return: when the daemon dies, whoever waits for its answer is told at once.
@@ -112,14 +191,18 @@ struct StorageDaemon: Sendable {
       + server(extent, dataSocket)
       + ["--export", export(extent).text]
     let child = try ChildProcess.spawn(
-      executable: Self.program, arguments: arguments, inheriting: [monitorSocket.number, dataSocket.number],
+      executable: Self.program, arguments: arguments,
+      inheriting: [monitorSocket.number] + (dataSocket.map { [$0.number] } ?? []),
       standardError: log.number)
     child.reapAtItsEnd()
     try directory.write("daemon", child.identity.description)
   }
 
   /// With TLS nobody is served without, and whose certificate is not the consumer's is sent away.
-  private func server(_ extent: ServedExtent, _ dataSocket: FileDescriptor) -> [String] {
+  private func server(_ extent: ServedExtent, _ dataSocket: FileDescriptor?) -> [String] {
+    guard case .host(_, let consumer) = extent.door, let dataSocket else {
+      return extent.door == .local ? ["--nbd-server", "addr.type=unix,addr.path=\(localSocket)"] : []
+    }
     let address = "addr.type=fd,addr.str=\(dataSocket.number)"
     guard let tls = security.tls else { return ["--nbd-server", address] }
     let credentials: JSONValue = .object([
@@ -130,7 +213,7 @@ struct StorageDaemon: Sendable {
     ])
     let peer: JSONValue = .object([
       "qom-type": .string("authz-simple"), "id": .string("consumer"),
-      "identity": .string(tls.subject(ofHost: extent.consumerHost)),
+      "identity": .string(tls.subject(ofHost: consumer)),
     ])
     return ["--object", credentials.text, "--object", peer.text]
       + ["--nbd-server", address + ",tls-creds=certificates,tls-authz=consumer"]
@@ -154,14 +237,30 @@ struct StorageDaemon: Sendable {
     part["file"] = .string("disk")
     part["offset"] = .integer(Int64(extent.offsetBytes))
     part["size"] = .integer(Int64(extent.sizeBytes))
-    return ["--blockdev", JSONValue.object(disk).text, "--blockdev", JSONValue.object(part).text]
+    // Always, so that limits can be set while it is in use; without any it costs nothing that could be measured.
+    var limited = common
+    limited["driver"] = .string("throttle")
+    limited["node-name"] = .string("limited")
+    limited["file"] = .string("extent")
+    limited["throttle-group"] = .string(Self.limits)
+    let group: JSONValue = .object([
+      "qom-type": .string("throttle-group"), "id": .string(Self.limits), "limits": extent.limits.throttle,
+    ])
+    return ["--object", group.text] + [disk, part, limited].flatMap { ["--blockdev", JSONValue.object($0).text] }
   }
 
   private func export(_ extent: ServedExtent) -> JSONValue {
-    .object([
-      "type": .string("nbd"), "id": .string("export"), "node-name": .string("extent"),
-      "name": .string(extent.exportName), "writable": .bool(!extent.isReadOnly),
-    ])
+    var members: [String: JSONValue] = [
+      "id": .string("export"), "node-name": .string("limited"), "writable": .bool(!extent.isReadOnly),
+    ]
+    if extent.door == .machine {
+      members["type"] = .string("vhost-user-blk")
+      members["addr"] = .object(["type": .string("unix"), "path": .string(localSocket)])
+    } else {
+      members["type"] = .string("nbd")
+      members["name"] = .string(extent.door.exportName)
+    }
+    return .object(members)
   }
 
   private func readBack(_ extent: ServedExtent) throws {
@@ -170,6 +269,7 @@ struct StorageDaemon: Sendable {
     guard exports.contains(where: { $0["id"]?.string == "export" && $0["shutting-down"] == .bool(false) }) else {
       throw PluginError(.internalError, "the export is not among \(JSONValue.array(exports).text)")
     }
+    try recordLimits(&monitor, expecting: extent.limits)
   }
 
   /// Cuts the consumer off and ends the daemon. When it returns there is no process left that could write to the extent.

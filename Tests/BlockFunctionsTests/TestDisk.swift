@@ -122,6 +122,8 @@ final class TestDisk: Sendable {
   /// whoever has a device open keeps another test from detaching its own.
   var loopDevices: [(path: String, backing: String)] {
     SmallFile.names(in: "/sys/block").filter { $0.hasPrefix("loop") && "/dev/\($0)" != loop.path }.compactMap { name in
+      // One that is given up goes with its last user, which may be another test that looks at what is there.
+      guard !LoopDevice.isGivenUp(name) else { return nil }
       let backing = SmallFile.text("/sys/block/\(name)/loop/backing_file") ?? ""
       return backing.hasPrefix(directory) || backing == loop.path ? ("/dev/\(name)", backing) : nil
     }
