@@ -2,10 +2,10 @@
 # the command line, and the devices that arrive.
 readonly round_blocks=2048 # of 4096 bytes
 
-# The disks, as `END-NODE CLASS NODE DEVICE`: where a node has it, and as which device.
+# The disks, as `END-NODE CLASS NODE DEVICE`: the node that controls it, and as which device it has it.
 round_disks() {
-  iov endnode list -o json |
-    jq -r '.endNodes[] | select(.deviceClass != "ethernet") | "\(.id) \(.deviceClass) \(.roots[0].host) \(.roots[0].localName)"'
+  iov endnode list -o json | jq -r '.endNodes[] | select(.deviceClass != "ethernet") | .physicalFunction.controllingHost as $node |
+    "\(.id) \(.deviceClass) \($node) \(.roots[] | select(.host == $node).localName)"'
 }
 
 # storage_rounds COUNT: the first that goes wrong ends it.
