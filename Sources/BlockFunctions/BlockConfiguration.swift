@@ -23,7 +23,7 @@ public struct BlockConfiguration<Class: DiskClass>: Sendable, Decodable {
     "match":{"type":"string","description":"a pattern of paths, such as /dev/sd?"},\
     "labels":{"type":"object","additionalProperties":{"type":"string"}},\
     "functions":{"type":"integer","minimum":1,"default":\(Class.defaultFunctionLimit),"description":"functions at a time"},\
-    "acceptExistingData":{"type":"boolean","default":false,"description":"a disk that carries data may be used, and its data is lost"}\
+    "acceptExistingData":{"type":"boolean","default":false,"description":"a disk that carries data may be used, and its data is lost; only with device, by name"}\
     }}}}}
     """
   }
@@ -58,6 +58,10 @@ struct DiskSelection: Sendable, Decodable {
     case (let device?, nil): selection = .device(device)
     case (nil, let match?): selection = .match(match)
     default: throw InvalidValue("an end node is named by 'device' or by 'match', one of the two")
+    }
+    if acceptsExistingData, case .match(let pattern) = selection {
+      throw InvalidValue(
+        "acceptExistingData stands with '\(pattern)': data is given up disk by disk, so name each by 'device'")
     }
     guard functionLimit != 0 else { throw InvalidValue("'functions' is 0: leave the end node out instead") }
     guard (device ?? match ?? "").hasPrefix("/dev/") else {

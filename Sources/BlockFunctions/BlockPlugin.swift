@@ -18,7 +18,7 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
     Capabilities {
       $0.paths = [.directSoftware, .mediated]
       $0.mediators = ["nbd"]
-      $0.consumers = ["host"]
+      $0.consumers = ["host", "container", "virtual_machine"]
       $0.attributes =
         ["block.size_bytes", "block.read_only"] + DiskLimits.attributes + ["block.rate_guarantee"]
       $0.blockSizeBytes = UInt32(FunctionPlan.blockSizeBytes)
@@ -267,6 +267,9 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
       return WholeDiskAttachment(
         part: part, keeper: disks.keeper, pull: disks.pull,
         mark: SeizureMark(stateDirectory: context.stateDirectory, function: part.plan.function))
+    }
+    if case .virtualMachine = part.plan.request.assignment?.consumer?.kind {
+      return MachineAttachment(part: part, daemon: localDaemon(part.plan), slot: part.plan.handover.slot)
     }
     // What is there goes before what would be made.
     let limited = LimitedAttachment(part: part, daemon: localDaemon(part.plan), disk: localDisk(part.plan))

@@ -4,15 +4,18 @@ import LinuxDevices
 import Services
 
 /// How a consumer on this host finds a function's block device: under a name of its own in any case, and by the name of a
-/// device for containers if it is for one.
+/// device for containers, or in a running machine, if it is for one.
 struct Handover: Sendable, Hashable {
   static let containerVendor = "iovmesh.io"
   let link: DeviceLink
   /// Nil: the consumer is no container.
   let container: ContainerDevice?
+  /// Nil: the consumer is no running machine.
+  let slot: MachineSlot?
 
   init(_ assignment: Assignment) throws(PluginError) {
     link = try DeviceLink(claim: assignment.claim)
+    slot = MachineSlot(assignment)
     guard case .container = assignment.consumer?.kind else {
       container = nil
       return
@@ -42,22 +45,25 @@ struct Handover: Sendable, Hashable {
 
   func give(_ path: String) throws {
     if let device = device(path) { try containers.write(device) }
+    try slot?.plug(.device(path: path, isReadOnly: BlockDevice.facts(path).isReadOnly))
     try link.make(to: path)
   }
 
   func isGiven(_ path: String) -> Bool {
-    link.target == path && (device(path).map(containers.has) ?? true)
+    link.target == path && (device(path).map(containers.has) ?? true) && (slot?.isPlugged ?? true)
   }
 
   /// Only if it leads to this device: another claim of that name may have made it anew.
   func take(_ path: String) throws {
     if let device = device(path), containers.has(device) { try containers.remove(device) }
+    if link.target == path { slot?.unplug() }
     try link.remove(to: path)
   }
 
   /// Wherever it leads: its device may have been detached by somebody else, and its number given on.
   func takeAll() throws {
     if let container { try containers.remove(container) }
+    slot?.unplug()
     try link.remove()
   }
 

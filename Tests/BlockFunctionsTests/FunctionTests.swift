@@ -1,4 +1,5 @@
 import CLinux
+import Configuration
 import FunctionPluginKit
 import Glibc
 import LinuxDevices
@@ -6,6 +7,7 @@ import Services
 import Testing
 
 @testable import BlockFunctions
+@testable import iov_plugin_sata
 
 @Suite(.enabled(if: missingOnThisMachine == nil, "\(missingOnThisMachine ?? "")"), .timeLimit(.minutes(2)))
 struct FunctionTests {
@@ -145,6 +147,14 @@ struct FunctionTests {
     let told = try await disk.plugin(settings: "    acceptExistingData: true\n")
     _ = try await told.create(request)
     _ = try await told.destroy(request)
+  }
+
+  @Test func dataIsGivenUpDiskByDisk() throws {
+    #expect(throws: (any Error).self) {
+      try Configuration.decode(
+        BlockConfiguration<SATADisks>.self, from: "endNodes:\n  - match: /dev/sd?\n    acceptExistingData: true\n",
+        named: "sata.yaml")
+    }
   }
 
   @Test func aSizeThatIsNoMultipleNamesTheNearestOnes() async throws {

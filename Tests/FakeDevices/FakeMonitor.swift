@@ -25,11 +25,15 @@ public final class FakeMonitor: Sendable {
     rmdir(directory)
   }
 
+  /// One client after the other. A test that never connects, or not again, ends nevertheless.
   private static func serve(_ listener: FileDescriptor, _ greeting: String, _ answer: Answer) {
-    // A test that never connects ends nevertheless.
     var wait = pollfd(fd: listener.number, events: Int16(POLLIN), revents: 0)
-    guard poll(&wait, 1, 30_000) == 1 else { return }
-    let client = FileDescriptor(owning: accept(listener.number, nil, nil))
+    while poll(&wait, 1, 30_000) == 1 {
+      converse(with: FileDescriptor(owning: accept(listener.number, nil, nil)), greeting, answer)
+    }
+  }
+
+  private static func converse(with client: FileDescriptor, _ greeting: String, _ answer: Answer) {
     func say(_ text: String) -> Bool {
       let bytes = Array("\(text)\r\n".utf8)
       return send(client.number, bytes, bytes.count, CInt(MSG_NOSIGNAL)) == bytes.count

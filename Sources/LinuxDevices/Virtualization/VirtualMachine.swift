@@ -3,7 +3,7 @@
 /// QEMU only asks the guest to let a device go. That it is gone, and may be given to somebody else, is known when QEMU says
 /// so, and not before.
 public struct VirtualMachine: Sendable {
-  private var monitor: QMPConnection
+  var monitor: QMPConnection
 
   /// - Parameter monitor: a monitor of our own: two clients of one would take each other's events.
   public init(monitor: QMPConnection) { self.monitor = monitor }
