@@ -83,7 +83,9 @@ public struct CertificateAuthority: Sendable {
       }, signatureAlgorithm: .ecdsaWithSHA256,
       extensions: try Certificate.Extensions {
         Critical(BasicConstraints.notCertificateAuthority)
-        Critical(KeyUsage(digitalSignature: true))
+        // Not critical: QEMU's storage daemon of 10.0 refuses a critical one without key encipherment, for which an elliptic
+        // key is not to be used (RFC 5480, section 3).
+        KeyUsage(digitalSignature: true)
         try ExtendedKeyUsage(isServer ? [.serverAuth, .clientAuth] : [.clientAuth])
         SubjectKeyIdentifier(hash: publicKey)
         AuthorityKeyIdentifier(keyIdentifier: authorityKey)
