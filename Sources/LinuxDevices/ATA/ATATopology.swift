@@ -70,7 +70,8 @@ extension Sysfs {
 
   private func ataDevice(_ name: String, _ unitAddress: String?) -> ATADevice? {
     let node = "class/ata_device/\(name)"
-    guard let kind = text("\(node)/class"), kind != "none" else { return nil }
+    // "unknown" is a place that was never looked at, as the second one of a port without a drive.
+    guard let kind = text("\(node)/class"), kind != "none", kind != "unknown" else { return nil }
     // A port multiplier is no unit of its own.
     let isDrive = kind == "ata" || kind == "atapi"
     return ATADevice(

@@ -16,12 +16,22 @@ extension Sysfs {
       let controller = scsiController(above: place.split(separator: "/"))
     else { return nil }
     let phys = phys(places.phys(of: name))
-    var addresses: [SASAddress] = []
-    for address in phys.compactMap(\.address) where !addresses.contains(address) { addresses.append(address) }
     return SASAdapter(
-      controller: controller, addresses: addresses, boardName: text("class/scsi_host/\(name)/board_name"),
+      controller: controller, addresses: addresses(of: name, phys, places),
+      boardName: text("class/scsi_host/\(name)/board_name"),
       firmwareVersion: text("class/scsi_host/\(name)/version_fw"), phys: phys,
       ports: places.ports(of: name).map { port($0) })
+  }
+
+  /// As newer drivers tell, else those of its phys. Some drivers give a phy the address of what is attached to it.
+  private func addresses(of name: String, _ phys: [SASPhy], _ places: SASPlaces) -> [SASAddress] {
+    if let own = SASAddress(text("class/scsi_host/\(name)/host_sas_address") ?? "") { return [own] }
+    let attached = Set(places.ports(of: name).compactMap { port($0).attached })
+    var addresses: [SASAddress] = []
+    for address in phys.compactMap(\.address) where !addresses.contains(address) && !attached.contains(address) {
+      addresses.append(address)
+    }
+    return addresses
   }
 
   private func expander(_ name: String, _ places: SASPlaces) -> SASExpander? {

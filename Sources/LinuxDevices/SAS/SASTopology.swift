@@ -47,7 +47,8 @@ public struct SASTopology: Sendable, Hashable {
 /// A host adapter with SAS classes. RAID adapters that hide their disks have none.
 public struct SASAdapter: Sendable, Hashable {
   public var controller: SCSIController
-  /// Its own, from its phys; several where each phy has one.
+  /// Its own; several where each phy has one, and none where the driver does not tell: its place on the PCI bus is then all
+  /// that is known of it.
   public var addresses: [SASAddress]
   /// "LSISAS1068", and the firmware's version, where the driver tells.
   public var boardName: String?

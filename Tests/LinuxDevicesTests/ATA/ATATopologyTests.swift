@@ -34,7 +34,7 @@ import Testing
     addLink("link1", port: 1, speed: "6.0 Gbps", device: "dev1.0", kind: "ata")
     kernel.addUnit(FakeKernel.Unit("0:0:0:0", block: "sda"), in: host)
     _ = addPort(10)
-    addLink("link10", port: 10, speed: "<unknown>", device: "dev10.0", kind: "none")
+    addLink("link10", port: 10, speed: "<unknown>", device: "dev10.0", kind: "unknown")
     let ports = kernel.sysfs.sataPorts()
     #expect(ports.map(\.number) == [1, 10])
     #expect(ports[0].controller == PCIAddress("0000:00:1f.2") && ports[0].controllerPort == 1)

@@ -73,6 +73,16 @@ import Testing
     #expect(kernel.sysfs.sasTopology().endDevices.count == 1)
   }
 
+  @Test func anAddressOfWhatIsAttachedIsNotTheAdaptersOwn() throws {
+    let host = kernel.addSASHost(0, at: place, phys: 2, address: "0x0000000000000000")
+    let port = kernel.addPort("port-0:0", in: host, phys: ["phy-0:0"])
+    _ = kernel.addSASDevice("end_device-0:0", in: port, ["sas_address": "0x5000c50011110010"])
+    kernel.put("0x5000c50011110010", at: "class/sas_phy/phy-0:0/sas_address")
+    #expect(kernel.sysfs.sasTopology().adapters.first?.addresses == [])
+    kernel.put("0x500605b000000001", at: "class/scsi_host/host0/host_sas_address")
+    #expect(kernel.sysfs.sasTopology().adapters.first?.identity?.description == "500605b000000001")
+  }
+
   @Test func disksBehindAnExpanderAreFoundWithIt() throws {
     let host = kernel.addSASHost(3, at: place, phys: 4, address: "0x5000c50000000001")
     let wide = kernel.addPort("port-3:0", in: host, phys: (0..<4).map { "phy-3:\($0)" }, rate: "12.0 Gbit")
