@@ -18,6 +18,7 @@ let package = Package(
     .executable(name: "iov-coordinator", targets: ["iov-coordinator"]),
     .executable(name: "iov-plugin-ethernet", targets: ["iov-plugin-ethernet"]),
     .executable(name: "iov-plugin-sata", targets: ["iov-plugin-sata"]),
+    .executable(name: "iov-plugin-nvme", targets: ["iov-plugin-nvme"]),
     .library(name: "FunctionPluginKit", targets: ["FunctionPluginKit"]),
     .library(name: "BlockFunctions", targets: ["BlockFunctions"]),
     .library(name: "MeshRPC", targets: ["MeshRPC"]),
@@ -142,6 +143,9 @@ let package = Package(
     .executableTarget(
       name: "iov-plugin-sata", dependencies: ["BlockFunctions", "FunctionPluginKit", "LinuxDevices", "Services"],
       path: "Plugins/SATA", swiftSettings: strict),
+    .executableTarget(
+      name: "iov-plugin-nvme", dependencies: ["BlockFunctions", "FunctionPluginKit", "LinuxDevices", "Services"],
+      path: "Plugins/NVMe", swiftSettings: strict),
 
     .testTarget(name: "ProtobufRuntimeTests", dependencies: ["ProtobufRuntime", "Messages"], swiftSettings: strict),
     .testTarget(name: "ConfigurationTests", dependencies: ["Configuration"], swiftSettings: strict),
@@ -186,6 +190,9 @@ let package = Package(
       dependencies: [
         "BlockFunctions", "iov-plugin-sata", "PluginTrials", "MeshServices", "FakeDevices", "CertificateAuthority",
       ],
+      swiftSettings: strict),
+    .testTarget(
+      name: "NVMeTests", dependencies: ["iov-plugin-nvme", "FakeDevices", "LinuxDevices", "BlockFunctions"],
       swiftSettings: strict),
     .testTarget(
       name: "CoordinatorTests",

@@ -263,6 +263,10 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
   }
 
   func local(_ part: FunctionExtent) throws -> any LocalAttachment {
+    if part.plan.isDriven(part.disk) {
+      return DrivenAttachment(
+        part: part, sysfs: Sysfs(), give: disks.give, given: disks.given, takeBack: disks.takeBack)
+    }
     guard !part.plan.isWhole else {
       return WholeDiskAttachment(
         part: part, keeper: disks.keeper, pull: disks.pull,

@@ -26,6 +26,16 @@ public protocol DiskClass: Sendable {
   func pull(_ disk: DiskDescription) throws -> DiskDescription
   /// What keeps a whole disk for one of several hosts that can reach it; nil: this host is the only one.
   func keeper(of disk: DiskDescription) throws -> (any DiskKeeper)?
+
+  /// Makes a whole disk reachable by a virtual function of its drive's own and by nothing else, for a consumer that drives it
+  /// by itself: the function is bound to VFIO. Done again, it is repaired. Only of a disk that `makesFunctions`.
+  ///
+  /// - Parameter function: ours, by which the disk is taken back.
+  func give(_ disk: DiskDescription, to function: String) throws -> PCIAddress
+  /// By which virtual function the disk is reached; nil: it is not, or not as it should be.
+  func given(_ disk: DiskDescription, to function: String) throws -> PCIAddress?
+  /// Cuts the consumer off. On return the disk is a block device of this host again.
+  func takeBack(_ disk: DiskDescription, from function: String) throws
 }
 
 extension DiskClass {
@@ -41,6 +51,14 @@ extension DiskClass {
   }
 
   public func keeper(of disk: DiskDescription) throws -> (any DiskKeeper)? { nil }
+
+  public func give(_ disk: DiskDescription, to function: String) throws -> PCIAddress {
+    throw PluginError(.unimplemented, "\(Self.name) disks make no functions of their own.")
+  }
+
+  public func given(_ disk: DiskDescription, to function: String) throws -> PCIAddress? { nil }
+
+  public func takeBack(_ disk: DiskDescription, from function: String) throws {}
 }
 
 /// A disk as its class knows it.
@@ -58,10 +76,15 @@ public struct DiskDescription: Sendable, Hashable {
   public var health: Health
   /// Whether other hosts may reach the same disk, and the disk itself keeps them apart.
   public var isMultiRoot: Bool
+  /// Whether its drive can make a virtual function that has the disk, for a consumer that drives it by itself.
+  public var makesFunctions: Bool
+  /// A virtual function has it: this host has no block device of it meanwhile.
+  public var isAway: Bool
 
   public init(
     identity: String, devices: [String], facts: BlockFacts, physicalFunction: PhysicalFunction = PhysicalFunction(),
-    labels: [String: String] = [:], numaNode: Int32? = nil, health: Health = Health(), isMultiRoot: Bool = false
+    labels: [String: String] = [:], numaNode: Int32? = nil, health: Health = Health(), isMultiRoot: Bool = false,
+    makesFunctions: Bool = false, isAway: Bool = false
   ) {
     self.identity = identity
     self.devices = devices
@@ -71,6 +94,8 @@ public struct DiskDescription: Sendable, Hashable {
     self.numaNode = numaNode
     self.health = health
     self.isMultiRoot = isMultiRoot
+    self.makesFunctions = makesFunctions
+    self.isAway = isAway
   }
 
   /// The path that is used.

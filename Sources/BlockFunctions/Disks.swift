@@ -52,6 +52,18 @@ final class Disks<Class: DiskClass>: Sendable {
 
   func pull(_ disk: DiskDescription) throws -> DiskDescription { try diskClass.pull(disk) }
 
+  func give(_ disk: DiskDescription, to function: String) throws -> PCIAddress {
+    try diskClass.give(disk, to: function)
+  }
+
+  func given(_ disk: DiskDescription, to function: String) throws -> PCIAddress? {
+    try diskClass.given(disk, to: function)
+  }
+
+  func takeBack(_ disk: DiskDescription, from function: String) throws {
+    try diskClass.takeBack(disk, from: function)
+  }
+
   func extent(of function: String, endNode: String) throws -> AllocatedExtent? {
     try table(of: try disk(endNode))?.map[function]
   }
@@ -110,6 +122,8 @@ final class Disks<Class: DiskClass>: Sendable {
 
   /// Why functions of this disk cannot be made. A disk with a table is ours, and what it carries are tenants' data.
   private func obstacle(_ disk: Disk, isOurs: Bool) throws -> String? {
+    // There is nothing here that could be looked at; it went from here as ours.
+    if disk.description.isAway { return nil }
     if try BlockDevice.isClaimedByKernel(disk.path) {
       return "\(disk.path) is mounted, or part of an array or of swap space: take it out of use first."
     }
@@ -150,6 +164,7 @@ final class Disks<Class: DiskClass>: Sendable {
         $0.sizeBytes = map?.usedBytes ?? 0
       }
       $0.capabilities = BlockPlugin<Class>.capabilities
+      if disk.description.makesFunctions { $0.capabilities?.admitDrivers() }
       $0.health = disk.description.health
       guard let obstacle else { return }
       $0.health = Health {

@@ -39,6 +39,18 @@ struct FunctionPlan: Sendable {
     place = assignment.extent
   }
 
+  /// Whether its consumer drives the disk by itself. Machines get a block device of the host's where the drive makes no
+  /// functions.
+  func isDriven(_ disk: DiskDescription) -> Bool {
+    guard isWhole else { return false }
+    return switch request.assignment?.consumer?.kind {
+    case .userSpace: true
+    case .container(let container): container.userSpace
+    case .virtualMachine: disk.makesFunctions
+    default: false
+    }
+  }
+
   /// Throws when the size cannot be that of an extent; names the nearest ones that can.
   func checkSize() throws(PluginError) {
     guard sizeBytes > 0 else {

@@ -67,6 +67,24 @@ struct Handover: Sendable, Hashable {
     try link.remove()
   }
 
+  // MARK: A function of the disk's drive
+
+  /// A program drives it by VFIO's files, a running machine is given it as it is.
+  func give(_ device: VFIODevice, of address: PCIAddress) throws {
+    if let container = self.device(device, of: address) { try containers.write(container) }
+    try slot?.plug(address)
+  }
+
+  func isGiven(_ device: VFIODevice, of address: PCIAddress) -> Bool {
+    (self.device(device, of: address).map(containers.has) ?? true) && (slot?.isPlugged ?? true)
+  }
+
+  private func device(_ device: VFIODevice, of address: PCIAddress) -> ContainerDevice? {
+    var container = container
+    container?.give(device, of: address)
+    return container
+  }
+
   /// What the consumer is told.
   func describe(_ path: String, _ arrival: inout Arrival) {
     arrival.devicePath = container == nil ? link.path : Self.resolved(path)

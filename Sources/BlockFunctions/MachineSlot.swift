@@ -22,12 +22,23 @@ struct MachineSlot: Sendable, Hashable {
   func plug(_ source: MachineDiskSource) throws {
     var machine = try machine()
     if try machine.has(id) { return }
+    try machine.plugDisk(source, as: id, into: port(of: &machine))
+  }
+
+  /// A virtual function, which the machine drives.
+  func plug(_ function: PCIAddress) throws {
+    var machine = try machine()
+    if try machine.has(id) { return }
+    try machine.plug(function, as: id, into: port(of: &machine))
+  }
+
+  private func port(of machine: inout VirtualMachine) throws -> String {
     guard let port = bus.isEmpty ? try machine.sparePorts().first : bus else {
       throw PluginError(
         .resourceExhausted,
         "the machine behind \(monitor) has no PCI Express port free: start it with more (-device pcie-root-port)")
     }
-    try machine.plugDisk(source, as: id, into: port)
+    return port
   }
 
   var isPlugged: Bool {

@@ -217,7 +217,7 @@ extension EthernetFunctions {
     }
     try unplug(plan, function)
     // The kernel waits for the program before it takes the function away, and so would this thread.
-    if let user = try vfioUser(of: function.address) {
+    if let user = sysfs.vfioUser(of: function.address) {
       try cutOff(function.index, of: card)
       throw PluginError(
         .unavailable,

@@ -1,5 +1,4 @@
 import FunctionPluginKit
-import Glibc
 import LinuxDevices
 import Services
 
@@ -52,18 +51,6 @@ extension EthernetFunctions {
         .unavailable,
         "no virtual machine answers at \(machine.qmpSocket) on host \(hostName) (\(error)): start it with "
           + "-qmp unix:\(machine.qmpSocket),server=on,wait=off")
-    }
-  }
-
-  /// A process that has the function open through VFIO; nil: nobody.
-  func vfioUser(of address: PCIAddress) throws -> pid_t? {
-    guard let device = try? sysfs.vfioDevice(of: address) else { return nil }
-    let processes = Sysfs(root: "/proc")
-    let paths = Set([device.groupPath, device.devicePath].compactMap { $0 })
-    return SmallFile.names(in: "/proc").lazy.compactMap { pid_t($0) }.first { process in
-      SmallFile.names(in: "/proc/\(process)/fd").contains { name in
-        processes.resolved("\(process)/fd/\(name)").map(paths.contains) ?? false
-      }
     }
   }
 }

@@ -7,6 +7,13 @@ public struct BlockFacts: Sendable, Hashable {
   public var logicalSectorBytes: UInt32
   public var physicalSectorBytes: UInt32
   public var isReadOnly: Bool
+
+  public init(sizeBytes: UInt64, logicalSectorBytes: UInt32, physicalSectorBytes: UInt32, isReadOnly: Bool) {
+    self.sizeBytes = sizeBytes
+    self.logicalSectorBytes = logicalSectorBytes
+    self.physicalSectorBytes = physicalSectorBytes
+    self.isReadOnly = isReadOnly
+  }
 }
 
 /// Questions about a block device, by path.
