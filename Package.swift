@@ -19,6 +19,7 @@ let package = Package(
     .executable(name: "iov-plugin-ethernet", targets: ["iov-plugin-ethernet"]),
     .executable(name: "iov-plugin-sata", targets: ["iov-plugin-sata"]),
     .executable(name: "iov-plugin-nvme", targets: ["iov-plugin-nvme"]),
+    .executable(name: "iov-plugin-sas", targets: ["iov-plugin-sas"]),
     .library(name: "FunctionPluginKit", targets: ["FunctionPluginKit"]),
     .library(name: "BlockFunctions", targets: ["BlockFunctions"]),
     .library(name: "MeshRPC", targets: ["MeshRPC"]),
@@ -146,6 +147,9 @@ let package = Package(
     .executableTarget(
       name: "iov-plugin-nvme", dependencies: ["BlockFunctions", "FunctionPluginKit", "LinuxDevices", "Services"],
       path: "Plugins/NVMe", swiftSettings: strict),
+    .executableTarget(
+      name: "iov-plugin-sas", dependencies: ["BlockFunctions", "FunctionPluginKit", "LinuxDevices", "Services"],
+      path: "Plugins/SAS", swiftSettings: strict),
 
     .testTarget(name: "ProtobufRuntimeTests", dependencies: ["ProtobufRuntime", "Messages"], swiftSettings: strict),
     .testTarget(name: "ConfigurationTests", dependencies: ["Configuration"], swiftSettings: strict),
@@ -193,6 +197,12 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(
       name: "NVMeTests", dependencies: ["iov-plugin-nvme", "FakeDevices", "LinuxDevices", "BlockFunctions"],
+      swiftSettings: strict),
+    .testTarget(
+      name: "SASTests",
+      dependencies: [
+        "iov-plugin-sas", "BlockFunctions", "FunctionPluginKit", "FakeDevices", "LinuxDevices", "Services",
+      ],
       swiftSettings: strict),
     .testTarget(
       name: "CoordinatorTests",

@@ -129,9 +129,16 @@ final class Disks<Class: DiskClass>: Sendable {
     }
     if disk.facts.isReadOnly { return "\(disk.path) is read-only." }
     if isOurs || disk.selection.acceptsExistingData { return nil }
+    // Another host of the cluster has it: what it carries is a tenant's, and cannot be read here.
+    if disk.description.isMultiRoot, try keeper(of: disk.description)?.highestToken() != nil { return nil }
     guard let signature = try DiskSignature.find(on: disk.path) else { return nil }
     return
       "\(disk.path) carries data (\(signature)). If it may be lost, set acceptExistingData: true for this end node."
+  }
+
+  /// A disk that cannot be looked at keeps nobody from knowing of the others.
+  private func obstacleOrFailure(_ disk: Disk, isOurs: Bool) -> String? {
+    do { return try obstacle(disk, isOurs: isOurs) } catch { return "\(error)" }
   }
 
   private func limitReached(_ disk: Disk) -> String {
@@ -140,7 +147,7 @@ final class Disks<Class: DiskClass>: Sendable {
 
   private func endNode(_ disk: Disk) throws -> EndNode {
     let map = try table(of: disk)?.map
-    let obstacle = try obstacle(disk, isOurs: map != nil)
+    let obstacle = obstacleOrFailure(disk, isOurs: map != nil)
     return EndNode {
       $0.id = disk.endNode
       $0.deviceClass = Class.name
@@ -163,7 +170,7 @@ final class Disks<Class: DiskClass>: Sendable {
         $0.functions = UInt32(map?.extents.count ?? 0)
         $0.sizeBytes = map?.usedBytes ?? 0
       }
-      $0.capabilities = BlockPlugin<Class>.capabilities
+      $0.capabilities = BlockPlugin<Class>.capabilities(isMultiRoot: disk.description.isMultiRoot)
       if disk.description.makesFunctions { $0.capabilities?.admitDrivers() }
       $0.health = disk.description.health
       guard let obstacle else { return }

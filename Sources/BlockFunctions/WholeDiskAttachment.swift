@@ -54,16 +54,24 @@ struct WholeDiskAttachment: LocalAttachment {
     if let keeper = try keeper(part.disk), try keeper.isHeld(by: plan.token) {
       return "\(device), which is kept for it"
     }
-    return try DeviceUser.find(of: device).map { "\(device), which \($0) has open" }
+    return try user(of: part.disk).map { "\(device), which \($0) has open" }
+  }
+
+  /// On any of its paths: the one that is used first now may not be the one that was given.
+  private func user(of disk: DiskDescription) throws -> DeviceUser? {
+    for device in disk.devices {
+      if let user = try DeviceUser.find(of: device) { return user }
+    }
+    return nil
   }
 
   /// First on this host, then between hosts: a disk that is kept for nobody can be written by everybody who has it open.
   func detach() throws {
     try plan.handover.take(device)
     var disk = part.disk
-    if try DeviceUser.find(of: device) != nil {
+    if try user(of: disk) != nil {
       disk = try pull(disk)
-      if let user = try DeviceUser.find(of: disk.device) {
+      if let user = try user(of: disk) {
         throw PluginError(
           .unavailable,
           "\(user) has \(disk.device) of \(plan.function) open, also after it was taken away: end that, or unmount it.")
