@@ -66,10 +66,8 @@ disks_of() {
   own_disk sas && printf '%s\n' -device "$(device_of "$node" sas)" -device "$(device_of "$node" sas-drive)"
   own_disk sata && printf '%s\n' -device "ide-hd,bus=ide.0,drive=sata-disk,serial=${node^^}SATA0"
   own_disk nvme && printf '%s\n' -device "nvme-subsys,id=subsystem,nqn=$node" -device "$(device_of "$node" nvme)" \
-    -device "nvme-ns,drive=nvme-disk,bus=nvme,nsid=1,shared=on,eui64=$(namespace_name "$number")"
+    -device nvme-ns,drive=nvme-disk,bus=nvme,nsid=1,shared=on
 }
-# Of a namespace: without one QEMU makes up a UUID at each start.
-namespace_name() { echo "0x525400000000000$1"; }
 shared_disk() {
   printf '%s\n' -blockdev "driver=raw,node-name=$1,read-only=on,file.driver=file,file.filename=$2" \
     -device "virtio-blk-pci,drive=$1,serial=$1,romfile="
