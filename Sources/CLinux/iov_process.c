@@ -35,6 +35,13 @@ static int set_attributes(posix_spawnattr_t *attributes) {
   return error;
 }
 
+static int contains(const int *numbers, int count, int number) {
+  for (int i = 0; i < count; i++) {
+    if (numbers[i] == number) return 1;
+  }
+  return 0;
+}
+
 static int set_descriptors(posix_spawn_file_actions_t *actions, const int *inherited, int count, int standard_input,
                            int standard_error) {
   int error = standard_input < 0 ? posix_spawn_file_actions_addopen(actions, 0, "/dev/null", O_RDONLY, 0)
@@ -46,6 +53,10 @@ static int set_descriptors(posix_spawn_file_actions_t *actions, const int *inher
     // The same number twice: glibc clears close-on-exec then.
     error = posix_spawn_file_actions_adddup2(actions, inherited[i], inherited[i]);
     if (inherited[i] > highest) highest = inherited[i];
+  }
+  // Not all that a library opens is close-on-exec: a daemon that outlives this process must hold nothing of it.
+  for (int number = 3; !error && number < highest; number++) {
+    if (!contains(inherited, count, number)) error = posix_spawn_file_actions_addclose(actions, number);
   }
   if (!error) error = posix_spawn_file_actions_addclosefrom_np(actions, highest + 1);
   return error;

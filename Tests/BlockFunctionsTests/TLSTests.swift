@@ -211,7 +211,9 @@ struct TLSTests {
 
     _ = try await rack.consumer.disconnect(request)
     // The daemon hears of it in its own time.
-    while try await rack.server.observe().first(where: { $0.role == .server })?.phase == .inUse { await Task.yield() }
+    while try await rack.server.observe().first(where: { $0.role == .server })?.phase == .inUse {
+      try await Task.sleep(for: .milliseconds(5))
+    }
     let again = try await rack.consumerRequest()
     #expect(again == request, "the consumer finds it where it was")
     #expect(daemon.process?.identity != former)
@@ -243,7 +245,9 @@ struct TLSTests {
     #expect(try await server.serve(rack.served).phase == .inUse)
     #expect(try await consumer.connect(request) == connected)
     _ = try await consumer.disconnect(request)
-    while try await server.observe().first(where: { $0.role == .server })?.phase == .inUse { await Task.yield() }
+    while try await server.observe().first(where: { $0.role == .server })?.phase == .inUse {
+      try await Task.sleep(for: .milliseconds(5))
+    }
     #expect(try await server.serve(rack.served).serverPort == request.assignment?.mediation?.serverPort)
     #expect(try await consumer.connect(request).arrival?.uri.hasPrefix("nbds://") == true)
     _ = try await consumer.disconnect(request)
