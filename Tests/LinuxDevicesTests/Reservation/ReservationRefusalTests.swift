@@ -109,6 +109,8 @@ import Testing
   @Test func registrationsThatChangeAllTheTimeAreReadAsAFailure() throws {
     let target = FakeSCSITarget()
     let noisy = target.path("noisy")
+    // What is left of it holds the disk that has it.
+    defer { target.adjust { $0.faults = [] } }
     target.fault(
       .init(0x5e, action: 1, on: "a", .comesAfter { try? PersistentReservation.registering(7, on: noisy) }, times: 100))
     let disk = PersistentReservation([target.path("a")])
