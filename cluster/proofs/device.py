@@ -5,7 +5,6 @@ What is looked at moves meanwhile, so a fault counts only if it is there in two 
 import collections
 import json
 import os
-import re
 import time
 
 import rack
@@ -38,9 +37,10 @@ def disk_users():
                 yield part["offset"], part["size"], f"storage daemon {pid} for {export}"
     columns = "NAME,OFFSET,SIZELIMIT,BACK-FILE"
     for line in rack.run("losetup", "--list", "--noheadings", "--output", columns).splitlines():
-        name, offset, size, file = line.split(None, 3)
-        if file == disk:
-            yield int(offset), int(size), name
+        fields = line.split(None, 3)
+        # One that goes while it is listed has a name and nothing else.
+        if len(fields) == 4 and fields[3] == disk:
+            yield int(fields[1]), int(fields[2]), fields[0]
 
 
 def _disk_faults():
@@ -63,10 +63,9 @@ def _extent_faults():
 def _consumer_faults():
     """An export has one consumer, a consumer's file one loop device."""
     exports = [arguments[-1] for _, arguments in rack.processes() if os.path.basename(arguments[0]) == "nbdfuse"]
-    names = [re.sub(r".*/", "", uri) for uri in exports]
     backing = rack.run("losetup", "--list", "--noheadings", "--output", "BACK-FILE").splitlines()
     files = [file for file in backing if file.endswith("/disk")]
-    for what, counted in (("the export", names), ("the file", files)):
+    for what, counted in (("the export", exports), ("the file", files)):
         for name, count in collections.Counter(counted).items():
             if count > 1:
                 yield f"{what} {name} is used {count} times"
