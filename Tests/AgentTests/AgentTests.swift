@@ -92,8 +92,8 @@ import Testing
       try await coordinator.wait { $0.status("f/1")?.phase == .inUse }
       let pid = try #require(stage.pid())
       kill(pid, SIGKILL)
-      try await coordinator.wait { $0.plugins.first?.state == .failed }
-      #expect(coordinator.plugins.first?.message.contains("signal 9") == true)
+      // On a busy machine the next report is of the plugin as it serves again; what it keeps saying is why it was started anew.
+      try await coordinator.wait { $0.plugins.first?.message.contains("signal 9") == true }
       #expect(coordinator.status("f/1")?.phase == .inUse)
       try await coordinator.wait { $0.plugins.first?.state == .serving }
       #expect(stage.pid() != pid)
