@@ -97,7 +97,7 @@ let package = Package(
     // What the plugins of all classes of disks are made of.
     .target(
       name: "BlockFunctions",
-      dependencies: ["FunctionPluginKit", "LinuxDevices", "Services", "Configuration", "CLinux"],
+      dependencies: ["FunctionPluginKit", "LinuxDevices", "Services", "Configuration", "CLinux", log],
       swiftSettings: strict),
     .target(
       name: "Coordinator",

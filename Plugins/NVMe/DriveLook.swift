@@ -8,10 +8,16 @@ struct DriveLook: Sendable {
   var controller: NVMeControllerData
   var namespace: NVMeNamespaceData
   var health: Health
+  /// Whether the drive erases the namespace when it is told to, and nothing else.
+  var erasesItAlone: Bool
 
   init(_ drive: any NVMeTransport, namespace number: UInt32) throws {
     controller = try drive.send(Identify.controller)
     namespace = try drive.send(Identify.allocatedOrActive(number, of: controller))
+    erasesItAlone = controller.hasFormat
+    if controller.hasFormat, controller.erasesAllNamespaces || controller.formatsAllNamespaces {
+      erasesItAlone = try drive.send(controller.allNamespaces).elementsEqual([number])
+    }
     do {
       health = try drive.send(GetLogPage.health).health
     } catch {
@@ -27,6 +33,11 @@ struct DriveLook: Sendable {
     controller.hasReservations && namespace.isShared
       && namespace.reservationTypes.contains(.exclusiveAccessRegistrantsOnly)
   }
+}
+
+extension NVMeControllerData {
+  /// A drive that does not manage namespaces knows none but those that are attached.
+  var allNamespaces: Identify<[UInt32]> { hasNamespaceManagement ? .allocatedNamespaces() : .activeNamespaces() }
 }
 
 extension Identify where Answer == NVMeNamespaceData {

@@ -44,7 +44,7 @@ struct NVMeDisks: DiskClass {
       identity: namespace.identity, devices: [path], facts: namespace.facts,
       physicalFunction: physicalFunction(of: primary.controller, subsystem, name: namespace.identity),
       labels: labels(of: primary.controller, subsystem, namespace.number), numaNode: numaNode(of: primary.controller),
-      health: look.health, makesFunctions: true, isAway: true)
+      health: look.health, makesFunctions: true, isAway: true, sanitizes: look.erasesItAlone)
   }
 
   /// - Parameter path: how the configuration names it, which may be for good; the kernel's name ends with a pull.
@@ -60,7 +60,7 @@ struct NVMeDisks: DiskClass {
       physicalFunction: physicalFunction(of: controller, found.subsystem, name: found.name.text),
       labels: labels(of: controller, found.subsystem, found.namespace.number), numaNode: numaNode(of: controller),
       health: health(of: found, look), isMultiRoot: isReachedByOthers(controller, look) && look.keepsHostsApart,
-      makesFunctions: makesFunctions(found, look))
+      makesFunctions: makesFunctions(found, look), sanitizes: look.erasesItAlone)
   }
 
   /// Not of a drive that other hosts reach: what keeps them apart knows nothing of virtual functions.
@@ -146,6 +146,21 @@ struct NVMeDisks: DiskClass {
     let path = wasKernelName ? "\(access.devices)/\(found.namespace.blockName)" : disk.device
     guard self.blockName(behind: path) == found.namespace.blockName else { return nil }
     return try description(of: found, at: path)
+  }
+
+  /// Looked at anew: what else is on the drive may have changed since it was found to be alone.
+  func sanitize(_ disk: DiskDescription) throws {
+    guard let found = access.sysfs.foundNamespaces().first(where: { $0.identity == disk.identity }) else {
+      throw vanished(disk)
+    }
+    let drive = try access.transport(to: found.controller)
+    let look = try DriveLook(drive, namespace: found.namespace.number)
+    guard look.erasesItAlone else {
+      throw PluginError(
+        .failedPrecondition,
+        "\(found.controller.name) would erase other namespaces with \(disk.identity): set scrub: zero.")
+    }
+    try drive.send(FormatNamespace(found.namespace.number, .userData, of: look.namespace))
   }
 
   func keeper(of disk: DiskDescription) throws -> (any DiskKeeper)? {

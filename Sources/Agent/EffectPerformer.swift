@@ -157,7 +157,9 @@ struct EffectPerformer: Sendable {
         await journal.note(.ended(step.key, verb: step.verb.rawValue, result: "withheld"))
         return core.handle(.stepWithheld(step.key))
       }
-      let status = try await step.verb.call(link.client, step.request)
+      let status = try await step.verb.call(link.client, step.request) { done, total in
+        core.handle(.scrubProgressed(step.key, done: done, total: total))
+      }
       let phase = status.phase.protobufName ?? "?"
       logger.info("step done", metadata: ["phase": "\(phase)"])
       await journal.note(.ended(step.key, verb: step.verb.rawValue, result: phase))
@@ -186,7 +188,12 @@ struct EffectPerformer: Sendable {
 extension Verb {
   /// Asks a plugin. A verb may wait for hardware and for other hosts; longer than this, something is wrong and it is asked
   /// again, which is the same as waiting, since verbs are idempotent and a plugin does one at a time for a function.
-  func call(_ client: VirtualFunctionsClient, _ request: FunctionRequest) async throws -> FunctionStatus {
+  ///
+  /// - Parameter progress: is told of a cleaning, once a second at most.
+  func call(
+    _ client: VirtualFunctionsClient, _ request: FunctionRequest,
+    progress: (_ done: UInt64, _ total: UInt64) -> Void
+  ) async throws -> FunctionStatus {
     let options = CallOptions(timeout: .seconds(60))
     switch self {
     case .create: return try await client.create(request, options: options)
@@ -199,14 +206,20 @@ extension Verb {
     case .disconnect: return try await client.disconnect(request, options: options)
     case .fence: return try await client.fence(request, options: options)
     case .destroy: return try await client.destroy(request, options: options)
-    case .scrub: return try await scrub(client, request)
+    case .scrub: return try await scrub(client, request, progress)
     }
   }
 
   /// Takes as long as the device takes: a large disk is written for hours.
-  private func scrub(_ client: VirtualFunctionsClient, _ request: FunctionRequest) async throws -> FunctionStatus {
+  private func scrub(
+    _ client: VirtualFunctionsClient, _ request: FunctionRequest, _ report: (_ done: UInt64, _ total: UInt64) -> Void
+  ) async throws -> FunctionStatus {
+    var next = ContinuousClock.now
     for try await progress in try await client.scrub(request) {
       if let status = progress.status { return status }
+      guard ContinuousClock.now >= next else { continue }
+      report(progress.doneBytes, progress.totalBytes)
+      next = ContinuousClock.now + .seconds(1)
     }
     throw RPCError(.internalError, "the plugin ended its scrub without a status")
   }

@@ -23,7 +23,9 @@ public struct BlockConfiguration<Class: DiskClass>: Sendable, Decodable {
     "match":{"type":"string","description":"a pattern of paths, such as /dev/sd?"},\
     "labels":{"type":"object","additionalProperties":{"type":"string"}},\
     "functions":{"type":"integer","minimum":1,"default":\(Class.defaultFunctionLimit),"description":"functions at a time"},\
-    "acceptExistingData":{"type":"boolean","default":false,"description":"a disk that carries data may be used, and its data is lost; only with device, by name"}\
+    "acceptExistingData":{"type":"boolean","default":false,"description":"a disk that carries data may be used, and its data is lost; only with device, by name"},\
+    "scrub":{"enum":["zero","discard","sanitize","none"],"default":"zero","description":"how what a user left is taken off before somebody else gets the place"},\
+    "acceptUnscrubbed":{"type":"array","items":{"type":"string"},"description":"functions by their ids, whose place may be given on as it is"}\
     }}}}}
     """
   }
@@ -42,9 +44,12 @@ struct DiskSelection: Sendable, Decodable {
   var functionLimit: UInt32?
   /// The operator's word that a disk with data on it may be used, and the data lost.
   var acceptsExistingData: Bool
+  var scrub: ScrubMethod
+  /// The operator's word that what these functions' users left may be read by the next.
+  var acceptedUnscrubbed: Set<String>
 
   private enum CodingKeys: String, CodingKey {
-    case device, match, labels, functions, acceptExistingData
+    case device, match, labels, functions, acceptExistingData, scrub, acceptUnscrubbed
   }
 
   init(from decoder: any Decoder) throws {
@@ -54,6 +59,8 @@ struct DiskSelection: Sendable, Decodable {
     labels = try values.decodeIfPresent([String: String].self, forKey: .labels) ?? [:]
     functionLimit = try values.decodeIfPresent(UInt32.self, forKey: .functions)
     acceptsExistingData = try values.decodeIfPresent(Bool.self, forKey: .acceptExistingData) ?? false
+    scrub = try values.decodeIfPresent(String.self, forKey: .scrub).map { try ScrubMethod(configured: $0) } ?? .zero
+    acceptedUnscrubbed = Set(try values.decodeIfPresent([String].self, forKey: .acceptUnscrubbed) ?? [])
     switch (device, match) {
     case (let device?, nil): selection = .device(device)
     case (nil, let match?): selection = .match(match)

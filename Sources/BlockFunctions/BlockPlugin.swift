@@ -39,7 +39,7 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
     self.disks = disks
     lives = LifeWatch { [watchers] in watchers.changed() }
     try await BlockingThread.detached {
-      try disks.load()
+      try disks.checkAll(context.logger)
       for request in context.knownFunctions { self.watchLife(of: request) }
     }
   }
@@ -112,6 +112,7 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
     return try await perform(request) { plan in
       if request.role == .fencer { return try self.letGoOfLostHost(plan) }
       try self.checkUnused(plan)
+      try self.checkClean(plan)
       try self.disks.release(plan)
       return FunctionStatus(request, .absent)
     }
@@ -161,7 +162,7 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
       // Nobody can reach the extent any more, and nothing can be flushed to a disk that is gone.
       guard try self.disks.contains(plan.endNode) else { return FunctionStatus(request, .created) }
       guard let part = try self.part(plan) else { return FunctionStatus(request, .absent) }
-      try ExtentScrubber(part).flush()
+      try part.flush()
       return FunctionStatus(request, .created)
     }
   }
@@ -212,25 +213,6 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
     }
   }
 
-  public func scrub(
-    _ request: FunctionRequest, progress: @Sendable (_ done: UInt64, _ total: UInt64) async throws -> Void
-  ) async throws -> FunctionStatus {
-    let scrubber = try await BlockingThread.detached { () -> ExtentScrubber? in
-      let plan = try FunctionPlan(request)
-      if request.role == .fencer { return ExtentScrubber(try self.partOfLostHost(plan)) }
-      try self.checkUnused(plan)
-      return try self.part(plan).map { ExtentScrubber($0) }
-    }
-    guard let scrubber else { return FunctionStatus(request, .absent) }
-    var done: UInt64 = 0
-    while done < scrubber.extent.sizeBytes {
-      done = try await BlockingThread.detached { [done] in try scrubber.scrubChunk(from: done) }
-      try await progress(done, scrubber.extent.sizeBytes)
-    }
-    try await BlockingThread.detached { try scrubber.flush() }
-    return FunctionStatus(request, .created)
-  }
-
   public func adopt(_ request: FunctionRequest) async throws -> FunctionStatus {
     let status = try await BlockingThread.detached { try self.observe(request) }
     guard status.phase != .absent else {
@@ -240,6 +222,9 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
   }
 
   // MARK: Parts of a function, for the extensions beside this file too
+
+  /// There is news that no look would find at once.
+  func changed() { watchers.changed() }
 
   private var security: DiskTLS { DiskTLS(tls: context.tls, host: context.hostName) }
 
@@ -302,11 +287,12 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
     guard let part = try part(plan) else {
       throw PluginError(.failedPrecondition, "\(plan.function) has not been created.")
     }
+    try disks.checkGeometry(of: plan)
     return part
   }
 
   /// Before its blocks are wiped or given to somebody else.
-  private func checkUnused(_ plan: FunctionPlan) throws {
+  func checkUnused(_ plan: FunctionPlan) throws {
     if let part = try part(plan), let holder = try local(part).holder() {
       throw PluginError(.failedPrecondition, "\(plan.function) is still attached as \(holder).")
     }

@@ -36,6 +36,10 @@ public protocol DiskClass: Sendable {
   func given(_ disk: DiskDescription, to function: String) throws -> PCIAddress?
   /// Cuts the consumer off. On return the disk is a block device of this host again.
   func takeBack(_ disk: DiskDescription, from function: String) throws
+
+  /// Has a disk that `sanitizes` erase all that it holds, by its own means; answers when it has. Begun again where an earlier
+  /// run was cut off.
+  func sanitize(_ disk: DiskDescription) throws
 }
 
 extension DiskClass {
@@ -59,6 +63,10 @@ extension DiskClass {
   public func given(_ disk: DiskDescription, to function: String) throws -> PCIAddress? { nil }
 
   public func takeBack(_ disk: DiskDescription, from function: String) throws {}
+
+  public func sanitize(_ disk: DiskDescription) throws {
+    throw PluginError(.unimplemented, "\(Self.name) disks are not told to erase themselves.")
+  }
 }
 
 /// A disk as its class knows it.
@@ -80,11 +88,13 @@ public struct DiskDescription: Sendable, Hashable {
   public var makesFunctions: Bool
   /// A virtual function has it: this host has no block device of it meanwhile.
   public var isAway: Bool
+  /// Whether it can be told to erase all of itself, and nothing of any other disk's.
+  public var sanitizes: Bool
 
   public init(
     identity: String, devices: [String], facts: BlockFacts, physicalFunction: PhysicalFunction = PhysicalFunction(),
     labels: [String: String] = [:], numaNode: Int32? = nil, health: Health = Health(), isMultiRoot: Bool = false,
-    makesFunctions: Bool = false, isAway: Bool = false
+    makesFunctions: Bool = false, isAway: Bool = false, sanitizes: Bool = false
   ) {
     self.identity = identity
     self.devices = devices
@@ -96,6 +106,7 @@ public struct DiskDescription: Sendable, Hashable {
     self.isMultiRoot = isMultiRoot
     self.makesFunctions = makesFunctions
     self.isAway = isAway
+    self.sanitizes = sanitizes
   }
 
   /// The path that is used.

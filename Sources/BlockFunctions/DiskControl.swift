@@ -62,7 +62,9 @@ extension BlockPlugin {
   }
 
   func letGoOfLostHost(_ plan: FunctionPlan) throws -> FunctionStatus {
+    try checkClean(plan)
     if plan.isWhole { try lostHostsKeeper(plan).letGo(of: plan.token) }
+    try disks.scrubs.remove(plan.function)
     return FunctionStatus(plan.request, .absent)
   }
 

@@ -1,6 +1,7 @@
 import FunctionPluginKit
 import Glibc
 import LinuxDevices
+import Logging
 import Services
 import Synchronization
 
@@ -12,14 +13,22 @@ final class Disks<Class: DiskClass>: Sendable {
   private let diskClass: Class
   private let hostName: String
   private let directory: String
+  /// What is being cleaned, and what could not be.
+  let scrubs: ScrubJournal
   /// Loaded when first needed; a table on disk is never newer than the one here.
   private let tables = Mutex<[String: ExtentTable]>([:])
+  /// By end node: what did not agree when it was looked at last; empty: all did.
+  private let disagreements = Mutex<[String: [String]]>([:])
+  /// What the coordinator told this host of its functions.
+  private let told: @Sendable () -> [FunctionRequest]
 
   init(configuration: BlockConfiguration<Class>, context: PluginContext) throws {
     self.configuration = configuration
     diskClass = try Class(context: context)
     hostName = context.hostName
     directory = context.stateDirectory
+    told = { context.knownFunctions }
+    scrubs = ScrubJournal(stateDirectory: context.stateDirectory)
   }
 
   /// One configured disk that is there.
@@ -33,12 +42,52 @@ final class Disks<Class: DiskClass>: Sendable {
     var functionLimit: UInt32 { selection.functionLimit ?? Class.defaultFunctionLimit }
   }
 
-  /// Checks at the start that what is known of the disks is sound: better no plugin than a wrong one.
-  func load() throws {
-    for disk in try present() { _ = try table(of: disk) }
+  func rescan() {
+    diskClass.rescan()
+    disagreements.withLock { $0 = [:] }
   }
 
-  func rescan() { diskClass.rescan() }
+  /// Whether all agree on which part of the disk is whose: before the first function of a disk is touched, and after that for as
+  /// long as they do not. What is in use stays, and can be cut; nothing else is done with a disk of which two things are said.
+  func checkGeometry(of plan: FunctionPlan) throws {
+    let disk = try disk(plan.endNode)
+    if let table = try table(of: disk), let extent = table.map[plan.function] {
+      try table.check(extent, against: plan.place)
+    }
+    try checkGeometry(of: disk)
+  }
+
+  private func lookForDisagreements(_ disk: Disk) throws -> [String] {
+    // Nobody has a whole disk of which this host has no device, and its function is its only one.
+    let uses = disk.description.isAway ? [] : DiskUse.all(of: disk.path)
+    let requests = told().filter { $0.assignment?.endNode == disk.endNode }
+    return GeometryCheck(map: try table(of: disk)?.map).disagreements(uses: uses, told: requests)
+  }
+
+  /// At the start, so that an operator hears of it before somebody needs the disk.
+  func checkAll(_ logger: Logger) throws {
+    for disk in try present() {
+      do {
+        try checkGeometry(of: disk)
+      } catch {
+        logger.error("an end node is stopped", metadata: ["endNode": "\(disk.endNode)", "error": "\(error)"])
+      }
+    }
+  }
+
+  private func checkGeometry(of disk: Disk) throws {
+    if disagreements.withLock({ $0[disk.endNode] })?.isEmpty == true { return }
+    // What is found while a function comes or goes is not there at the second look.
+    let found = try lookForDisagreements(disk).isEmpty ? [] : lookForDisagreements(disk)
+    disagreements.withLock { $0[disk.endNode] = found }
+    guard found.isEmpty else {
+      throw PluginError(
+        .dataLoss,
+        "It is not certain which part of \(disk.endNode) is whose: \(found.joined(separator: "; ")). Nothing of it is given out, "
+          + "cleaned or forgotten until this is settled: end what should not be there, or restore the table "
+          + "(\(ExtentTable.path(directory, disk.endNode))) from a backup; then rescan the host.")
+    }
+  }
 
   func endNodes() throws -> [EndNode] { try present().map { try endNode($0) } }
 
@@ -64,13 +113,23 @@ final class Disks<Class: DiskClass>: Sendable {
     try diskClass.takeBack(disk, from: function)
   }
 
+  func sanitize(_ disk: DiskDescription) throws { try diskClass.sanitize(disk) }
+
+  /// How what the function's user left is taken off. Parts are not: what erases a whole disk would erase their neighbours.
+  func scrubMethod(of plan: FunctionPlan) throws -> ScrubMethod {
+    let selection = try disk(plan.endNode).selection
+    if selection.acceptedUnscrubbed.contains(plan.function) { return .none }
+    return selection.scrub == .sanitize && !plan.isWhole ? .zero : selection.scrub
+  }
+
   func extent(of function: String, endNode: String) throws -> AllocatedExtent? {
     try table(of: try disk(endNode))?.map[function]
   }
 
   /// All functions that have an extent, with their end nodes.
   func extents() throws -> [(endNode: String, extent: AllocatedExtent)] {
-    try present().flatMap { disk in try (table(of: disk)?.map.extents ?? []).map { (disk.endNode, $0) } }
+    // What a damaged table says of others is nothing, and is told where its disk is.
+    try present().flatMap { disk in ((try? table(of: disk))?.map.extents ?? []).map { (disk.endNode, $0) } }
   }
 
   /// What keeps a function from being created; empty if nothing.
@@ -78,6 +137,7 @@ final class Disks<Class: DiskClass>: Sendable {
     let disk = try disk(plan.endNode)
     var problems: [String] = []
     do { try plan.checkSize() } catch { problems.append(error.message) }
+    do { try Self.checkCleanable(plan, disk) } catch { problems.append(error.message) }
     if let obstacle = try obstacle(disk, isOurs: table(of: disk) != nil) { problems.append(obstacle) }
     let map = try table(of: disk)?.map ?? ExtentMap(diskSizeBytes: disk.facts.sizeBytes)
     if map[plan.function] == nil {
@@ -93,24 +153,39 @@ final class Disks<Class: DiskClass>: Sendable {
   func allocate(_ plan: FunctionPlan) throws -> AllocatedExtent {
     try plan.checkSize()
     let disk = try disk(plan.endNode)
+    try Self.checkCleanable(plan, disk)
+    try checkGeometry(of: disk)
+    let others = told().filter { $0.assignment?.endNode == plan.endNode && $0.assignment?.function != plan.function }
     return try tables.withLock { tables in
       var table = try loadedTable(disk, &tables) ?? takeIntoUse(disk)
       if table.map[plan.function] == nil, table.map.extents.count >= disk.functionLimit {
         throw PluginError(.resourceExhausted, limitReached(disk))
       }
-      let extent = try table.allocate(function: plan.function, sizeBytes: plan.sizeBytes, place: plan.place)
+      let extent = try table.allocate(
+        function: plan.function, sizeBytes: plan.sizeBytes, place: plan.place,
+        besides: others.compactMap(\.assignment?.extent))
       tables[disk.endNode] = table
       return extent
     }
   }
 
+  private static func checkCleanable(_ plan: FunctionPlan, _ disk: Disk) throws(PluginError) {
+    guard disk.selection.scrub == .sanitize, !plan.isWhole else { return }
+    throw PluginError(
+      .failedPrecondition,
+      "\(disk.endNode) is cleaned by erasing itself (scrub: sanitize), so that it is given away as a whole alone: claim it without a "
+        + "size, or set scrub: zero.")
+  }
+
   func release(_ plan: FunctionPlan) throws {
     let disk = try disk(plan.endNode)
+    if try table(of: disk)?.map[plan.function] != nil { try checkGeometry(of: disk) }
     try tables.withLock { tables in
       guard var table = try loadedTable(disk, &tables) else { return }
       try table.release(function: plan.function)
       tables[disk.endNode] = table
     }
+    try scrubs.remove(plan.function)
   }
 
   /// A disk without a table is somebody's until the operator or its emptiness says otherwise.
@@ -124,16 +199,32 @@ final class Disks<Class: DiskClass>: Sendable {
   private func obstacle(_ disk: Disk, isOurs: Bool) throws -> String? {
     // There is nothing here that could be looked at; it went from here as ours.
     if disk.description.isAway { return nil }
+    try checkGeometry(of: disk)
     if try BlockDevice.isClaimedByKernel(disk.path) {
       return "\(disk.path) is mounted, or part of an array or of swap space: take it out of use first."
     }
     if disk.facts.isReadOnly { return "\(disk.path) is read-only." }
+    if let lack = Self.scrubLack(disk) { return lack }
     if isOurs || disk.selection.acceptsExistingData { return nil }
     // Another host of the cluster has it: what it carries is a tenant's, and cannot be read here.
     if disk.description.isMultiRoot, try keeper(of: disk.description)?.highestToken() != nil { return nil }
     guard let signature = try DiskSignature.find(on: disk.path) else { return nil }
     return
       "\(disk.path) carries data (\(signature)). If it may be lost, set acceptExistingData: true for this end node."
+  }
+
+  /// Why the disk cannot be cleaned as its configuration says: better known before a tenant's data is on it.
+  private static func scrubLack(_ disk: Disk) -> String? {
+    switch disk.selection.scrub {
+    case .zero, .none: nil
+    case .discard:
+      BlockDevice.takesDiscard(disk.path)
+        ? nil : "\(disk.path) takes no discard (queue/discard_max_bytes is 0): set scrub: zero for this end node."
+    case .sanitize:
+      disk.description.sanitizes
+        ? nil
+        : "\(disk.path) cannot be told to erase itself, or would erase others with it: set scrub: zero for this end node."
+    }
   }
 
   /// A disk that cannot be looked at keeps nobody from knowing of the others.
@@ -146,7 +237,8 @@ final class Disks<Class: DiskClass>: Sendable {
   }
 
   private func endNode(_ disk: Disk) throws -> EndNode {
-    let map = try table(of: disk)?.map
+    // A table that is damaged stops its disk, and no other.
+    let map = (try? table(of: disk))?.map
     let obstacle = obstacleOrFailure(disk, isOurs: map != nil)
     return EndNode {
       $0.id = disk.endNode
@@ -171,8 +263,9 @@ final class Disks<Class: DiskClass>: Sendable {
         $0.sizeBytes = map?.usedBytes ?? 0
       }
       $0.capabilities = BlockPlugin<Class>.capabilities(isMultiRoot: disk.description.isMultiRoot)
+      if disk.selection.scrub == .sanitize { $0.capabilities?.refuseParts() }
       if disk.description.makesFunctions { $0.capabilities?.admitDrivers() }
-      $0.health = disk.description.health
+      $0.health = disk.description.health.with(uncleaned: scrubs.all.filter { $0.endNode == disk.endNode })
       guard let obstacle else { return }
       $0.health = Health {
         $0.state = .unhealthy

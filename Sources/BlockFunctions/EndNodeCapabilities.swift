@@ -32,3 +32,22 @@ extension BlockPlugin {
     }
   }
 }
+
+extension Capabilities {
+  /// Whole disks alone are left.
+  mutating func refuseParts() { paths = paths.filter { $0 == .direct } }
+}
+
+extension Health {
+  /// With the places that nobody gets because they could not be cleaned. What the drive thinks of itself stays as it is.
+  func with(uncleaned records: [ScrubRecord]) -> Health {
+    var health = self
+    let complaints = records.compactMap { record in
+      record.failure.map {
+        "\(record.function) could not be cleaned from byte \(record.doneBytes) of \(record.place.sizeBytes) on: \($0)"
+      }
+    }
+    health.message = ((message.isEmpty ? [] : [message]) + complaints).joined(separator: "; ")
+    return health
+  }
+}

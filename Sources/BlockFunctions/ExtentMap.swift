@@ -8,6 +8,11 @@ struct AllocatedExtent: Sendable, Hashable {
 
   var endBytes: UInt64 { offsetBytes + sizeBytes }
 
+  func overlaps(_ place: Extent) -> Bool {
+    let (end, overflow) = place.offsetBytes.addingReportingOverflow(place.sizeBytes)
+    return offsetBytes < (overflow ? .max : end) && place.offsetBytes < endBytes
+  }
+
   /// As the coordinator keeps it.
   var place: Extent {
     Extent {
@@ -44,25 +49,24 @@ struct ExtentMap: Sendable, Hashable {
   subscript(function: String) -> AllocatedExtent? { extents.first { $0.function == function } }
 
   /// The first extent that shares a byte with a place.
-  func overlapping(_ place: Extent) -> AllocatedExtent? {
-    let end = place.offsetBytes.addingReportingOverflow(place.sizeBytes).partialValue
-    return extents.first { $0.offsetBytes < end && place.offsetBytes < $0.endBytes }
-  }
+  func overlapping(_ place: Extent) -> AllocatedExtent? { extents.first { $0.overlaps(place) } }
 
   var usedBytes: UInt64 { extents.reduce(0) { $0 + $1.sizeBytes } }
 
   /// The first gap that is large enough, or nil.
-  mutating func allocate(function: String, sizeBytes: UInt64) -> AllocatedExtent? {
+  ///
+  /// - Parameter reserved: places without an extent here that may be somebody's all the same; they may overlap anything.
+  mutating func allocate(function: String, sizeBytes: UInt64, besides reserved: [Extent] = []) -> AllocatedExtent? {
     precondition(sizeBytes > 0 && self[function] == nil)
+    let obstacles = extents.map(\.place) + reserved
     var start: UInt64 = 0
-    for (index, next) in extents.enumerated() {
-      if next.offsetBytes >= start, next.offsetBytes - start >= sizeBytes {
-        return insert(AllocatedExtent(function: function, offsetBytes: start, sizeBytes: sizeBytes), at: index)
-      }
-      start = aligned(next.endBytes)
+    for next in obstacles.sorted(by: { $0.offsetBytes < $1.offsetBytes }) {
+      if next.offsetBytes >= start, next.offsetBytes - start >= sizeBytes { break }
+      let (end, overflow) = next.offsetBytes.addingReportingOverflow(next.sizeBytes)
+      guard !overflow, end <= diskSizeBytes else { return nil }
+      start = max(start, aligned(end))
     }
-    guard start <= diskSizeBytes, diskSizeBytes - start >= sizeBytes else { return nil }
-    return insert(AllocatedExtent(function: function, offsetBytes: start, sizeBytes: sizeBytes), at: extents.count)
+    return allocate(function: function, at: start, sizeBytes: sizeBytes)
   }
 
   /// That very place, if it is free and on the disk.

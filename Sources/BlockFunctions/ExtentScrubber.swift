@@ -2,53 +2,129 @@ import CLinux
 import FunctionPluginKit
 import Glibc
 import LinuxDevices
+import Services
 
-/// Writes zeroes over an extent and reads some of them back. Its methods block.
+/// Takes what a function's user left off its disk, piece by piece, and reads all of it back. Its methods block.
 struct ExtentScrubber: Sendable {
   /// Small enough for progress on a slow disk, large enough for a fast one's commands.
-  static let chunkBytes: UInt64 = 64 << 20
-  private static let sampleBytes = 4096
-  let disk: String
-  let extent: AllocatedExtent
+  static let pieceBytes: UInt64 = 64 << 20
+  private static let readBytes = 1 << 20
+  let part: FunctionExtent
+  let method: ScrubMethod
+  /// Has the disk erase itself; blocks until it has.
+  let eraseAll: @Sendable (DiskDescription) throws -> Void
+  let journal: ScrubJournal
+  private(set) var record: ScrubRecord
 
-  init(_ part: FunctionExtent) {
-    disk = part.disk.device
-    extent = part.extent
+  private var disk: String { part.disk.device }
+
+  /// Goes on where an earlier run came to, if that was about the same place under the same token.
+  init(
+    _ part: FunctionExtent, by method: ScrubMethod, journal: ScrubJournal,
+    sanitize: @escaping @Sendable (DiskDescription) throws -> Void
+  ) {
+    self.part = part
+    self.method = method
+    eraseAll = sanitize
+    self.journal = journal
+    record = ScrubRecord(
+      function: part.plan.function, endNode: part.plan.endNode, token: part.plan.token.value, place: part.extent.place,
+      method: method)
+    guard let known = journal.record(of: record.function), known.token == record.token, known.place == record.place,
+      method != .sanitize || known.method == .sanitize
+    else { return }
+    (record.isSanitized, record.doneBytes, record.failure) = (known.isSanitized, known.doneBytes, known.failure)
   }
 
-  /// Cleans the part of the extent that begins at `start`; answers where the next one begins.
-  func scrubChunk(from start: UInt64) throws -> UInt64 {
-    let device = try FileDescriptor(opening: disk, O_RDWR)
-    let count = min(Self.chunkBytes, extent.sizeBytes - start)
-    // The kernel may discard instead where the device promises zeroes for what was discarded.
-    let result = iov_block_write_zeroes(device.number, extent.offsetBytes + start, count)
-    guard result == 0 else { throw SystemCallError("write zeroes to \(disk)", errno: -result) }
-    try sample(device, start: start, count: count)
-    return start + count
+  /// On record before anything is done: from here on the function is not known to be clean until it is.
+  func begin() throws { try journal.write(record, durably: true) }
+
+  /// Cleans the next piece. What fails is on record, and begins there when it is tried again.
+  mutating func advance() throws {
+    do {
+      try clean()
+    } catch {
+      record.failure = "\(error)"
+      try journal.write(record, durably: true)
+      throw PluginError(
+        .dataLoss,
+        "\(record.function) is not clean from byte \(record.doneBytes) of \(record.place.sizeBytes) on (scrub: \(method.rawValue)): "
+          + "\(error). Nobody else gets it until it is: mend the disk, or change 'scrub' of \(record.endNode) in the "
+          + "configuration, or give its data up there by name (acceptUnscrubbed)")
+    }
   }
 
-  func flush() throws {
+  private mutating func clean() throws {
+    if method == .sanitize, !record.isSanitized {
+      try eraseAll(part.disk)
+      record.isSanitized = true
+      return try journal.write(record, durably: true)
+    }
     let device = try FileDescriptor(opening: disk, O_RDWR)
+    let offset = record.place.offsetBytes + record.doneBytes
+    let piece = offset..<offset + min(Self.pieceBytes, record.place.sizeBytes - record.doneBytes)
+    switch method {
+    case .zero: try overwrite(piece, device)
+    case .discard:
+      try check(
+        iov_block_discard(device.number, piece.lowerBound, piece.upperBound - piece.lowerBound), "discard on \(disk)")
+      try flush(device)
+    case .sanitize, .none: break
+    }
+    if method != .zero, try firstLeft(in: piece) != nil { try overwrite(piece, device) }
+    if let left = try firstLeft(in: piece) {
+      throw PluginError(.dataLoss, "\(disk) does not hold zeroes at \(left) although they were written")
+    }
+    record.doneBytes += piece.upperBound - piece.lowerBound
+    record.failure = nil
+    try journal.write(record, durably: record.isComplete)
+  }
+
+  private func overwrite(_ piece: Range<UInt64>, _ device: FileDescriptor) throws {
+    let count = piece.upperBound - piece.lowerBound
+    try check(iov_block_write_zeroes(device.number, piece.lowerBound, count), "write zeroes to \(disk)")
+    try flush(device)
+  }
+
+  private func flush(_ device: FileDescriptor) throws {
     guard fsync(device.number) == 0 else { throw SystemCallError("flush \(disk)", errno: errno) }
   }
 
-  /// The first, the last and some blocks between, past the page cache.
-  private func sample(_ device: FileDescriptor, start: UInt64, count: UInt64) throws {
+  private func check(_ result: CInt, _ what: String) throws(SystemCallError) {
+    guard result == 0 else { throw SystemCallError(what, errno: -result) }
+  }
+
+  /// Where the first block begins that is not all zeroes; nil: there is none. Past the page cache, which holds what was written
+  /// whether the disk took it or not.
+  private func firstLeft(in piece: Range<UInt64>) throws -> UInt64? {
     let opened = iov_open_direct(disk)
     guard opened >= 0 else { throw SystemCallError("open \(disk) past the page cache", errno: -opened) }
     let direct = FileDescriptor(owning: opened)
-    let block = UInt64(Self.sampleBytes)
-    let last = (count - block) / block
-    for offset in Set([0, last / 3, last / 2, last]).sorted().map({ extent.offsetBytes + start + $0 * block }) {
-      try withUnsafeTemporaryAllocation(byteCount: Self.sampleBytes, alignment: Self.sampleBytes) { buffer in
-        let read = pread(direct.number, buffer.baseAddress, buffer.count, off_t(offset))
-        guard read == Self.sampleBytes else {
-          throw SystemCallError("read \(disk) at \(offset)", errno: read < 0 ? errno : EIO)
-        }
-        guard buffer.allSatisfy({ $0 == 0 }) else {
-          throw PluginError(.dataLoss, "\(disk) does not hold zeroes at \(offset) although they were written.")
-        }
+    return try withUnsafeTemporaryAllocation(byteCount: Self.readBytes, alignment: 4096) { buffer in
+      var offset = piece.lowerBound
+      while offset < piece.upperBound {
+        let wanted = Int(min(UInt64(Self.readBytes), piece.upperBound - offset))
+        let count = pread(direct.number, buffer.baseAddress, wanted, off_t(offset))
+        if count < 0, errno == EINTR { continue }
+        guard count > 0 else { throw SystemCallError("read \(disk) at \(offset)", errno: count < 0 ? errno : EIO) }
+        if !Self.isZero(UnsafeRawBufferPointer(rebasing: buffer[..<count])) { return offset }
+        offset += UInt64(count)
       }
+      return nil
     }
+  }
+
+  /// Each byte is the one before it, and the first is zero: as fast as memory is read, also in a debug build.
+  private static func isZero(_ bytes: UnsafeRawBufferPointer) -> Bool {
+    guard let base = bytes.baseAddress, bytes.count > 1 else { return bytes.first ?? 0 == 0 }
+    return bytes[0] == 0 && memcmp(base, base + 1, bytes.count - 1) == 0
+  }
+}
+
+extension FunctionExtent {
+  /// Writes what the kernel and the disk hold back.
+  func flush() throws {
+    let device = try FileDescriptor(opening: disk.device, O_RDWR)
+    guard fsync(device.number) == 0 else { throw SystemCallError("flush \(disk.device)", errno: errno) }
   }
 }

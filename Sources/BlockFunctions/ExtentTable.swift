@@ -43,14 +43,18 @@ struct ExtentTable: Sendable {
 
   /// Gives a function an extent, or answers the one it has. Durable when it returns.
   ///
-  /// - Parameter place: where the coordinator knows it to lie: there or nowhere.
-  mutating func allocate(function: String, sizeBytes: UInt64, place: Extent? = nil) throws -> AllocatedExtent {
+  /// - Parameters:
+  ///   - place: where the coordinator knows it to lie: there or nowhere.
+  ///   - reserved: where it knows others to lie that have no extent here, as in a table of yesterday.
+  mutating func allocate(
+    function: String, sizeBytes: UInt64, place: Extent? = nil, besides reserved: [Extent] = []
+  ) throws -> AllocatedExtent {
     if let extent = map[function] {
       guard extent.sizeBytes == sizeBytes else {
         throw PluginError(
           .invalidArgument, "\(function) has an extent of \(extent.sizeBytes) bytes; it cannot become \(sizeBytes)")
       }
-      if let place, extent.place != place { throw disagreement(extent, place) }
+      try check(extent, against: place)
       return extent
     }
     var changed = map
@@ -63,7 +67,7 @@ struct ExtentTable: Sendable {
       map = changed
       return extent
     }
-    guard let extent = changed.allocate(function: function, sizeBytes: sizeBytes) else {
+    guard let extent = changed.allocate(function: function, sizeBytes: sizeBytes, besides: reserved) else {
       throw PluginError(
         .resourceExhausted,
         "\(endNode) has no gap of \(sizeBytes) bytes; the largest is \(map.largestFreeBytes) of \(map.diskSizeBytes)")
@@ -71,6 +75,11 @@ struct ExtentTable: Sendable {
     try save(changed)
     map = changed
     return extent
+  }
+
+  /// - Parameter place: where the coordinator knows the extent to lie, if it does.
+  func check(_ extent: AllocatedExtent, against place: Extent?) throws {
+    if let place, extent.place != place { throw disagreement(extent, place) }
   }
 
   /// Two memories of who has what, and nobody can tell which one is right: nothing is written.
@@ -93,7 +102,7 @@ struct ExtentTable: Sendable {
 
   // MARK: The file
 
-  private static func path(_ directory: String, _ endNode: String) -> String {
+  static func path(_ directory: String, _ endNode: String) -> String {
     directory + "/" + endNode.map { $0 == "/" ? "_" : String($0) }.joined() + ".extents"
   }
 

@@ -45,10 +45,10 @@ extension BlockPlugin {
       // One that is outdated is to be served anew, which `created` asks for.
       guard let port = daemon.recordedPort,
         !daemon.isOutdated(for: mediation.consumerAddress, servingAt: mediation.serverAddress)
-      else { return part.status(.created) }
+      else { return unused(part) }
       return part.served(at: port, daemon.recordedLimits)
     }
-    return try local(part).current() ?? part.status(.created)
+    return try local(part).current() ?? unused(part)
   }
 
   /// Extents that nobody made known to this plugin: its memory was lost, the table was not.

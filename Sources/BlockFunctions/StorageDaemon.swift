@@ -47,6 +47,8 @@ struct ServedExtent: Sendable, Hashable {
 struct StorageDaemon: Sendable {
   static let program = "qemu-storage-daemon"
   private static let limits = "limits"
+  /// The block node that is the function's part of its disk; other nodes lie above and below it.
+  static let extentNode = "extent"
   private static let answerLimitMilliseconds: CInt = 5000
   let directory: FunctionDirectory
   let security: DiskTLS
@@ -233,7 +235,7 @@ struct StorageDaemon: Sendable {
     disk["locking"] = .string("off")
     var part = common
     part["driver"] = .string("raw")
-    part["node-name"] = .string("extent")
+    part["node-name"] = .string(Self.extentNode)
     part["file"] = .string("disk")
     part["offset"] = .integer(Int64(extent.offsetBytes))
     part["size"] = .integer(Int64(extent.sizeBytes))
@@ -241,7 +243,7 @@ struct StorageDaemon: Sendable {
     var limited = common
     limited["driver"] = .string("throttle")
     limited["node-name"] = .string("limited")
-    limited["file"] = .string("extent")
+    limited["file"] = .string(Self.extentNode)
     limited["throttle-group"] = .string(Self.limits)
     let group: JSONValue = .object([
       "qom-type": .string("throttle-group"), "id": .string(Self.limits), "limits": extent.limits.throttle,

@@ -25,9 +25,9 @@ extension FileDescriptor {
       \"@\u{a}\u{10}DiscoverResponse\u{12},\u{a}\u{9}end_nodes\u{18}\u{1}\u{20}\u{3}(\u{b}2\u{f}\
       .iov.v1.EndNodeR\u{8}endNodes\
       \"\u{e}\u{a}\u{c}WatchRequest\
-      \"g\u{a}\u{f}FunctionRequest\u{12}2\u{a}\u{a}assignment\u{18}\u{1}\u{20}\u{1}(\u{b}2\u{12}\
+      \"\u{7f}\u{a}\u{f}FunctionRequest\u{12}2\u{a}\u{a}assignment\u{18}\u{1}\u{20}\u{1}(\u{b}2\u{12}\
       .iov.v1.AssignmentR\u{a}assignment\u{12}\u{20}\u{a}\u{4}role\u{18}\u{2}\u{20}\u{1}(\u{e}2\u{c}\
-      .iov.v1.RoleR\u{4}role\
+      .iov.v1.RoleR\u{4}role\u{12}\u{16}\u{a}\u{6}fenced\u{18}\u{3}\u{20}\u{1}(\u{8}R\u{6}fenced\
       \".\u{a}\u{10}ValidateResponse\u{12}\u{1a}\u{a}\u{8}problems\u{18}\u{1}\u{20}\u{3}(\u{9}R\u{8}\
       problems\
       \"\u{7f}\u{a}\u{d}ScrubProgress\u{12}\u{1d}\u{a}\u{a}done_bytes\u{18}\u{1}\u{20}\u{1}(\u{4}\

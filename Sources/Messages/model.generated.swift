@@ -3055,6 +3055,8 @@ public struct FunctionStatus: Message {
   /// What the host was told when the function was set up. Only of a function that nobody wants (an orphan), so that it can be
   /// adopted.
   @HeldByReference public var assignment: Assignment?
+  /// block classes, from the beginning of its cleaning on
+  @HeldByReference public var scrub: ScrubState?
 
   public init() {}
 }
@@ -3079,6 +3081,7 @@ extension FunctionStatus: CLayoutMessage {
     layout.pointee.error = arena.message(error)
     layout.pointee.revision = revision
     layout.pointee.assignment = arena.message(assignment)
+    layout.pointee.scrub = arena.message(scrub)
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__FunctionStatus>) {
@@ -3090,6 +3093,7 @@ extension FunctionStatus: CLayoutMessage {
     if let value = layout.pointee.error { error = FunctionError(copying: value) }
     revision = layout.pointee.revision
     if let value = layout.pointee.assignment { assignment = Assignment(copying: value) }
+    if let value = layout.pointee.scrub { scrub = ScrubState(copying: value) }
   }
 }
 
@@ -3097,7 +3101,7 @@ extension FunctionStatus {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
       decoder, of: Self.fullName,
-      names: ["function", "role", "phase", "arrival", "serverPort", "error", "revision", "assignment"])
+      names: ["function", "role", "phase", "arrival", "serverPort", "error", "revision", "assignment", "scrub"])
     try fields.read("function", into: &function)
     try fields.read("role", into: &role)
     try fields.read("phase", into: &phase)
@@ -3106,6 +3110,7 @@ extension FunctionStatus {
     try fields.read("error", into: &error)
     try fields.read("revision", into: &revision)
     try fields.read("assignment", into: &assignment)
+    try fields.read("scrub", into: &scrub)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -3118,6 +3123,67 @@ extension FunctionStatus {
     try fields.write("error", error)
     try fields.write("revision", revision)
     try fields.write("assignment", assignment)
+    try fields.write("scrub", scrub)
+  }
+}
+
+/// How far what a function's user left on a disk has been taken off it. Nobody else gets the place before all of it has.
+public struct ScrubState: Message {
+  public static var fullName: String { "iov.v1.ScrubState" }
+
+  /// "zero", "discard", "sanitize": as the disk's configuration says
+  public var method: String = ""
+  /// clean, and read back as clean
+  public var doneBytes: UInt64 = 0
+  public var totalBytes: UInt64 = 0
+  /// why it is not going on; tried again
+  public var failure: String = ""
+
+  public init() {}
+}
+
+extension ScrubState: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__ScrubState>) {
+    iov__v1__scrub_state__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__ScrubState()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__ScrubState>, in arena: inout MessageArena) {
+    layout.pointee.method = arena.string(method)
+    layout.pointee.done_bytes = doneBytes
+    layout.pointee.total_bytes = totalBytes
+    layout.pointee.failure = arena.string(failure)
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__ScrubState>) {
+    method = copiedString(layout.pointee.method)
+    doneBytes = layout.pointee.done_bytes
+    totalBytes = layout.pointee.total_bytes
+    failure = copiedString(layout.pointee.failure)
+  }
+}
+
+extension ScrubState {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(
+      decoder, of: Self.fullName, names: ["method", "doneBytes", "totalBytes", "failure"])
+    try fields.read("method", into: &method)
+    try fields.read("doneBytes", into: &doneBytes)
+    try fields.read("totalBytes", into: &totalBytes)
+    try fields.read("failure", into: &failure)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("method", method)
+    try fields.write("doneBytes", doneBytes)
+    try fields.write("totalBytes", totalBytes)
+    try fields.write("failure", failure)
   }
 }
 

@@ -271,6 +271,9 @@ public struct FunctionRequest: Message {
 
   @HeldByReference public var assignment: Assignment?
   public var role: Role = Role(rawValue: 0)
+  /// Destroy: another root has cut the function off at the device and cleaned it, so that what it was may be somebody
+  /// else's by now.
+  public var fenced: Bool = false
 
   public init() {}
 }
@@ -289,25 +292,29 @@ extension FunctionRequest: CLayoutMessage {
   public func fill(_ layout: UnsafeMutablePointer<Iov__V1__FunctionRequest>, in arena: inout MessageArena) {
     layout.pointee.assignment = arena.message(assignment)
     layout.pointee.role = .init(rawValue: .init(truncatingIfNeeded: role.rawValue))
+    layout.pointee.fenced = fenced ? 1 : 0
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__FunctionRequest>) {
     if let value = layout.pointee.assignment { assignment = Assignment(copying: value) }
     role = Role(rawValue: Int32(truncatingIfNeeded: layout.pointee.role.rawValue))
+    fenced = layout.pointee.fenced != 0
   }
 }
 
 extension FunctionRequest {
   public init(from decoder: any Decoder) throws {
-    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["assignment", "role"])
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["assignment", "role", "fenced"])
     try fields.read("assignment", into: &assignment)
     try fields.read("role", into: &role)
+    try fields.read("fenced", into: &fenced)
   }
 
   public func encode(to encoder: any Encoder) throws {
     var fields = MessageFieldsWriter(encoder)
     try fields.write("assignment", assignment)
     try fields.write("role", role)
+    try fields.write("fenced", fenced)
   }
 }
 

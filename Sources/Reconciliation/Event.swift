@@ -36,6 +36,8 @@ public enum Event: Sendable, Hashable {
   case stepSucceeded(FunctionKey, FunctionStatus)
   /// `draw` is in 0..<1.
   case stepFailed(FunctionKey, StepFailure, draw: Double)
+  /// A step that cleans has come further, and goes on.
+  case scrubProgressed(FunctionKey, done: UInt64, total: UInt64)
   /// `mayBegin` had changed its mind before the plugin was asked.
   case stepWithheld(FunctionKey)
 

@@ -88,6 +88,7 @@ public struct Reconciler: Sendable {
       controlFailed(endNode, token: token, failure, draw: draw, at: now)
     case .stepSucceeded(let key, let status): stepSucceeded(key, status, at: now)
     case .stepFailed(let key, let failure, let draw): stepFailed(key, failure, draw: draw, at: now)
+    case .scrubProgressed(let key, let done, let total): scrubProgressed(key, done: done, total: total)
     case .stepWithheld(let key): stepWithheld(key)
     case .timerFired: retryWhatIsDue(at: now)
     }

@@ -21,6 +21,8 @@ extension TrackedFunction {
       status.arrival = nil
       status.serverPort = 0
     }
+    // A fencer has no function that could be observed.
+    status.scrub = scrub ?? status.scrub
     // By this an orphan is adopted. What is wanted is known to whoever wants it. What became an orphan just now was set up
     // by this agent, and has not been observed since.
     status.assignment = wanted == nil ? status.assignment ?? applied : nil

@@ -23,6 +23,7 @@ extension Reconciler {
     var request = FunctionRequest()
     request.assignment = assignment
     request.role = key.role
+    request.fenced = function.wanted?.fenced ?? false
     effects.append(.step(Step(plugin: plugin, verb: verb, key: key, request: request)))
   }
 
@@ -51,6 +52,14 @@ extension Reconciler {
       fail(key, verb, StepFailure(code: StepFailure.internalError, message: refusal), draw: 1, at: now)
       observe(pluginOfClass[function.deviceClass] ?? "")
     }
+  }
+
+  mutating func scrubProgressed(_ key: FunctionKey, done: UInt64, total: UInt64) {
+    guard functions[key]?.activity == .stepping(.scrub) else { return }
+    var state = functions[key]?.scrub ?? ScrubState()
+    (state.doneBytes, state.totalBytes, state.failure) = (done, total, "")
+    functions[key]?.scrub = state
+    touched.insert(key)
   }
 
   mutating func stepFailed(_ key: FunctionKey, _ failure: StepFailure, draw: Double, at now: Instant) {

@@ -45,6 +45,8 @@ struct TrackedFunction {
   var wantedAgain: WantedFunction?
   var failures = 0
   var error: FunctionError?
+  /// How far the cleaning has come that is under way, or that was last.
+  var scrub: ScrubState?
   /// What the plugin was last told, and did; nil if another run of the agent told it.
   var applied: Assignment?
   /// The revision of the last entry that was fulfilled.
@@ -96,6 +98,8 @@ struct TrackedFunction {
   /// Ends the step under way; answers what it carried.
   mutating func endStep(at count: UInt64) -> Assignment? {
     activity = .idle
+    // From here on the plugin's own word counts.
+    scrub = nil
     touched = count
     return sent
   }
@@ -116,6 +120,7 @@ struct TrackedFunction {
     case .disconnect, .destroy: release = .done
     case .create, .attach, .serve, .connect, .configure: applied = sent
     }
+    if let state = status.scrub { scrub = state }
     error = nil
     failures = 0
     return nil

@@ -61,7 +61,10 @@ extension Rack {
     text.section("Granted", assignment.attributes?.details ?? [])
     text.section("Arrived", assignment.arrival?.rows ?? [])
     text.section("Reports", HostFunctionStatus.heading, function.reports.map { $0.row })
-    for report in function.reports { text.section("Error of \(report.host)", report.status?.error?.rows ?? []) }
+    for report in function.reports {
+      text.section("Cleaning by \(report.host)", report.status?.scrub?.rows ?? [])
+      text.section("Error of \(report.host)", report.status?.error?.rows ?? [])
+    }
     return text
   }
 
@@ -158,6 +161,12 @@ extension HostFunctionStatus {
       host, status.role.word, status.phase.word, status.function?.token.map { String($0.value) } ?? "-",
       String(status.revision), status.error.map { "\($0.step): \($0.message)" } ?? "",
     ]
+  }
+}
+
+extension ScrubState {
+  fileprivate var rows: [[String]] {
+    [["Method", method], ["Clean", words ?? ""], ["Not going on", failure]].filter { !$0[1].isEmpty }
   }
 }
 

@@ -75,6 +75,19 @@ extension AssignedFunction {
   func isServed(from host: String) -> Bool { assignment?.controllingHost == host && assignment?.host != host }
 
   var reportSummary: String {
-    reports.map { "\($0.host): \($0.status?.phase.word ?? "-")" }.joined(separator: ", ")
+    reports.map { report in
+      let cleaning = report.status?.scrub.flatMap { $0.words.map { " (\($0))" } } ?? ""
+      return "\(report.host): \(report.status?.phase.word ?? "-")\(cleaning)"
+    }.joined(separator: ", ")
+  }
+}
+
+extension ScrubState {
+  /// Nil: there is nothing to say.
+  var words: String? {
+    guard totalBytes > 0 else { return nil }
+    let percent = doneBytes / max(1, totalBytes / 100)
+    let progress = "\(min(100, percent)) % of \(roundedByteCount(totalBytes)) clean"
+    return failure.isEmpty ? progress : "\(progress), and not going on"
   }
 }

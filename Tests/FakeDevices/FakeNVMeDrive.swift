@@ -12,6 +12,8 @@ public final class FakeNVMeDrive: Sendable {
     public var failures: [UInt8: [NVMeFailure]] = [:]
     public var sanitizeStatus: UInt16 = 0
     public var sanitizeProgress: UInt16 = 0
+    /// An erasure of one namespace is one of all.
+    public var erasesAllNamespaces = false
     public init() {}
   }
 
@@ -23,6 +25,8 @@ public final class FakeNVMeDrive: Sendable {
     public var isShared = true
     public var attached: Set<UInt16> = []
     public var reservations = FakeReservations()
+    /// Word 10 of each Format.
+    public var formats: [UInt32] = []
     public init() {}
   }
 
@@ -123,6 +127,7 @@ extension FakeNVMeDrive.Drive {
     case (.admin, 0x06): answer.data = try identify(request, controller)
     case (.admin, 0x02): answer.data = try log(request)
     case (.admin, 0x15): try attach(request, sent)
+    case (.admin, 0x80): try format(request)
     case (.admin, 0x1c): answer.result = UInt32(try manage(request))
     case (.readsAndWrites, 0x0d), (.readsAndWrites, 0x11), (.readsAndWrites, 0x15):
       guard behaviour.knowsReservations else { throw .status(.invalidOpcode) }
@@ -182,6 +187,7 @@ extension FakeNVMeDrive.Drive {
     bytes.set(UInt32(0x3), at: 328)
     bytes.set(UInt32(256), at: 516)
     bytes.set(UInt16(1 << 2 | 1 << 3 | (behaviour.knowsReservations ? 1 << 5 : 0)), at: 520)
+    bytes[524] = behaviour.erasesAllNamespaces ? 0x2 : 0
     bytes[525] = 1
     bytes.set("nqn.2019-08.org.qemu:rack1", at: 768, padded: 0)
     return bytes
@@ -261,6 +267,15 @@ extension FakeNVMeDrive.Drive {
       }
     }
     namespaces[request.namespace] = namespace
+  }
+
+  private mutating func format(_ request: NVMeRequest) throws(NVMeFailure) {
+    _ = try existing(request.namespace)
+    // Number 17 is the one that it has.
+    guard request.words[0] & 0x300f == 0x1001 else { throw .status(.invalidNamespaceOrFormat) }
+    for number in namespaces.keys where number == request.namespace || behaviour.erasesAllNamespaces {
+      namespaces[number]?.formats.append(request.words[0])
+    }
   }
 
   private var assigned: (queues: UInt16, interrupts: UInt16) {

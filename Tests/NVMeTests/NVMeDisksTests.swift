@@ -1,5 +1,6 @@
 import BlockFunctions
 import FakeDevices
+import FunctionPluginKit
 import LinuxDevices
 import Services
 import Testing
@@ -70,6 +71,26 @@ import Testing
     let disks = disks(host)
     let disk = try #require(try disks.describe("\(host.devices)/nvme0n1"))
     #expect(try disks.pull(disk).device == "\(host.devices)/nvme0n2")
+  }
+
+  @Test func aNamespaceErasesItselfAndNoOther() throws {
+    let host = try FakeDriveHost(namespaces: [1, 2])
+    let disk = try #require(try disks(host).describe(host.path(1)))
+    #expect(disk.sanitizes)
+    try disks(host).sanitize(disk)
+    // The format that it has, with an erasure of user data.
+    #expect(host.drive.namespace(1)?.formats == [0x1201])
+    #expect(host.drive.namespace(2)?.formats == [])
+  }
+
+  @Test func whatWouldEraseOthersIsNotToldTo() throws {
+    let host = try FakeDriveHost(namespaces: [1, 2]) { $0.erasesAllNamespaces = true }
+    let disk = try #require(try disks(host).describe(host.path(1)))
+    #expect(!disk.sanitizes)
+    #expect(throws: PluginError.self) { try disks(host).sanitize(disk) }
+    #expect(host.drive.namespace(2)?.formats == [])
+    let alone = try FakeDriveHost { $0.erasesAllNamespaces = true }
+    #expect(try disks(alone).describe(alone.path(1))?.sanitizes == true)
   }
 
   @Test func healthNamesWhatIsWrong() throws {

@@ -113,6 +113,24 @@ import Testing
     #expect(host.reported("f/1")?.revision == 2)
   }
 
+  @Test func howFarTheScrubIsIsReportedWhileItGoesOn() throws {
+    var host = FakeHost()
+    let released = makeEntry("f/1", .server, revision: 2, released: true)
+    let key = try #require(FunctionKey(released))
+    host.start(makeWanted([makeEntry("f/1", .server)]))
+    host.settle()
+    host.handle(.wanted(makeWanted([released], revision: 2, complete: false)))
+    // What an answer that was long on its way says of no scrub is nobody's news.
+    host.handle(.scrubProgressed(key, done: 1, total: 4))
+    #expect(host.reported("f/1")?.scrub == nil)
+    host.performNext()
+    host.handle(.scrubProgressed(key, done: 2, total: 4))
+    #expect(host.reported("f/1")?.scrub?.doneBytes == 2)
+    #expect(host.reported("f/1")?.phase == .scrubbing)
+    host.settle()
+    #expect(host.reported("f/1")?.phase == .absent)
+  }
+
   @Test func whatIsNotThereIsConfirmedUnderItsToken() {
     var host = FakeHost()
     host.start(makeWanted([makeEntry("f/5", token: 5, released: true)]))

@@ -39,6 +39,16 @@ public enum BlockDevice {
     }
   }
 
+  /// Whether blocks can be given back to the device (TRIM, UNMAP, Deallocate). A partition has its disk's queue.
+  public static func takesDiscard(_ path: String, sysfs: String = "/sys") -> Bool {
+    guard let resolved = realpath(path, nil) else { return false }
+    defer { free(resolved) }
+    let node = "\(sysfs)/class/block/\(String(cString: resolved).split(separator: "/").last ?? "")"
+    let limit =
+      SmallFile.text("\(node)/queue/discard_max_bytes") ?? SmallFile.text("\(node)/../queue/discard_max_bytes")
+    return limit.flatMap { UInt64($0) } ?? 0 > 0
+  }
+
   /// What names the device for good: WWN or serial number, for a loop device its backing file, for a partition its disk and
   /// number. nil if the device has none of these. `sysfs` is the root of sysfs.
   ///

@@ -91,6 +91,11 @@ public struct NVMeNamespaceData: Sendable, Hashable {
   public var deallocatedReadsZero: Bool
   public var isWriteProtected: Bool
   public var names: NVMeNamespaceNames
+  /// What a Format has to say again so that only the data goes: the number of the format, whether its metadata stands in
+  /// one buffer with the data, and its protection (FLBAS, DPS).
+  public var formatNumber: UInt8
+  public var hasExtendedMetadata: Bool
+  public var protection: UInt8
 
   public var sizeBytes: UInt64 { logicalBlocks * UInt64(logicalBlockBytes) }
 
@@ -112,7 +117,10 @@ public struct NVMeNamespaceData: Sendable, Hashable {
       nguid: Array(try bytes.part(104, 16).bytes), eui64: Array(try bytes.part(120, 8).bytes))
     let selected = try bytes.byte(26)
     // 64 formats at most, of whose number bits 5 and 6 are the upper ones.
-    let format: UInt32 = try bytes.littleEndian(128 + 4 * Int(selected & 0xf | selected >> 1 & 0x30))
+    formatNumber = selected & 0xf | selected >> 1 & 0x30
+    hasExtendedMetadata = selected & 1 << 4 != 0
+    protection = try bytes.byte(29) & 0xf
+    let format: UInt32 = try bytes.littleEndian(128 + 4 * Int(formatNumber))
     metadataBytes = UInt16(format & 0xffff)
     let exponent = format >> 16 & 0xff
     guard (9...31).contains(exponent), !logicalBlocks.multipliedReportingOverflow(by: 1 << UInt64(exponent)).overflow

@@ -112,7 +112,8 @@ public struct SanitizeStatus: Sendable, Hashable {
   }
 }
 
-/// Format NVM (base specification 2.0, 5.14) with the namespace's present format: an erasure.
+/// Format NVM (base specification 2.0, 5.14) with the namespace's present format: an erasure, spare blocks included. What it
+/// reads as after that is the drive's to choose.
 public struct FormatNamespace: NVMeCommand {
   public typealias Answer = Void
   public enum Erasure: UInt32, Sendable, Hashable {
@@ -124,8 +125,19 @@ public struct FormatNamespace: NVMeCommand {
   public let erasure: Erasure
   /// Of those that the namespace offers: the one that it has, or its data is laid out anew.
   public let format: UInt8
+  /// How metadata and protection are laid out, as the command has them (bits 4 to 8).
+  private let layout: UInt32
 
-  public init(_ namespace: UInt32, _ erasure: Erasure, format: UInt8) {
+  /// All that the namespace is stays as it was found.
+  public init(_ namespace: UInt32, _ erasure: Erasure, of data: NVMeNamespaceData) {
+    self.init(
+      namespace, erasure, format: data.formatNumber,
+      layout: (data.hasExtendedMetadata ? 1 << 4 : 0) | UInt32(data.protection & 0x7) << 5
+        | UInt32(data.protection >> 3 & 1) << 8)
+  }
+
+  public init(_ namespace: UInt32, _ erasure: Erasure, format: UInt8, layout: UInt32 = 0) {
+    self.layout = layout
     self.namespace = namespace
     self.erasure = erasure
     self.format = format
@@ -137,7 +149,7 @@ public struct FormatNamespace: NVMeCommand {
   public var request: NVMeRequest {
     NVMeRequest(
       opcode: 0x80, namespace: namespace,
-      words: [UInt32(format & 0xf) | erasure.rawValue << 9 | UInt32(format >> 4 & 0x3) << 12])
+      words: [UInt32(format & 0xf) | layout | erasure.rawValue << 9 | UInt32(format >> 4 & 0x3) << 12])
   }
 }
 

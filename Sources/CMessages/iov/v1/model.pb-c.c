@@ -1645,6 +1645,51 @@ void   iov__v1__function_status__free_unpacked
   assert(message->base.descriptor == &iov__v1__function_status__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   iov__v1__scrub_state__init
+                     (Iov__V1__ScrubState         *message)
+{
+  static const Iov__V1__ScrubState init_value = IOV__V1__SCRUB_STATE__INIT;
+  *message = init_value;
+}
+size_t iov__v1__scrub_state__get_packed_size
+                     (const Iov__V1__ScrubState *message)
+{
+  assert(message->base.descriptor == &iov__v1__scrub_state__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__scrub_state__pack
+                     (const Iov__V1__ScrubState *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__scrub_state__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__scrub_state__pack_to_buffer
+                     (const Iov__V1__ScrubState *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__scrub_state__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__ScrubState *
+       iov__v1__scrub_state__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__ScrubState *)
+     protobuf_c_message_unpack (&iov__v1__scrub_state__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__scrub_state__free_unpacked
+                     (Iov__V1__ScrubState *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__scrub_state__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   iov__v1__function_statistics__init
                      (Iov__V1__FunctionStatistics         *message)
 {
@@ -5226,7 +5271,7 @@ const ProtobufCMessageDescriptor iov__v1__virtual_function__descriptor =
   (ProtobufCMessageInit) iov__v1__virtual_function__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__function_status__field_descriptors[8] =
+static const ProtobufCFieldDescriptor iov__v1__function_status__field_descriptors[9] =
 {
   {
     "function",
@@ -5324,6 +5369,18 @@ static const ProtobufCFieldDescriptor iov__v1__function_status__field_descriptor
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "scrub",
+    9,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__FunctionStatus, scrub),
+    &iov__v1__scrub_state__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__function_status__field_indices_by_name[] = {
   3,   /* field[3] = arrival */
@@ -5333,12 +5390,13 @@ static const unsigned iov__v1__function_status__field_indices_by_name[] = {
   2,   /* field[2] = phase */
   6,   /* field[6] = revision */
   1,   /* field[1] = role */
+  8,   /* field[8] = scrub */
   4,   /* field[4] = server_port */
 };
 static const ProtobufCIntRange iov__v1__function_status__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 8 }
+  { 0, 9 }
 };
 const ProtobufCMessageDescriptor iov__v1__function_status__descriptor =
 {
@@ -5348,11 +5406,88 @@ const ProtobufCMessageDescriptor iov__v1__function_status__descriptor =
   "Iov__V1__FunctionStatus",
   "iov.v1",
   sizeof(Iov__V1__FunctionStatus),
-  8,
+  9,
   iov__v1__function_status__field_descriptors,
   iov__v1__function_status__field_indices_by_name,
   1,  iov__v1__function_status__number_ranges,
   (ProtobufCMessageInit) iov__v1__function_status__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__scrub_state__field_descriptors[4] =
+{
+  {
+    "method",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ScrubState, method),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "done_bytes",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ScrubState, done_bytes),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "total_bytes",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ScrubState, total_bytes),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "failure",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ScrubState, failure),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__scrub_state__field_indices_by_name[] = {
+  1,   /* field[1] = done_bytes */
+  3,   /* field[3] = failure */
+  0,   /* field[0] = method */
+  2,   /* field[2] = total_bytes */
+};
+static const ProtobufCIntRange iov__v1__scrub_state__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor iov__v1__scrub_state__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.ScrubState",
+  "ScrubState",
+  "Iov__V1__ScrubState",
+  "iov.v1",
+  sizeof(Iov__V1__ScrubState),
+  4,
+  iov__v1__scrub_state__field_descriptors,
+  iov__v1__scrub_state__field_indices_by_name,
+  1,  iov__v1__scrub_state__number_ranges,
+  (ProtobufCMessageInit) iov__v1__scrub_state__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor iov__v1__function_statistics__field_descriptors[8] =

@@ -924,7 +924,7 @@ const ProtobufCMessageDescriptor iov__v1__watch_request__descriptor =
   (ProtobufCMessageInit) iov__v1__watch_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__function_request__field_descriptors[2] =
+static const ProtobufCFieldDescriptor iov__v1__function_request__field_descriptors[3] =
 {
   {
     "assignment",
@@ -950,15 +950,28 @@ static const ProtobufCFieldDescriptor iov__v1__function_request__field_descripto
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "fenced",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__FunctionRequest, fenced),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__function_request__field_indices_by_name[] = {
   0,   /* field[0] = assignment */
+  2,   /* field[2] = fenced */
   1,   /* field[1] = role */
 };
 static const ProtobufCIntRange iov__v1__function_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 2 }
+  { 0, 3 }
 };
 const ProtobufCMessageDescriptor iov__v1__function_request__descriptor =
 {
@@ -968,7 +981,7 @@ const ProtobufCMessageDescriptor iov__v1__function_request__descriptor =
   "Iov__V1__FunctionRequest",
   "iov.v1",
   sizeof(Iov__V1__FunctionRequest),
-  2,
+  3,
   iov__v1__function_request__field_descriptors,
   iov__v1__function_request__field_indices_by_name,
   1,  iov__v1__function_request__number_ranges,

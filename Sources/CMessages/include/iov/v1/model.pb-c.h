@@ -56,6 +56,7 @@ typedef struct Iov__V1__Mediation Iov__V1__Mediation;
 typedef struct Iov__V1__Arrival Iov__V1__Arrival;
 typedef struct Iov__V1__VirtualFunction Iov__V1__VirtualFunction;
 typedef struct Iov__V1__FunctionStatus Iov__V1__FunctionStatus;
+typedef struct Iov__V1__ScrubState Iov__V1__ScrubState;
 typedef struct Iov__V1__FunctionStatistics Iov__V1__FunctionStatistics;
 
 
@@ -1240,10 +1241,39 @@ struct  Iov__V1__FunctionStatus
    * adopted.
    */
   Iov__V1__Assignment *assignment;
+  /*
+   * block classes, from the beginning of its cleaning on
+   */
+  Iov__V1__ScrubState *scrub;
 };
 #define IOV__V1__FUNCTION_STATUS__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__function_status__descriptor) \
-    , NULL, IOV__V1__ROLE__ROLE_UNSPECIFIED, IOV__V1__FUNCTION_PHASE__FUNCTION_PHASE_UNSPECIFIED, NULL, 0, NULL, 0, NULL }
+    , NULL, IOV__V1__ROLE__ROLE_UNSPECIFIED, IOV__V1__FUNCTION_PHASE__FUNCTION_PHASE_UNSPECIFIED, NULL, 0, NULL, 0, NULL, NULL }
+
+
+/*
+ * How far what a function's user left on a disk has been taken off it. Nobody else gets the place before all of it has.
+ */
+struct  Iov__V1__ScrubState
+{
+  ProtobufCMessage base;
+  /*
+   * "zero", "discard", "sanitize": as the disk's configuration says
+   */
+  char *method;
+  /*
+   * clean, and read back as clean
+   */
+  uint64_t done_bytes;
+  uint64_t total_bytes;
+  /*
+   * why it is not going on; tried again
+   */
+  char *failure;
+};
+#define IOV__V1__SCRUB_STATE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__scrub_state__descriptor) \
+    , (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string }
 
 
 /*
@@ -1971,6 +2001,25 @@ Iov__V1__FunctionStatus *
 void   iov__v1__function_status__free_unpacked
                      (Iov__V1__FunctionStatus *message,
                       ProtobufCAllocator *allocator);
+/* Iov__V1__ScrubState methods */
+void   iov__v1__scrub_state__init
+                     (Iov__V1__ScrubState         *message);
+size_t iov__v1__scrub_state__get_packed_size
+                     (const Iov__V1__ScrubState   *message);
+size_t iov__v1__scrub_state__pack
+                     (const Iov__V1__ScrubState   *message,
+                      uint8_t             *out);
+size_t iov__v1__scrub_state__pack_to_buffer
+                     (const Iov__V1__ScrubState   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__ScrubState *
+       iov__v1__scrub_state__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__scrub_state__free_unpacked
+                     (Iov__V1__ScrubState *message,
+                      ProtobufCAllocator *allocator);
 /* Iov__V1__FunctionStatistics methods */
 void   iov__v1__function_statistics__init
                      (Iov__V1__FunctionStatistics         *message);
@@ -2109,6 +2158,9 @@ typedef void (*Iov__V1__VirtualFunction_Closure)
 typedef void (*Iov__V1__FunctionStatus_Closure)
                  (const Iov__V1__FunctionStatus *message,
                   void *closure_data);
+typedef void (*Iov__V1__ScrubState_Closure)
+                 (const Iov__V1__ScrubState *message,
+                  void *closure_data);
 typedef void (*Iov__V1__FunctionStatistics_Closure)
                  (const Iov__V1__FunctionStatistics *message,
                   void *closure_data);
@@ -2169,6 +2221,7 @@ extern const ProtobufCMessageDescriptor iov__v1__mediation__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__arrival__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__virtual_function__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__function_status__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__scrub_state__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__function_statistics__descriptor;
 
 PROTOBUF_C__END_DECLS

@@ -120,10 +120,15 @@ struct  Iov__V1__FunctionRequest
   ProtobufCMessage base;
   Iov__V1__Assignment *assignment;
   Iov__V1__Role role;
+  /*
+   * Destroy: another root has cut the function off at the device and cleaned it, so that what it was may be somebody
+   * else's by now.
+   */
+  protobuf_c_boolean fenced;
 };
 #define IOV__V1__FUNCTION_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__function_request__descriptor) \
-    , NULL, IOV__V1__ROLE__ROLE_UNSPECIFIED }
+    , NULL, IOV__V1__ROLE__ROLE_UNSPECIFIED, 0 }
 
 
 struct  Iov__V1__ValidateResponse
