@@ -136,7 +136,7 @@ struct EndNodeState {
 
   /// No token up to `value` will be drawn again. Answers whether that is news.
   mutating func rememberToken(_ value: UInt64) -> Bool {
-    guard value > record.highestToken?.value ?? 0, value < FencingToken.limit else { return false }
+    guard value > record.highestToken?.value ?? 0, value < record.tokenLimit else { return false }
     var token = FencingToken()
     token.value = value
     record.highestToken = token

@@ -29,7 +29,7 @@ extension Arbiter {
       let former = state.record.physicalFunction?.controlToken, former.value < state.record.highestToken?.value ?? 0
     else { return }
     state.record.physicalFunction?.formerControlTokens.append(former)
-    let token = state.drawToken()
+    let token = drawToken(from: &state)
     state.record.physicalFunction?.controlToken = token
     endNodes[id] = state
     changes.save(RecordKey(.endNode, id))
@@ -57,8 +57,8 @@ extension Arbiter {
     let ours = known?.record.physicalFunction?.controlToken?.value ?? 0
     let isMoved = known.map { $0.controllingHost != host } ?? true
     // A control token above ours is in force: of a history that this store does not know, and no lower one is obeyed.
-    if isMoved || ours == 0 || (inForce > ours && inForce < FencingToken.limit) {
-      let token = state.drawToken()
+    if isMoved || ours == 0 || (inForce > ours && inForce < said.tokenLimit) {
+      let token = drawToken(from: &state)
       if state.isMultiRoot, let former = state.record.physicalFunction?.controlToken {
         state.record.physicalFunction?.formerControlTokens.append(former)
       }
@@ -95,7 +95,7 @@ extension Arbiter {
     let isInForce = inForce > 0 && inForce == known?.physicalFunction?.controlToken?.value
     physicalFunction.formerControlTokens = isInForce ? [] : known?.physicalFunction?.formerControlTokens ?? []
     node.physicalFunction = physicalFunction
-    let read = [inForce, said.highestToken?.value ?? 0].filter { $0 < FencingToken.limit }
+    let read = [inForce, said.highestToken?.value ?? 0].filter { $0 < node.tokenLimit }
     var token = FencingToken()
     token.value = max(read.max() ?? 0, known?.highestToken?.value ?? 0)
     node.highestToken = token

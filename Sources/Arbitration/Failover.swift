@@ -71,15 +71,12 @@ extension Arbiter {
   }
 
   private mutating func transferControl(of id: String, to host: String) {
-    guard var state = endNodes[id] else { return }
     var transfer = ControlTransfer()
     transfer.host = host
-    transfer.formerControlTokens = state.controlTokens
-    transfer.controlToken = state.drawToken()
-    let former = state.record.controlTransfer?.host
-    state.record.controlTransfer = transfer
-    endNodes[id] = state
-    changes.save(RecordKey(.endNode, id))
+    transfer.formerControlTokens = endNodes[id]?.controlTokens ?? []
+    transfer.controlToken = drawToken(of: id)
+    let former = endNodes[id]?.record.controlTransfer?.host
+    endNodes[id]?.record.controlTransfer = transfer
     changes.noteControl(id, of: host)
     if let former, former != host { changes.tellAnew(former) }
   }
@@ -137,8 +134,7 @@ extension Arbiter {
     if let consumer = state.consumer { giveUp(consumer, of: state) }
     state.consumer = nil
 
-    let token = endNodes[id]?.drawToken()
-    changes.save(RecordKey(.endNode, id))
+    let token = drawToken(of: id)
     assignment.token = token
     assignment.path = candidate.route.path
     assignment.controllingHost = node.controllingHost

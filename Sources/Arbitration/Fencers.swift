@@ -21,8 +21,7 @@ extension Arbiter {
     let host = possibleFencers(of: victim, on: node, again: former != nil).first
     guard let host, var assignment = victim.assignment else { return }
     if former != nil { dropFencer(of: function) }
-    assignment.token = endNodes[id]?.drawToken()
-    changes.save(RecordKey(.endNode, id))
+    assignment.token = drawToken(of: id)
     assignment.controllingHost = host
     assignment.arrival = nil
     var entry = WantedFunction()

@@ -6,8 +6,7 @@ extension Arbiter {
   mutating func grant(_ candidate: Candidate, to state: inout ClaimState) {
     let id = candidate.node.record.id
     if candidate.route.path != .direct { renewControl(of: id) }
-    guard let token = endNodes[id]?.drawToken() else { return }
-    changes.save(RecordKey(.endNode, id))
+    guard let token = drawToken(of: id) else { return }
 
     var assignment = Assignment()
     // The id holds the token: an extent that is cut again in the same place is another function.

@@ -4,7 +4,8 @@ import Messages
 public struct Instant: Sendable, Hashable {
   /// Counted on a clock that never goes back and runs on while the machine is suspended: leases are counted on it.
   public var monotonicMilliseconds: UInt64
-  /// Since 1970-01-01T00:00:00Z; shown to people, and never used to decide who holds what.
+  /// Since 1970-01-01T00:00:00Z; shown to people. It never decides who holds what; only where it is not known which tokens of a
+  /// disk of several hosts were drawn, the next one is drawn above it.
   public var wallMilliseconds: Int64
 
   public init(monotonicMilliseconds: UInt64, wallMilliseconds: Int64) {

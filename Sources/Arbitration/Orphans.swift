@@ -92,7 +92,8 @@ extension Arbiter {
     let isReleasing = listedOrphans.contains {
       $0.releasing && $0.status?.function?.id == request.function && (request.host.isEmpty || $0.host == request.host)
     }
-    guard !chosen.isEmpty || isReleasing, claimOfFunction[request.function] == nil else {
+    // Of a function that a claim holds, what is left of it elsewhere under other tokens may be torn down.
+    guard !chosen.isEmpty || (isReleasing && claimOfFunction[request.function] == nil) else {
       throw unknownOrphan(request.function, on: request.host)
     }
     guard Set(chosen.map(\.status.recordName)).count == chosen.count else {
@@ -109,7 +110,9 @@ extension Arbiter {
     for var entry in entries {
       note(&entry)
       keepAbandoned(entry)
-      if entry.fenced, let assignment = entry.assignment { freeShare(of: assignment) }
+      if entry.fenced, let assignment = entry.assignment, claimOfFunction[assignment.function] == nil {
+        freeShare(of: assignment)
+      }
     }
     return listedOrphans.filter {
       $0.status?.function?.id == request.function && (request.host.isEmpty || $0.host == request.host)
@@ -146,6 +149,7 @@ extension Arbiter {
     else {
       return false
     }
+    guard claimOfFunction[assignment.function] == nil else { return true }
     return node.shares.contains { other, share in
       other != assignment.function && claimOfFunction[other] != nil && share.extent?.overlaps(place) ?? true
     }

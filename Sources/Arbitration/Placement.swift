@@ -69,6 +69,7 @@ extension Arbiter {
       throw Drop(.attributes, "the MAC address \(mac) is in use by an orphan; see: iov orphan list")
     }
     if !node.isMultiRoot { try checkControl(of: node) }
+    try checkClock(node)
     let (route, preference) = try bestRoute(from: node, to: host, for: specification)
     try checkRoom(in: node, for: specification)
     return Candidate(node: node, route: route, preference: preference)

@@ -15,13 +15,63 @@ extension Arbiter {
       state.record.roots.append(root)
     }
     for token in [said.highestToken, said.physicalFunction?.controlToken] { _ = state.rememberToken(token?.value ?? 0) }
-    state.outdo(said.physicalFunction?.controlToken)
+    outdo(said.physicalFunction?.controlToken, on: &state)
     endNodes[said.id] = state
     if state.record.physicalFunction?.controlToken != before.physicalFunction?.controlToken {
       changes.noteControl(said.id, of: state.controllingHost)
     }
     if state.record != before { changes.save(RecordKey(.endNode, said.id)) }
     changes.openings.endNodes.insert(said.id)
+  }
+
+  mutating func drawToken(of id: String) -> FencingToken? {
+    guard var node = endNodes[id] else { return nil }
+    let token = drawToken(from: &node)
+    endNodes[id] = node
+    changes.save(RecordKey(.endNode, id))
+    return token
+  }
+
+  /// The tokens of a multi-root end node are drawn without asking all who may have seen higher ones: a root that has not said
+  /// what it has since this coordinator began may know of a history that its store does not. All of that is older than this
+  /// run, so a token that counts from the time at which it began is above it.
+  func drawToken(from node: inout EndNodeState) -> FencingToken {
+    if unheardRoot(of: node) != nil, let lowest = began?.lowestToken { _ = node.rememberToken(lowest) }
+    return node.drawToken()
+  }
+
+  private func unheardRoot(of node: EndNodeState) -> String? {
+    guard node.isMultiRoot else { return nil }
+    return node.record.roots.first { hosts[$0.host]?.listedEndNodes.contains(node.record.id) != true }?.host
+  }
+
+  /// A clock that is set to another age tells nothing of what was before.
+  func checkClock(_ node: EndNodeState) throws(Drop) {
+    guard let host = unheardRoot(of: node), let began, began.lowestToken == nil else { return }
+    throw Drop(
+      .controllingHost,
+      "\(host) has not yet said which tokens of \(node.record.name) it has seen, and the coordinator's clock, which would do "
+        + "instead, was at \(began.timestamp.minute) when it began: set the clock and start it again, or have \(host) join"
+    )
+  }
+
+  /// What is left on a host of a function that its claim has elsewhere, or under a newer token, by now: only the host's own side
+  /// is cleaned. Answers whether it is that.
+  mutating func giveUpFormer(_ status: FunctionStatus, on host: String) -> Bool {
+    let function = status.function ?? VirtualFunction()
+    guard abandoned[status.recordName] == nil, status.phase == .created || status.phase == .inUse,
+      let now = claimOfFunction[function.id].flatMap({ claims[$0]?.assignment }), let made = status.assignment,
+      endNodes[now.endNode]?.isMultiRoot ?? false, made.claimUid == now.claimUid,
+      function.token?.value ?? .max < now.token?.value ?? 0
+    else { return false }
+    var entry = WantedFunction()
+    entry.assignment = made
+    entry.role = status.role
+    (entry.released, entry.abandoned, entry.fenced) = (true, true, true)
+    guard entry.host == host else { return false }
+    note(&entry)
+    keepAbandoned(entry)
+    return true
   }
 
   /// Its plugin serves and does not find the end node any more.
@@ -40,6 +90,17 @@ extension Arbiter {
       && state.listedEndNodes.contains(node.record.id) && state.servingPlugin(of: node.record.deviceClass) != nil
   }
 
+  /// A root that does not control the end node says that a higher control token than ours is in force there: of a history that
+  /// this store does not know. It is cut off under a higher one.
+  private func outdo(_ inForce: FencingToken?, on node: inout EndNodeState) {
+    guard let inForce, inForce.value < node.record.tokenLimit, node.record.controlTransfer == nil,
+      let ours = node.record.physicalFunction?.controlToken, inForce.value > ours.value
+    else { return }
+    node.record.physicalFunction?.formerControlTokens += [ours, inForce]
+    let token = drawToken(from: &node)
+    node.record.physicalFunction?.controlToken = token
+  }
+
   func checkRoot(_ host: String, of node: EndNodeState) throws(Drop) {
     guard !isUsable(host, asRootOf: node) else { return }
     throw Drop(
@@ -49,6 +110,9 @@ extension Arbiter {
 }
 
 extension EndNode {
+  /// No token from here on is believed: of a multi-root end node because its device could not hold it.
+  var tokenLimit: UInt64 { capabilities?.multiRoot ?? false ? 1 << 40 : FencingToken.limit }
+
   /// The root that a host says it is.
   func root(of host: String) -> Root {
     var root = roots.first { $0.host == host || $0.host.isEmpty } ?? Root()
@@ -57,19 +121,18 @@ extension EndNode {
   }
 }
 
+extension Instant {
+  /// 2024-01-01T00:00:00Z, which is before any run there was.
+  private static var firstSecond: Int64 { 1_704_067_200 }
+
+  /// Above all tokens of runs that began before. What is registered at a device holds 40 bits of token: seconds in the upper
+  /// 32, which last until the year 2160, and 256 tokens for each of them. A run draws fewer, for behind each is something done at
+  /// the device. Nil if the clock is set to another time than that: such a token could be neither registered nor taken back.
+  var lowestToken: UInt64? { UInt32(exactly: wallMilliseconds / 1000 - Self.firstSecond).map { UInt64($0) << 8 } }
+}
+
 extension EndNodeState {
   var isMultiRoot: Bool { record.capabilities?.multiRoot ?? false }
-
-  /// A root that does not control the end node says that a higher control token than ours is in force there: of a history that
-  /// this store does not know. It is cut off under a higher one.
-  mutating func outdo(_ inForce: FencingToken?) {
-    guard let inForce, inForce.value < FencingToken.limit, record.controlTransfer == nil,
-      let ours = record.physicalFunction?.controlToken, inForce.value > ours.value
-    else { return }
-    record.physicalFunction?.formerControlTokens += [ours, inForce]
-    let token = drawToken()
-    record.physicalFunction?.controlToken = token
-  }
 
   /// Whether what another host says can be of this very device, so that both are its roots.
   func isSameDevice(as said: EndNode) -> Bool {

@@ -8,7 +8,7 @@ struct SharedDevice {
   private(set) var holder: String?
   private(set) var key: UInt64 = 0
   /// What was cleaned, and by whom, since the last look.
-  var wipes: [(host: String, assignment: Assignment)] = []
+  var wipes: [(host: String, assignment: Assignment, hit: String?)] = []
 
   mutating func take(by host: String, under key: UInt64) -> Bool {
     guard holder == nil || key >= self.key else { return false }
@@ -74,7 +74,13 @@ extension StormHost {
 
   private mutating func clean(_ assignment: Assignment, _ device: inout SharedDevice) -> Bool {
     guard device.take(by: name, under: key(for: assignment)) else { return false }
-    device.wipes.append((name, assignment))
+    let place = extents[assignment.function]
+    let hit = functions.values.first { function in
+      let theirs = extents[function.id]
+      let isHit = assignment.path == .direct || place.flatMap { theirs?.overlaps($0) } ?? false
+      return function.id != assignment.function && canWrite(function, device) && isHit && theirs != nil
+    }
+    device.wipes.append((name, assignment, hit?.id))
     if assignment.path == .direct { device.leave(name) }
     return true
   }
@@ -112,17 +118,15 @@ extension Storm {
           "\(one.function.key) on \(one.host) and \(other.function.key) on \(other.host) both write")
       }
     }
-    for (host, assignment) in device.wipes {
+    for (host, assignment, hit) in device.wipes {
       let uid = assignment.claimUid
-      let isKept = acknowledged.values.contains(uid) && readyOnce.contains(uid) && !hasForgotten
+      let isKept = acknowledged.values.contains(uid) && readyOnce.contains(assignment.function) && !hasForgotten
       require(!isKept, "\(host) wiped \(assignment.function), which its claim never let go of")
-      for writer in writing where writer.function.id != assignment.function {
-        let theirs = hosts[writer.host]?.extents[writer.function.id]
-        let isHit = assignment.path == .direct || assignment.extent.flatMap { theirs?.overlaps($0) } ?? false
-        require(!isHit, "\(host) wiped \(assignment.function) where \(writer.function.id) lies")
-      }
+      require(hit == nil, "\(host) wiped \(assignment.function) where \(hit ?? "") lies")
     }
     device.wipes = []
-    for claim in arbiter.listedClaims where claim.status?.phase == .ready { readyOnce.insert(claim.uid) }
+    for claim in arbiter.listedClaims where claim.status?.phase == .ready {
+      if let function = claim.status?.assignment?.function { readyOnce.insert(function) }
+    }
   }
 }

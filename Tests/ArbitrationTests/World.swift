@@ -17,6 +17,8 @@ struct World {
   /// Everything the arbiter ever answered, in order.
   var effects: [Effect] = []
   var milliseconds: UInt64 = 1_000_000
+  /// 2023-11-14T22:13:20Z.
+  var wallMillisecondsAtZero: Int64 = 1_700_000_000_000
   private var lastID: UInt64 = 0
   /// By function: the claim that it was granted to, for ever.
   private var holders: [String: String] = [:]
@@ -29,7 +31,7 @@ struct World {
   }
 
   var now: Instant {
-    Instant(monotonicMilliseconds: milliseconds, wallMilliseconds: 1_700_000_000_000 + Int64(milliseconds))
+    Instant(monotonicMilliseconds: milliseconds, wallMilliseconds: wallMillisecondsAtZero + Int64(milliseconds))
   }
 
   // MARK: Callers

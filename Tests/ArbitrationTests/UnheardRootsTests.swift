@@ -1,0 +1,95 @@
+import Messages
+import Testing
+
+@testable import Arbitration
+
+@Suite struct RootsThatWereNotHeardOf {
+  /// The store is one from before d had the whole disk again and again, and d is away when the coordinator begins again in 2026.
+  private func restored(wallMilliseconds: Int64 = 1_790_000_000_000) -> (world: World, seen: UInt64) {
+    var world = World.fabric()
+    let copy = world.store
+    var seen: UInt64 = 0
+    for _ in 0..<5 {
+      world.claimWhole("lost", on: "d")
+      seen = world.assigned("lost")?.token?.value ?? 0
+      world.delete("lost")
+      world.settle()
+    }
+    world.store = copy
+    world.wallMillisecondsAtZero = wallMilliseconds
+    world.restart()
+    return (world, seen)
+  }
+
+  @Test func mayHaveSeenTokensThatTheStoreDoesNotKnow() {
+    var (world, seen) = restored()
+    for name in ["a", "b", "c"] { world.connect(name) }
+    world.claimWhole("all", on: "c")
+    let token = world.assigned("all")?.token?.value ?? 0
+    #expect(seen > 1 && token > seen)
+    // In 2026, and with room for all that can come.
+    #expect(token >> 8 > 85_000_000 && token >> 8 < 90_000_000)
+  }
+
+  @Test func raiseNoTokensOnceAllHaveSaidWhatTheyHave() {
+    var (world, seen) = restored()
+    world.hosts["d"]?.endNodes[0].highestToken = FencingToken { $0.value = seen }
+    for name in ["a", "b", "c", "d"] { world.connect(name) }
+    world.claimPart("part", on: "b")
+    let token = world.assigned("part")?.token?.value ?? 0
+    #expect(token > seen && token < 1000)
+  }
+
+  @Test(arguments: [0, 1_000_000_000_000, 1 << 50, .max / 2] as [Int64])
+  func areWaitedForWhereTheClockIsSetToAnotherAge(wallMilliseconds: Int64) {
+    var (world, seen) = restored(wallMilliseconds: wallMilliseconds)
+    for name in ["a", "b", "c"] { world.connect(name) }
+    world.claimWhole("all", on: "c")
+    #expect(world.phase("all") == .pending)
+    #expect(world.pendingWords("all").contains("d has not yet said which tokens of a/sdm it has seen"))
+    world.hosts["d"]?.endNodes[0].highestToken = FencingToken { $0.value = seen }
+    world.connect("d")
+    world.settle()
+    #expect(world.phase("all") == .ready)
+    #expect(world.assigned("all")?.token?.value ?? 0 > seen)
+  }
+
+  @Test func lastUntilTheYear2160() {
+    let last = Instant(monotonicMilliseconds: 0, wallMilliseconds: 5_999_034_495_000)
+    #expect(last.lowestToken == UInt64(UInt32.max) << 8)
+    #expect(last.lowestToken ?? .max < 1 << 40)
+    let late = Instant(monotonicMilliseconds: 0, wallMilliseconds: 5_999_034_496_000)
+    #expect(late.lowestToken == nil)
+  }
+
+  @Test func areNotBelievedATokenThatTheDeviceCouldNotHold() {
+    var world = World.fabric()
+    world.hosts["c"]?.endNodes[0].highestToken = FencingToken { $0.value = 1 << 40 }
+    world.reportInventory("c")
+    #expect(world.shared?.record.highestToken?.value ?? .max < 1000)
+    world.hosts["c"]?.endNodes[0].highestToken = FencingToken { $0.value = 1 << 39 }
+    world.reportInventory("c")
+    world.claimWhole("all", on: "c")
+    #expect(world.assigned("all")?.token?.value == 1 << 39 + 1)
+  }
+
+  @Test func cleanTheirOwnSideOfWhatTheirClaimHasElsewhereByNow() {
+    var world = World.fabric()
+    world.claimPart("far", on: "b")
+    world.disconnect("a")
+    world.pass(milliseconds: 20_000)
+    world.settle()
+    #expect(world.assigned("far")?.controllingHost == "c")
+    // Nothing in the store says that a has anything any more.
+    let entries = world.arbiter.abandoned.keys.sorted()
+    #expect(entries.count == 1)
+    for name in entries { world.store[RecordKey(.wantedFunction, name)] = nil }
+    world.restart()
+    for name in ["b", "c", "d", "a"] { world.connect(name) }
+    #expect(world.hosts["a"]?.wanted.values.contains { $0.fenced && $0.released } == true)
+    world.settle()
+    #expect(world.hosts["a"]?.functions.isEmpty == true)
+    #expect(world.phase("far") == .ready)
+    #expect(world.arbiter.listedOrphans.isEmpty)
+  }
+}
