@@ -26,7 +26,7 @@ extension Arbiter {
   /// above the tokens of all who had the whole device before, so that none of them can come back too late.
   mutating func renewControl(of id: String) {
     guard var state = endNodes[id], state.isMultiRoot, state.shares.isEmpty,
-      let former = state.record.physicalFunction?.controlToken, former.value < state.record.highestToken?.value ?? 0
+      let former = state.record.physicalFunction?.controlToken, former.value < highestToken(of: state)
     else { return }
     state.record.physicalFunction?.formerControlTokens.append(former)
     let token = drawToken(from: &state)

@@ -153,7 +153,7 @@ extension Arbiter {
     settle(state.claim.name)
   }
 
-  private mutating func giveUp(_ entry: WantedFunction, of state: ClaimState, isFenced: Bool = false) {
+  mutating func giveUp(_ entry: WantedFunction, of state: ClaimState, isFenced: Bool = false) {
     var entry = entry
     entry.released = true
     abandon(entry, of: state, isFenced: isFenced)

@@ -16,6 +16,7 @@ extension Arbiter {
 
   private mutating func chooseFencer(of function: String, onEndNode id: String, at now: Instant) {
     guard let victim = released(function), let node = endNodes[id] else { return }
+    guard !isOvertaken(victim) else { return concludeFenced(function) }
     let former = fencers[function]
     guard former.map({ isLost($0.host, at: now) }) ?? cannotCleanUp(victim, on: node, at: now) else { return }
     let host = possibleFencers(of: victim, on: node, again: former != nil).first
@@ -58,7 +59,13 @@ extension Arbiter {
   }
 
   private func cannotCleanUp(_ victim: WantedFunction, on node: EndNodeState, at now: Instant) -> Bool {
-    isLost(victim.host, at: now) || isCutOffFromControl(victim, of: node)
+    isLost(victim.host, at: now) || isCutOffFromControl(victim, of: node) || isOutdoneByControl(victim, of: node)
+  }
+
+  /// The device is kept for parts under a higher token than a host had it as a whole, so that host cleans nothing on it.
+  private func isOutdoneByControl(_ entry: WantedFunction, of node: EndNodeState) -> Bool {
+    node.isMultiRoot && entry.assignment?.path == .direct
+      && entry.assignment?.token?.value ?? 0 < node.record.physicalFunction?.controlToken?.value ?? 0
   }
 
   /// Parts of an end node are fenced by taking control of it, all at once; then only the host that controls it can clean.
@@ -90,14 +97,18 @@ extension Arbiter {
     // Of a fencer whose part was taken by somebody else nothing is to be learned.
     guard let entry = fencers[function], entry.host == host, entry.recordName == status.recordName else { return nil }
     hosts[host]?.reports[status.recordName] = status
-    if proofByFencer(of: function) == .fenced, let name = abandonedWithShare[function], var victim = abandoned[name] {
-      dropFencer(of: function, isDone: true)
-      freeShare(ofAbandoned: function)
-      victim.fenced = true
-      note(&victim)
-      abandoned[name] = victim
-    }
+    if proofByFencer(of: function) == .fenced { concludeFenced(function) }
     return claimOfFunction[function]
+  }
+
+  /// Of what a claim stands behind, the claim concludes it.
+  private mutating func concludeFenced(_ function: String) {
+    guard let name = abandonedWithShare[function], var victim = abandoned[name] else { return }
+    dropFencer(of: function, isDone: true)
+    freeShare(ofAbandoned: function)
+    victim.fenced = true
+    note(&victim)
+    abandoned[name] = victim
   }
 
   func proofByFencer(of function: String) -> Proof? {

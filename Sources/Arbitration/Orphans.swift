@@ -103,8 +103,12 @@ extension Arbiter {
           + "after the other")
     }
     var entries: [WantedFunction] = []
+    let newest = parts(of: request.function).filter { $0.status.role != .consumer }
+      .compactMap { $0.status.function?.token?.value }.max()
     for part in chosen {
-      let entry = try release(of: part.status, on: part.host)
+      var entry = try release(of: part.status, on: part.host)
+      // What another root served since, it has cut off here.
+      if let newest, part.status.function?.token?.value ?? 0 < newest { entry.fenced = true }
       if abandoned[entry.recordName] == nil { entries.append(entry) }
     }
     for var entry in entries {

@@ -7,8 +7,8 @@ enum Proof {
   case absent
   /// It answered that nobody can reach the function, and is still cleaning it.
   case cut
-  /// Another root has cut the host off at the device, cleaned what it had there, and destroyed it. What is left is on the host
-  /// itself.
+  /// Another root has cut the host off at the device, cleaned what it had there, and destroyed it, or must have done so. What is
+  /// left is on the host itself.
   case fenced
   /// The run of the host that held it is over. What it left on the device has yet to be cleaned.
   case runEnded
@@ -21,6 +21,7 @@ extension Arbiter {
     // and set the function up a moment later.
     let said = report(of: entry).flatMap { $0.revision >= entry.revision ? $0.phase : nil }
     if said == .absent { return .absent }
+    if isOvertaken(entry) { return .fenced }
     let byFencer = entry.role == .consumer ? nil : proofByFencer(of: entry.functionID)
     if byFencer == .fenced { return .fenced }
     if said == .scrubbing { return .cut }

@@ -12,13 +12,38 @@ extension Arbiter {
     }
     // What holds data is where the device is, and goes on when its consumer can use it again.
     let consumer = state.assignment?.holdsData ?? false ? nil : state.consumer
-    for entry in [state.controlling, consumer].compactMap({ $0 }) where !entry.released {
-      guard let token = entry.assignment?.token?.value, let error = report(of: entry)?.error,
-        let highest = error.highestToken?.value, highest >= token
-      else { continue }
+    for entry in [state.controlling, consumer].compactMap({ $0 }) {
+      guard let token = entry.assignment?.token?.value, let error = refusal(of: entry) else { continue }
       return "token \(token) of \(entry.functionID) is spent on \(entry.host): \(error.message)"
     }
-    return nil
+    return state.controlling.flatMap(overtaken)
+  }
+
+  /// What a host says of an entry whose token it will never obey; nil if it may.
+  private func refusal(of entry: WantedFunction) -> FunctionError? {
+    guard !entry.released, let token = entry.assignment?.token?.value, let error = report(of: entry)?.error,
+      let highest = error.highestToken?.value, highest >= token
+    else { return nil }
+    return error
+  }
+
+  /// A store that is an older copy may have lost that the consumer's side was told to let go. What holds data is still there, and
+  /// its consumer connects again under a token of its own.
+  mutating func connectAnew(_ state: inout ClaimState) {
+    guard let former = state.consumer, state.assignment?.holdsData ?? false, refusal(of: former) != nil,
+      let token = drawToken(of: former.assignment?.endNode ?? "")
+    else { return }
+    giveUp(former, of: state)
+    var entry = WantedFunction()
+    entry.assignment = former.assignment
+    entry.assignment?.token = token
+    entry.role = .consumer
+    note(&entry)
+    hosts[entry.host]?.claims.insert(state.claim.name)
+    state.consumer = entry
+    claims[state.claim.name] = state
+    // It may have been connected again before, in the history that was lost.
+    if let orphan = hosts[entry.host]?.orphans[entry.functionID] { _ = giveUpFormer(orphan, on: entry.host) }
   }
 
   /// Lets go in the order of a release, and with the same proof: a refusal is none.

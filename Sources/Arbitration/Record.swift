@@ -53,10 +53,12 @@ extension WantedFunction {
   /// serves the function by now) has a name of its own, so that both can be kept side by side.
   static func recordName(_ role: Role, _ function: String, _ token: FencingToken?) -> String {
     let name = "\(role.rawValue)/\(function)"
-    guard let token = token?.value, let slash = function.lastIndex(of: "/"),
-      let made = UInt64(function[function.index(after: slash)...]), made != token
-    else { return name }
+    guard let token = token?.value, let made = madeToken(of: function), made != token else { return name }
     return "\(name)#\(token)"
+  }
+
+  static func madeToken(of function: String) -> UInt64? {
+    function.lastIndex(of: "/").flatMap { UInt64(function[function.index(after: $0)...]) }
   }
 
   static func withoutToken(_ name: String) -> String {

@@ -92,6 +92,7 @@ extension Arbiter {
         touched.insert(claim)
       } else {
         takeUnclaimed(status, from: host)
+        touched.formUnion(claims(besideOrphan: status))
       }
     }
     settle(touched)

@@ -36,8 +36,14 @@ extension Arbiter {
   /// what it has since this coordinator began may know of a history that its store does not. All of that is older than this
   /// run, so a token that counts from the time at which it began is above it.
   func drawToken(from node: inout EndNodeState) -> FencingToken {
-    if unheardRoot(of: node) != nil, let lowest = began?.lowestToken { _ = node.rememberToken(lowest) }
+    _ = node.rememberToken(highestToken(of: node))
     return node.drawToken()
+  }
+
+  /// The highest one that somebody may have seen.
+  func highestToken(of node: EndNodeState) -> UInt64 {
+    let lowestOfThisRun = unheardRoot(of: node) == nil ? nil : began?.lowestToken
+    return max(node.record.highestToken?.value ?? 0, lowestOfThisRun ?? 0)
   }
 
   private func unheardRoot(of node: EndNodeState) -> String? {
@@ -60,9 +66,11 @@ extension Arbiter {
   mutating func giveUpFormer(_ status: FunctionStatus, on host: String) -> Bool {
     let function = status.function ?? VirtualFunction()
     guard abandoned[status.recordName] == nil, status.phase == .created || status.phase == .inUse,
-      let now = claimOfFunction[function.id].flatMap({ claims[$0]?.assignment }), let made = status.assignment,
-      endNodes[now.endNode]?.isMultiRoot ?? false, made.claimUid == now.claimUid,
-      function.token?.value ?? .max < now.token?.value ?? 0
+      let state = claimOfFunction[function.id].flatMap({ claims[$0] }), let now = state.assignment,
+      let made = status.assignment, made.claimUid == now.claimUid,
+      status.role == .consumer || endNodes[now.endNode]?.isMultiRoot ?? false,
+      let held = status.role == .consumer ? state.consumer?.assignment?.token ?? now.token : now.token,
+      function.token?.value ?? .max < held.value
     else { return false }
     var entry = WantedFunction()
     entry.assignment = made

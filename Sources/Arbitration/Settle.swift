@@ -33,6 +33,7 @@ extension Arbiter {
     stoppedByGeometry.remove(before.claim.name)
     var state = before
     takeExtent(of: &assignment, in: &state)
+    connectAnew(&state)
     let controllingUse = use(of: controlling)
     if case .inUse(let status) = controllingUse, assignment.path == .mediated {
       takeServer(status, of: &assignment, in: &state)
@@ -83,6 +84,7 @@ extension Arbiter {
     guard state.consumer == nil || isNews else { return }
     var entry = state.consumer ?? WantedFunction()
     var told = assignment
+    told.token = state.consumer?.assignment?.token ?? assignment.token
     told.arrival = nil
     entry.assignment = told
     entry.role = .consumer

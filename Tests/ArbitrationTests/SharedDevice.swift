@@ -64,9 +64,9 @@ extension StormHost {
       guard functions[name] == nil || entry.fenced || clean(assignment, &device) else { return }
       functions[name] = nil
       extents[assignment.function] = nil
-    } else if mayAct, !isSpent(entry), let extent = extent(of: assignment),
-      device.take(by: self.name, under: key(for: assignment))
-    {
+    } else if mayAct, !isSpent(entry), let extent = extent(of: assignment) {
+      guard device.take(by: self.name, under: key(for: assignment)) else { return refusals[name] = device.key }
+      refusals[name] = nil
       extents[assignment.function] = extent
       functions[name] = Function(assignment: assignment, role: entry.role, isInUse: true)
     }

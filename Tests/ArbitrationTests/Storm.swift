@@ -339,8 +339,7 @@ struct Storm {
     var holders: [String: Set<String>] = [:]
     for function in served where function.isInUse {
       let id = function.id
-      let connection = WantedFunction.recordName(.consumer, id, function.assignment.token)
-      let consumers = up.filter { $0.functions[connection]?.isInUse == true }.map(\.name)
+      let consumers = up.filter { $0.functions.values.contains { $0.isConnected(to: function) } }.map(\.name)
       let users = function.role == .direct ? [function.assignment.host] : consumers
       guard !users.isEmpty else { continue }
       holders[id, default: []].formUnion(users.map { "\($0) for \(function.assignment.claimUid)" })

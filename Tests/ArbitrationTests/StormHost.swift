@@ -15,6 +15,13 @@ struct StormHost {
 
     var id: String { assignment.function }
     var key: String { WantedFunction.recordName(role, id, assignment.token) }
+
+    func isConnected(to server: Function) -> Bool {
+      var (mine, theirs) = (assignment.mediation, server.assignment.mediation)
+      mine?.serverPort = 0
+      theirs?.serverPort = 0
+      return role == .consumer && isInUse && id == server.id && mine == theirs
+    }
   }
 
   let name: String
@@ -48,6 +55,8 @@ struct StormHost {
   var selfFenced: Set<String> = []
   var leaseEnds: UInt64 = 0
   var heartbeatsSent: [UInt64: UInt64] = [:]
+  /// By what was wanted: the higher token under which the shared device is held.
+  var refusals: [String: UInt64] = [:]
 
   // The network: whether there is any, and what is under way in this session.
   var isCutOff = false
@@ -73,6 +82,7 @@ struct StormHost {
     wantedControls = [:]
     reported = [:]
     heartbeatsSent = [:]
+    refusals = [:]
     hasWantedState = false
     toHost = []
     toCoordinator = []
@@ -252,6 +262,13 @@ struct StormHost {
     if entry == nil { status.assignment = function?.assignment }
     if status.phase == .inUse, status.role == .server, assignment.mediation?.mediator == "nbd" {
       status.serverPort = 10_809
+    }
+    if let refused = refusals[key], let entry, !entry.released, function?.isInUse != true, !isSpent(entry) {
+      status.error = FunctionError {
+        $0.step = "attach"
+        $0.message = "the disk is held under a higher token"
+        $0.highestToken = FencingToken { $0.value = refused }
+      }
     }
     if let entry, !entry.released, isSpent(entry) {
       status.error = FunctionError {

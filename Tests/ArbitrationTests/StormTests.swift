@@ -7,6 +7,10 @@ import Testing
   @Test(arguments: UInt64(1)...Storm.seeds)
   func inAnyStormNothingIsHeldTwiceNothingIsLostAndAllConverges(seed: UInt64) { weather(seed) }
 
+  /// Their causes are told by the tests in `OlderCopies`.
+  @Test(arguments: [457, 524, 711, 721, 940, 944, 1023, 1208, 1417, 2108, 2212, 2242, 2417] as [UInt64])
+  func stormsThatOnceDidNotEndDo(seed: UInt64) { weather(seed) }
+
   private func weather(_ seed: UInt64) {
     var storm = Storm(seed: seed)
     for _ in 0..<120 { storm.act() }

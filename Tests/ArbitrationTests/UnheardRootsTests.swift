@@ -31,6 +31,15 @@ import Testing
     #expect(token >> 8 > 85_000_000 && token >> 8 < 90_000_000)
   }
 
+  @Test func doNotKeepTheDiskFromPartsThatAreGrantedWithoutThem() {
+    var (world, seen) = restored()
+    for name in ["a", "b", "c"] { world.connect(name) }
+    world.claimPart("part", on: "b")
+    #expect(world.phase("part") == .ready)
+    // What is registered for parts is the control token.
+    #expect(world.hosts["a"]?.controls[sharedID] ?? 0 > seen)
+  }
+
   @Test func raiseNoTokensOnceAllHaveSaidWhatTheyHave() {
     var (world, seen) = restored()
     world.hosts["d"]?.endNodes[0].highestToken = FencingToken { $0.value = seen }

@@ -313,7 +313,8 @@ struct World {
     // An abandoned entry hands nothing on: the order of its ends does not matter.
     if entry.role == .consumer, !entry.abandoned {
       let server = hosts[assignment.controllingHost]?.functions.values.first {
-        $0.assignment?.function == assignment.function && $0.token == assignment.token && $0.role == .server
+        $0.assignment?.function == assignment.function && $0.role == .server
+          && $0.assignment?.mediation?.exportName == assignment.mediation?.exportName
       }
       if entry.released {
         let isCut = server.map { $0.isCut || $0.isFenced } ?? true

@@ -1,0 +1,186 @@
+import Messages
+import Testing
+
+@testable import Arbitration
+
+/// What a store that is an older copy does not know of disks, and what becomes of claims that were let go of since.
+@Suite struct OlderCopies {
+  private func expectNothingIsLeft(_ world: World) {
+    #expect(world.arbiter.listedClaims.isEmpty && world.arbiter.listedOrphans.isEmpty)
+    #expect(world.arbiter.fencers.isEmpty && world.arbiter.abandoned.isEmpty)
+    #expect(world.shared?.shares.isEmpty ?? true)
+    #expect(!world.store.keys.contains { $0.kind == .wantedFunction })
+    #expect(world.hosts.values.allSatisfy { $0.functions.isEmpty })
+  }
+
+  @Test(arguments: [false, true])
+  func aConsumerWhoseTokenIsSpentConnectsAgainUnderOneOfItsOwn(isShared: Bool) {
+    var world = isShared ? World.fabric() : World.rack()
+    let server = isShared ? "a" : "c"
+    world.claimPart("part", on: "b")
+    let granted = world.assigned("part")
+    world.restart()
+    // In the history that was lost its side was told to let go.
+    world.hosts["b"]?.functions = [:]
+    world.hosts["b"]?.answered = [:]
+    world.hosts["b"]?.failure = FunctionError {
+      $0.message = "stale token"
+      $0.highestToken = granted?.token
+    }
+    for name in world.hosts.keys.sorted() { world.connect(name) }
+    world.settle()
+    #expect(world.phase("part") == .preparing)
+    world.hosts["b"]?.failure = nil
+    world.settle()
+    #expect(world.phase("part") == .ready)
+    #expect(world.assigned("part")?.function == granted?.function && world.assigned("part")?.token == granted?.token)
+    let consumer = world.arbiter.claims["part"]?.consumer?.assignment
+    #expect(consumer?.token?.value ?? 0 > granted?.token?.value ?? .max)
+    #expect(consumer?.mediation?.exportName == granted?.mediation?.exportName)
+    #expect(world.hosts[server]?.functions.values.map(\.token) == [granted?.token].compactMap { $0 })
+
+    // It stays its own when the server listens elsewhere, and after another start.
+    world.restart()
+    for name in world.hosts.keys.sorted() { world.connect(name) }
+    world.settle()
+    #expect(world.phase("part") == .ready)
+    #expect(world.arbiter.claims["part"]?.consumer?.assignment?.token == consumer?.token)
+    world.delete("part")
+    world.settle()
+    expectNothingIsLeft(world)
+  }
+
+  @Test func aConsumerThatConnectedAgainIsLeftToTheNextOne() {
+    var world = World.rack()
+    world.claimPart("part", on: "b")
+    let copy = world.store
+    let granted = world.assigned("part")
+    let stale = FunctionError {
+      $0.message = "stale token"
+      $0.highestToken = granted?.token
+    }
+    for round in 1...2 {
+      if round == 2 { world.store = copy }
+      world.restart()
+      world.hosts["b"]?.wanted = [:]
+      if round == 1 { world.hosts["b"]?.functions = [:] }
+      world.hosts["b"]?.failure = stale
+      for name in world.hosts.keys.sorted() { world.connect(name) }
+      world.settle()
+      world.hosts["b"]?.failure = nil
+      world.settle()
+      #expect(world.phase("part") == .ready)
+    }
+    #expect(world.hosts["b"]?.functions.count == 1)
+    #expect(world.arbiter.listedOrphans.isEmpty)
+    world.delete("part")
+    world.settle()
+    expectNothingIsLeft(world)
+  }
+
+  /// Host c had the whole disk, was lost, and was cut off by a, which cleaned it and gave a part of it to b.
+  private func overtaken(_ change: (inout World) -> Void = { _ in }) -> (world: World, whole: String) {
+    var world = World.fabric()
+    world.claimWhole("all", on: "c")
+    let whole = world.assigned("all")?.function ?? ""
+    change(&world)
+    let copy = world.store
+    world.disconnect("c")
+    world.delete("all")
+    world.pass(milliseconds: 20_000)
+    world.settle()
+    world.claimPart("part", on: "b")
+    #expect(world.phase("part") == .ready)
+    world.store = copy
+    world.restart()
+    return (world, whole)
+  }
+
+  @Test func aClaimWhosePlaceWasGivenToAnotherSinceWaitsForAnotherFunction() {
+    var (world, whole) = overtaken()
+    for name in ["a", "b", "d", "c"] { world.connect(name) }
+    #expect(world.hosts["c"]?.wanted.values.contains { $0.functionID == whole && $0.released && $0.fenced } == true)
+    world.settle()
+    #expect(world.phase("all") == .pending)
+    // The other one is an orphan, and stays.
+    #expect(world.hosts["c"]?.functions.isEmpty == true)
+    #expect(Set(world.arbiter.listedOrphans.map(\.host)) == ["a", "b"])
+    for orphan in world.arbiter.listedOrphans where orphan.host == "a" {
+      world.purge(orphan.status?.function?.id ?? "")
+    }
+    world.settle()
+    #expect(world.phase("all") == .ready)
+    #expect(world.assigned("all")?.function != whole)
+    world.delete("all")
+    world.settle()
+    expectNothingIsLeft(world)
+  }
+
+  @Test func whatIsReleasedAndWasGivenToAnotherSinceIsProvenByThat() {
+    var (world, whole) = overtaken { world in
+      world.hosts["c"]?.isStuck = true
+      world.delete("all")
+    }
+    for name in ["c", "b", "d"] { world.connect(name) }
+    #expect(world.phase("all") == .releasing)
+    world.connect("a")
+    #expect(world.claim("all") == nil)
+    #expect(world.shared?.shares[whole] == nil && world.shared?.shares.count == 1)
+    #expect(world.fencing(on: "a").isEmpty && world.fencing(on: "d").isEmpty)
+    world.hosts["c"]?.isStuck = false
+    world.settle()
+    #expect(world.hosts["c"]?.functions.isEmpty == true)
+    #expect(world.shared?.shares.count == 1)
+  }
+
+  /// Nobody is in the way, and the host that has it cannot clean it: the disk is kept under a higher token.
+  @Test func aWholeDiskThatWasOutdoneByControlIsCleanedByAnotherRoot() {
+    var world = World.fabric()
+    let copy = world.store
+    world.claimWhole("all", on: "c")
+    let whole = world.assigned("all")?.function ?? ""
+    world.store = copy
+    world.wallMillisecondsAtZero = 1_790_000_000_000
+    world.restart()
+    for name in ["a", "b", "d"] { world.connect(name) }
+    // As soon as a is kept the disk for parts.
+    world.hosts["c"]?.functions[whole]?.isFenced = true
+    world.claimPart("part", on: "b")
+    world.delete("part")
+    world.settle()
+    world.hosts["c"]?.isScrubbingForever = true
+    world.connect("c")
+    #expect(world.arbiter.listedOrphans.map(\.host) == ["c"])
+    world.purge(whole)
+    world.pass(milliseconds: 1000)
+    #expect(world.fencing(on: "a").count == 1)
+    world.settle()
+    #expect(world.shared?.shares.isEmpty == true)
+    world.settle()
+    expectNothingIsLeft(world)
+  }
+
+  @Test func onlyTheNewestOfAnOrphansServersCleansTheDisk() {
+    var world = World.fabric()
+    let copy = world.store
+    world.claimPart("far", on: "b")
+    let function = world.assigned("far")?.function ?? ""
+    world.disconnect("a")
+    world.pass(milliseconds: 20_000)
+    world.settle()
+    #expect(world.assigned("far")?.controllingHost == "c")
+    world.store = copy
+    world.restart()
+    for name in ["a", "b", "c", "d"] { world.connect(name) }
+    #expect(Set(world.arbiter.listedOrphans.map(\.host)) == ["a", "b", "c"])
+    for host in ["a", "b", "c"] { world.purge(function, on: host) }
+    let wanted = { (host: String) in world.hosts[host]?.wanted.values.filter { $0.functionID == function } ?? [] }
+    #expect(wanted("a").map(\.fenced) == [true])
+    #expect(wanted("c").map(\.fenced) == [false])
+    for _ in 0..<3 {
+      world.settle()
+      world.pass(milliseconds: 1000)
+    }
+    expectNothingIsLeft(world)
+  }
+}
