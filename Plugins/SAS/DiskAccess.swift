@@ -1,5 +1,4 @@
 import FunctionPluginKit
-import Glibc
 import LinuxDevices
 
 /// Where disks are found, and how they are spoken to. Tests have a kernel and disks of their own.
@@ -20,9 +19,7 @@ struct DiskAccess: Sendable {
 
   /// The path of the disk that a link leads to now.
   func path(of disk: DiskPaths, behind link: String) -> SCSIUnitPath? {
-    guard let resolved = realpath(link, nil) else { return nil }
-    defer { free(resolved) }
-    let device = String(cString: resolved).split(separator: "/").last.map(String.init)
+    guard let device = BlockDevice.kernelName(link) else { return nil }
     return disk.paths.first { $0.blockName == device }
   }
 

@@ -1,6 +1,5 @@
 import BlockFunctions
 import FunctionPluginKit
-import Glibc
 import LinuxDevices
 import Services
 
@@ -22,10 +21,8 @@ struct SASDisks: DiskClass {
   }
 
   func describe(_ path: String) throws -> DiskDescription? {
-    guard let resolved = realpath(path, nil) else { return nil }
-    defer { free(resolved) }
-    guard let device = String(cString: resolved).split(separator: "/").last,
-      let disk = finder.disk(ofBlock: String(device))
+    guard let device = BlockDevice.kernelName(path),
+      let disk = finder.disk(ofBlock: device)
     else { return nil }
     return try description(of: disk, configured: path)
   }

@@ -12,7 +12,7 @@ struct DiskUse: Sendable, Hashable {
   ///
   /// Left out are loop devices that read alone: a backup's are harmless, and those of functions are found by their own way.
   static func all(of device: String) -> [DiskUse] {
-    guard let disk = resolved(device) else { return [] }
+    guard let disk = SmallFile.resolved(device) else { return [] }
     return loops(over: disk) + daemons(over: disk)
   }
 
@@ -36,7 +36,7 @@ struct DiskUse: Sendable, Hashable {
         return nil
       }
       let nodes = arguments.filter { $0.first == UInt8(ascii: "{") }.compactMap { JSONValue(parsing: $0) }
-      guard nodes.contains(where: { $0["filename"]?.string.flatMap(resolved) == disk }),
+      guard nodes.contains(where: { $0["filename"]?.string.flatMap(SmallFile.resolved) == disk }),
         let part = nodes.first(where: { $0["node-name"]?.string == StorageDaemon.extentNode }),
         let offset = part["offset"]?.integer, let size = part["size"]?.integer
       else { return nil }
@@ -52,11 +52,5 @@ struct DiskUse: Sendable, Hashable {
       $0.offsetBytes = offset
       $0.sizeBytes = size
     }
-  }
-
-  private static func resolved(_ path: String) -> String? {
-    guard let resolved = realpath(path, nil) else { return nil }
-    defer { free(resolved) }
-    return String(cString: resolved)
   }
 }

@@ -1,5 +1,4 @@
 import FunctionPluginKit
-import Glibc
 import LinuxDevices
 import Services
 
@@ -37,11 +36,7 @@ struct Handover: Sendable, Hashable {
     return device
   }
 
-  private static func resolved(_ path: String) -> String {
-    guard let resolved = realpath(path, nil) else { return path }
-    defer { free(resolved) }
-    return String(cString: resolved)
-  }
+  private static func resolved(_ path: String) -> String { SmallFile.resolved(path) ?? path }
 
   func give(_ path: String) throws {
     if let device = device(path) { try containers.write(device) }
@@ -50,13 +45,13 @@ struct Handover: Sendable, Hashable {
   }
 
   func isGiven(_ path: String) -> Bool {
-    link.target == path && (device(path).map(containers.has) ?? true) && (slot?.isPlugged ?? true)
+    link.leads(to: path) && (device(path).map(containers.has) ?? true) && (slot?.isPlugged ?? true)
   }
 
   /// Only if it leads to this device: another claim of that name may have made it anew.
   func take(_ path: String) throws {
     if let device = device(path), containers.has(device) { try containers.remove(device) }
-    if link.target == path { slot?.unplug() }
+    if link.leads(to: path) { slot?.unplug() }
     try link.remove(to: path)
   }
 

@@ -113,8 +113,9 @@ private struct DiskCounters {
 
   /// Documentation/block/stat.rst: reads, merged, sectors of 512 bytes read, ms, writes, merged, sectors written, …
   init?(device path: String) {
-    let name = path.split(separator: "/").last ?? ""
-    guard let text = SmallFile.text("/sys/block/\(name)/stat") else { return nil }
+    guard let name = BlockDevice.kernelName(path), let text = SmallFile.text("/sys/block/\(name)/stat") else {
+      return nil
+    }
     let fields = text.split(whereSeparator: \.isWhitespace).compactMap { UInt64($0) }
     guard fields.count > 6 else { return nil }
     (reads, readBytes, writes, writtenBytes) = (fields[0], fields[2] &* 512, fields[4], fields[6] &* 512)

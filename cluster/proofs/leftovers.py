@@ -121,6 +121,15 @@ def device_links():
             yield f"link: {path}"
 
 
+def device_notes():
+    """What tells udev of those links: one of a loop device that is attached still, or by now to something else."""
+    for path in pathlib.Path("/run/iov/names").glob("loop*-*"):
+        device, _, sequence = path.name.partition("-")
+        file = _text(f"/sys/block/{device}/loop/backing_file").strip()
+        if rack.is_ours([file]) or file == _disk() or _text(f"/sys/block/{device}/diskseq").strip() != sequence:
+            yield f"note for udev: {path}"
+
+
 def _disk():
     return rack.disk() if (rack.RACK / "disk").exists() else ""
 
@@ -147,7 +156,7 @@ def listed():
     for namespace in rack.namespaces():
         lines.append(f"namespace: {namespace}")
         lines += network(namespace)
-    for part in (loop_devices, mounts, daemons, files, device_links, locks):
+    for part in (loop_devices, mounts, daemons, files, device_links, device_notes, locks):
         lines += part()
     return sorted(lines)
 

@@ -39,11 +39,15 @@ public enum BlockDevice {
     }
   }
 
+  /// What the kernel calls the device that a path leads to: "sdb". Nil: there is none.
+  public static func kernelName(_ path: String) -> String? {
+    SmallFile.resolved(path)?.split(separator: "/").last.map(String.init)
+  }
+
   /// Whether blocks can be given back to the device (TRIM, UNMAP, Deallocate). A partition has its disk's queue.
   public static func takesDiscard(_ path: String, sysfs: String = "/sys") -> Bool {
-    guard let resolved = realpath(path, nil) else { return false }
-    defer { free(resolved) }
-    let node = "\(sysfs)/class/block/\(String(cString: resolved).split(separator: "/").last ?? "")"
+    guard let name = kernelName(path) else { return false }
+    let node = "\(sysfs)/class/block/\(name)"
     let limit =
       SmallFile.text("\(node)/queue/discard_max_bytes") ?? SmallFile.text("\(node)/../queue/discard_max_bytes")
     return limit.flatMap { UInt64($0) } ?? 0 > 0
@@ -54,11 +58,7 @@ public enum BlockDevice {
   ///
   /// Kernel names move with slots and the order of discovery; they are no identity.
   public static func stableIdentity(_ path: String, sysfs: String = "/sys") -> String? {
-    guard let resolved = realpath(path, nil) else { return nil }
-    defer { free(resolved) }
-    return String(cString: resolved).split(separator: "/").last.flatMap {
-      stableIdentity(kernelName: String($0), sysfs: sysfs)
-    }
+    kernelName(path).flatMap { stableIdentity(kernelName: $0, sysfs: sysfs) }
   }
 
   /// As above, of "sdb" or "nvme0n1p1".
@@ -73,8 +73,6 @@ public enum BlockDevice {
   }
 
   private static func parentDisk(_ partition: String) -> String? {
-    guard let resolved = realpath(partition, nil) else { return nil }
-    defer { free(resolved) }
-    return String(cString: resolved).split(separator: "/").dropLast().last.map(String.init)
+    SmallFile.resolved(partition)?.split(separator: "/").dropLast().last.map(String.init)
   }
 }

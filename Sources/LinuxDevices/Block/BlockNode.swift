@@ -96,9 +96,7 @@ public struct BlockInventory: Sendable {
 
   /// - Parameter path: "/dev/sdb", or a link to it (/dev/disk/by-id/…).
   public func node(path: String) -> BlockNode? {
-    guard let resolved = realpath(path, nil) else { return nil }
-    defer { free(resolved) }
-    return String(cString: resolved).split(separator: "/").last.flatMap { node(String($0)) }
+    BlockDevice.kernelName(path).flatMap { node($0) }
   }
 
   /// By the kernel's name; nil when there is none.
@@ -194,9 +192,7 @@ public struct BlockInventory: Sendable {
     guard path.hasPrefix("/dev/") else { return nil }
     let name = path.split(separator: "/").last.map(String.init)
     if let name, path == "/dev/\(name)" { return name }
-    guard let resolved = realpath(path, nil) else { return nil }
-    defer { free(resolved) }
-    return String(cString: resolved).split(separator: "/").last.map(String.init)
+    return BlockDevice.kernelName(path)
   }
 
   /// Blanks and the like stand there in octal: "\040".

@@ -40,6 +40,13 @@ public enum SmallFile {
     return String(decoding: bytes, as: UTF8.self)
   }
 
+  /// The path without links on its way; nil when there is nothing.
+  public static func resolved(_ path: String) -> String? {
+    guard let resolved = realpath(path, nil) else { return nil }
+    defer { free(resolved) }
+    return String(cString: resolved)
+  }
+
   /// Where `replace` writes the new contents. It stays when the process is killed there.
   public static func temporary(_ path: String) -> String { path + ".new" }
 

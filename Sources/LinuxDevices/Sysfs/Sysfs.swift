@@ -81,11 +81,7 @@ public struct Sysfs: Sendable {
   }
 
   /// The absolute path without symbolic links; nil when nothing is there.
-  public func resolved(_ path: String) -> String? {
-    guard let resolved = realpath(self.path(path), nil) else { return nil }
-    defer { free(resolved) }
-    return String(cString: resolved)
-  }
+  public func resolved(_ path: String) -> String? { SmallFile.resolved(self.path(path)) }
 
   /// The names in a directory, sorted; none when it is not there.
   public func names(in directory: String) -> [String] { SmallFile.names(in: path(directory)) }

@@ -1,0 +1,48 @@
+import Glibc
+import LinuxDevices
+
+/// Tells udev which device is a claim's. Its rule finds the note by what the kernel says of the device, which no other device
+/// will ever say: for a loop device its number with the count of what was attached to it, for a whole disk its WWN.
+struct DeviceNote: Sendable {
+  static let directory = "/run/iov/names"
+  let claim: String
+
+  private var text: String { "IOV_CLAIM=\(claim)" }
+
+  /// Instead of what was written for another device of the claim. A device that nothing names has no note.
+  func write(for device: String) throws(SystemCallError) {
+    let name = Self.name(of: device)
+    try remove(except: name)
+    guard let name, SmallFile.text(file(name)) != text else { return }
+    try SmallFile.makeDirectory(Self.directory, mode: 0o755)
+    try SmallFile.replace(file(name), with: Array((text + "\n").utf8), durably: false, mode: 0o644)
+  }
+
+  func remove() throws(SystemCallError) { try remove(except: nil) }
+
+  /// Has udev look at the device again, where there is one; nobody else minds.
+  func announce(_ device: String) {
+    guard let kernelName = BlockDevice.kernelName(device),
+      let event = try? FileDescriptor(opening: "/sys/class/block/\(kernelName)/uevent", O_WRONLY)
+    else { return }
+    try? SmallFile.append(Array("change".utf8), to: event, path: kernelName)
+  }
+
+  private func remove(except kept: String?) throws(SystemCallError) {
+    for name in SmallFile.names(in: Self.directory) where name != kept && SmallFile.text(file(name)) == text {
+      try SmallFile.remove(file(name))
+    }
+  }
+
+  private func file(_ name: String) -> String { "\(Self.directory)/\(name)" }
+
+  private static func name(of device: String) -> String? {
+    guard let kernelName = BlockDevice.kernelName(device) else { return nil }
+    let node = "/sys/class/block/\(kernelName)"
+    let name =
+      kernelName.hasPrefix("loop")
+      ? SmallFile.text("\(node)/diskseq").map { "\(kernelName)-\($0)" }
+      : SmallFile.text("\(node)/device/wwid") ?? SmallFile.text("\(node)/wwid")
+    return name.flatMap { $0.isEmpty || $0.contains("/") ? nil : $0 }
+  }
+}
