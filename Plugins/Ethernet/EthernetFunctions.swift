@@ -23,7 +23,7 @@ struct EthernetFunctions: Sendable {
   let carrierPatience: Duration
   let identities = IdentityMemory()
   let probes = ProbeMemory()
-  let counts = CountMemory()
+  let counts: FunctionCountKeeper
 
   /// Nil for `route`: the namespace's own kernel.
   init(
@@ -37,6 +37,7 @@ struct EthernetFunctions: Sendable {
     self.sysfs = sysfs
     self.table = table
     binding = DriverBinding(sysfs)
+    counts = FunctionCountKeeper(sysfs)
     self.containers = containers
     self.carrierPatience = carrierPatience
     self.route = try route ?? RouteNetlink(in: namespace)

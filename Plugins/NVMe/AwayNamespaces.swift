@@ -19,18 +19,17 @@ struct AwayNamespace: Sendable, Hashable {
 
 /// Durable, written before anything is done to the drive: a file for each namespace, in words that people can read.
 struct AwayNamespaces: Sendable {
-  private let directory: String
+  private let notes: NoteDirectory
 
-  init(stateDirectory: String) { directory = "\(stateDirectory)/away" }
+  init(stateDirectory: String) { notes = NoteDirectory("\(stateDirectory)/away") }
 
   var all: [AwayNamespace] {
     get throws {
-      try SmallFile.names(in: directory).filter { !$0.hasPrefix(".") }.compactMap { name in
-        guard let text = SmallFile.text("\(directory)/\(name)") else { return nil }
+      try notes.texts.map { file, text in
         guard let namespace = AwayNamespace(text) else {
           throw PluginError(
             .dataLoss,
-            "\(directory)/\(name) is damaged, so nobody knows which virtual function has a namespace. Attach the namespace to "
+            "\(file) is damaged, so nobody knows which virtual function has a namespace. Attach the namespace to "
               + "its primary controller (nvme attach-ns) and remove the file.")
         }
         return namespace
@@ -38,14 +37,9 @@ struct AwayNamespaces: Sendable {
     }
   }
 
-  func write(_ namespace: AwayNamespace) throws {
-    try SmallFile.makeDirectory(directory)
-    try SmallFile.replace(file(namespace.identity), with: Array(namespace.text.utf8))
-  }
+  func write(_ namespace: AwayNamespace) throws { try notes.write(namespace.text, namespace.identity) }
 
-  func remove(_ identity: String) throws { try SmallFile.remove(file(identity)) }
-
-  private func file(_ identity: String) -> String { "\(directory)/\(StableDigest.hexadecimal(identity))" }
+  func remove(_ identity: String) throws { try notes.remove(identity) }
 }
 
 extension AwayNamespace {
@@ -65,16 +59,12 @@ extension AwayNamespace {
   }
 
   fileprivate init?(_ text: String) {
-    var values: [Substring: String] = [:]
-    for line in text.split(separator: "\n") {
-      let parts = line.split(separator: " ", maxSplits: 1)
-      if parts.count == 2 { values[parts[0]] = String(parts[1]) }
-    }
-    let sectors = (values["sectors"] ?? "").split(separator: " ").compactMap { UInt32($0) }
+    let values = NamedLines(text)
+    let sectors: [UInt32] = values.numbers("sectors")
     guard let function = values["function"], let identity = values["identity"], let path = values["path"],
-      let subsystem = values["subsystem"], let number = values["namespace"].flatMap({ UInt32($0) }),
-      let index = values["virtual-function"].flatMap({ UInt32($0) }), let size = values["size"].flatMap({ UInt64($0) }),
-      sectors.count == 2, let isReadOnly = values["read-only"].flatMap({ Bool($0) })
+      let subsystem = values["subsystem"], let number: UInt32 = values.number("namespace"),
+      let index: UInt32 = values.number("virtual-function"), let size: UInt64 = values.number("size"),
+      sectors.count == 2, let isReadOnly = values.flag("read-only")
     else { return nil }
     self.init(
       function: function, identity: identity, path: path, subsystem: subsystem, number: number, index: index,

@@ -14,6 +14,11 @@ struct NVMeAccess: Sendable {
     try open(controller.devicePath(under: devices))
   }
 
+  /// Drives announce what changes; those that do not are asked.
+  func lookAgain(_ controllers: [String]) {
+    for controller in controllers { try? sysfs.write(1, to: "class/nvme/\(controller)/rescan_controller") }
+  }
+
   /// Whether it came to be so in time.
   func wait(until isSo: () throws -> Bool) rethrows -> Bool {
     let end = ContinuousClock.now + patience

@@ -1,6 +1,5 @@
 import BlockFunctions
 import FunctionPluginKit
-import Glibc
 import LinuxDevices
 import Services
 
@@ -8,11 +7,14 @@ import Services
 struct NVMeDisks: DiskClass {
   static let name = "nvme"
   static let givesWholeDisks = true
+  static let countsFunctions = true
 
   private let access: NVMeAccess
   private let hostName: String
   private let memory = LookMemory()
   private let away: AwayNamespaces
+  private let pulled: PulledNamespaces
+  private let counts: FunctionCountKeeper
 
   init(context: PluginContext) {
     self.init(access: NVMeAccess(), hostName: context.hostName, stateDirectory: context.stateDirectory)
@@ -22,13 +24,24 @@ struct NVMeDisks: DiskClass {
     self.access = access
     self.hostName = hostName
     away = AwayNamespaces(stateDirectory: stateDirectory)
+    pulled = PulledNamespaces(stateDirectory: stateDirectory)
+    counts = FunctionCountKeeper(access.sysfs)
   }
 
   func describe(_ path: String) throws -> DiskDescription? {
-    guard let name = blockName(behind: path),
-      let found = access.sysfs.foundNamespaces().first(where: { $0.namespace.blockName == name })
-    else { return try describeAway(path) }
+    if let found = found(at: path) { return try description(of: found, at: path) }
+    if let away = try describeAway(path) { return away }
+    guard let namespace = pulled.all.first(where: { $0.path == path }) else { return nil }
+    // Detached by a pull that did not come to its end: its drive refused, or an earlier run of this plugin ended there.
+    try namespace.attachAgain(access)
+    guard let found = found(at: path) else { return nil }
+    try pulled.remove(namespace.identity)
     return try description(of: found, at: path)
+  }
+
+  private func found(at path: String) -> FoundNamespace? {
+    guard let name = BlockDevice.kernelName(path) else { return nil }
+    return access.sysfs.foundNamespaces().first { $0.namespace.blockName == name }
   }
 
   /// A namespace that a virtual function has, while its drive is there.
@@ -69,7 +82,7 @@ struct NVMeDisks: DiskClass {
       !isReachedByOthers(found.controller, look),
       let primary = PrimaryController(ofSubsystem: found.subsystem.qualifiedName, access)
     else { return false }
-    return access.sysfs.iommuGroup(of: primary.address) != nil
+    return access.sysfs.iommuGroup(of: primary.address) != nil && counts.wanted(of: primary.address) != 0
   }
 
   private func numaNode(of controller: NVMeController) -> Int32? {
@@ -102,6 +115,13 @@ struct NVMeDisks: DiskClass {
         $0.maximum = capability.total
         $0.present = capability.count
         $0.functionDriver = capability.functions.lazy.compactMap(\.driver).first ?? ""
+        $0.wanted = counts.wanted(of: address)
+        guard let wanted = $0.wanted, wanted != capability.count,
+          let primary = PrimaryController(ofSubsystem: subsystem.qualifiedName, access)
+        else { return }
+        let holders = (try? holders(of: primary, subsystem.qualifiedName)) ?? [:]
+        $0.held = holders.sorted { $0.key < $1.key }.map(\.value)
+        $0.message = counts.message(of: address) ?? ""
       }
     }
   }
@@ -122,14 +142,35 @@ struct NVMeDisks: DiskClass {
     }
   }
 
-  func rescan() { memory.forgetAll() }
+  func rescan() {
+    memory.forgetAll()
+    counts.forget()
+  }
+
+  func settleFunctions(of disk: DiskDescription, wanted: UInt32) {
+    guard let subsystem = disk.labels["subsystem"], let primary = PrimaryController(ofSubsystem: subsystem, access),
+      let capability = access.sysfs.sriovCapability(of: primary.address),
+      // Where nobody knows which function is whose, none is destroyed; who needs the record is told that it is damaged.
+      let holders = try? holders(of: primary, subsystem)
+    else { return }
+    counts.settle(
+      primary.address, capability, wanted: wanted, holders: holders,
+      prepare: { try SRIOVControl(access.sysfs).setDriversAutoprobe(false, of: primary.address) })
+  }
+
+  private func holders(of primary: PrimaryController, _ subsystem: String) throws -> [UInt32: String] {
+    try primary.holders(away.all.filter { $0.subsystem == subsystem })
+  }
 
   func pull(_ disk: DiskDescription) throws -> DiskDescription {
     guard let found = access.sysfs.foundNamespaces().first(where: { $0.identity == disk.identity }) else {
       throw vanished(disk)
     }
-    try NamespacePull(access: access, found: found, canManage: look(at: found).controller.hasNamespaceManagement)
-      .carryOut()
+    try NamespacePull(
+      access: access, found: found, canManage: look(at: found).controller.hasNamespaceManagement, path: disk.device,
+      pulled: pulled
+    )
+    .carryOut()
     var again: DiskDescription?
     _ = access.wait {
       again = try? describeAgain(disk, formerly: found.namespace.blockName)
@@ -144,7 +185,7 @@ struct NVMeDisks: DiskClass {
     guard let found = access.sysfs.foundNamespaces().first(where: { $0.identity == disk.identity }) else { return nil }
     let wasKernelName = disk.device == "\(access.devices)/\(blockName)"
     let path = wasKernelName ? "\(access.devices)/\(found.namespace.blockName)" : disk.device
-    guard self.blockName(behind: path) == found.namespace.blockName else { return nil }
+    guard BlockDevice.kernelName(path) == found.namespace.blockName else { return nil }
     return try description(of: found, at: path)
   }
 
@@ -185,7 +226,7 @@ struct NVMeDisks: DiskClass {
         throw PluginError(.failedPrecondition, "\(namespace.function) has \(disk.identity) by a virtual function.")
       }
       let primary = try primary(of: namespace)
-      try primary.makeFunctions(atLeast: primary.namespaces().count)
+      try makeFunctions(of: primary)
       return try DrivenNamespace(primary: primary, away: away, namespace: namespace).give()
     }
     guard let found = access.sysfs.foundNamespaces().first(where: { $0.identity == disk.identity }) else {
@@ -198,13 +239,19 @@ struct NVMeDisks: DiskClass {
         "The drive of \(disk.identity) makes no virtual functions that could have it (SR-IOV, with virtualization and "
           + "namespace management, behind an IOMMU): allow another path than direct.")
     }
-    try primary.makeFunctions(atLeast: primary.namespaces().count)
+    try makeFunctions(of: primary)
     let taken = Set(known.filter { $0.subsystem == found.subsystem.qualifiedName }.map(\.index))
     let namespace = AwayNamespace(
       function: function, identity: disk.identity, path: disk.device, subsystem: found.subsystem.qualifiedName,
       number: found.namespace.number, index: try DrivenNamespace.freeIndex(primary, besides: taken), facts: disk.facts)
     try away.write(namespace)
     return try DrivenNamespace(primary: primary, away: away, namespace: namespace).give()
+  }
+
+  /// Where there are none yet: as many as the configuration wants, or enough for all namespaces.
+  private func makeFunctions(of primary: PrimaryController) throws {
+    try primary.makeFunctions(
+      counts.wanted(of: primary.address) ?? UInt32(clamping: max(4, primary.namespaces().count)))
   }
 
   func given(_ disk: DiskDescription, to function: String) throws -> PCIAddress? {
@@ -233,12 +280,6 @@ struct NVMeDisks: DiskClass {
       throw PluginError(.unavailable, "The drive \(namespace.subsystem) is not there, or its controller is not live.")
     }
     return primary
-  }
-
-  private func blockName(behind path: String) -> String? {
-    guard let resolved = realpath(path, nil) else { return nil }
-    defer { free(resolved) }
-    return String(cString: resolved).split(separator: "/").last.map(String.init)
   }
 
   private func vanished(_ disk: DiskDescription) -> PluginError {

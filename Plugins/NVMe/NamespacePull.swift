@@ -7,6 +7,9 @@ struct NamespacePull {
   let found: FoundNamespace
   /// Whether its drive attaches and detaches namespaces.
   let canManage: Bool
+  /// How the configuration names it.
+  let path: String
+  let pulled: PulledNamespaces
 
   func carryOut() throws {
     let identifiers = found.controllers.compactMap(\.identifier)
@@ -24,12 +27,14 @@ struct NamespacePull {
 
   private func attachAnew(_ controllers: [UInt16]) throws {
     let drive = try access.transport(to: found.controller)
+    let namespace = PulledNamespace(found, path: path, controllers: controllers)
+    try pulled.write(namespace)
     try drive.send(NamespaceAttachment(.detach, namespace: found.namespace.number, controllers: controllers))
-    lookAgain()
+    access.lookAgain(found.controllers.map(\.name))
     let isGone = access.wait { !isThere }
     // Also when the kernel has not noticed: nobody is to find the drive without its namespace.
-    try drive.send(NamespaceAttachment(.attach, namespace: found.namespace.number, controllers: controllers))
-    lookAgain()
+    try namespace.attachAgain(access)
+    try pulled.remove(namespace.identity)
     guard isGone else {
       throw PluginError(
         .unavailable,
@@ -39,13 +44,6 @@ struct NamespacePull {
   }
 
   private var isThere: Bool { access.sysfs.exists("block/\(found.namespace.blockName)") }
-
-  /// Drives announce what changes; those that do not are asked.
-  private func lookAgain() {
-    for controller in found.controllers {
-      try? access.sysfs.write(1, to: "class/nvme/\(controller.name)/rescan_controller")
-    }
-  }
 
   /// Of a controller that has nothing but this namespace, and no virtual functions.
   private var aloneBehind: PCIAddress? {

@@ -28,13 +28,23 @@ struct PrimaryController: Sendable {
   func transport() throws -> any NVMeTransport { try access.transport(to: controller) }
 
   /// Makes functions where there are none: nobody can hold one then. Some are left alone as they are.
-  func makeFunctions(atLeast count: Int) throws {
+  func makeFunctions(_ count: UInt32) throws {
     guard let capability = access.sysfs.sriovCapability(of: address), capability.count == 0 else { return }
     let control = SRIOVControl(access.sysfs)
     // The kernel's driver is to take none: a controller without queues keeps it waiting, and it would show their disks here.
     try control.setDriversAutoprobe(false, of: address)
-    let wanted = min(capability.total, UInt32(clamping: max(4, count)))
+    let wanted = min(capability.total, count)
     try control.carryOut(control.plan(address, count: wanted, holders: [:]), acceptsFewer: true)
+  }
+
+  /// Who holds a function of the drive, in words, by its index: ours, and whoever drives one besides.
+  func holders(_ away: [AwayNamespace]) -> [UInt32: String] {
+    var holders: [UInt32: String] = [:]
+    for function in access.sysfs.sriovCapability(of: address)?.functions ?? [] {
+      if let driver = function.driver { holders[function.index] = "\(driver) on \(function.address)" }
+    }
+    for namespace in away { holders[namespace.index] = namespace.function }
+    return holders
   }
 
   func function(_ index: UInt32) throws -> SRIOVFunction {
@@ -130,6 +140,5 @@ struct PrimaryController: Sendable {
     }
   }
 
-  /// Drives announce what changes; those that do not are asked.
-  private func lookAgain() { try? access.sysfs.write(1, to: "class/nvme/\(controller.name)/rescan_controller") }
+  private func lookAgain() { access.lookAgain([controller.name]) }
 }

@@ -12,6 +12,9 @@ public struct BlockConfiguration<Class: DiskClass>: Sendable, Decodable {
   public init(from decoder: any Decoder) throws {
     let values = try decoder.container(keyedBy: CodingKeys.self)
     endNodes = try values.decodeIfPresent([DiskSelection].self, forKey: .endNodes) ?? []
+    guard Class.countsFunctions || endNodes.allSatisfy({ $0.virtualFunctions == nil }) else {
+      throw InvalidValue("'virtualFunctions' is given, and \(Class.name) disks make none: leave it out")
+    }
   }
 
   static var schema: String {
@@ -24,6 +27,7 @@ public struct BlockConfiguration<Class: DiskClass>: Sendable, Decodable {
     "labels":{"type":"object","additionalProperties":{"type":"string"}},\
     "functions":{"type":"integer","minimum":1,"default":\(Class.defaultFunctionLimit),"description":"functions at a time"},\
     "acceptExistingData":{"type":"boolean","default":false,"description":"a disk that carries data may be used, and its data is lost; only with device, by name"},\
+    "virtualFunctions":{"type":"integer","minimum":0,"description":"how many the disk's drive has (SR-IOV); without it some are made when the first is needed"},\
     "scrub":{"enum":["zero","discard","sanitize","none"],"default":"zero","description":"how what a user left is taken off before somebody else gets the place"},\
     "acceptUnscrubbed":{"type":"array","items":{"type":"string"},"description":"functions by their ids, whose place may be given on as it is"}\
     }}}}}
@@ -44,12 +48,14 @@ struct DiskSelection: Sendable, Decodable {
   var functionLimit: UInt32?
   /// The operator's word that a disk with data on it may be used, and the data lost.
   var acceptsExistingData: Bool
+  /// Of the disk's drive; nil: some are made when the first is needed.
+  var virtualFunctions: UInt32?
   var scrub: ScrubMethod
   /// The operator's word that what these functions' users left may be read by the next.
   var acceptedUnscrubbed: Set<String>
 
   private enum CodingKeys: String, CodingKey {
-    case device, match, labels, functions, acceptExistingData, scrub, acceptUnscrubbed
+    case device, match, labels, functions, acceptExistingData, virtualFunctions, scrub, acceptUnscrubbed
   }
 
   init(from decoder: any Decoder) throws {
@@ -59,6 +65,7 @@ struct DiskSelection: Sendable, Decodable {
     labels = try values.decodeIfPresent([String: String].self, forKey: .labels) ?? [:]
     functionLimit = try values.decodeIfPresent(UInt32.self, forKey: .functions)
     acceptsExistingData = try values.decodeIfPresent(Bool.self, forKey: .acceptExistingData) ?? false
+    virtualFunctions = try values.decodeIfPresent(UInt32.self, forKey: .virtualFunctions)
     scrub = try values.decodeIfPresent(String.self, forKey: .scrub).map { try ScrubMethod(configured: $0) } ?? .zero
     acceptedUnscrubbed = Set(try values.decodeIfPresent([String].self, forKey: .acceptUnscrubbed) ?? [])
     switch (device, match) {

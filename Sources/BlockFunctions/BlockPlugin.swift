@@ -40,6 +40,8 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
     lives = LifeWatch { [watchers] in watchers.changed() }
     try await BlockingThread.detached {
       try disks.checkAll(context.logger)
+      // Also after a reboot, which takes a drive's functions away.
+      try disks.settleFunctions()
       for request in context.knownFunctions { self.watchLife(of: request) }
     }
   }
@@ -60,7 +62,9 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
     try await BlockingThread.detached { [disks] in try disks.endNodes() }
   }
 
-  public func rescan() async throws { disks.rescan() }
+  public func rescan() async throws {
+    try await BlockingThread.detached { [disks] in try disks.rescan() }
+  }
 
   public func watch() -> AsyncStream<Void> {
     let (stream, key) = watchers.add()
@@ -83,7 +87,11 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
     var functions: [FunctionStatus]
   }
 
-  private func look() async throws -> Sight { Sight(endNodes: try await discover(), functions: try await observe()) }
+  private func look() async throws -> Sight {
+    // A drive that was plugged in again has none of its functions.
+    try await BlockingThread.detached { [disks] in try disks.settleFunctions() }
+    return Sight(endNodes: try await discover(), functions: try await observe())
+  }
 
   public func validate(_ request: FunctionRequest) async throws -> [String] {
     let plan: FunctionPlan
@@ -114,6 +122,8 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
       try self.checkUnused(plan)
       try self.checkClean(plan)
       try self.disks.release(plan)
+      // The last one may have kept its drive from the number that the configuration wants.
+      if plan.isWhole { try? self.disks.settleFunctions() }
       return FunctionStatus(request, .absent)
     }
   }

@@ -37,6 +37,12 @@ public protocol DiskClass: Sendable {
   /// Cuts the consumer off. On return the disk is a block device of this host again.
   func takeBack(_ disk: DiskDescription, from function: String) throws
 
+  /// Whether the configuration says how many virtual functions a disk's drive has (`virtualFunctions`).
+  static var countsFunctions: Bool { get }
+  /// Gives the disk's drive so many of them, if none that it has is in use. Called at the start, and whenever something may
+  /// have changed; what keeps the drive from it is shown with the disk.
+  func settleFunctions(of disk: DiskDescription, wanted: UInt32)
+
   /// Has a disk that `sanitizes` erase all that it holds, by its own means; answers when it has. Begun again where an earlier
   /// run was cut off.
   func sanitize(_ disk: DiskDescription) throws
@@ -63,6 +69,10 @@ extension DiskClass {
   public func given(_ disk: DiskDescription, to function: String) throws -> PCIAddress? { nil }
 
   public func takeBack(_ disk: DiskDescription, from function: String) throws {}
+
+  public static var countsFunctions: Bool { false }
+
+  public func settleFunctions(of disk: DiskDescription, wanted: UInt32) {}
 
   public func sanitize(_ disk: DiskDescription) throws {
     throw PluginError(.unimplemented, "\(Self.name) disks are not told to erase themselves.")

@@ -36,15 +36,28 @@ final class Disks<Class: DiskClass>: Sendable {
     var endNode: String
     var description: DiskDescription
     var selection: DiskSelection
+    /// Another end node that has some of the same bytes: the disk of this partition, or a partition of this disk.
+    var overlapped: String?
 
     var path: String { description.device }
     var facts: BlockFacts { description.facts }
     var functionLimit: UInt32 { selection.functionLimit ?? Class.defaultFunctionLimit }
   }
 
-  func rescan() {
+  func rescan() throws {
     diskClass.rescan()
     disagreements.withLock { $0 = [:] }
+    try settleFunctions()
+  }
+
+  /// As many virtual functions of drives as the configuration wants.
+  func settleFunctions() throws {
+    guard Class.countsFunctions else { return }
+    for disk in try present() {
+      if let wanted = disk.selection.virtualFunctions {
+        diskClass.settleFunctions(of: disk.description, wanted: wanted)
+      }
+    }
   }
 
   /// Whether all agree on which part of the disk is whose: before the first function of a disk is touched, and after that for as
@@ -191,7 +204,7 @@ final class Disks<Class: DiskClass>: Sendable {
   /// A disk without a table is somebody's until the operator or its emptiness says otherwise.
   private func takeIntoUse(_ disk: Disk) throws -> ExtentTable {
     if let obstacle = try obstacle(disk, isOurs: false) { throw PluginError(.failedPrecondition, obstacle) }
-    return try ExtentTable.create(
+    return ExtentTable.first(
       directory: directory, endNode: disk.endNode, diskSizeBytes: disk.facts.sizeBytes)
   }
 
@@ -199,6 +212,9 @@ final class Disks<Class: DiskClass>: Sendable {
   private func obstacle(_ disk: Disk, isOurs: Bool) throws -> String? {
     // There is nothing here that could be looked at; it went from here as ours.
     if disk.description.isAway { return nil }
+    if let other = disk.overlapped {
+      return "\(disk.path) and \(other) are end nodes, and one is a part of the other: leave one of them out."
+    }
     try checkGeometry(of: disk)
     if try BlockDevice.isClaimedByKernel(disk.path) {
       return "\(disk.path) is mounted, or part of an array or of swap space: take it out of use first."
@@ -296,7 +312,16 @@ final class Disks<Class: DiskClass>: Sendable {
         disks.append(Disk(endNode: endNode, description: description, selection: selection))
       }
     }
+    for index in disks.indices {
+      disks[index].overlapped =
+        disks.first { Self.isPart($0, of: disks[index]) || Self.isPart(disks[index], of: $0) }?.path
+    }
     return disks
+  }
+
+  /// A partition's identity is its disk's, and its number.
+  private static func isPart(_ part: Disk, of whole: Disk) -> Bool {
+    part.description.identity.hasPrefix(whole.description.identity + "-part")
   }
 
   private static func paths(_ selection: DiskSelection.Selection) -> [String] {

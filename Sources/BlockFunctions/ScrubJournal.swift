@@ -32,33 +32,25 @@ struct ScrubRecord: Sendable, Hashable {
 /// A file that is damaged is of a cleaning that has to begin anew; that there is one says all the same that the function is not
 /// known to be clean.
 struct ScrubJournal: Sendable {
-  private let directory: String
+  private let notes: NoteDirectory
 
-  init(stateDirectory: String) { directory = "\(stateDirectory)/scrubs" }
+  init(stateDirectory: String) { notes = NoteDirectory("\(stateDirectory)/scrubs") }
 
   /// Whether a cleaning has begun, and is not known to have ended well.
   func isUnfinished(_ function: String) -> Bool {
-    guard let text = SmallFile.text(path(function)) else { return false }
+    guard let text = notes.text(function) else { return false }
     return ScrubRecord(text)?.isComplete != true
   }
 
-  func record(of function: String) -> ScrubRecord? { SmallFile.text(path(function)).flatMap { ScrubRecord($0) } }
+  func record(of function: String) -> ScrubRecord? { notes.text(function).flatMap { ScrubRecord($0) } }
 
-  var all: [ScrubRecord] {
-    SmallFile.names(in: directory).sorted().compactMap { name in
-      SmallFile.text("\(directory)/\(name)").flatMap { ScrubRecord($0) }
-    }
-  }
+  var all: [ScrubRecord] { notes.texts.compactMap { ScrubRecord($0.text) } }
 
-  /// - Parameter durably: false where it is enough to know of an earlier moment after a loss of power.
   func write(_ record: ScrubRecord, durably: Bool) throws(SystemCallError) {
-    try SmallFile.makeDirectory(directory)
-    try SmallFile.replace(path(record.function), with: Array(record.text.utf8), durably: durably)
+    try notes.write(record.text, record.function, durably: durably)
   }
 
-  func remove(_ function: String) throws(SystemCallError) { try SmallFile.remove(path(function)) }
-
-  private func path(_ function: String) -> String { "\(directory)/\(StableDigest.hexadecimal(function))" }
+  func remove(_ function: String) throws(SystemCallError) { try notes.remove(function) }
 }
 
 extension ScrubRecord {
@@ -78,19 +70,13 @@ extension ScrubRecord {
   }
 
   fileprivate init?(_ text: String) {
-    var values: [Substring: String] = [:]
-    var covered = ""
-    for line in text.split(separator: "\n") {
-      let parts = line.split(separator: " ", maxSplits: 1)
-      guard let key = parts.first else { continue }
-      values[key] = parts.count == 2 ? String(parts[1]) : ""
-      if key != "end" { covered += line + "\n" }
-    }
-    let extent = (values["extent"] ?? "").split(separator: " ").compactMap { UInt64($0) }
+    let values = NamedLines(text)
+    let covered = text.split(separator: "\n").filter { !$0.hasPrefix("end ") }.map { $0 + "\n" }.joined()
+    let extent: [UInt64] = values.numbers("extent")
     guard values["end"] == StableDigest.hexadecimal(covered), let function = values["function"],
-      let endNode = values["disk"], let token = values["token"].flatMap({ UInt64($0) }), extent.count == 2,
+      let endNode = values["disk"], let token: UInt64 = values.number("token"), extent.count == 2,
       let method = values["method"].flatMap({ ScrubMethod(rawValue: $0) }),
-      let isSanitized = values["sanitized"].flatMap({ Bool($0) }), let done = values["done"].flatMap({ UInt64($0) })
+      let isSanitized = values.flag("sanitized"), let done: UInt64 = values.number("done")
     else { return nil }
     let place = Extent {
       $0.offsetBytes = extent[0]

@@ -34,7 +34,7 @@ struct WholeDiskAttachment: LocalAttachment {
         highestToken: FencingToken { $0.value = max(highest, plan.token.value) })
     }
     // First: whoever registers and dies does not know that it did.
-    try mark.make(plan.function)
+    try mark.make()
     do {
       try keeper.seize(plan.token)
     } catch {

@@ -8,8 +8,8 @@ public final class FakeNVMeDrive: Sendable {
     public var knowsReservations = true
     public var types: Set<ReservationType> = Set(ReservationType.allCases)
     public var canPersist = true
-    /// Answers to the next commands with an opcode.
-    public var failures: [UInt8: [NVMeFailure]] = [:]
+    /// Answers to the next commands with an opcode; a nil lets one pass.
+    public var failures: [UInt8: [NVMeFailure?]] = [:]
     public var sanitizeStatus: UInt16 = 0
     public var sanitizeProgress: UInt16 = 0
     /// An erasure of one namespace is one of all.
@@ -116,10 +116,9 @@ extension FakeNVMeDrive.Drive {
   mutating func answer(
     _ request: NVMeRequest, _ data: CommandData, controller: UInt16, host: String
   ) throws(NVMeFailure) -> NVMeAnswer {
-    if behaviour.failures[request.opcode]?.isEmpty == false,
-      let failure = behaviour.failures[request.opcode]?.removeFirst()
-    {
-      throw failure
+    if let failures = behaviour.failures[request.opcode], let next = failures.first {
+      behaviour.failures[request.opcode] = Array(failures.dropFirst())
+      if let failure = next { throw failure }
     }
     let sent: [UInt8] = if case .send(let bytes) = data { bytes } else { [] }
     var answer = NVMeAnswer()

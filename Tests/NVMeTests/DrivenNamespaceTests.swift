@@ -98,6 +98,55 @@ import Testing
     #expect(host.drive.namespace(2)?.attached == [0, 2, 3, 4])
   }
 
+  @Test func aDriveHasAsManyFunctionsAsTheConfigurationWants() throws {
+    let host = try host()
+    let disks = disks(host)
+    let disk = try #require(try disks.describe(host.path(1)))
+    disks.settleFunctions(of: disk, wanted: 2)
+    let count = try #require(try disks.describe(host.path(1))?.physicalFunction.functionCount)
+    #expect(count.present == 2 && count.wanted == 2 && count.message == "")
+    #expect(host.kernel.sysfs.integer("\(FakeDriveHost.address.sysfsPath)/sriov_drivers_autoprobe") == UInt32(0))
+    // Nothing is written twice.
+    let writes = host.kernel.writes.withLock { $0 }
+    disks.settleFunctions(of: disk, wanted: 2)
+    #expect(host.kernel.writes.withLock { $0 } == writes)
+  }
+
+  @Test func theNumberStaysWhileAFunctionIsInUse() throws {
+    let host = try host()
+    let disks = disks(host)
+    let disk = try #require(try disks.describe(host.path(1)))
+    disks.settleFunctions(of: disk, wanted: 2)
+    let address = try disks.give(disk, to: "f/1")
+    let away = try #require(try disks.describe(host.path(1)))
+    disks.settleFunctions(of: away, wanted: 4)
+    let count = try #require(try disks.describe(host.path(1))?.physicalFunction.functionCount)
+    #expect(count.present == 2 && count.wanted == 4 && count.held == ["f/1"] && count.message.contains("f/1"))
+    #expect(try disks.given(away, to: "f/1") == address)
+
+    try disks.takeBack(away, from: "f/1")
+    disks.settleFunctions(of: disk, wanted: 4)
+    #expect(try disks.describe(host.path(1))?.physicalFunction.functionCount?.present == 4)
+  }
+
+  @Test func moreThanThereCanBeAreAskedForInVain() throws {
+    let host = try host()
+    let disks = disks(host)
+    let disk = try #require(try disks.describe(host.path(1)))
+    disks.settleFunctions(of: disk, wanted: 9)
+    let count = try #require(try disks.describe(host.path(1))?.physicalFunction.functionCount)
+    #expect(count.present == 0 && count.message.contains("9"))
+  }
+
+  @Test func withNoneWantedNoneIsGiven() throws {
+    let host = try host()
+    let disks = disks(host)
+    disks.settleFunctions(of: try #require(try disks.describe(host.path(1))), wanted: 0)
+    let disk = try #require(try disks.describe(host.path(1)))
+    #expect(!disk.makesFunctions)
+    #expect(throws: PluginError.self) { try disks.give(disk, to: "f/1") }
+  }
+
   @Test func withoutQueuesToGiveItSaysWhereTheyAre() throws {
     let host = try FakeDriveHost()
     let disks = disks(host)

@@ -66,6 +66,24 @@ import Testing
     #expect(host.drive.namespace(1)?.attached == [0])
   }
 
+  @Test func whatAPullLeftDetachedIsFoundAndAttached() throws {
+    let host = try FakeDriveHost()
+    let before = disks(host)
+    let disk = try #require(try before.describe(host.path(1)))
+    // Detached, and then the drive refuses, also when it is asked again.
+    let refusal = NVMeFailure.status(NVMeStatus(type: 0, code: 0x06))
+    host.drive.adjust { $0.failures = [0x15: [nil, refusal, refusal]] }
+    #expect(throws: (any Error).self) { try before.pull(disk) }
+    #expect(host.drive.namespace(1)?.attached == [])
+    #expect(throws: (any Error).self) { try before.describe(host.path(1)) }
+
+    // By another run of the plugin, too.
+    let found = try #require(try disks(host).describe(host.path(1)))
+    #expect(found.identity == disk.identity)
+    #expect(host.drive.namespace(1)?.attached == [0])
+    #expect(SmallFile.names(in: "\(host.kernel.root)/state/pulled") == [])
+  }
+
   @Test func byItsKernelNameTheDeviceIsAnotherAfterwards() throws {
     let host = try FakeDriveHost()
     let disks = disks(host)

@@ -1,7 +1,6 @@
 import FunctionPluginKit
 import LinuxDevices
 import Services
-import Synchronization
 
 /// How many functions of its own a card makes: what the configuration wants, when nothing is lost by it.
 extension EthernetFunctions {
@@ -22,36 +21,14 @@ extension EthernetFunctions {
   }
 
   private func settleCount(of card: OwnCard, wanted: UInt32) {
-    let found = CountMemory.Attempt(wanted: wanted, found: card.capability.count, holders: [])
-    guard card.capability.count != wanted else { return counts.forget(card.address) }
-    do {
-      let holders = holders(of: card).sorted { $0.key < $1.key }.map(\.value)
-      let attempt = CountMemory.Attempt(wanted: wanted, found: card.capability.count, holders: holders)
-      // What the driver answered once, it answers again; each time takes seconds.
-      guard counts.attempt(of: card.address) != attempt else { return }
-      counts.remember(attempt, nil, of: card.address)
-      let change = try plan(wanted, of: card)
-      try? SRIOVControl(sysfs).setDriversAutoprobe(true, of: card.address)
-      if card.quirks.needsInterfaceUp, !card.link.isUp {
-        try route.change(card.link.index, LinkChange { $0.isUp = true })
-      }
-      let outcome = try SRIOVControl(sysfs).carryOut(change, acceptsFewer: true)
-      let fewer = "the driver made \(outcome.count) of the \(wanted) functions that virtualFunctions asks for"
-      counts.remember(
-        CountMemory.Attempt(wanted: wanted, found: outcome.count, holders: []), outcome.count < wanted ? fewer : nil,
-        of: card.address)
-    } catch {
-      let attempt = counts.attempt(of: card.address) ?? found
-      counts.remember(attempt, PluginError(error).message, of: card.address)
-    }
-  }
-
-  /// What a change would destroy, and whether it may.
-  func plan(_ count: UInt32, of card: OwnCard) throws -> SRIOVChange {
-    let holders = holders(of: card)
-    var named: [PCIAddress: String] = [:]
-    for function in card.capability.functions { named[function.address] = holders[function.index] }
-    return try SRIOVControl(sysfs).plan(card.address, count: count, holders: named)
+    counts.settle(
+      card.address, card.capability, wanted: wanted, holders: holders(of: card),
+      prepare: {
+        try? SRIOVControl(sysfs).setDriversAutoprobe(true, of: card.address)
+        if card.quirks.needsInterfaceUp, !card.link.isUp {
+          try route.change(card.link.index, LinkChange { $0.isUp = true })
+        }
+      }, explain: { PluginError($0).message })
   }
 
   /// Takes what nobody has from the kernel's driver, so that nothing on this host configures it by itself.
@@ -75,26 +52,5 @@ extension EthernetFunctions {
       $0.held = holders(of: card).sorted { $0.key < $1.key }.map(\.value)
       $0.message = counts.message(of: card.address) ?? ""
     }
-  }
-}
-
-/// What came of the last change of each card's count.
-final class CountMemory: Sendable {
-  struct Attempt: Hashable {
-    var wanted: UInt32
-    var found: UInt32
-    var holders: [String]
-  }
-
-  private let last = Mutex<[PCIAddress: (attempt: Attempt, message: String?)]>([:])
-
-  func attempt(of card: PCIAddress) -> Attempt? { last.withLock { $0[card]?.attempt } }
-  func message(of card: PCIAddress) -> String? { last.withLock { $0[card]?.message } }
-  func forget() { last.withLock { $0 = [:] } }
-  func keep(_ present: Set<PCIAddress>) { last.withLock { $0 = $0.filter { present.contains($0.key) } } }
-  func forget(_ card: PCIAddress) { last.withLock { $0[card] = nil } }
-
-  func remember(_ attempt: Attempt, _ message: String?, of card: PCIAddress) {
-    last.withLock { $0[card] = (attempt, message) }
   }
 }
