@@ -29,13 +29,12 @@ struct DrivenAttachment: LocalAttachment {
     guard let address = try given(part.disk, plan.function) else { return nil }
     let device = try sysfs.vfioDevice(of: address)
     guard plan.handover.isGiven(device, of: address) else { return nil }
-    var status = plan.arrived(sizeBytes: part.extent.sizeBytes, isReadOnly: false) {
+    let status = plan.arrived(sizeBytes: part.extent.sizeBytes, isReadOnly: false) {
       $0.pciAddress = "\(address)"
       $0.iommuGroup = device.group
       $0.cdiDevice = plan.handover.container?.qualifiedName ?? ""
     }
-    status.function?.extent = part.extent.place
-    return status
+    return part.completed(status)
   }
 
   func holder() throws -> String? {

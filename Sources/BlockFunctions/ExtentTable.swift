@@ -32,13 +32,9 @@ struct ExtentTable: Sendable {
     return ExtentTable(path: path, endNode: endNode, map: map)
   }
 
-  /// Takes a disk into use.
-  static func create(directory: String, endNode: String, diskSizeBytes: UInt64) throws -> ExtentTable {
-    try SmallFile.makeDirectory(directory)
-    let table = ExtentTable(
-      path: path(directory, endNode), endNode: endNode, map: ExtentMap(diskSizeBytes: diskSizeBytes))
-    try table.save(table.map)
-    return table
+  /// Of a disk that is about to be taken into use, which it is with its first extent: a refusal leaves it somebody else's.
+  static func first(directory: String, endNode: String, diskSizeBytes: UInt64) -> ExtentTable {
+    ExtentTable(path: path(directory, endNode), endNode: endNode, map: ExtentMap(diskSizeBytes: diskSizeBytes))
   }
 
   /// Gives a function an extent, or answers the one it has. Durable when it returns.
@@ -109,6 +105,7 @@ struct ExtentTable: Sendable {
   private func save(_ map: ExtentMap) throws {
     var text = "iov extents 1\ndisk \(endNode) \(map.diskSizeBytes)\n"
     for extent in map.extents { text += "extent \(extent.offsetBytes) \(extent.sizeBytes) \(extent.function)\n" }
+    if let end = path.lastIndex(of: "/") { try SmallFile.makeDirectory(String(path[..<end])) }
     text += "end \(StableDigest.hexadecimal(text))\n"
     try SmallFile.replace(path, with: Array(text.utf8))
   }

@@ -79,14 +79,18 @@ struct FunctionPlan: Sendable {
     return mediation
   }
 
-  /// In use, as it was read back from the system.
-  func arrived(sizeBytes: UInt64, isReadOnly: Bool, _ describe: (inout Arrival) -> Void) -> FunctionStatus {
-    let enforced = Attributes {
+  func enforced(sizeBytes: UInt64, isReadOnly: Bool) -> Attributes {
+    Attributes {
       $0.block = BlockAttributes {
         $0.sizeBytes = sizeBytes
         $0.readOnly = isReadOnly
       }
     }
+  }
+
+  /// In use, as it was read back from the system.
+  func arrived(sizeBytes: UInt64, isReadOnly: Bool, _ describe: (inout Arrival) -> Void) -> FunctionStatus {
+    let enforced = enforced(sizeBytes: sizeBytes, isReadOnly: isReadOnly)
     var status = FunctionStatus(request, .inUse)
     status.function?.enforced = enforced
     var arrival = Arrival { $0.enforced = enforced }

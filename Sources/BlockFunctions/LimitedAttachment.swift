@@ -16,22 +16,12 @@ struct LimitedAttachment: LocalAttachment {
     // A client whose daemon has gone never finds another.
     if !daemon.isRunning { try disk.disconnect() }
     _ = try daemon.serveHere(ServedExtent(part, for: .local))
-    return completed(try disk.connect())
+    return part.completed(try disk.connect(), daemon.recordedLimits)
   }
 
   func current() throws -> FunctionStatus? {
     guard daemon.isRunning, let status = try disk.connected() else { return nil }
-    return completed(status)
-  }
-
-  private func completed(_ status: FunctionStatus) -> FunctionStatus {
-    var status = status
-    status.function?.extent = part.extent.place
-    var block = status.function?.enforced?.block ?? BlockAttributes()
-    daemon.recordedLimits?.describe(&block)
-    status.function?.enforced?.block = block
-    status.arrival?.enforced?.block = block
-    return status
+    return part.completed(status, daemon.recordedLimits)
   }
 
   func holder() throws -> String? {

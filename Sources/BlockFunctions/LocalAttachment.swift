@@ -29,31 +29,32 @@ struct FunctionExtent: Sendable {
         "\(device) has \(facts.sizeBytes) bytes and read-only \(facts.isReadOnly) instead of \(extent.sizeBytes) and "
           + "\(plan.isReadOnly).")
     }
-    var status = plan.arrived(sizeBytes: facts.sizeBytes, isReadOnly: facts.isReadOnly) {
-      plan.handover.describe(device, &$0)
-    }
-    status.function?.extent = extent.place
-    return status
+    return completed(
+      plan.arrived(sizeBytes: facts.sizeBytes, isReadOnly: facts.isReadOnly) { plan.handover.describe(device, &$0) })
   }
 
   /// With where the function lies.
   func status(_ phase: FunctionPhase) -> FunctionStatus {
-    var status = FunctionStatus(plan.request, phase)
-    status.function?.extent = extent.place
-    return status
+    completed(FunctionStatus(plan.request, phase))
   }
 
   /// Served to another host, with what the daemon holds it back to.
   func served(at port: UInt32, _ limits: DiskLimits?) -> FunctionStatus {
-    var status = status(.inUse)
+    var status = FunctionStatus(plan.request, .inUse)
     status.serverPort = port
-    status.function?.enforced = Attributes {
-      $0.block = BlockAttributes {
-        $0.sizeBytes = extent.sizeBytes
-        $0.readOnly = plan.isReadOnly
-        limits?.describe(&$0)
-      }
-    }
+    status.function?.enforced = plan.enforced(sizeBytes: extent.sizeBytes, isReadOnly: plan.isReadOnly)
+    return completed(status, limits)
+  }
+
+  /// With where the function lies, and what its consumer is held back to.
+  func completed(_ status: FunctionStatus, _ limits: DiskLimits? = nil) -> FunctionStatus {
+    var status = status
+    status.function?.extent = extent.place
+    guard let limits else { return status }
+    var block = status.function?.enforced?.block ?? BlockAttributes()
+    limits.describe(&block)
+    status.function?.enforced?.block = block
+    status.arrival?.enforced?.block = block
     return status
   }
 }

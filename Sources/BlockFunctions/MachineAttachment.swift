@@ -23,15 +23,10 @@ struct MachineAttachment: LocalAttachment {
 
   func current() throws -> FunctionStatus? {
     guard daemon.isRunning, let limits = daemon.recordedLimits, slot?.isPlugged ?? true else { return nil }
-    var status = part.plan.arrived(sizeBytes: part.extent.sizeBytes, isReadOnly: part.plan.isReadOnly) {
+    let status = part.plan.arrived(sizeBytes: part.extent.sizeBytes, isReadOnly: part.plan.isReadOnly) {
       $0.vhostUserSocket = daemon.localSocket
     }
-    status.function?.extent = part.extent.place
-    var block = status.function?.enforced?.block ?? BlockAttributes()
-    limits.describe(&block)
-    status.function?.enforced?.block = block
-    status.arrival?.enforced?.block = block
-    return status
+    return part.completed(status, limits)
   }
 
   func holder() throws -> String? { daemon.isProvenGone ? nil : "a disk of a virtual machine" }

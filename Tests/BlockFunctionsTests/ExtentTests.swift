@@ -75,8 +75,8 @@ private func withDirectory(_ body: (String) throws -> Void) throws {
 
 @Test func aTableIsReadBackAsItWas() throws {
   try withDirectory { directory in
-    #expect(try ExtentTable.load(directory: directory, endNode: "sata/x", diskSizeBytes: 1 << 30) == nil)
-    var table = try ExtentTable.create(directory: directory, endNode: "sata/x", diskSizeBytes: 1 << 30)
+    #expect(try ExtentTable.load(directory: directory, endNode: "sata/x", diskSizeBytes: 1 << 30)?.map == nil)
+    var table = ExtentTable.first(directory: directory, endNode: "sata/x", diskSizeBytes: 1 << 30)
     let extent = try table.allocate(function: "sata/x/1", sizeBytes: 64 << 20)
     #expect(try table.allocate(function: "sata/x/1", sizeBytes: 64 << 20) == extent)
     #expect(throws: PluginError.self) { try table.allocate(function: "sata/x/1", sizeBytes: 32 << 20) }
@@ -90,7 +90,7 @@ private func withDirectory(_ body: (String) throws -> Void) throws {
 
 @Test func aDamagedTableIsRefusedAtEveryByte() throws {
   try withDirectory { directory in
-    var table = try ExtentTable.create(directory: directory, endNode: "sata/x", diskSizeBytes: 1 << 30)
+    var table = ExtentTable.first(directory: directory, endNode: "sata/x", diskSizeBytes: 1 << 30)
     _ = try table.allocate(function: "sata/x/1", sizeBytes: 64 << 20)
     let good = try SmallFile.read(table.path)
     for index in good.indices {
@@ -110,7 +110,10 @@ private func withDirectory(_ body: (String) throws -> Void) throws {
 
 @Test func anotherDiskUnderTheSameNameIsRefused() throws {
   try withDirectory { directory in
-    _ = try ExtentTable.create(directory: directory, endNode: "sata/x", diskSizeBytes: 1 << 30)
+    var table = ExtentTable.first(directory: directory, endNode: "sata/x", diskSizeBytes: 1 << 30)
+    // Nobody's until something of it is given out.
+    #expect(try ExtentTable.load(directory: directory, endNode: "sata/x", diskSizeBytes: 2 << 30)?.map == nil)
+    _ = try table.allocate(function: "sata/x/1", sizeBytes: 4096)
     #expect(throws: PluginError.self) {
       try ExtentTable.load(directory: directory, endNode: "sata/x", diskSizeBytes: 2 << 30)
     }

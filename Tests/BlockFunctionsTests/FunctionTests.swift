@@ -157,6 +157,15 @@ struct FunctionTests {
     }
   }
 
+  @Test func virtualFunctionsOfDisksThatMakeNoneAreRefused() throws {
+    let error = #expect(throws: (any Error).self) {
+      try Configuration.decode(
+        BlockConfiguration<SATADisks>.self, from: "endNodes:\n  - device: /dev/sda\n    virtualFunctions: 4\n",
+        named: "sata.yaml")
+    }
+    #expect(error.map { "\($0)" }?.contains("virtualFunctions") == true)
+  }
+
   @Test func aSizeThatIsNoMultipleNamesTheNearestOnes() async throws {
     let disk = try TestDisk()
     let plugin = try await disk.plugin()

@@ -60,7 +60,14 @@ func noHistoryGivesAPlaceToTwo(seed: UInt64) throws {
     rmdir(directory)
   }
   let size = 64 * mebibyte
-  var table = try ExtentTable.create(directory: directory, endNode: "sata/x", diskSizeBytes: size)
+  /// In use, and with nothing in it.
+  func begin() throws -> ExtentTable {
+    var table = ExtentTable.first(directory: directory, endNode: "sata/x", diskSizeBytes: size)
+    _ = try table.allocate(function: "first", sizeBytes: 4096)
+    try table.release(function: "first")
+    return table
+  }
+  var table = try begin()
   var known: [String: Extent] = [:]
   var backup = try SmallFile.read(table.path)
 
@@ -70,7 +77,7 @@ func noHistoryGivesAPlaceToTwo(seed: UInt64) throws {
   /// As an operator who puts the table right: each function is made again where the coordinator knows it.
   func makeAnew() throws -> ExtentTable {
     unlink(table.path)
-    var anew = try ExtentTable.create(directory: directory, endNode: "sata/x", diskSizeBytes: size)
+    var anew = try begin()
     for (function, place) in known.sorted(by: { $0.key < $1.key }) {
       _ = try anew.allocate(function: function, sizeBytes: place.sizeBytes, place: place, besides: Array(known.values))
     }
