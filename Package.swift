@@ -148,7 +148,8 @@ let package = Package(
       name: "iov-plugin-nvme", dependencies: ["BlockFunctions", "FunctionPluginKit", "LinuxDevices", "Services"],
       path: "Plugins/NVMe", swiftSettings: strict),
     .executableTarget(
-      name: "iov-plugin-sas", dependencies: ["BlockFunctions", "FunctionPluginKit", "LinuxDevices", "Services"],
+      name: "iov-plugin-sas",
+      dependencies: ["BlockFunctions", "FunctionPluginKit", "LinuxDevices", "Services", "Configuration"],
       path: "Plugins/SAS", swiftSettings: strict),
 
     .testTarget(name: "ProtobufRuntimeTests", dependencies: ["ProtobufRuntime", "Messages"], swiftSettings: strict),
@@ -202,6 +203,7 @@ let package = Package(
       name: "SASTests",
       dependencies: [
         "iov-plugin-sas", "BlockFunctions", "FunctionPluginKit", "FakeDevices", "LinuxDevices", "Services",
+        "Configuration",
       ],
       swiftSettings: strict),
     .testTarget(

@@ -66,11 +66,7 @@ struct DrivenNamespace: Sendable {
       let secondary = try primary.secondary(namespace.index)
       try primary.takeOffline(secondary)
       try checkUnopened(function)
-      if function.driver != nil { try binding.release(function.address, to: nil) }
-      // What of the last user's is in its registers goes with it.
-      if access.sysfs.pciFunction(function.address)?.resetMethods.isEmpty == false {
-        try access.sysfs.reset(function.address)
-      }
+      try binding.takeBack(function.address)
       try primary.drain(secondary)
     }
     try primary.attach(namespace.number, to: primary.identifier)

@@ -113,7 +113,10 @@ extension Arbiter {
   private func checkConsumer(
     _ offer: PathOffer, of node: EndNodeState, for specification: ClaimSpecification
   ) throws(Drop) {
-    guard let kind = specification.consumer?.kind else { return }
+    // Nothing said is the host itself; a plugin that names no consumers has no others either.
+    guard let kind = specification.consumer?.kind ?? (offer.consumers.isEmpty ? nil : .host(HostConsumer())) else {
+      return
+    }
     guard kind.fieldNames.allSatisfy(offer.consumers.contains) else {
       throw Drop(
         .consumer,

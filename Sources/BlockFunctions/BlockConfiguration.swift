@@ -17,7 +17,8 @@ public struct BlockConfiguration<Class: DiskClass>: Sendable, Decodable {
     }
   }
 
-  static var schema: String {
+  /// - Parameter others: properties of the file beside `endNodes`, as JSON.
+  public static func schema(besides others: String = "") -> String {
     """
     {"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","additionalProperties":false,\
     "properties":{"endNodes":{"type":"array","items":{"type":"object","additionalProperties":false,\
@@ -30,7 +31,7 @@ public struct BlockConfiguration<Class: DiskClass>: Sendable, Decodable {
     "virtualFunctions":{"type":"integer","minimum":0,"description":"how many the disk's drive has (SR-IOV); without it some are made when the first is needed"},\
     "scrub":{"enum":["zero","discard","sanitize","none"],"default":"zero","description":"how what a user left is taken off before somebody else gets the place"},\
     "acceptUnscrubbed":{"type":"array","items":{"type":"string"},"description":"functions by their ids, whose place may be given on as it is"}\
-    }}}}}
+    }}}\(others.isEmpty ? "" : "," + others)}}
     """
   }
 }

@@ -12,7 +12,7 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
   public static var name: String { Class.name }
   public static var deviceClass: String { Class.name }
   public static var version: String { iovmeshVersion }
-  public static var configurationSchema: String { BlockConfiguration<Class>.schema }
+  public static var configurationSchema: String { BlockConfiguration<Class>.schema() }
 
   static var capabilities: Capabilities {
     Capabilities {

@@ -12,13 +12,14 @@ struct DrivenAttachment: LocalAttachment {
   let takeBack: @Sendable (DiskDescription, _ function: String) throws -> Void
 
   private var plan: FunctionPlan { part.plan }
+  private var driven: DrivenFunction { DrivenFunction(plan.handover, sysfs) }
 
   func attach() throws -> FunctionStatus {
     guard !plan.isReadOnly else {
       throw PluginError(.invalidArgument, "A disk that its consumer drives itself cannot be kept from being written.")
     }
     let address = try give(part.disk, plan.function)
-    try plan.handover.give(sysfs.vfioDevice(of: address), of: address)
+    try driven.give(address)
     guard let status = try current() else {
       throw PluginError(.unavailable, "\(address) of \(plan.function) is not in use when read back.")
     }
@@ -26,15 +27,15 @@ struct DrivenAttachment: LocalAttachment {
   }
 
   func current() throws -> FunctionStatus? {
-    guard let address = try given(part.disk, plan.function) else { return nil }
-    let device = try sysfs.vfioDevice(of: address)
-    guard plan.handover.isGiven(device, of: address) else { return nil }
-    let status = plan.arrived(sizeBytes: part.extent.sizeBytes, isReadOnly: false) {
-      $0.pciAddress = "\(address)"
-      $0.iommuGroup = device.group
-      $0.cdiDevice = plan.handover.container?.qualifiedName ?? ""
+    guard let address = try given(part.disk, plan.function), let arrival = try driven.arrival(of: address) else {
+      return nil
     }
-    return part.completed(status)
+    return part.completed(
+      plan.arrived(sizeBytes: part.extent.sizeBytes, isReadOnly: false) {
+        let enforced = $0.enforced
+        $0 = arrival
+        $0.enforced = enforced
+      })
   }
 
   func holder() throws -> String? {
@@ -43,7 +44,7 @@ struct DrivenAttachment: LocalAttachment {
   }
 
   func detach() throws {
-    try plan.handover.takeAll()
+    try driven.takeAll()
     try takeBack(part.disk, plan.function)
   }
 }

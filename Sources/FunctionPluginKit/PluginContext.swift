@@ -33,6 +33,15 @@ public struct PluginContext: Sendable {
     return token == 0 ? nil : FencingToken { $0.value = token }
   }
 
+  /// For a part of a plugin, which is to know of those functions alone.
+  public func knowing(only isKnown: @escaping @Sendable (FunctionRequest) -> Bool) -> PluginContext {
+    PluginContext(
+      hostName: hostName, mediationAddress: mediationAddress, stateDirectory: stateDirectory,
+      runtimeDirectory: runtimeDirectory, tls: tls, logger: logger,
+      lookUp: { [lookUp] id in lookUp(id).flatMap { isKnown($0) ? $0 : nil } },
+      list: { [list] in list().filter(isKnown) }, control: control)
+  }
+
   /// Public so that a plugin's tests can make one without an agent.
   public init(
     hostName: String, mediationAddress: String = "", stateDirectory: String, runtimeDirectory: String,

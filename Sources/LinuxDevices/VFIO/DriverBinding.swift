@@ -71,6 +71,13 @@ public struct DriverBinding: Sendable {
     }
   }
 
+  /// Takes a function from VFIO, and with it whatever its last user left in its registers, where it can be reset. Waits for whoever
+  /// has it open.
+  public func takeBack(_ address: PCIAddress) throws {
+    if sysfs.driver(of: address) != nil { try release(address, to: nil) }
+    if sysfs.pciFunction(address)?.resetMethods.isEmpty == false { try sysfs.reset(address) }
+  }
+
   /// Takes a function from whatever driver it has, and gives it to none.
   public func unbind(_ address: PCIAddress) throws(SysfsError) {
     guard let driver = sysfs.driver(of: address) else { return }
