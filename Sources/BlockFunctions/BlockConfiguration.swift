@@ -30,6 +30,7 @@ public struct BlockConfiguration<Class: DiskClass>: Sendable, Decodable {
     "acceptExistingData":{"type":"boolean","default":false,"description":"a disk that carries data may be used, and its data is lost; only with device, by name"},\
     "virtualFunctions":{"type":"integer","minimum":0,"description":"how many the disk's drive has (SR-IOV); without it some are made when the first is needed"},\
     "scrub":{"enum":["zero","discard","sanitize","none"],"default":"zero","description":"how what a user left is taken off before somebody else gets the place"},\
+    "scrubBytesPerSecond":{"type":"integer","minimum":1048576,"description":"cleaned at most, so that users of the disk's other parts are not held up; without it, as fast as the disk goes"},\
     "acceptUnscrubbed":{"type":"array","items":{"type":"string"},"description":"functions by their ids, whose place may be given on as it is"}\
     }}}\(others.isEmpty ? "" : "," + others)}}
     """
@@ -52,11 +53,14 @@ struct DiskSelection: Sendable, Decodable {
   /// Of the disk's drive; nil: some are made when the first is needed.
   var virtualFunctions: UInt32?
   var scrub: ScrubMethod
+  /// Cleaned at most, each written and read; nil: as fast as the disk goes.
+  var scrubBytesPerSecond: UInt64?
   /// The operator's word that what these functions' users left may be read by the next.
   var acceptedUnscrubbed: Set<String>
 
   private enum CodingKeys: String, CodingKey {
-    case device, match, labels, functions, acceptExistingData, virtualFunctions, scrub, acceptUnscrubbed
+    case device, match, labels, functions, acceptExistingData, virtualFunctions, scrub, scrubBytesPerSecond,
+      acceptUnscrubbed
   }
 
   init(from decoder: any Decoder) throws {
@@ -68,6 +72,11 @@ struct DiskSelection: Sendable, Decodable {
     acceptsExistingData = try values.decodeIfPresent(Bool.self, forKey: .acceptExistingData) ?? false
     virtualFunctions = try values.decodeIfPresent(UInt32.self, forKey: .virtualFunctions)
     scrub = try values.decodeIfPresent(String.self, forKey: .scrub).map { try ScrubMethod(configured: $0) } ?? .zero
+    scrubBytesPerSecond = try values.decodeIfPresent(UInt64.self, forKey: .scrubBytesPerSecond)
+    guard scrubBytesPerSecond ?? .max >= ExtentScrubber.slowestBytesPerSecond else {
+      throw InvalidValue(
+        "scrubBytesPerSecond is below \(ExtentScrubber.slowestBytesPerSecond): a disk would take years")
+    }
     acceptedUnscrubbed = Set(try values.decodeIfPresent([String].self, forKey: .acceptUnscrubbed) ?? [])
     switch (device, match) {
     case (let device?, nil): selection = .device(device)

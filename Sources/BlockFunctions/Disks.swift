@@ -135,6 +135,8 @@ final class Disks<Class: DiskClass>: Sendable {
     return selection.scrub == .sanitize && !plan.isWhole ? .zero : selection.scrub
   }
 
+  func scrubBytesPerSecond(of endNode: String) throws -> UInt64? { try disk(endNode).selection.scrubBytesPerSecond }
+
   func extent(of function: String, endNode: String) throws -> AllocatedExtent? {
     try table(of: try disk(endNode))?.map[function]
   }

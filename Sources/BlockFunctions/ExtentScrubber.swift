@@ -8,11 +8,14 @@ import Services
 struct ExtentScrubber: Sendable {
   /// Small enough for progress on a slow disk, large enough for a fast one's commands.
   static let pieceBytes: UInt64 = 64 << 20
+  static let slowestBytesPerSecond: UInt64 = 1 << 20
   private static let readBytes = 1 << 20
   let part: FunctionExtent
   let method: ScrubMethod
   /// Has the disk erase itself; blocks until it has.
   let eraseAll: @Sendable (DiskDescription) throws -> Void
+  /// At most; nil: as fast as the disk goes.
+  let bytesPerSecond: UInt64?
   let journal: ScrubJournal
   private(set) var record: ScrubRecord
 
@@ -20,12 +23,13 @@ struct ExtentScrubber: Sendable {
 
   /// Goes on where an earlier run came to, if that was about the same place under the same token.
   init(
-    _ part: FunctionExtent, by method: ScrubMethod, journal: ScrubJournal,
+    _ part: FunctionExtent, by method: ScrubMethod, bytesPerSecond: UInt64? = nil, journal: ScrubJournal,
     sanitize: @escaping @Sendable (DiskDescription) throws -> Void
   ) {
     self.part = part
     self.method = method
     eraseAll = sanitize
+    self.bytesPerSecond = bytesPerSecond
     self.journal = journal
     record = ScrubRecord(
       function: part.plan.function, endNode: part.plan.endNode, token: part.plan.token.value, place: part.extent.place,
@@ -34,6 +38,16 @@ struct ExtentScrubber: Sendable {
       method != .sanitize || known.method == .sanitize
     else { return }
     (record.isSanitized, record.doneBytes, record.failure) = (known.isSanitized, known.doneBytes, known.failure)
+  }
+
+  /// A few pieces a second, so that whoever else uses the disk waits for one at most.
+  private var pieceBytes: UInt64 {
+    bytesPerSecond.map { min(Self.pieceBytes, max(1, ($0 / 4) >> 20) << 20) } ?? Self.pieceBytes
+  }
+
+  /// How long cleaning so much is to take at least.
+  func pace(_ bytes: UInt64) -> Duration {
+    bytesPerSecond.map { .seconds(Double(bytes) / Double($0)) } ?? .zero
   }
 
   /// On record before anything is done: from here on the function is not known to be clean until it is.
@@ -62,7 +76,7 @@ struct ExtentScrubber: Sendable {
     }
     let device = try FileDescriptor(opening: disk, O_RDWR)
     let offset = record.place.offsetBytes + record.doneBytes
-    let piece = offset..<offset + min(Self.pieceBytes, record.place.sizeBytes - record.doneBytes)
+    let piece = offset..<offset + min(pieceBytes, record.place.sizeBytes - record.doneBytes)
     switch method {
     case .zero: try overwrite(piece, device)
     case .discard:

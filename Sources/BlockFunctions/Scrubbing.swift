@@ -16,12 +16,14 @@ extension BlockPlugin {
     // Whether it ends well or not, there is news.
     defer { changed() }
     while !scrubber.record.isComplete {
+      let (begun, from) = (ContinuousClock.now, scrubber.record.doneBytes)
       scrubber = try await BlockingThread.detached { [scrubber] in
         var next = scrubber
         try next.advance()
         return next
       }
       try await progress(scrubber.record.doneBytes, scrubber.record.place.sizeBytes)
+      try await Task.sleep(until: begun + scrubber.pace(scrubber.record.doneBytes - from), clock: .continuous)
     }
     var status = FunctionStatus(request, .created)
     status.scrub = scrubber.record.state
@@ -45,7 +47,9 @@ extension BlockPlugin {
       try disks.scrubs.remove(part.plan.function)
       return nil
     }
-    let scrubber = ExtentScrubber(part, by: method, journal: disks.scrubs) { [disks] in try disks.sanitize($0) }
+    let scrubber = ExtentScrubber(
+      part, by: method, bytesPerSecond: try disks.scrubBytesPerSecond(of: part.plan.endNode), journal: disks.scrubs
+    ) { [disks] in try disks.sanitize($0) }
     try scrubber.begin()
     return scrubber
   }

@@ -114,6 +114,9 @@ extension Health {
     case .unknown, .unspecified, .unrecognized: "unknown"
     }
   }
+
+  /// With what is told of a healthy one, too.
+  var words: String { state == .unhealthy || message.isEmpty ? word : "\(word): \(message)" }
 }
 
 extension EndNode {

@@ -6,7 +6,7 @@ extension Rack {
   func describe(_ node: EndNode) -> Description {
     var text = Description()
     text.facts([
-      ("Name", node.name), ("Id", node.id), ("Class", node.deviceClass), ("Health", node.health?.word ?? "-"),
+      ("Name", node.name), ("Id", node.id), ("Class", node.deviceClass), ("Health", node.health?.words ?? "-"),
       ("Labels", node.labels.labelText), ("Functions in use", node.functionsInUse),
       ("Size in use", node.sizeInUse == "-" ? nil : node.sizeInUse),
       ("Bandwidth", node.capacity.flatMap { $0.bitsPerSecond == 0 ? nil : formatBitRate($0.bitsPerSecond) }),

@@ -49,6 +49,17 @@ struct ScrubTests {
     #expect(try await plugin.destroy(request).phase == .absent)
   }
 
+  @Test func aCleaningHoldsItselfBackAsAsked() async throws {
+    let disk = try TestDisk()
+    let plugin = try await disk.plugin(settings: "    scrubBytesPerSecond: \(16 << 20)\n")
+    let request = try await created(disk, plugin, sizeBytes: 16 << 20)
+    let heard = Mutex<[UInt64]>([])
+    let begun = ContinuousClock.now
+    _ = try await plugin.scrub(request) { done, _ in heard.withLock { $0.append(done) } }
+    #expect(ContinuousClock.now - begun >= .seconds(1))
+    #expect(heard.withLock { $0 } == [4 << 20, 8 << 20, 12 << 20, 16 << 20])
+  }
+
   @Test func aCleaningGoesOnWhereAnEarlierPluginCameTo() async throws {
     let disk = try TestDisk(sizeBytes: 160 << 20)
     let plugin = try await disk.plugin()
