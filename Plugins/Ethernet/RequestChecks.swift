@@ -33,7 +33,7 @@ extension EthernetFunctions {
     guard !plan.isOwn, plan.role != .server else { return }
     switch plan.consumer {
     case .host, .networkNamespace: return
-    case .container, .virtualMachine, .userSpace:
+    case .container, .virtualMachine, .userSpace, .fileServer:
       throw PluginError(
         .invalidArgument,
         "\(plan.names.function) is a share in software, for this host or a network namespace: a container or machine needs "

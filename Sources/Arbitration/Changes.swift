@@ -60,10 +60,12 @@ extension Arbiter {
     state.claim.revision = nextRevision()
     claims[state.claim.name] = state
     changes.noteClaim(state.claim.name)
+    if let waiting = claimsOfSource[state.claim.name] { changes.openings.claims.formUnion(waiting) }
   }
 
   mutating func takeEffects() -> [Effect] {
     lookAgainAtGeometry()
+    settleSources()
     fillOpenings()
     let changes = self.changes
     self.changes = Changes()

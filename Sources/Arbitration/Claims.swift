@@ -10,7 +10,7 @@ extension Arbiter {
     }
     let specification = asked.normalized
     if let existing = claims[request.name] { return try answer(existing, askedAgainWith: specification) }
-    try validate(specification)
+    try validate(specification, of: request.name)
 
     var claim = Claim()
     claim.name = request.name
@@ -43,13 +43,19 @@ extension Arbiter {
   mutating func deleteClaim(_ request: DeleteClaimRequest) throws(Refusal) -> Claim {
     guard var state = claims[request.name] else { throw unknownClaim(request.name) }
     guard state.phase != .releasing else { return state.claim }
+    if !request.cascade { try checkNothingIsServed(from: request.name) }
+    for other in claims(from: request.name) {
+      var request = request
+      request.name = other.claim.name
+      _ = try deleteClaim(request)
+    }
+    state = claims[request.name] ?? state
     if state.phase == .pending { stopWaiting(state) }
     state.withStatus {
       $0.phase = .releasing
       $0.pending = []
       $0.error = nil
     }
-    releaseControlling(of: &state)
     put(state)
     settle(request.name)
     // A claim that held nothing is gone by now; it is answered as it was last.

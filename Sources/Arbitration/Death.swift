@@ -71,6 +71,7 @@ extension Arbiter {
     changes.save(RecordKey(.host, name))
     // Claims that it serves to others too: those have an entry here as well.
     settle(state.claims)
+    settleSources(on: name)
     for id in endNodes.keys.sorted() where endNodes[id]?.controllingHost == name { moveControl(of: id) }
     changes.openings.isOtherwise = true
   }
@@ -175,6 +176,7 @@ extension Arbiter {
       endNodes[id]?.conflicting[name] = nil
       dropRoot(name, of: id)
       moveControl(of: id)
+      if endNodes[id]?.controllingHost == name { forgetServedEndNode(id) }
     }
     changes.openings.isOtherwise = true
     return state.record

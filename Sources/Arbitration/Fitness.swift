@@ -9,6 +9,7 @@ extension Arbiter {
 
   /// Puts a new end node into the index of its class, which is kept in order.
   mutating func index(_ id: String, ofClass deviceClass: String) {
+    guard endNodes[id]?.isServed != true else { return _ = servedEndNodes.insert(id) }
     let position = endNodesOfClass[deviceClass]?.firstIndex { $0 > id } ?? endNodesOfClass[deviceClass]?.count ?? 0
     endNodesOfClass[deviceClass, default: []].insert(id, at: position)
   }

@@ -15,6 +15,7 @@ extension Arbiter {
     assignment.claimUid = state.claim.uid
     assignment.endNode = id
     assignment.deviceClass = candidate.node.record.deviceClass
+    assignment.source = state.specification.source
     assignment.host = state.specification.host
     let driver = candidate.route.path == .mediated ? candidate.node.controllingHost : state.specification.host
     assignment.controllingHost = driver

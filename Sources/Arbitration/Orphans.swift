@@ -102,6 +102,7 @@ extension Arbiter {
         "\(Names.list(chosen.map(\.host))) have \(request.function) in the same role; name the host, and purge one "
           + "after the other")
     }
+    try checkNoParts(of: request.function)
     var entries: [WantedFunction] = []
     let newest = parts(of: request.function).filter { $0.status.role != .consumer }
       .compactMap { $0.status.function?.token?.value }.max()
@@ -123,6 +124,16 @@ extension Arbiter {
     }
   }
 
+  /// Nothing that nobody knows goes with what it is a part of.
+  private func checkNoParts(of function: String) throws(Refusal) {
+    let parts = partsOfOrphan(function)
+    guard let part = parts.first else { return }
+    throw Refusal(
+      .failedPrecondition,
+      "\(Names.list(parts)) are parts of \(function): let go of them first, of claims with iov claim delete, of orphans with iov "
+        + "orphan purge \(part)")
+  }
+
   /// What has the host tear its orphan down, from what it says of it.
   private func release(of status: FunctionStatus, on host: String) throws(Refusal) -> WantedFunction {
     let function = status.function ?? VirtualFunction()
@@ -142,7 +153,7 @@ extension Arbiter {
     entry.role = status.role == .unspecified ? .direct : status.role
     entry.released = true
     entry.abandoned = true
-    entry.fenced = isGivenToOthers(assignment, function)
+    entry.fenced = isGivenToOthers(assignment, function) || isOfNothing(assignment)
     return entry
   }
 
@@ -258,6 +269,7 @@ extension Arbiter {
     specification.consumer = assignment.consumer
     specification.attributes = attributes
     specification.lossPolicy = assignment.lossPolicy
+    specification.source = source(of: assignment)?.claim.name ?? ""
     return specification.normalized
   }
 
@@ -271,6 +283,12 @@ extension Arbiter {
     guard !assignment.claimUid.isEmpty, !claims.values.contains(where: { $0.claim.uid == assignment.claimUid }) else {
       throw Refusal(
         .failedPrecondition, "\(assignment.function) was set up for a claim that exists and holds another function")
+    }
+    if !assignment.source.isEmpty, source(of: assignment).map({ $0.phase == .releasing }) ?? true {
+      throw Refusal(
+        .failedPrecondition,
+        "\(assignment.function) is a part of \(assignment.endNode), which no claim holds that stays: adopt that first: iov "
+          + "orphan adopt \(assignment.endNode)")
     }
     guard let node = endNodes[assignment.endNode],
       node.controllingHost == assignment.controllingHost

@@ -160,6 +160,7 @@ extension Consumer.Kind {
     case .container(let container): container.userSpace ? ["container", "user_space"] : ["container"]
     case .virtualMachine: ["virtual_machine"]
     case .userSpace: ["user_space"]
+    case .fileServer: ["file_server"]
     }
   }
 
@@ -170,6 +171,7 @@ extension Consumer.Kind {
     case .container(let container): container.userSpace ? "user-space driver in a container" : "container"
     case .virtualMachine: "virtual machine"
     case .userSpace: "user-space driver"
+    case .fileServer: "file server"
     }
   }
 
@@ -178,7 +180,7 @@ extension Consumer.Kind {
     switch self {
     case .virtualMachine, .userSpace: true
     case .container(let container): container.userSpace
-    case .host, .networkNamespace: false
+    case .host, .networkNamespace, .fileServer: false
     }
   }
 }

@@ -39,8 +39,9 @@ extension Arbiter {
   /// The best candidate, and what was in the way of the others.
   private func search(_ specification: ClaimSpecification) -> (Candidate?, [Drop]) {
     var best: Candidate?
+    if let drop = obstacle(ofSourceOf: specification) { return (nil, [drop]) }
     var drops: [Drop] = []
-    for node in endNodes(ofClass: specification.deviceClass) {
+    for node in candidates(for: specification) {
       do throws(Drop) {
         let candidate = try candidate(node, for: specification)
         if best.map({ Candidate.isBetter(candidate, $0) }) ?? true { best = candidate }

@@ -22,6 +22,7 @@ extension Arbiter {
     let said = report(of: entry).flatMap { $0.revision >= entry.revision ? $0.phase : nil }
     if said == .absent { return .absent }
     if isOvertaken(entry) { return .fenced }
+    if entry.role != .consumer, let assignment = entry.assignment, isCutWithItsSource(assignment) { return .fenced }
     let byFencer = entry.role == .consumer ? nil : proofByFencer(of: entry.functionID)
     if byFencer == .fenced { return .fenced }
     if said == .scrubbing { return .cut }
@@ -94,6 +95,7 @@ extension Arbiter {
   mutating func dropAbandoned(_ recordName: String) {
     guard let entry = abandoned[recordName] else { return }
     if abandonedWithShare[entry.functionID] == recordName {
+      leaveParts(of: entry.functionID)
       freeShare(ofAbandoned: entry.functionID)
       dropFencer(of: entry.functionID)
     }

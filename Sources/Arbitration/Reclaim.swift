@@ -4,6 +4,10 @@ import Messages
 extension Arbiter {
   /// Why what a claim holds can never be used by it again; nil if it can.
   func loss(of state: ClaimState) -> String? {
+    if let source = source(of: state.assignment), source.phase == .reclaiming {
+      let why = source.claim.status?.pending.first { $0.filter == PendingReason.reclaiming }?.message
+      return "its source '\(source.claim.name)' has lost its function" + (why.map { ": \($0)" } ?? "")
+    }
     // What is on a disk is its claim's, and comes back with its host; another function would be an empty one.
     if let assignment = state.assignment, assignment.path == .mediated, !assignment.holdsData,
       let death = hosts[assignment.controllingHost]?.record.death
@@ -59,6 +63,7 @@ extension Arbiter {
     }
     releaseControlling(of: &state)
     put(state)
+    for part in claims(from: state.claim.name) { settle(part.claim.name) }
     settle(state.claim.name)
   }
 

@@ -10,7 +10,9 @@ extension Arbiter {
     state.record.plugins = report.plugins
     state.hasReportedInventory = true
     // Without an identity or a class a device cannot be spoken of.
-    let reported = report.endNodes.filter { !$0.id.isEmpty && !$0.deviceClass.isEmpty }
+    let reported = report.endNodes.filter {
+      !$0.id.isEmpty && !$0.deviceClass.isEmpty && isSaidByItsHost($0, host)
+    }
     state.listedEndNodes = Set(reported.map(\.id))
     hosts[host] = state
     if state.durable != before { changes.save(RecordKey(.host, host)) }
@@ -48,6 +50,7 @@ extension Arbiter {
       endNodes[id] = state
       if isServed { dropRoot(host, of: id) }
       moveControl(of: id)
+      if state.controllingHost == host, isServed { forgetServedEndNode(id) }
     }
   }
 
@@ -98,6 +101,7 @@ extension Arbiter {
     settle(touched)
     // Only now is it known what of its end nodes is in use.
     if isFirst {
+      settleSources(on: host)
       let isConcerned = { (node: EndNodeState) in node.controllingHost == host || node.record.isRoot(host) }
       changes.openings.endNodes.formUnion(endNodes.keys.filter { endNodes[$0].map(isConcerned) ?? false })
     }

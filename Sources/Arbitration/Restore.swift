@@ -55,6 +55,7 @@ extension Arbiter {
           .failedPrecondition, "the store gives function \(assignment.function) to both '\(other)' and '\(name)'")
       }
       reserve(assignment, for: name)
+      if state.phase == .releasing, state.specification.isForFileServer { heldUp.insert(name) }
       // Without an entry for the controlling side that side has proven its part absent.
       if state.controlling != nil { takeShare(of: assignment) }
       for entry in [state.controlling, state.consumer].compactMap({ $0 }) {
@@ -70,6 +71,7 @@ extension Arbiter {
       claimOfMAC[mac] = state.claim.name
     }
     if let key = specification.interfaceKey { claimOfInterface[key] = state.claim.name }
+    if !specification.source.isEmpty { claimsOfSource[specification.source, default: []].insert(state.claim.name) }
   }
 
   mutating func freeNames(of state: ClaimState) {
@@ -77,6 +79,9 @@ extension Arbiter {
       claimOfMAC[mac] = nil
     }
     if let key = state.specification.interfaceKey { claimOfInterface[key] = nil }
+    let source = state.specification.source
+    claimsOfSource[source]?.remove(state.claim.name)
+    if claimsOfSource[source]?.isEmpty ?? false { claimsOfSource[source] = nil }
   }
 
   /// Takes what an assignment uses, but for its share of the end node.
@@ -91,6 +96,7 @@ extension Arbiter {
     claimOfFunction[assignment.function] = nil
     if let mac = assignment.macAddress { claimOfMAC[mac] = nil }
     if let vni = assignment.mediation?.vni { claimOfVNI[vni] = nil }
+    forgetServedEndNode(assignment.function)
     reserveNames(of: state)
   }
 

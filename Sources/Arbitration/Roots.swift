@@ -148,8 +148,8 @@ extension EndNodeState {
       && said.capacity?.sizeBytes == record.capacity?.sizeBytes
   }
 
-  /// What falls by one fence: the device knows hosts, not functions.
+  /// What falls by one fence: the device knows hosts, not functions; and what is served falls with what it is served from.
   func fenceDomain(of function: String, drivenBy host: String) -> String {
-    isMultiRoot ? "\(record.id)@\(host)" : function
+    isServed ? record.id : isMultiRoot ? "\(record.id)@\(host)" : function
   }
 }

@@ -112,6 +112,7 @@ extension Arbiter {
     state.record.lease = nil
     hosts[name] = state
     settle(state.claims)
+    settleSources(on: name)
     changes.openings.isOtherwise = true
   }
 
@@ -140,6 +141,7 @@ extension Arbiter {
     for name in expired.keys.sorted() {
       hosts[name]?.record.state = .disconnected
       settle(hosts[name]?.claims ?? [])
+      settleSources(on: name)
     }
     changes.openings.isOtherwise = true
   }

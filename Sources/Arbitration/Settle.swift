@@ -44,7 +44,8 @@ extension Arbiter {
     if let arrival = arrival(controllingUse, consumerUse, assignment.path) { assignment.arrival = arrival }
     let phase = phase(of: uses, before: before.phase)
     let error = lastError(of: state)
-    let waiting = (phase == .ready ? [] : waitingReasons(of: state, for: "set up")) + formerAddresses(of: assignment)
+    let reasons = sourceReason(of: state).map { [$0] } ?? waitingReasons(of: state, for: "set up")
+    let waiting = (phase == .ready ? [] : reasons) + formerAddresses(of: assignment)
     state.withStatus {
       $0.phase = phase
       $0.assignment = assignment
@@ -55,6 +56,8 @@ extension Arbiter {
       // Once a new controller has all that was another's, it can be given more.
       if controlling.isMoved { changes.openings.endNodes.insert(assignment.endNode) }
       put(state)
+      // They say that they wait for it, or why they wait by themselves.
+      if phase != before.phase { for part in claims(from: state.claim.name) { settle(part.claim.name) } }
     }
   }
 
@@ -122,8 +125,16 @@ extension Arbiter {
 
   private mutating func settleRelease(_ before: ClaimState) {
     var state = before
+    let inTheWay = partsInTheWay(of: state)
+    if inTheWay == nil {
+      heldUp.remove(state.claim.name)
+      releaseControlling(of: &state)
+    } else {
+      heldUp.insert(state.claim.name)
+    }
     if let entry = state.controlling, concluded(entry, of: state) { state.controlling = nil }
     let isCut = state.controlling.map { proof(of: $0) != nil } ?? true
+    if isCut { settleParts(of: state) }
     if isCut, var entry = state.consumer {
       if !entry.released {
         entry.released = true
@@ -137,7 +148,7 @@ extension Arbiter {
     }
     let error = lastError(of: state)
     let cause = state.claim.status?.pending.filter { $0.filter == PendingReason.reclaiming } ?? []
-    let waiting = waitingReasons(of: state, for: "let go of")
+    let waiting = inTheWay.map { [$0] } ?? waitingReasons(of: state, for: "let go of")
     state.withStatus {
       $0.error = error
       $0.pending = cause + waiting

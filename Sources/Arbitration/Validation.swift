@@ -3,7 +3,7 @@ import Messages
 /// What is wrong with a request whatever happens later is refused when it is made; what is only busy or away now is
 /// left to placement, and the claim waits.
 extension Arbiter {
-  func validate(_ specification: ClaimSpecification) throws(Refusal) {
+  func validate(_ specification: ClaimSpecification, of name: String) throws(Refusal) {
     try validateClass(specification.deviceClass)
     try validateHost(specification.host)
     try validatePaths(specification.allowedPaths)
@@ -13,7 +13,8 @@ extension Arbiter {
     try validateEthernet(specification.attributes?.ethernet ?? EthernetAttributes())
     if let problem = specification.attributes?.block?.problem { throw Refusal(.invalidArgument, problem) }
     try validateSelector(specification)
-    let candidates = endNodes(ofClass: specification.deviceClass).filter { isSelected($0, by: specification.endNode) }
+    try validateSource(specification, of: name)
+    let candidates = candidates(for: specification).filter { isSelected($0, by: specification.endNode) }
     try require(candidates) { (node) throws(Drop) in try checkFitness(of: node, for: specification) }
   }
 
@@ -37,7 +38,7 @@ extension Arbiter {
   func validateRates(_ specification: ClaimSpecification, of state: ClaimState) throws(Refusal) {
     if let problem = specification.attributes?.block?.problem { throw Refusal(.invalidArgument, problem) }
     let held = state.assignment.flatMap { endNodes[$0.endNode] }.map { [$0] }
-    let selected = endNodes(ofClass: specification.deviceClass).filter { isSelected($0, by: specification.endNode) }
+    let selected = candidates(for: specification).filter { isSelected($0, by: specification.endNode) }
     try require(held ?? selected) { (node) throws(Drop) in
       // By the path that it has, or by any.
       let paths = state.assignment.map { [$0.path] } ?? node.paths(for: specification)
@@ -180,7 +181,7 @@ extension Arbiter {
     guard let selector = specification.endNode else { return }
     if !selector.host.isEmpty { try requireHost(selector.host) }
     guard !selector.name.isEmpty else { return }
-    let all = endNodes.values.map(\.record)
+    let all = endNodes.values.filter { !$0.isServed }.map(\.record)
     let named = all.filter { $0.name == selector.name || $0.id == selector.name }
     guard !named.isEmpty else {
       let known = all.filter { $0.deviceClass == specification.deviceClass }.map(\.name)

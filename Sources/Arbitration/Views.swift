@@ -19,8 +19,9 @@ extension Arbiter {
   }
 
   /// By name, then by id: a name follows a device's local name, which two devices may have had in turn.
+  /// Without what is served from claims: nobody can choose it.
   public var listedEndNodes: [EndNode] {
-    endNodes.values.filter { hosts[$0.controllingHost] != nil }.map(\.shown).sorted {
+    endNodes.values.filter { hosts[$0.controllingHost] != nil && !$0.isServed }.map(\.shown).sorted {
       ($0.name, $0.id) < ($1.name, $1.id)
     }
   }

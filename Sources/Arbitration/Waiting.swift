@@ -100,7 +100,8 @@ extension Arbiter {
   }
 
   private mutating func fillOpeningsOnce() {
-    let openings = changes.openings
+    var openings = changes.openings
+    openings.claims.formUnion(waitingForSources(openings))
     changes.openings = Openings()
     for deviceClass in waiting.keys.sorted() {
       let nodes = endNodes(ofClass: deviceClass).filter {

@@ -58,6 +58,15 @@ struct DiskSelection: Sendable, Decodable {
   /// The operator's word that what these functions' users left may be read by the next.
   var acceptedUnscrubbed: Set<String>
 
+  /// Of what a claim holds, for claims from it.
+  init(served device: String, acceptsExistingData: Bool) {
+    selection = .device(device)
+    labels = [:]
+    self.acceptsExistingData = acceptsExistingData
+    scrub = .zero
+    acceptedUnscrubbed = []
+  }
+
   private enum CodingKeys: String, CodingKey {
     case device, match, labels, functions, acceptExistingData, virtualFunctions, scrub, scrubBytesPerSecond,
       acceptUnscrubbed

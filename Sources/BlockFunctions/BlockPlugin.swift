@@ -18,7 +18,7 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
     Capabilities {
       $0.paths = [.directSoftware, .mediated]
       $0.mediators = ["nbd"]
-      $0.consumers = ["host", "container", "virtual_machine"]
+      $0.consumers = ["host", "container", "virtual_machine", "file_server"]
       $0.attributes =
         ["block.size_bytes", "block.read_only"] + DiskLimits.attributes + ["block.rate_guarantee"]
       $0.blockSizeBytes = UInt32(FunctionPlan.blockSizeBytes)
@@ -38,6 +38,7 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
     let disks = try Disks<Class>(configuration: configuration, context: context)
     self.disks = disks
     lives = LifeWatch { [watchers] in watchers.changed() }
+    disks.lookForServed { [weak self] function in self?.servedDisks(function) ?? [] }
     try await BlockingThread.detached {
       try disks.checkAll(context.logger)
       // Also after a reboot, which takes a drive's functions away.
@@ -119,11 +120,15 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
     defer { watchers.changed() }
     return try await perform(request) { plan in
       if request.role == .fencer { return try self.letGoOfLostHost(plan) }
+      if plan.isServed, try self.isOfNothing(plan) || (request.fenced && !self.disks.contains(plan.endNode)) {
+        return try self.destroyWithoutDevice(plan)
+      }
       try self.checkUnused(plan)
       try self.checkClean(plan)
       try self.disks.release(plan)
       // The last one may have kept its drive from the number that the configuration wants.
       if plan.isWhole { try? self.disks.settleFunctions() }
+      try self.forgetParts(of: plan)
       return FunctionStatus(request, .absent)
     }
   }
@@ -132,14 +137,17 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
     try await perform(request) { plan in
       let part = try self.created(plan)
       if !plan.isWhole { try self.keepParts(of: plan.endNode) }
+      if request.isForFileServer, try self.local(part).current() == nil { try self.takeDownParts(of: plan) }
       let status = try self.local(part).attach()
       self.watchLife(of: request)
+      if request.isForFileServer { self.changed() }
       return status
     }
   }
 
   public func detach(_ request: FunctionRequest) async throws -> FunctionStatus {
     try await perform(request) { plan in
+      try self.takeDownParts(of: plan)
       guard try self.disks.contains(plan.endNode) else {
         try self.checkNotAttached(withoutDisk: plan)
         try self.removeNames(plan)
@@ -182,8 +190,10 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
       let disk = self.networkDisk(plan)
       if let status = try disk.connected() { return status }
       self.lives.stop(Self.key(request))
+      try self.takeDownParts(of: plan)
       let status = try disk.connect()
       self.watchLife(of: request)
+      if request.isForFileServer { self.changed() }
       return status
     }
   }
@@ -191,8 +201,10 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
   public func disconnect(_ request: FunctionRequest) async throws -> FunctionStatus {
     try await perform(request) { plan in
       self.lives.stop(Self.key(request))
+      try self.takeDownParts(of: plan)
       try self.removeNames(plan)
       try self.networkDisk(plan).disconnect()
+      try self.forgetParts(of: plan)
       return FunctionStatus(request, .absent)
     }
   }
@@ -253,6 +265,7 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
 
   /// The function's part of its disk; nil if it was never created or is destroyed.
   func part(_ plan: FunctionPlan) throws -> FunctionExtent? {
+    if isOfNothing(plan) { return nil }
     guard let extent = try disks.extent(of: plan.function, endNode: plan.endNode) else { return nil }
     return FunctionExtent(plan: plan, disk: try disks.description(of: plan.endNode), extent: extent)
   }
@@ -307,6 +320,16 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
       throw PluginError(.failedPrecondition, "\(plan.function) is still attached as \(holder).")
     }
     guard daemon(plan).isProvenGone else { throw PluginError(.failedPrecondition, "\(plan.function) is still served.") }
+  }
+
+  /// A part of what this host has let go of, or of what was cut off at its device and is not attached here.
+  private func destroyWithoutDevice(_ plan: FunctionPlan) throws -> FunctionStatus {
+    try daemon(plan).stop()
+    try checkNotAttached(withoutDisk: plan)
+    try removeNames(plan)
+    try disks.releaseServed(plan)
+    try forgetParts(of: plan)
+    return FunctionStatus(plan.request, .absent)
   }
 
   /// Without its disk a loop device cannot be told from others by what is behind it: the link alone says which one it is,

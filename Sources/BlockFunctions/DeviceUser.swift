@@ -15,7 +15,9 @@ enum DeviceUser: Sendable, Hashable, CustomStringConvertible {
   }
 
   /// One of them; nil: nobody. By the device's number: a container may have it under another name.
-  static func find(of path: String) throws(SystemCallError) -> DeviceUser? {
+  ///
+  /// - Parameter program: whose processes are left out.
+  static func find(of path: String, besides program: String = "") throws(SystemCallError) -> DeviceUser? {
     guard let number = deviceNumber(path) else { throw SystemCallError("look at \(path)", errno: Glibc.errno) }
     if try BlockDevice.isClaimedByKernel(path) { return .kernel }
     for name in SmallFile.names(in: "/proc") {
@@ -25,7 +27,10 @@ enum DeviceUser: Sendable, Hashable, CustomStringConvertible {
       guard SmallFile.names(in: directory).contains(where: { deviceNumber("\(directory)/\($0)") == number }) else {
         continue
       }
-      return .process(process, name: SmallFile.text("/proc/\(name)/comm") ?? "a program")
+      let command = SmallFile.text("/proc/\(name)/comm")
+      // The kernel keeps 15 bytes of it.
+      if !program.isEmpty, command == String(program.prefix(15)) { continue }
+      return .process(process, name: command ?? "a program")
     }
     return nil
   }

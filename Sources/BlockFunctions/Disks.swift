@@ -21,6 +21,8 @@ final class Disks<Class: DiskClass>: Sendable {
   private let disagreements = Mutex<[String: [String]]>([:])
   /// What the coordinator told this host of its functions.
   private let told: @Sendable () -> [FunctionRequest]
+  /// What is attached here for file servers, all of it or one function.
+  private let served = Mutex<@Sendable (String?) -> [ServedDisk]>({ _ in [] })
 
   init(configuration: BlockConfiguration<Class>, context: PluginContext) throws {
     self.configuration = configuration
@@ -38,6 +40,8 @@ final class Disks<Class: DiskClass>: Sendable {
     var selection: DiskSelection
     /// Another end node that has some of the same bytes: the disk of this partition, or a partition of this disk.
     var overlapped: String?
+    /// Nil: it is a disk.
+    var served: ServedDisk?
 
     var path: String { description.device }
     var facts: BlockFacts { description.facts }
@@ -72,7 +76,8 @@ final class Disks<Class: DiskClass>: Sendable {
 
   private func lookForDisagreements(_ disk: Disk) throws -> [String] {
     // Nobody has a whole disk of which this host has no device, and its function is its only one.
-    let uses = disk.description.isAway ? [] : DiskUse.all(of: disk.path)
+    let uses =
+      disk.description.isAway ? [] : DiskUse.all(of: disk.path).filter { !servedPlaces(of: disk).contains($0.place) }
     let requests = told().filter { $0.assignment?.endNode == disk.endNode }
     return GeometryCheck(map: try table(of: disk)?.map).disagreements(uses: uses, told: requests)
   }
@@ -105,7 +110,7 @@ final class Disks<Class: DiskClass>: Sendable {
   func endNodes() throws -> [EndNode] { try present().map { try endNode($0) } }
 
   /// Whether an end node's disk is there now.
-  func contains(_ endNode: String) throws -> Bool { try present().contains { $0.endNode == endNode } }
+  func contains(_ endNode: String) throws -> Bool { try find(endNode) != nil }
 
   /// The disk of an end node.
   func description(of endNode: String) throws -> DiskDescription { try disk(endNode).description }
@@ -206,6 +211,11 @@ final class Disks<Class: DiskClass>: Sendable {
   /// A disk without a table is somebody's until the operator or its emptiness says otherwise.
   private func takeIntoUse(_ disk: Disk) throws -> ExtentTable {
     if let obstacle = try obstacle(disk, isOurs: false) { throw PluginError(.failedPrecondition, obstacle) }
+    // Daemons of functions are found by what they serve. One whose loop device was taken from it may have this one's number open.
+    if disk.served != nil, let user = try DeviceUser.find(of: disk.path, besides: StorageDaemon.program) {
+      throw PluginError(
+        .failedPrecondition, "\(user) has \(disk.path) open, which is to be served in parts: end that first.")
+    }
     return ExtentTable.first(
       directory: directory, endNode: disk.endNode, diskSizeBytes: disk.facts.sizeBytes)
   }
@@ -227,6 +237,11 @@ final class Disks<Class: DiskClass>: Sendable {
     // Another host of the cluster has it: what it carries is a tenant's, and cannot be read here.
     if disk.description.isMultiRoot, try keeper(of: disk.description)?.highestToken() != nil { return nil }
     guard let signature = try DiskSignature.find(on: disk.path) else { return nil }
+    if let served = disk.served {
+      let link = served.plan.handover.link.path
+      return
+        "\(link) carries data (\(signature)), and is to be served in parts. If it may be lost: wipefs --all \(link)"
+    }
     return
       "\(disk.path) carries data (\(signature)). If it may be lost, set acceptExistingData: true for this end node."
   }
@@ -281,6 +296,7 @@ final class Disks<Class: DiskClass>: Sendable {
         $0.sizeBytes = map?.usedBytes ?? 0
       }
       $0.capabilities = BlockPlugin<Class>.capabilities(isMultiRoot: disk.description.isMultiRoot)
+      if let served = disk.served { $0.take(served) }
       if disk.selection.scrub == .sanitize { $0.capabilities?.refuseParts() }
       if disk.description.makesFunctions { $0.capabilities?.admitDrivers() }
       $0.health = disk.description.health.with(uncleaned: scrubs.all.filter { $0.endNode == disk.endNode })
@@ -293,7 +309,13 @@ final class Disks<Class: DiskClass>: Sendable {
   }
 
   private func disk(_ endNode: String) throws -> Disk {
-    guard let disk = try present().first(where: { $0.endNode == endNode }) else {
+    guard let disk = try find(endNode) else {
+      guard !told().contains(where: { $0.isForFileServer && $0.assignment?.function == endNode }) else {
+        throw PluginError(
+          .unavailable,
+          "\(endNode), of which it is a part, is not attached on this host now: nothing of it can be used or cleaned until it is."
+        )
+      }
       throw PluginError(
         .notFound,
         "No disk of this host's configuration is \(endNode): bring the disk back, or its entry in the configuration. "
@@ -302,7 +324,17 @@ final class Disks<Class: DiskClass>: Sendable {
     return disk
   }
 
-  private func present() throws -> [Disk] {
+  private func present() throws -> [Disk] { try configured() + served.withLock { $0 }(nil).compactMap(disk) }
+
+  private func find(_ endNode: String) throws -> Disk? {
+    // Without a look at what is served: that asks for the disks that it lies on.
+    guard !told().contains(where: { $0.isForFileServer && $0.assignment?.function == endNode }) else {
+      return served.withLock { $0 }(endNode).first.flatMap(disk)
+    }
+    return try configured().first { $0.endNode == endNode }
+  }
+
+  private func configured() throws -> [Disk] {
     var disks: [Disk] = []
     for selection in configuration.endNodes {
       for path in Self.paths(selection.selection) {
@@ -324,6 +356,60 @@ final class Disks<Class: DiskClass>: Sendable {
   /// A partition's identity is its disk's, and its number.
   private static func isPart(_ part: Disk, of whole: Disk) -> Bool {
     part.description.identity.hasPrefix(whole.description.identity + "-part")
+  }
+
+  // MARK: What claims hold for file servers
+
+  func lookForServed(_ look: @escaping @Sendable (String?) -> [ServedDisk]) { served.withLock { $0 = look } }
+
+  /// Nil: it goes just now.
+  private func disk(_ served: ServedDisk) -> Disk? {
+    guard let description = try? served.description() else { return nil }
+    // An operator who has given up what was on the disk has given it up on the whole of it, too.
+    let isGivenUp = served.plan.isWhole && (try? find(served.plan.endNode))?.selection.acceptsExistingData == true
+    return Disk(
+      endNode: served.endNode, description: description,
+      selection: DiskSelection(served: served.device, acceptsExistingData: isGivenUp), served: served)
+  }
+
+  /// Where parts lie of a whole disk that is for a file server: those have a table of their own.
+  private func servedPlaces(of disk: Disk) -> [Extent] {
+    told().filter { $0.isForFileServer && $0.assignment?.path == .direct && $0.assignment?.endNode == disk.endNode }
+      .flatMap { request in servedTable(of: request)?.map.extents.map(\.place) ?? [] }
+  }
+
+  /// Also while it is not attached.
+  private func servedTable(of request: FunctionRequest) -> ExtentTable? {
+    guard let function = request.assignment?.function else { return nil }
+    let size = request.assignment?.attributes?.block?.sizeBytes ?? 0
+    return tables.withLock { tables in
+      if let table = tables[function] { return table }
+      return try? ExtentTable.load(directory: directory, endNode: function, diskSizeBytes: size)
+    }
+  }
+
+  func servedExtent(of plan: FunctionPlan) -> AllocatedExtent? {
+    let request = told().first { $0.isForFileServer && $0.assignment?.function == plan.endNode }
+    return request.flatMap { servedTable(of: $0) }?.map[plan.function]
+  }
+
+  /// Of what is not attached now.
+  func releaseServed(_ plan: FunctionPlan) throws {
+    let request = told().first { $0.isForFileServer && $0.assignment?.function == plan.endNode }
+    if var table = request.flatMap({ servedTable(of: $0) }) {
+      try table.release(function: plan.function)
+      tables.withLock { $0[plan.endNode] = table }
+    }
+    try scrubs.remove(plan.function)
+  }
+
+  func forgetTable(of function: String) throws {
+    for record in scrubs.all where record.endNode == function { try scrubs.remove(record.function) }
+    try tables.withLock { tables in
+      try ExtentTable.remove(directory: directory, endNode: function)
+      tables[function] = nil
+    }
+    disagreements.withLock { $0[function] = nil }
   }
 
   private static func paths(_ selection: DiskSelection.Selection) -> [String] {

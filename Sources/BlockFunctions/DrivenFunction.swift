@@ -40,7 +40,7 @@ extension Consumer {
     switch kind {
     case .userSpace, .virtualMachine: true
     case .container(let container): container.userSpace
-    case .host, .networkNamespace, nil: false
+    case .host, .networkNamespace, .fileServer, nil: false
     }
   }
 }

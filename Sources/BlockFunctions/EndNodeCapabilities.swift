@@ -11,7 +11,7 @@ extension BlockPlugin {
       PathCapabilities {
         $0.path = .direct
         $0.functions = 1
-        $0.consumers = ["host", "container"]
+        $0.consumers = ["host", "container", "file_server"]
         $0.attributes = capabilities.attributes.map { wholeDiskSupport(for: $0) }
       }
     ]
@@ -49,5 +49,19 @@ extension Health {
     }
     health.message = ((message.isEmpty ? [] : [message]) + complaints).joined(separator: "; ")
     return health
+  }
+}
+
+extension EndNode {
+  /// What a claim holds is given on in parts.
+  mutating func take(_ served: ServedDisk) {
+    source = served.claim
+    let name = String(served.plan.handover.link.path.dropFirst("/dev/".utf8.count))
+    self.name = "\(physicalFunction?.controllingHost ?? "")/\(name)"
+    for index in roots.indices { roots[index].localName = name }
+    capacity?.operationsPerSecond = served.promised.minOperationsPerSecond ?? 0
+    capacity?.bytesPerSecond = served.promised.minBytesPerSecond ?? 0
+    capabilities?.paths.removeAll { $0 == .direct }
+    capabilities?.byPath.removeAll { $0.path == .direct }
   }
 }

@@ -96,6 +96,11 @@ struct ExtentTable: Sendable {
     map = changed
   }
 
+  /// What the disk was is gone, and nothing is ever called so again.
+  static func remove(directory: String, endNode: String) throws {
+    try SmallFile.remove(path(directory, endNode))
+  }
+
   // MARK: The file
 
   static func path(_ directory: String, _ endNode: String) -> String {

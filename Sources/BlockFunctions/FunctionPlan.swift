@@ -18,6 +18,8 @@ struct FunctionPlan: Sendable {
   let limits: DiskLimits
   /// Where the coordinator knows the function to lie; nil: it has yet to be told.
   let place: Extent?
+  /// Whether its end node is what a claim holds, and no disk.
+  let isServed: Bool
 
   init(_ request: FunctionRequest) throws(PluginError) {
     guard let assignment = request.assignment else {
@@ -37,6 +39,7 @@ struct FunctionPlan: Sendable {
     isReadOnly = assignment.attributes?.block?.readOnly ?? false
     limits = try DiskLimits(assignment.attributes?.block)
     place = assignment.extent
+    isServed = !assignment.source.isEmpty
   }
 
   /// Whether its consumer drives the disk by itself. Machines get a block device of the host's where the drive makes no

@@ -19,8 +19,8 @@ extension FileDescriptor {
       \"W\u{a}\u{12}ListClaimsResponse\u{12}%\u{a}\u{6}claims\u{18}\u{1}\u{20}\u{3}(\u{b}2\u{d}.\
       iov.v1.ClaimR\u{6}claims\u{12}\u{1a}\u{a}\u{8}revision\u{18}\u{2}\u{20}\u{1}(\u{4}R\u{8}re\
       vision\
-      \"(\u{a}\u{12}DeleteClaimRequest\u{12}\u{12}\u{a}\u{4}name\u{18}\u{1}\u{20}\u{1}(\u{9}R\u{4}\
-      name\
+      \"B\u{a}\u{12}DeleteClaimRequest\u{12}\u{12}\u{a}\u{4}name\u{18}\u{1}\u{20}\u{1}(\u{9}R\u{4}\
+      name\u{12}\u{18}\u{a}\u{7}cascade\u{18}\u{2}\u{20}\u{1}(\u{8}R\u{7}cascade\
       \"\u{e3}\u{5}\u{a}\u{17}UpdateClaimRatesRequest\u{12}\u{12}\u{a}\u{4}name\u{18}\u{1}\u{20}\
       \u{1}(\u{9}R\u{4}name\u{12}\\\u{a}\u{1c}max_transmit_bits_per_second\u{18}\u{2}\u{20}\u{1}\
       (\u{b}2\u{1c}.google.protobuf.UInt64ValueR\u{18}maxTransmitBitsPerSecond\u{12}Z\u{a}\u{1b}\

@@ -225,6 +225,8 @@ public struct DeleteClaimRequest: Message {
   public static var fullName: String { "iov.v1.DeleteClaimRequest" }
 
   public var name: String = ""
+  /// also the claims that have it as their source, and theirs
+  public var cascade: Bool = false
 
   public init() {}
 }
@@ -242,22 +244,26 @@ extension DeleteClaimRequest: CLayoutMessage {
 
   public func fill(_ layout: UnsafeMutablePointer<Iov__V1__DeleteClaimRequest>, in arena: inout MessageArena) {
     layout.pointee.name = arena.string(name)
+    layout.pointee.cascade = cascade ? 1 : 0
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__DeleteClaimRequest>) {
     name = copiedString(layout.pointee.name)
+    cascade = layout.pointee.cascade != 0
   }
 }
 
 extension DeleteClaimRequest {
   public init(from decoder: any Decoder) throws {
-    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["name"])
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["name", "cascade"])
     try fields.read("name", into: &name)
+    try fields.read("cascade", into: &cascade)
   }
 
   public func encode(to encoder: any Encoder) throws {
     var fields = MessageFieldsWriter(encoder)
     try fields.write("name", name)
+    try fields.write("cascade", cascade)
   }
 }
 

@@ -1577,6 +1577,10 @@ public struct EndNode: Message {
   public var highestToken: FencingToken?
   /// while one is under way
   public var controlTransfer: ControlTransfer?
+  /// Block classes. Set: it is the function of a claim that is for a file server, and this is that claim's name. Its id is the
+  /// function's, its controlling host the one that has the function attached. Only claims that name that one as their source
+  /// get functions of it.
+  public var source: String = ""
 
   public init() {}
 }
@@ -1614,6 +1618,7 @@ extension EndNode: CLayoutMessage {
     layout.pointee.health = arena.message(health)
     layout.pointee.highest_token = arena.message(highestToken)
     layout.pointee.control_transfer = arena.message(controlTransfer)
+    layout.pointee.source = arena.string(source)
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__EndNode>) {
@@ -1631,6 +1636,7 @@ extension EndNode: CLayoutMessage {
     if let value = layout.pointee.health { health = Health(copying: value) }
     if let value = layout.pointee.highest_token { highestToken = FencingToken(copying: value) }
     if let value = layout.pointee.control_transfer { controlTransfer = ControlTransfer(copying: value) }
+    source = copiedString(layout.pointee.source)
   }
 }
 
@@ -1640,7 +1646,7 @@ extension EndNode {
       decoder, of: Self.fullName,
       names: [
         "id", "deviceClass", "name", "labels", "roots", "physicalFunction", "capacity", "used", "capabilities",
-        "health", "highestToken", "controlTransfer",
+        "health", "highestToken", "controlTransfer", "source",
       ])
     try fields.read("id", into: &id)
     try fields.read("deviceClass", into: &deviceClass)
@@ -1654,6 +1660,7 @@ extension EndNode {
     try fields.read("health", into: &health)
     try fields.read("highestToken", into: &highestToken)
     try fields.read("controlTransfer", into: &controlTransfer)
+    try fields.read("source", into: &source)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -1670,6 +1677,7 @@ extension EndNode {
     try fields.write("health", health)
     try fields.write("highestToken", highestToken)
     try fields.write("controlTransfer", controlTransfer)
+    try fields.write("source", source)
   }
 }
 
@@ -1997,6 +2005,7 @@ public struct Consumer: Message {
     case container(ContainerConsumer)
     case virtualMachine(VirtualMachineConsumer)
     case userSpace(UserSpaceConsumer)
+    case fileServer(FileServerConsumer)
   }
 }
 
@@ -2030,6 +2039,9 @@ extension Consumer: CLayoutMessage {
     case .userSpace(let value)?:
       layout.pointee.user_space = arena.presentMessage(value)
       layout.pointee.kind_case = .init(rawValue: 6)
+    case .fileServer(let value)?:
+      layout.pointee.file_server = arena.presentMessage(value)
+      layout.pointee.kind_case = .init(rawValue: 7)
     }
   }
 
@@ -2041,6 +2053,7 @@ extension Consumer: CLayoutMessage {
     case 4: kind = layout.pointee.container.map { .container(ContainerConsumer(copying: $0)) }
     case 5: kind = layout.pointee.virtual_machine.map { .virtualMachine(VirtualMachineConsumer(copying: $0)) }
     case 6: kind = layout.pointee.user_space.map { .userSpace(UserSpaceConsumer(copying: $0)) }
+    case 7: kind = layout.pointee.file_server.map { .fileServer(FileServerConsumer(copying: $0)) }
     default: break
     }
   }
@@ -2050,13 +2063,14 @@ extension Consumer {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
       decoder, of: Self.fullName,
-      names: ["host", "networkNamespace", "container", "virtualMachine", "userSpace", "interfaceName"])
+      names: ["host", "networkNamespace", "container", "virtualMachine", "userSpace", "fileServer", "interfaceName"])
     try fields.read("interfaceName", into: &interfaceName)
     try fields.read("host", into: &kind) { .host($0) }
     try fields.read("networkNamespace", into: &kind) { .networkNamespace($0) }
     try fields.read("container", into: &kind) { .container($0) }
     try fields.read("virtualMachine", into: &kind) { .virtualMachine($0) }
     try fields.read("userSpace", into: &kind) { .userSpace($0) }
+    try fields.read("fileServer", into: &kind) { .fileServer($0) }
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -2069,6 +2083,7 @@ extension Consumer {
     case .container(let value)?: try fields.write("container", Optional(value))
     case .virtualMachine(let value)?: try fields.write("virtualMachine", Optional(value))
     case .userSpace(let value)?: try fields.write("userSpace", Optional(value))
+    case .fileServer(let value)?: try fields.write("fileServer", Optional(value))
     }
   }
 }
@@ -2274,6 +2289,41 @@ extension UserSpaceConsumer {
   }
 }
 
+/// Claims that name this one as their source: its host gives them parts of the function, and nobody else uses it.
+public struct FileServerConsumer: Message {
+  public static var fullName: String { "iov.v1.FileServerConsumer" }
+
+  public init() {}
+}
+
+extension FileServerConsumer: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__FileServerConsumer>) {
+    iov__v1__file_server_consumer__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__FileServerConsumer()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__FileServerConsumer>, in arena: inout MessageArena) {
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__FileServerConsumer>) {
+  }
+}
+
+extension FileServerConsumer {
+  public init(from decoder: any Decoder) throws {
+    _ = try MessageFieldsReader(decoder, of: Self.fullName, names: [])
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    _ = MessageFieldsWriter(encoder)
+  }
+}
+
 /// A tenant's request.
 public struct Claim: Message {
   public static var fullName: String { "iov.v1.Claim" }
@@ -2354,6 +2404,9 @@ public struct ClaimSpecification: Message {
   public var allowedPaths: [Path] = []
   public var attributes: Attributes?
   public var lossPolicy: LossPolicy = LossPolicy(rawValue: 0)
+  /// Block classes. A claim, whose consumer is a file server: the function is a part of what that one holds, made by the host
+  /// that has it attached. Not together with `end_node`.
+  public var source: String = ""
 
   public init() {}
 }
@@ -2379,6 +2432,7 @@ extension ClaimSpecification: CLayoutMessage {
     }
     layout.pointee.attributes = arena.message(attributes)
     layout.pointee.loss_policy = .init(rawValue: .init(truncatingIfNeeded: lossPolicy.rawValue))
+    layout.pointee.source = arena.string(source)
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__ClaimSpecification>) {
@@ -2391,6 +2445,7 @@ extension ClaimSpecification: CLayoutMessage {
     }
     if let value = layout.pointee.attributes { attributes = Attributes(copying: value) }
     lossPolicy = LossPolicy(rawValue: Int32(truncatingIfNeeded: layout.pointee.loss_policy.rawValue))
+    source = copiedString(layout.pointee.source)
   }
 }
 
@@ -2398,7 +2453,7 @@ extension ClaimSpecification {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
       decoder, of: Self.fullName,
-      names: ["deviceClass", "host", "consumer", "endNode", "allowedPaths", "attributes", "lossPolicy"])
+      names: ["deviceClass", "host", "consumer", "endNode", "allowedPaths", "attributes", "lossPolicy", "source"])
     try fields.read("deviceClass", into: &deviceClass)
     try fields.read("host", into: &host)
     try fields.read("consumer", into: &consumer)
@@ -2406,6 +2461,7 @@ extension ClaimSpecification {
     try fields.read("allowedPaths", into: &allowedPaths)
     try fields.read("attributes", into: &attributes)
     try fields.read("lossPolicy", into: &lossPolicy)
+    try fields.read("source", into: &source)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -2417,6 +2473,7 @@ extension ClaimSpecification {
     try fields.write("allowedPaths", allowedPaths)
     try fields.write("attributes", attributes)
     try fields.write("lossPolicy", lossPolicy)
+    try fields.write("source", source)
   }
 }
 
@@ -2694,6 +2751,8 @@ public struct Assignment: Message {
   /// Block classes: where the function lies on its end node, as the controlling host reported it when it made it. Told with
   /// every later word; a host that knows another geometry refuses.
   public var extent: Extent?
+  /// The claim whose function `end_node` is; empty: it is a device. The function falls with that one: it is its fence domain.
+  public var source: String = ""
 
   public init() {}
 }
@@ -2726,6 +2785,7 @@ extension Assignment: CLayoutMessage {
     layout.pointee.arrival = arena.message(arrival)
     layout.pointee.loss_policy = .init(rawValue: .init(truncatingIfNeeded: lossPolicy.rawValue))
     layout.pointee.extent = arena.message(extent)
+    layout.pointee.source = arena.string(source)
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__Assignment>) {
@@ -2745,6 +2805,7 @@ extension Assignment: CLayoutMessage {
     if let value = layout.pointee.arrival { arrival = Arrival(copying: value) }
     lossPolicy = LossPolicy(rawValue: Int32(truncatingIfNeeded: layout.pointee.loss_policy.rawValue))
     if let value = layout.pointee.extent { extent = Extent(copying: value) }
+    source = copiedString(layout.pointee.source)
   }
 }
 
@@ -2754,7 +2815,7 @@ extension Assignment {
       decoder, of: Self.fullName,
       names: [
         "function", "claim", "claimUid", "endNode", "deviceClass", "host", "controllingHost", "path", "token",
-        "fenceDomain", "consumer", "attributes", "mediation", "arrival", "lossPolicy", "extent",
+        "fenceDomain", "consumer", "attributes", "mediation", "arrival", "lossPolicy", "extent", "source",
       ])
     try fields.read("function", into: &function)
     try fields.read("claim", into: &claim)
@@ -2772,6 +2833,7 @@ extension Assignment {
     try fields.read("arrival", into: &arrival)
     try fields.read("lossPolicy", into: &lossPolicy)
     try fields.read("extent", into: &extent)
+    try fields.read("source", into: &source)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -2792,6 +2854,7 @@ extension Assignment {
     try fields.write("arrival", arrival)
     try fields.write("lossPolicy", lossPolicy)
     try fields.write("extent", extent)
+    try fields.write("source", source)
   }
 }
 

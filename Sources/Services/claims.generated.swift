@@ -27,7 +27,8 @@ public protocol ClaimsService: RPCService {
   func getClaim(_ request: GetClaimRequest, call: ServerCall) async throws -> Claim
   func listClaims(_ request: ListClaimsRequest, call: ServerCall) async throws -> ListClaimsResponse
   /// Releases the function and forgets the claim once every host has let go. Answers the claim in phase RELEASING; a
-  /// claim that is being released already is answered as it is; one that is unknown is NOT_FOUND.
+  /// claim that is being released already is answered as it is; one that is unknown is NOT_FOUND. A claim that is the source of
+  /// others is FAILED_PRECONDITION, unless all that is from it is to go as well; then it goes last.
   func deleteClaim(_ request: DeleteClaimRequest, call: ServerCall) async throws -> Claim
   /// Changes the rates of a claim while it is in use.
   func updateClaimRates(_ request: UpdateClaimRatesRequest, call: ServerCall) async throws -> Claim
@@ -72,7 +73,8 @@ public struct ClaimsClient: Sendable {
   }
 
   /// Releases the function and forgets the claim once every host has let go. Answers the claim in phase RELEASING; a
-  /// claim that is being released already is answered as it is; one that is unknown is NOT_FOUND.
+  /// claim that is being released already is answered as it is; one that is unknown is NOT_FOUND. A claim that is the source of
+  /// others is FAILED_PRECONDITION, unless all that is from it is to go as well; then it goes last.
   public func deleteClaim(_ request: DeleteClaimRequest, options: CallOptions = CallOptions()) async throws -> Claim {
     try await channel.unary(ClaimsMethods.deleteClaim, request, options: options)
   }

@@ -79,15 +79,21 @@ struct ClaimCommand: AsyncParsableCommand {
   struct Delete: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "Release a claim's function and forget the claim.",
-      discussion: "Returns when the release is recorded; with --wait, when every host has let go.")
+      discussion: """
+        Returns when the release is recorded; with --wait, when every host has let go.
+
+        A claim that is the source of others is not deleted under them: delete those first, or all of them with --cascade. \
+        They let go before it does.
+        """)
 
     @Argument(help: "The claim's name.", completion: NameCompletion.claims) var name: String
+    @Flag(help: "Also the claims that have it as their source, and theirs: their data goes, too.") var cascade = false
     @OptionGroup var waiting: WaitOptions
     @OptionGroup var common: CommonOptions
 
     func run() async throws {
       try await withCoordinator(common.connection) { coordinator in
-        let claim = try await coordinator.delete(try await coordinator.claim(named: name))
+        let claim = try await coordinator.delete(try await coordinator.claim(named: name), cascade: cascade)
         guard waiting.wait else { return show(claim, common) }
         let last = try await coordinator.claim(named: name, uid: claim.uid, reaches: .gone, within: waiting.limit)
         common.output.show(last ?? claim) { print("claim \(name) is released") }
@@ -174,14 +180,18 @@ extension Coordinator {
   }
 
   /// Releases this claim. After a call that broke in the middle it may be gone, and another one may have its name.
-  func delete(_ claim: Claim) async throws -> Claim {
-    try await ask { isAgain in
+  func delete(_ claim: Claim, cascade: Bool) async throws -> Claim {
+    let request = DeleteClaimRequest {
+      $0.name = claim.name
+      $0.cascade = cascade
+    }
+    return try await ask { isAgain in
       do {
         if isAgain {
           let present = try await claims.getClaim(GetClaimRequest { $0.name = claim.name }, options: .command)
           guard present.uid == claim.uid else { return claim }
         }
-        return try await claims.deleteClaim(DeleteClaimRequest { $0.name = claim.name }, options: .command)
+        return try await claims.deleteClaim(request, options: .command)
       } catch let error as RPCError where isAgain && error.code == .notFound {
         return claim
       }

@@ -18,14 +18,19 @@ struct ConsumerOptions: ParsableArguments {
   var vmBus: String?
   @Flag(help: "For a program that drives the function itself, by vfio-pci; with --container, one in a container.")
   var userSpace = false
+  @Flag(
+    help: """
+      For a file server: claims that name this one with --source get parts of the disk's function, and nobody else uses it.
+      """)
+  var fileServer = false
   @Option(help: ArgumentHelp("The interface's name there; default: derived from the function.", valueName: "name"))
   var interface: String?
 
   func validate() throws {
-    let named = [netns != nil, vm || vmQmp != nil, container || userSpace].filter { $0 }.count
+    let named = [netns != nil, vm || vmQmp != nil, container || userSpace, fileServer].filter { $0 }.count
     guard named <= 1 else {
       throw ValidationError(
-        "--netns, --vm or --vm-qmp, and --container or --user-space name different consumers: give one")
+        "--netns, --vm or --vm-qmp, --container or --user-space, and --file-server name different consumers: give one")
     }
     guard vmBus == nil || vmQmp != nil else {
       throw ValidationError("--vm-bus is a bus of the machine that --vm-qmp names")
@@ -43,6 +48,7 @@ struct ConsumerOptions: ParsableArguments {
     if let netns { return .networkNamespace(NetworkNamespaceConsumer { $0.name = netns }) }
     if container { return .container(ContainerConsumer { $0.userSpace = userSpace }) }
     if userSpace { return .userSpace(UserSpaceConsumer()) }
+    if fileServer { return .fileServer(FileServerConsumer()) }
     guard vm || vmQmp != nil else { return .host(HostConsumer()) }
     return .virtualMachine(
       VirtualMachineConsumer {
@@ -62,6 +68,7 @@ extension Consumer {
       case .virtualMachine(let machine):
         machine.qmpSocket.isEmpty ? "a virtual machine" : "the virtual machine behind \(machine.qmpSocket)"
       case .userSpace: "a program with a driver of its own"
+      case .fileServer: "a file server, for claims from it"
       case .host, nil: "the host"
       }
     return interfaceName.isEmpty ? place : "\(place), as \(interfaceName)"

@@ -14,6 +14,8 @@ extension ClaimCommand {
           iov claim create fast --class ethernet --host host-a --path direct --vlan 100 --vm-qmp /run/vm1.qmp --vm-bus port1
           iov claim create data --class sata --host host-a --size 64MiB --max-write-iops 500 --path mediated --wait
           iov claim create disk --class sas --host host-b --path direct --wait
+          iov claim create shelf --class sas --host host-a --file-server
+          iov claim create part --class sas --host host-b --source shelf --size 10GB --wait
         """)
 
     @Argument(help: "The claim's name, unique in the cluster.") var name: String
@@ -26,6 +28,11 @@ extension ClaimCommand {
     @Option(
       help: ArgumentHelp("Only this end node, by name or id.", valueName: "name"), completion: NameCompletion.endNodes)
     var endNode: String?
+    @Option(
+      help: ArgumentHelp(
+        "A part of what this claim holds, which was made with --file-server; its host serves it.", valueName: "claim"),
+      completion: NameCompletion.claims)
+    var source: String?
     @Option(help: ArgumentHelp("Only end nodes of this host.", valueName: "host"), completion: NameCompletion.hosts)
     var endNodeHost: String?
     @Option(
@@ -76,6 +83,7 @@ extension ClaimCommand {
         $0.endNode = selector
         $0.allowedPaths = paths
         $0.attributes = attributes
+        $0.source = source ?? ""
         if selfFence { $0.lossPolicy = .selfFence }
       }
     }

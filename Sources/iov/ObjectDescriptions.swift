@@ -51,7 +51,8 @@ extension Rack {
     text.facts([
       ("Function", assignment.function), ("State", function.releasing ? "being released" : "granted"),
       ("Claim", assignment.claim), ("Claim uid", assignment.claimUid), ("Class", assignment.deviceClass),
-      ("End node", assignment.endNode), ("Path", assignment.path.word), ("Used on", assignment.host),
+      ("End node", assignment.endNode), ("Source", assignment.source), ("Path", assignment.path.word),
+      ("Used on", assignment.host),
       ("Controlled by", assignment.controllingHost), ("Token", assignment.token.map { String($0.value) }),
       ("Fence domain", assignment.fenceDomain), ("Fenced by", fencer(of: function)),
       ("Extent", assignment.extent?.words), ("Consumer", assignment.consumer?.words),
@@ -92,6 +93,8 @@ extension Rack {
     var text = Description()
     text.facts(facts(of: claim))
     text.section("Asks for", wishes(of: claim.specification ?? ClaimSpecification()))
+    text.section("Served from", Self.chainHeading, chain(of: claim))
+    text.section("Serves", Self.servedHeading, served(from: claim))
     if let assignment = claim.status?.assignment {
       text.section("Holds", holding(assignment, fencedBy: fencer(of: function(of: claim))))
       text.section("Mediation", assignment.mediation?.rows ?? [])
@@ -115,10 +118,11 @@ extension Rack {
     let paths = specification.allowedPaths.map(\.word).joined(separator: ", then ")
     let rows = [
       ["Class", specification.deviceClass], ["Host", withState(specification.host)],
-      ["Consumer", specification.consumer?.words ?? "the host"],
+      ["Source", specification.source], ["Consumer", specification.consumer?.words ?? "the host"],
       ["Paths", paths.isEmpty ? "any, fastest first" : paths], ["At loss", specification.lossPolicy.words],
     ]
-    return rows + (specification.endNode?.rows ?? []) + (specification.attributes?.details ?? [])
+    return rows.filter { !$0[1].isEmpty } + (specification.endNode?.rows ?? [])
+      + (specification.attributes?.details ?? [])
   }
 
   private func holding(_ assignment: Assignment, fencedBy fencer: String?) -> [[String]] {

@@ -77,6 +77,7 @@ extension Claim {
       ["Name", name], ["Class", specification?.deviceClass ?? ""], ["Host", specification?.host ?? ""],
       ["Phase", status?.phase.word ?? "-"],
     ]
+    if let source = specification?.source, !source.isEmpty { lines.insert(["Source", source], at: 3) }
     for reason in status?.pending ?? [] { lines.append(["Waits for", reason.message]) }
     if let error = status?.error { lines.append(["Error", error.summary]) }
     if let assignment = status?.assignment {

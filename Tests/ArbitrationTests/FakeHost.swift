@@ -77,9 +77,16 @@ struct FakeHost {
 
   var inventory: InventoryReport {
     InventoryReport {
-      $0.endNodes = endNodes
+      $0.endNodes = endNodes + servedEndNodes
       $0.plugins = plugins
     }
+  }
+
+  /// What is attached here for a file server.
+  var servedEndNodes: [EndNode] {
+    functions.values.compactMap { $0.isFenced || $0.isCut || $0.role == .server ? nil : $0.assignment }
+      .filter { if case .fileServer = $0.consumer?.kind { true } else { false } }
+      .map { servedEndNode(of: $0) }.sorted { $0.id < $1.id }
   }
 
   func report(complete: Bool) -> FunctionReport {
@@ -181,12 +188,21 @@ struct FakeHost {
       answered[id] = status(id, entry, .scrubbing)
       return
     }
+    if entry.role != .server { cutOffParts(of: entry.functionID) }
     functions[id] = nil
     // A consumer's part has no place, and the function may be there under another token.
     if entry.role != .consumer, !functions.values.contains(where: { $0.assignment?.function == entry.functionID }) {
       extents[entry.assignment?.endNode ?? ""]?[entry.functionID] = nil
     }
     answered[id] = status(id, entry, .absent)
+  }
+
+  /// Their device is gone.
+  mutating func cutOffParts(of function: String) {
+    for (place, part) in functions where part.endNode == function && part.role != .consumer && !part.isFenced {
+      functions[place]?.isFenced = true
+      if let part = part.assignment { cutOffParts(of: part.function) }
+    }
   }
 
   private func status(
@@ -270,6 +286,14 @@ func disk(_ id: String, on localName: String = "sda", sizeBytes: UInt64 = 1 << 3
       $0.blockSizeBytes = 4096
     }
   }
+}
+
+func servedEndNode(of assignment: Assignment) -> EndNode {
+  var node = disk(
+    assignment.function, on: "iov/\(assignment.claim)", sizeBytes: assignment.attributes?.block?.sizeBytes ?? 0)
+  node.source = assignment.claim
+  node.capabilities?.consumers = ["host", "file_server"]
+  return node
 }
 
 extension World {

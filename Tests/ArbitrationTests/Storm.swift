@@ -32,9 +32,12 @@ struct Storm {
   /// With IOV_STORM_SEEDS=5000 in the environment as many are tried, in a release build some hundred in a second.
   static let seeds = getenv("IOV_STORM_SEEDS").flatMap { UInt64(String(cString: $0)) } ?? 100
   private static let settings = ArbiterSettings(automaticFenceHosts: ["d"])
+  /// Some claims are for a file server, and others from those.
+  let hasFileServers: Bool
 
-  init(seed: UInt64) {
+  init(seed: UInt64, hasFileServers: Bool = false) {
     self.seed = seed
+    self.hasFileServers = hasFileServers
     dice = Dice(state: seed)
     arbiter = try! Arbiter(clusterID: World.clusterID, version: "test", records: [], settings: Self.settings)
     let plugins = [ethernetPlugin(), sataPlugin()]
@@ -45,6 +48,7 @@ struct Storm {
     hosts["c"]?.endNodes = [disk("sata/c"), card("ethernet/c", on: "eth5", functions: 2)]
     hosts["d"]?.endNodes = [disk("sata/d", on: "sdd")]
     for name in ["a", "b", "c"] { hosts[name]?.endNodes.append(sharedDisk(sharedID)) }
+    if hasFileServers { for name in hosts.keys.sorted() { hosts[name]?.admitFileServers() } }
     hosts["b"]?.watchdogMilliseconds = 8000
     hosts["c"]?.watchdogMilliseconds = 4000
     perform(arbiter.begin())
@@ -66,7 +70,7 @@ struct Storm {
     let choice = roll(0..<60)
     switch choice {
     case 0, 1, 2, 3: create(name, for: host)
-    case 4, 5: delete(name)
+    case 4, 5: delete(name, cascade: hasFileServers && roll(0..<2) == 0)
     case 6, 7, 8: exchange(host)
     case 9: hosts[host]?.toHost.isEmpty == false ? deliverToHost(host) : exchange(host)
     case 10: deliverToCoordinator(host)
@@ -108,7 +112,11 @@ struct Storm {
     specification.deviceClass = roll(0..<2) == 0 ? "ethernet" : "sata"
     specification.host = host
     if specification.deviceClass == "sata" {
-      let size: UInt64? = roll(0..<3) == 0 ? nil : 1 << 28
+      if hasFileServers, roll(0..<2) == 0 { specification.source = "claim-\(roll(0..<7))" }
+      if hasFileServers, roll(0..<2) == 0 {
+        specification.consumer = Consumer { $0.kind = .fileServer(FileServerConsumer()) }
+      }
+      let size: UInt64? = roll(0..<3) == 0 ? nil : specification.source.isEmpty ? 1 << 28 : 1 << 26
       specification.attributes = Attributes { $0.block = BlockAttributes { $0.sizeBytes = size } }
     } else if roll(0..<2) == 0 {
       specification.lossPolicy = roll(0..<2) == 0 ? .selfFence : .keep
@@ -126,9 +134,18 @@ struct Storm {
     }
   }
 
-  mutating func delete(_ name: String) {
-    guard case .success = ask({ .claimDeleted($0, DeleteClaimRequest { $0.name = name }) }) else { return }
-    acknowledged[name] = nil
+  mutating func delete(_ name: String, cascade: Bool) {
+    let all = cascade ? claims(from: name) : [name]
+    let request = DeleteClaimRequest {
+      $0.name = name
+      $0.cascade = cascade
+    }
+    guard case .success = ask({ .claimDeleted($0, request) }) else { return }
+    for name in all { acknowledged[name] = nil }
+  }
+
+  private func claims(from name: String) -> [String] {
+    [name] + (arbiter.claimsOfSource[name] ?? []).sorted().flatMap { claims(from: $0) }
   }
 
   private mutating func confirmDead(_ host: String) {
@@ -294,10 +311,12 @@ struct Storm {
   mutating func check() {
     let up = hosts.values.filter(\.isUp)
     checkSharedDevice()
+    checkSources()
     // What is cut off at the device is nobody's any more.
     let present = { (host: StormHost) in
       host.functions.values.filter {
-        $0.role != .consumer && ($0.assignment.endNode != sharedID || host.canWrite($0, self.device))
+        guard $0.assignment.source.isEmpty else { return $0.role != .consumer && reaches($0, from: host) }
+        return $0.role != .consumer && ($0.assignment.endNode != sharedID || host.canWrite($0, self.device))
       }
     }
     let served = up.flatMap(present)
@@ -315,7 +334,7 @@ struct Storm {
   }
 
   private func checkDevices(_ present: [StormHost.Function]) {
-    for node in hosts.values.flatMap(\.endNodes) {
+    for node in hosts.values.flatMap({ $0.endNodes + $0.servedEndNodes }) {
       let functions = present.filter { $0.assignment.endNode == node.id }
       if let limit = node.capacity?.functions, limit > 0 {
         require(functions.count <= Int(limit), "\(node.id) gives more functions than it has")

@@ -37,6 +37,10 @@ struct StormHost {
   /// Of the device that several hosts see.
   var controlsInForce: [String: UInt64] = [:]
   var extents: [String: Extent] = [:]
+  /// Functions that it has, or had and has not let go of, for a file server.
+  var sources: Set<String> = []
+  /// Functions that are no more on their device, since the last look.
+  var destroyed: Set<String> = []
 
   // In the kernel.
   var bootNumber = 1
@@ -115,7 +119,7 @@ struct StormHost {
   var inventory: InventoryReport {
     InventoryReport {
       $0.plugins = plugins
-      $0.endNodes = endNodes.map { node in
+      $0.endNodes = (endNodes + servedEndNodes).map { node in
         var node = node
         node.highestToken = FencingToken { $0.value = highestTokens[node.id] ?? 0 }
         if let control = controlsInForce[node.id] {
@@ -166,7 +170,9 @@ struct StormHost {
     takeControls(at: now, &device)
     let open = wanted.values.filter { !isFulfilled($0) }.sorted { $0.recordName < $1.recordName }
     guard isUp, let entry = open.randomElement(using: &dice) else { return }
+    let served = servedEndNodes
     step(entry, at: now, &device)
+    tellServed(since: served)
   }
 
   /// Answers whether there was anything to do.
@@ -174,7 +180,9 @@ struct StormHost {
     guard isUp else { return false }
     takeControls(at: now, &device)
     let open = wanted.values.filter { !isFulfilled($0) }.sorted { $0.recordName < $1.recordName }
+    let served = servedEndNodes
     for entry in open { step(entry, at: now, &device) }
+    tellServed(since: served)
     return !open.isEmpty
   }
 
@@ -194,7 +202,8 @@ struct StormHost {
     let hasRival = functions.values.contains {
       $0.id == assignment.function && $0.role == entry.role && $0.key != entry.recordName
     }
-    guard entry.released || !hasRival else { return }
+    guard entry.released || !hasRival, canReach(entry) else { return }
+    defer { noteSource(entry) }
     if assignment.endNode == sharedID, entry.role != .consumer {
       return stepOnShared(entry, assignment, at: now, &device)
     }

@@ -11,8 +11,11 @@ import Testing
   @Test(arguments: [457, 524, 711, 721, 940, 944, 1023, 1208, 1417, 2108, 2212, 2242, 2417] as [UInt64])
   func stormsThatOnceDidNotEndDo(seed: UInt64) { weather(seed) }
 
-  private func weather(_ seed: UInt64) {
-    var storm = Storm(seed: seed)
+  @Test(arguments: UInt64(1)...Storm.seeds)
+  func whatIsServedFromClaimsStandsAndFallsWithThem(seed: UInt64) { weather(seed, hasFileServers: true) }
+
+  private func weather(_ seed: UInt64, hasFileServers: Bool = false) {
+    var storm = Storm(seed: seed, hasFileServers: hasFileServers)
     for _ in 0..<120 { storm.act() }
     storm.heal()
     for claim in storm.arbiter.listedClaims {
@@ -23,9 +26,11 @@ import Testing
         phase == .ready || phase == .pending || isInTheWay,
         "seed \(seed): \(claim.name) hangs: \(claim.status?.pending ?? [])")
     }
-    for claim in storm.arbiter.listedClaims { storm.delete(claim.name) }
-    for function in Set(storm.arbiter.listedOrphans.compactMap { $0.status?.function?.id }).sorted() {
+    for claim in storm.arbiter.listedClaims { storm.delete(claim.name, cascade: true) }
+    // The parts of an orphan go before it.
+    for function in Set(storm.arbiter.listedOrphans.compactMap { $0.status?.function?.id }).sorted().reversed() {
       storm.send(.orphanPurged(CallID(0), PurgeOrphanRequest { $0.function = function }))
+      storm.settle()
     }
     storm.settle()
     storm.check()
@@ -35,6 +40,7 @@ import Testing
     #expect(storm.arbiter.listedEndNodes.allSatisfy { $0.used == Capacity() }, "seed \(seed)")
     #expect(!storm.store.keys.contains { $0.kind == .claim || $0.kind == .wantedFunction }, "seed \(seed)")
     #expect(storm.arbiter.claimOfMAC.isEmpty && storm.arbiter.claimOfVNI.isEmpty, "seed \(seed)")
+    #expect(storm.arbiter.claimsOfSource.isEmpty && storm.arbiter.servedEndNodes.isEmpty, "seed \(seed)")
     #expect(storm.arbiter.claimOfFunction.isEmpty && storm.arbiter.claimOfInterface.isEmpty, "seed \(seed)")
   }
 }

@@ -57,8 +57,12 @@ struct World {
   }
 
   @discardableResult
-  mutating func delete(_ name: String) -> Result<Claim, Refusal> {
-    ask { .claimDeleted($0, DeleteClaimRequest { $0.name = name }) }.map(\.claim)
+  mutating func delete(_ name: String, cascade: Bool = false) -> Result<Claim, Refusal> {
+    let request = DeleteClaimRequest {
+      $0.name = name
+      $0.cascade = cascade
+    }
+    return ask { .claimDeleted($0, request) }.map(\.claim)
   }
 
   @discardableResult
@@ -199,15 +203,29 @@ struct World {
           reportInventory(name)
           hasWorked = true
         }
+        let served = hosts[name]?.servedEndNodes
         guard hosts[name]?.work() ?? false else { continue }
         fence(by: name)
+        cutOffParts()
         checkDevices()
         hasWorked = true
+        if hosts[name]?.servedEndNodes != served { reportInventory(name) }
         report(name)
       }
       if !hasWorked { return }
     }
     Issue.record("the hosts and the arbiter do not come to rest")
+  }
+
+  /// What is served from a function that can be reached no more.
+  private mutating func cutOffParts() {
+    let present = hosts.values.flatMap { $0.functions.values }.filter {
+      $0.role != .consumer && !$0.isCut && !$0.isFenced
+    }
+    let sources = Set(present.compactMap { $0.assignment?.function })
+    for function in present where function.assignment?.source.isEmpty == false && !sources.contains(function.endNode) {
+      for name in hosts.keys { hosts[name]?.cutOffParts(of: function.endNode) }
+    }
   }
 
   private mutating func cutOffParts(of endNode: String, but controller: String) {
@@ -332,7 +350,7 @@ struct World {
   /// No device may ever hold more than it has, nor two functions with one address or one network.
   private func checkDevices() {
     let present = hosts.values.flatMap { host in host.functions.values.filter { $0.role != .consumer && !$0.isFenced } }
-    for node in hosts.values.flatMap(\.endNodes) {
+    for node in hosts.values.flatMap({ $0.endNodes + $0.servedEndNodes }) {
       let functions = present.filter { $0.endNode == node.id }
       if let limit = node.capacity?.functions, limit > 0 { #expect(functions.count <= Int(limit)) }
       if let limit = node.capacity?.sizeBytes, limit > 0 {

@@ -114,8 +114,17 @@ final class TestDisk: Sendable {
         }
       }
     }
-    known.withLock { $0["\(request.assignment?.function ?? "") \(role)"] = request }
+    know(request)
     return request
+  }
+
+  /// What the kit remembers of a function from its first verb to its last.
+  func know(_ request: FunctionRequest) { known.withLock { $0[Self.key(request)] = request } }
+
+  func forget(_ request: FunctionRequest) { known.withLock { $0[Self.key(request)] = nil } }
+
+  private static func key(_ request: FunctionRequest) -> String {
+    "\(request.assignment?.function ?? "") \(request.role)"
   }
 
   /// The loop devices over the disk or over anything in its directory, without the disk itself. Found without opening any:

@@ -234,7 +234,7 @@ extension Consumer.Kind {
     switch self {
     case .virtualMachine, .userSpace: true
     case .container(let container): container.userSpace
-    case .host, .networkNamespace: false
+    case .host, .networkNamespace, .fileServer: false
     }
   }
 }

@@ -525,7 +525,7 @@ const ProtobufCMessageDescriptor iov__v1__list_claims_response__descriptor =
   (ProtobufCMessageInit) iov__v1__list_claims_response__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__delete_claim_request__field_descriptors[1] =
+static const ProtobufCFieldDescriptor iov__v1__delete_claim_request__field_descriptors[2] =
 {
   {
     "name",
@@ -539,14 +539,27 @@ static const ProtobufCFieldDescriptor iov__v1__delete_claim_request__field_descr
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "cascade",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__DeleteClaimRequest, cascade),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__delete_claim_request__field_indices_by_name[] = {
+  1,   /* field[1] = cascade */
   0,   /* field[0] = name */
 };
 static const ProtobufCIntRange iov__v1__delete_claim_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 1 }
+  { 0, 2 }
 };
 const ProtobufCMessageDescriptor iov__v1__delete_claim_request__descriptor =
 {
@@ -556,7 +569,7 @@ const ProtobufCMessageDescriptor iov__v1__delete_claim_request__descriptor =
   "Iov__V1__DeleteClaimRequest",
   "iov.v1",
   sizeof(Iov__V1__DeleteClaimRequest),
-  1,
+  2,
   iov__v1__delete_claim_request__field_descriptors,
   iov__v1__delete_claim_request__field_indices_by_name,
   1,  iov__v1__delete_claim_request__number_ranges,

@@ -1144,6 +1144,51 @@ void   iov__v1__user_space_consumer__free_unpacked
   assert(message->base.descriptor == &iov__v1__user_space_consumer__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   iov__v1__file_server_consumer__init
+                     (Iov__V1__FileServerConsumer         *message)
+{
+  static const Iov__V1__FileServerConsumer init_value = IOV__V1__FILE_SERVER_CONSUMER__INIT;
+  *message = init_value;
+}
+size_t iov__v1__file_server_consumer__get_packed_size
+                     (const Iov__V1__FileServerConsumer *message)
+{
+  assert(message->base.descriptor == &iov__v1__file_server_consumer__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__file_server_consumer__pack
+                     (const Iov__V1__FileServerConsumer *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__file_server_consumer__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__file_server_consumer__pack_to_buffer
+                     (const Iov__V1__FileServerConsumer *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__file_server_consumer__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__FileServerConsumer *
+       iov__v1__file_server_consumer__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__FileServerConsumer *)
+     protobuf_c_message_unpack (&iov__v1__file_server_consumer__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__file_server_consumer__free_unpacked
+                     (Iov__V1__FileServerConsumer *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__file_server_consumer__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   iov__v1__claim__init
                      (Iov__V1__Claim         *message)
 {
@@ -3175,7 +3220,7 @@ const ProtobufCMessageDescriptor iov__v1__end_node__labels_entry__descriptor =
   (ProtobufCMessageInit) iov__v1__end_node__labels_entry__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__end_node__field_descriptors[12] =
+static const ProtobufCFieldDescriptor iov__v1__end_node__field_descriptors[13] =
 {
   {
     "id",
@@ -3321,6 +3366,18 @@ static const ProtobufCFieldDescriptor iov__v1__end_node__field_descriptors[12] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "source",
+    13,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__EndNode, source),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__end_node__field_indices_by_name[] = {
   8,   /* field[8] = capabilities */
@@ -3334,12 +3391,13 @@ static const unsigned iov__v1__end_node__field_indices_by_name[] = {
   2,   /* field[2] = name */
   5,   /* field[5] = physical_function */
   4,   /* field[4] = roots */
+  12,   /* field[12] = source */
   7,   /* field[7] = used */
 };
 static const ProtobufCIntRange iov__v1__end_node__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 12 }
+  { 0, 13 }
 };
 const ProtobufCMessageDescriptor iov__v1__end_node__descriptor =
 {
@@ -3349,7 +3407,7 @@ const ProtobufCMessageDescriptor iov__v1__end_node__descriptor =
   "Iov__V1__EndNode",
   "iov.v1",
   sizeof(Iov__V1__EndNode),
-  12,
+  13,
   iov__v1__end_node__field_descriptors,
   iov__v1__end_node__field_indices_by_name,
   1,  iov__v1__end_node__number_ranges,
@@ -3820,7 +3878,7 @@ const ProtobufCMessageDescriptor iov__v1__extent__descriptor =
   (ProtobufCMessageInit) iov__v1__extent__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__consumer__field_descriptors[6] =
+static const ProtobufCFieldDescriptor iov__v1__consumer__field_descriptors[7] =
 {
   {
     "host",
@@ -3894,9 +3952,22 @@ static const ProtobufCFieldDescriptor iov__v1__consumer__field_descriptors[6] =
     0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "file_server",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Iov__V1__Consumer, kind_case),
+    offsetof(Iov__V1__Consumer, file_server),
+    &iov__v1__file_server_consumer__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__consumer__field_indices_by_name[] = {
   3,   /* field[3] = container */
+  6,   /* field[6] = file_server */
   0,   /* field[0] = host */
   2,   /* field[2] = interface_name */
   1,   /* field[1] = network_namespace */
@@ -3906,7 +3977,7 @@ static const unsigned iov__v1__consumer__field_indices_by_name[] = {
 static const ProtobufCIntRange iov__v1__consumer__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 6 }
+  { 0, 7 }
 };
 const ProtobufCMessageDescriptor iov__v1__consumer__descriptor =
 {
@@ -3916,7 +3987,7 @@ const ProtobufCMessageDescriptor iov__v1__consumer__descriptor =
   "Iov__V1__Consumer",
   "iov.v1",
   sizeof(Iov__V1__Consumer),
-  6,
+  7,
   iov__v1__consumer__field_descriptors,
   iov__v1__consumer__field_indices_by_name,
   1,  iov__v1__consumer__number_ranges,
@@ -4086,6 +4157,24 @@ const ProtobufCMessageDescriptor iov__v1__user_space_consumer__descriptor =
   (ProtobufCMessageInit) iov__v1__user_space_consumer__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
+#define iov__v1__file_server_consumer__field_descriptors NULL
+#define iov__v1__file_server_consumer__field_indices_by_name NULL
+#define iov__v1__file_server_consumer__number_ranges NULL
+const ProtobufCMessageDescriptor iov__v1__file_server_consumer__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.FileServerConsumer",
+  "FileServerConsumer",
+  "Iov__V1__FileServerConsumer",
+  "iov.v1",
+  sizeof(Iov__V1__FileServerConsumer),
+  0,
+  iov__v1__file_server_consumer__field_descriptors,
+  iov__v1__file_server_consumer__field_indices_by_name,
+  0,  iov__v1__file_server_consumer__number_ranges,
+  (ProtobufCMessageInit) iov__v1__file_server_consumer__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
 static const ProtobufCFieldDescriptor iov__v1__claim__field_descriptors[6] =
 {
   {
@@ -4189,7 +4278,7 @@ const ProtobufCMessageDescriptor iov__v1__claim__descriptor =
   (ProtobufCMessageInit) iov__v1__claim__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__claim_specification__field_descriptors[7] =
+static const ProtobufCFieldDescriptor iov__v1__claim_specification__field_descriptors[8] =
 {
   {
     "device_class",
@@ -4275,6 +4364,18 @@ static const ProtobufCFieldDescriptor iov__v1__claim_specification__field_descri
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "source",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ClaimSpecification, source),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__claim_specification__field_indices_by_name[] = {
   4,   /* field[4] = allowed_paths */
@@ -4284,11 +4385,12 @@ static const unsigned iov__v1__claim_specification__field_indices_by_name[] = {
   3,   /* field[3] = end_node */
   1,   /* field[1] = host */
   6,   /* field[6] = loss_policy */
+  7,   /* field[7] = source */
 };
 static const ProtobufCIntRange iov__v1__claim_specification__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 7 }
+  { 0, 8 }
 };
 const ProtobufCMessageDescriptor iov__v1__claim_specification__descriptor =
 {
@@ -4298,7 +4400,7 @@ const ProtobufCMessageDescriptor iov__v1__claim_specification__descriptor =
   "Iov__V1__ClaimSpecification",
   "iov.v1",
   sizeof(Iov__V1__ClaimSpecification),
-  7,
+  8,
   iov__v1__claim_specification__field_descriptors,
   iov__v1__claim_specification__field_indices_by_name,
   1,  iov__v1__claim_specification__number_ranges,
@@ -4664,7 +4766,7 @@ const ProtobufCMessageDescriptor iov__v1__function_error__descriptor =
   (ProtobufCMessageInit) iov__v1__function_error__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__assignment__field_descriptors[16] =
+static const ProtobufCFieldDescriptor iov__v1__assignment__field_descriptors[17] =
 {
   {
     "function",
@@ -4858,6 +4960,18 @@ static const ProtobufCFieldDescriptor iov__v1__assignment__field_descriptors[16]
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "source",
+    17,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Assignment, source),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__assignment__field_indices_by_name[] = {
   13,   /* field[13] = arrival */
@@ -4875,12 +4989,13 @@ static const unsigned iov__v1__assignment__field_indices_by_name[] = {
   14,   /* field[14] = loss_policy */
   12,   /* field[12] = mediation */
   7,   /* field[7] = path */
+  16,   /* field[16] = source */
   8,   /* field[8] = token */
 };
 static const ProtobufCIntRange iov__v1__assignment__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 16 }
+  { 0, 17 }
 };
 const ProtobufCMessageDescriptor iov__v1__assignment__descriptor =
 {
@@ -4890,7 +5005,7 @@ const ProtobufCMessageDescriptor iov__v1__assignment__descriptor =
   "Iov__V1__Assignment",
   "iov.v1",
   sizeof(Iov__V1__Assignment),
-  16,
+  17,
   iov__v1__assignment__field_descriptors,
   iov__v1__assignment__field_indices_by_name,
   1,  iov__v1__assignment__number_ranges,

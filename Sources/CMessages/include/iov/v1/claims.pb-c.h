@@ -101,10 +101,14 @@ struct  Iov__V1__DeleteClaimRequest
 {
   ProtobufCMessage base;
   char *name;
+  /*
+   * also the claims that have it as their source, and theirs
+   */
+  protobuf_c_boolean cascade;
 };
 #define IOV__V1__DELETE_CLAIM_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__delete_claim_request__descriptor) \
-    , (char *)protobuf_c_empty_string }
+    , (char *)protobuf_c_empty_string, 0 }
 
 
 /*

@@ -44,6 +44,7 @@ typedef struct Iov__V1__NetworkNamespaceConsumer Iov__V1__NetworkNamespaceConsum
 typedef struct Iov__V1__ContainerConsumer Iov__V1__ContainerConsumer;
 typedef struct Iov__V1__VirtualMachineConsumer Iov__V1__VirtualMachineConsumer;
 typedef struct Iov__V1__UserSpaceConsumer Iov__V1__UserSpaceConsumer;
+typedef struct Iov__V1__FileServerConsumer Iov__V1__FileServerConsumer;
 typedef struct Iov__V1__Claim Iov__V1__Claim;
 typedef struct Iov__V1__ClaimSpecification Iov__V1__ClaimSpecification;
 typedef struct Iov__V1__EndNodeSelector Iov__V1__EndNodeSelector;
@@ -702,10 +703,16 @@ struct  Iov__V1__EndNode
    * while one is under way
    */
   Iov__V1__ControlTransfer *control_transfer;
+  /*
+   * Block classes. Set: it is the function of a claim that is for a file server, and this is that claim's name. Its id is the
+   * function's, its controlling host the one that has the function attached. Only claims that name that one as their source
+   * get functions of it.
+   */
+  char *source;
 };
 #define IOV__V1__END_NODE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__end_node__descriptor) \
-    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0,NULL, 0,NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL }
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0,NULL, 0,NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, (char *)protobuf_c_empty_string }
 
 
 /*
@@ -827,7 +834,8 @@ typedef enum {
   IOV__V1__CONSUMER__KIND_NETWORK_NAMESPACE = 2,
   IOV__V1__CONSUMER__KIND_CONTAINER = 4,
   IOV__V1__CONSUMER__KIND_VIRTUAL_MACHINE = 5,
-  IOV__V1__CONSUMER__KIND_USER_SPACE = 6
+  IOV__V1__CONSUMER__KIND_USER_SPACE = 6,
+  IOV__V1__CONSUMER__KIND_FILE_SERVER = 7
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(IOV__V1__CONSUMER__KIND__CASE)
 } Iov__V1__Consumer__KindCase;
 
@@ -848,6 +856,7 @@ struct  Iov__V1__Consumer
     Iov__V1__ContainerConsumer *container;
     Iov__V1__VirtualMachineConsumer *virtual_machine;
     Iov__V1__UserSpaceConsumer *user_space;
+    Iov__V1__FileServerConsumer *file_server;
   };
 };
 #define IOV__V1__CONSUMER__INIT \
@@ -927,6 +936,18 @@ struct  Iov__V1__UserSpaceConsumer
 
 
 /*
+ * Claims that name this one as their source: its host gives them parts of the function, and nobody else uses it.
+ */
+struct  Iov__V1__FileServerConsumer
+{
+  ProtobufCMessage base;
+};
+#define IOV__V1__FILE_SERVER_CONSUMER__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__file_server_consumer__descriptor) \
+     }
+
+
+/*
  * A tenant's request.
  */
 struct  Iov__V1__Claim
@@ -964,10 +985,15 @@ struct  Iov__V1__ClaimSpecification
   Iov__V1__Path *allowed_paths;
   Iov__V1__Attributes *attributes;
   Iov__V1__LossPolicy loss_policy;
+  /*
+   * Block classes. A claim, whose consumer is a file server: the function is a part of what that one holds, made by the host
+   * that has it attached. Not together with `end_node`.
+   */
+  char *source;
 };
 #define IOV__V1__CLAIM_SPECIFICATION__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__claim_specification__descriptor) \
-    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL, NULL, 0,NULL, NULL, IOV__V1__LOSS_POLICY__LOSS_POLICY_UNSPECIFIED }
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL, NULL, 0,NULL, NULL, IOV__V1__LOSS_POLICY__LOSS_POLICY_UNSPECIFIED, (char *)protobuf_c_empty_string }
 
 
 struct  Iov__V1__EndNodeSelector__LabelsEntry
@@ -1116,10 +1142,14 @@ struct  Iov__V1__Assignment
    * every later word; a host that knows another geometry refuses.
    */
   Iov__V1__Extent *extent;
+  /*
+   * The claim whose function `end_node` is; empty: it is a device. The function falls with that one: it is its fence domain.
+   */
+  char *source;
 };
 #define IOV__V1__ASSIGNMENT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__assignment__descriptor) \
-    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, IOV__V1__PATH__PATH_UNSPECIFIED, NULL, (char *)protobuf_c_empty_string, NULL, NULL, NULL, NULL, IOV__V1__LOSS_POLICY__LOSS_POLICY_UNSPECIFIED, NULL }
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, IOV__V1__PATH__PATH_UNSPECIFIED, NULL, (char *)protobuf_c_empty_string, NULL, NULL, NULL, NULL, IOV__V1__LOSS_POLICY__LOSS_POLICY_UNSPECIFIED, NULL, (char *)protobuf_c_empty_string }
 
 
 /*
@@ -1789,6 +1819,25 @@ Iov__V1__UserSpaceConsumer *
 void   iov__v1__user_space_consumer__free_unpacked
                      (Iov__V1__UserSpaceConsumer *message,
                       ProtobufCAllocator *allocator);
+/* Iov__V1__FileServerConsumer methods */
+void   iov__v1__file_server_consumer__init
+                     (Iov__V1__FileServerConsumer         *message);
+size_t iov__v1__file_server_consumer__get_packed_size
+                     (const Iov__V1__FileServerConsumer   *message);
+size_t iov__v1__file_server_consumer__pack
+                     (const Iov__V1__FileServerConsumer   *message,
+                      uint8_t             *out);
+size_t iov__v1__file_server_consumer__pack_to_buffer
+                     (const Iov__V1__FileServerConsumer   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__FileServerConsumer *
+       iov__v1__file_server_consumer__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__file_server_consumer__free_unpacked
+                     (Iov__V1__FileServerConsumer *message,
+                      ProtobufCAllocator *allocator);
 /* Iov__V1__Claim methods */
 void   iov__v1__claim__init
                      (Iov__V1__Claim         *message);
@@ -2122,6 +2171,9 @@ typedef void (*Iov__V1__VirtualMachineConsumer_Closure)
 typedef void (*Iov__V1__UserSpaceConsumer_Closure)
                  (const Iov__V1__UserSpaceConsumer *message,
                   void *closure_data);
+typedef void (*Iov__V1__FileServerConsumer_Closure)
+                 (const Iov__V1__FileServerConsumer *message,
+                  void *closure_data);
 typedef void (*Iov__V1__Claim_Closure)
                  (const Iov__V1__Claim *message,
                   void *closure_data);
@@ -2209,6 +2261,7 @@ extern const ProtobufCMessageDescriptor iov__v1__network_namespace_consumer__des
 extern const ProtobufCMessageDescriptor iov__v1__container_consumer__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__virtual_machine_consumer__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__user_space_consumer__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__file_server_consumer__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__claim__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__claim_specification__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__end_node_selector__descriptor;
