@@ -180,7 +180,7 @@ extension Coordinator {
   }
 
   /// Releases this claim. After a call that broke in the middle it may be gone, and another one may have its name.
-  func delete(_ claim: Claim, cascade: Bool) async throws -> Claim {
+  func delete(_ claim: Claim, cascade: Bool = false) async throws -> Claim {
     let request = DeleteClaimRequest {
       $0.name = claim.name
       $0.cascade = cascade
