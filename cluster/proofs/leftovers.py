@@ -105,9 +105,9 @@ def files():
 
 
 def _comes_and_goes(path):
-    """The store's companions do with the coordinator; a disk's map is made at its first use and stays; logs and pid
-    files are the rack's."""
-    return (path.suffix in (".log", ".pid", ".extents") or path == rack.PACE
+    """The store's companions do with the coordinator; a disk's map is made at its first use and stays, and so is the
+    directory in which cleanings are kept, empty; logs and pid files are the rack's."""
+    return (path.name == "scrubs" or path.suffix in (".log", ".pid", ".extents") or path == rack.PACE
             or path.name.startswith("coordinator.sqlite-"))
 
 
