@@ -32,12 +32,14 @@ extension Reconciler {
     (keysOfFunction[key.function] ?? []).contains { $0 != key && functions[$0]?.isStepping ?? false }
   }
 
-  /// The same function in the same role under another token. A function is never given on: the former grant has to be
-  /// released first. A release itself waits for nobody; the plugin compares the tokens.
+  /// The same function under another token, in the same role or as what it was here before. A function is never given on: the
+  /// former grant has to be released first, while the plugin still obeys its token. A host that used what another one served
+  /// lets go of that before it serves in its place. A release itself waits for nobody; the plugin compares the tokens.
   private func rival(of key: FunctionKey) -> FunctionKey? {
     guard functions[key]?.wanted?.released == false else { return nil }
     return (keysOfFunction[key.function] ?? []).sorted().first {
-      $0.role == key.role && $0.token != key.token && functions[$0]?.isPresent ?? false
+      guard $0.token != key.token, functions[$0]?.isPresent ?? false else { return false }
+      return $0.role == key.role || ($0.token < key.token && key.role != .fencer)
     }
   }
 

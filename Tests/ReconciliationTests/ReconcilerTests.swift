@@ -213,6 +213,23 @@ import Testing
     #expect(host.reported("f/1")?.assignment == entry.assignment)
   }
 
+  @Test(arguments: [Role.direct, .server])
+  func whatAHostUsedOfAnotherIsLetGoOfBeforeItServesInItsPlace(role: Role) {
+    var host = FakeHost()
+    host.start(makeWanted([makeEntry("f/1", .consumer, token: 2)]))
+    host.settle()
+    #expect(host.phase("f/1", .consumer) == .inUse)
+    host.plugin.calls = []
+    let former = makeEntry("f/1", .consumer, token: 2, revision: 2, released: true)
+    // The coordinator's words come in any order.
+    host.handle(.wanted(makeWanted([makeEntry("f/1", role, token: 3, revision: 3)], complete: false)))
+    #expect(host.reported("f/1")?.error?.message.contains("has to be released first") == true)
+    host.handle(.wanted(makeWanted([former], complete: false)))
+    host.settle()
+    #expect(host.plugin.calls.prefix(2) == ["disconnect f/1", "create f/1"])
+    #expect(host.phase("f/1", role) == .inUse)
+  }
+
   @Test func aFunctionIsNotGivenOnBeforeItsFormerGrantIsReleased() {
     var host = FakeHost()
     host.start(makeWanted([makeEntry("f", token: 1)]))

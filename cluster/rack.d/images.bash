@@ -87,7 +87,7 @@ make_programs() {
   rm -rf "$files"
 }
 # Classes of devices that the nodes' agents have plugins for, with configurations of the same names beside agent.yaml.
-readonly device_classes=(ethernet sata)
+readonly device_classes=(ethernet sata sas nvme)
 readonly guest_programs=(iov iov-agent "${device_classes[@]/#/iov-plugin-}")
 readonly test_programs=(vfio-check stamps)
 
