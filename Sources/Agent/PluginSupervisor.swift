@@ -15,7 +15,8 @@ struct PluginSupervisor: Sendable {
   let logger: Logger
   let restarts: RestartSwitch
   let probe: PluginProbe
-  var handshakeTimeout: Duration = .seconds(5)
+  /// A host that has just booted has little time for each of its plugins; a program that is none waits for nothing, and is rare.
+  var handshakeTimeout: Duration = .seconds(15)
 
   /// Of iov.v1.VirtualFunctions, as this agent speaks it.
   static let protocolVersions: [UInt32] = [1]

@@ -103,6 +103,7 @@ extension Arbiter {
   mutating func note(_ entry: inout WantedFunction) {
     entry.revision = nextRevision()
     if !entry.released, let host = hosts[entry.host], host.session != nil { entry.bootId = host.record.bootId }
+    entry.keepOthersOut = entry.released && hasToKeepOthersOut(entry)
     changes.noteEntry(entry)
   }
 

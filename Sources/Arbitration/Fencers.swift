@@ -111,6 +111,16 @@ extension Arbiter {
     abandoned[name] = victim
   }
 
+  /// Whether a host that was cut off may have the device open still. A device that nobody keeps is everybody's: what that host
+  /// writes then would be found by the next one who has it.
+  func hasToKeepOthersOut(_ entry: WantedFunction) -> Bool {
+    guard let id = entry.assignment?.endNode, endNodes[id]?.isMultiRoot ?? false else { return false }
+    return entry.role == .fencer
+      || abandoned.values.contains {
+        $0.fenced && $0.role != .consumer && $0.assignment?.endNode == id && $0.host != entry.host
+      }
+  }
+
   func proofByFencer(of function: String) -> Proof? {
     guard let entry = fencers[function], let status = report(of: entry), status.revision >= entry.revision else {
       return nil

@@ -126,6 +126,7 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
       try self.checkUnused(plan)
       try self.checkClean(plan)
       try self.disks.release(plan)
+      try self.letGoOfUnusedDisk(plan)
       // The last one may have kept its drive from the number that the configuration wants.
       if plan.isWhole { try? self.disks.settleFunctions() }
       try self.forgetParts(of: plan)

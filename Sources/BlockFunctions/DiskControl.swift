@@ -25,6 +25,15 @@ extension BlockPlugin {
     if try !keeper.isHeld(by: token) { try keeper.seize(token) }
   }
 
+  /// With its last part the disk is nobody's, unless a host that was cut off may be writing still.
+  func letGoOfUnusedDisk(_ plan: FunctionPlan) throws {
+    guard !plan.isWhole, !plan.request.keepOthersOut, try disks.isUnused(plan.endNode),
+      let keeper = try disks.keeper(of: disks.description(of: plan.endNode)),
+      let token = context.controlToken(of: plan.endNode), try keeper.isHeld(by: token)
+    else { return }
+    try keeper.letGo(of: token)
+  }
+
   // MARK: In the place of a host that is lost
 
   /// The disk cuts off whoever had it. A whole disk is kept under the fencer's own token, parts under that of control, which
@@ -63,7 +72,6 @@ extension BlockPlugin {
 
   func letGoOfLostHost(_ plan: FunctionPlan) throws -> FunctionStatus {
     try checkClean(plan)
-    if plan.isWhole { try lostHostsKeeper(plan).letGo(of: plan.token) }
     try disks.scrubs.remove(plan.function)
     return FunctionStatus(plan.request, .absent)
   }

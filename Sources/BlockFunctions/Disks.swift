@@ -208,6 +208,10 @@ final class Disks<Class: DiskClass>: Sendable {
     try scrubs.remove(plan.function)
   }
 
+  func isUnused(_ endNode: String) throws -> Bool {
+    try table(of: disk(endNode))?.map.extents.isEmpty ?? true
+  }
+
   /// A disk without a table is somebody's until the operator or its emptiness says otherwise.
   private func takeIntoUse(_ disk: Disk) throws -> ExtentTable {
     if let obstacle = try obstacle(disk, isOurs: false) { throw PluginError(.failedPrecondition, obstacle) }

@@ -51,7 +51,7 @@ struct WholeDiskAttachment: LocalAttachment {
 
   func holder() throws -> String? {
     if plan.handover.isGiven(device) { return device }
-    if let keeper = try keeper(part.disk), try keeper.isHeld(by: plan.token) {
+    if mark.exists, let keeper = try keeper(part.disk), try keeper.isHeld(by: plan.token) {
       return "\(device), which is kept for it"
     }
     return try user(of: part.disk).map { "\(device), which \($0) has open" }
@@ -78,10 +78,12 @@ struct WholeDiskAttachment: LocalAttachment {
       }
     }
     guard let keeper = try keeper(disk) else { return }
-    try keeper.letGo(of: plan.token)
-    defer { try? mark.remove() }
-    if try keeper.isHeld(by: plan.token) {
-      throw PluginError(.unavailable, "\(disk.device) is still kept for \(plan.function) when read back.")
+    if !plan.request.keepOthersOut {
+      try keeper.letGo(of: plan.token)
+      if try keeper.isHeld(by: plan.token) {
+        throw PluginError(.unavailable, "\(disk.device) is still kept for \(plan.function) when read back.")
+      }
     }
+    try mark.remove()
   }
 }

@@ -61,13 +61,14 @@ extension FileDescriptor {
       9\u{a}\u{d}control_token\u{18}\u{3}\u{20}\u{1}(\u{b}2\u{14}.iov.v1.FencingTokenR\u{c}contr\
       olToken\u{12}H\u{a}\u{15}former_control_tokens\u{18}\u{4}\u{20}\u{3}(\u{b}2\u{14}.iov.v1.F\
       encingTokenR\u{13}formerControlTokens\
-      \"\u{ed}\u{1}\u{a}\u{e}WantedFunction\u{12}2\u{a}\u{a}assignment\u{18}\u{1}\u{20}\u{1}(\u{b}\
+      \"\u{95}\u{2}\u{a}\u{e}WantedFunction\u{12}2\u{a}\u{a}assignment\u{18}\u{1}\u{20}\u{1}(\u{b}\
       2\u{12}.iov.v1.AssignmentR\u{a}assignment\u{12}\u{20}\u{a}\u{4}role\u{18}\u{2}\u{20}\u{1}(\
       \u{e}2\u{c}.iov.v1.RoleR\u{4}role\u{12}\u{1a}\u{a}\u{8}released\u{18}\u{3}\u{20}\u{1}(\u{8}\
       R\u{8}released\u{12}\u{1a}\u{a}\u{8}revision\u{18}\u{4}\u{20}\u{1}(\u{4}R\u{8}revision\u{12}\
       \u{17}\u{a}\u{7}boot_id\u{18}\u{5}\u{20}\u{1}(\u{9}R\u{6}bootId\u{12}\u{1c}\u{a}\u{9}aband\
       oned\u{18}\u{6}\u{20}\u{1}(\u{8}R\u{9}abandoned\u{12}\u{16}\u{a}\u{6}fenced\u{18}\u{7}\u{20}\
-      \u{1}(\u{8}R\u{6}fenced\
+      \u{1}(\u{8}R\u{6}fenced\u{12}&\u{a}\u{f}keep_others_out\u{18}\u{8}\u{20}\u{1}(\u{8}R\u{d}k\
+      eepOthersOut\
       2P\u{a}\u{d}AgentSessions\u{12}?\u{a}\u{7}Connect\u{12}\u{14}.iov.v1.AgentMessage\u{1a}\u{1a}\
       .iov.v1.CoordinatorMessage(\u{1}0\u{1}\
       b\u{6}proto3

@@ -777,6 +777,8 @@ public struct WantedFunction: Message {
   /// Released, and the end node's side was taken from this host by another root, or by another holder of control: only what
   /// is on this host is cleaned, and nothing is written to the device.
   public var fenced: Bool = false
+  /// Released: some host was cut off from the end node, and has not cleaned up yet. As in FunctionRequest.
+  public var keepOthersOut: Bool = false
 
   public init() {}
 }
@@ -800,6 +802,7 @@ extension WantedFunction: CLayoutMessage {
     layout.pointee.boot_id = arena.string(bootId)
     layout.pointee.abandoned = abandoned ? 1 : 0
     layout.pointee.fenced = fenced ? 1 : 0
+    layout.pointee.keep_others_out = keepOthersOut ? 1 : 0
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__WantedFunction>) {
@@ -810,6 +813,7 @@ extension WantedFunction: CLayoutMessage {
     bootId = copiedString(layout.pointee.boot_id)
     abandoned = layout.pointee.abandoned != 0
     fenced = layout.pointee.fenced != 0
+    keepOthersOut = layout.pointee.keep_others_out != 0
   }
 }
 
@@ -817,7 +821,7 @@ extension WantedFunction {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
       decoder, of: Self.fullName,
-      names: ["assignment", "role", "released", "revision", "bootId", "abandoned", "fenced"])
+      names: ["assignment", "role", "released", "revision", "bootId", "abandoned", "fenced", "keepOthersOut"])
     try fields.read("assignment", into: &assignment)
     try fields.read("role", into: &role)
     try fields.read("released", into: &released)
@@ -825,6 +829,7 @@ extension WantedFunction {
     try fields.read("bootId", into: &bootId)
     try fields.read("abandoned", into: &abandoned)
     try fields.read("fenced", into: &fenced)
+    try fields.read("keepOthersOut", into: &keepOthersOut)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -836,5 +841,6 @@ extension WantedFunction {
     try fields.write("bootId", bootId)
     try fields.write("abandoned", abandoned)
     try fields.write("fenced", fenced)
+    try fields.write("keepOthersOut", keepOthersOut)
   }
 }

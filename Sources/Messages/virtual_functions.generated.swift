@@ -274,6 +274,9 @@ public struct FunctionRequest: Message {
   /// Destroy: another root has cut the function off at the device and cleaned it, so that what it was may be somebody
   /// else's by now.
   public var fenced: Bool = false
+  /// What takes down: another host was cut off from the end node and may still have it open, so that the device stays kept
+  /// from all until the next one who has it.
+  public var keepOthersOut: Bool = false
 
   public init() {}
 }
@@ -293,21 +296,25 @@ extension FunctionRequest: CLayoutMessage {
     layout.pointee.assignment = arena.message(assignment)
     layout.pointee.role = .init(rawValue: .init(truncatingIfNeeded: role.rawValue))
     layout.pointee.fenced = fenced ? 1 : 0
+    layout.pointee.keep_others_out = keepOthersOut ? 1 : 0
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__FunctionRequest>) {
     if let value = layout.pointee.assignment { assignment = Assignment(copying: value) }
     role = Role(rawValue: Int32(truncatingIfNeeded: layout.pointee.role.rawValue))
     fenced = layout.pointee.fenced != 0
+    keepOthersOut = layout.pointee.keep_others_out != 0
   }
 }
 
 extension FunctionRequest {
   public init(from decoder: any Decoder) throws {
-    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["assignment", "role", "fenced"])
+    let fields = try MessageFieldsReader(
+      decoder, of: Self.fullName, names: ["assignment", "role", "fenced", "keepOthersOut"])
     try fields.read("assignment", into: &assignment)
     try fields.read("role", into: &role)
     try fields.read("fenced", into: &fenced)
+    try fields.read("keepOthersOut", into: &keepOthersOut)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -315,6 +322,7 @@ extension FunctionRequest {
     try fields.write("assignment", assignment)
     try fields.write("role", role)
     try fields.write("fenced", fenced)
+    try fields.write("keepOthersOut", keepOthersOut)
   }
 }
 

@@ -24,6 +24,7 @@ extension Reconciler {
     request.assignment = assignment
     request.role = key.role
     request.fenced = function.wanted?.fenced ?? false
+    request.keepOthersOut = function.wanted?.keepOthersOut ?? false
     effects.append(.step(Step(plugin: plugin, verb: verb, key: key, request: request)))
   }
 

@@ -44,9 +44,9 @@ speak() {
   # server_of CLAIM: the node that has its device.
   server_of() { iov claim get "$1" -o json | jq -r .status.assignment.controllingHost; }
   # others NODE: all but it.
-  others() { nodes | grep -vx "$1" | paste -sd ' '; }
+  others() { printf "%s\n" "${nodes[@]}" | grep -vx "$1" | paste -sd " "; }
   # disconnected: the nodes that the coordinator does not hear of.
-  disconnected() { iov host list -o json | jq -r '.hosts[] | select(.connected | not) | .name'; }
+  disconnected() { iov host list -o json | jq -r '.hosts[] | select(.state != "HOST_STATE_CONNECTED") | .name'; }
   claim() { iov claim create "$@" --wait --timeout 40; }
   release() { local name; for name; do iov claim delete "$name" --wait --timeout 60 || return; done; }
 

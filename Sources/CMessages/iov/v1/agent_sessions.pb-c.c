@@ -1514,7 +1514,7 @@ const ProtobufCMessageDescriptor iov__v1__wanted_control__descriptor =
   (ProtobufCMessageInit) iov__v1__wanted_control__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__wanted_function__field_descriptors[7] =
+static const ProtobufCFieldDescriptor iov__v1__wanted_function__field_descriptors[8] =
 {
   {
     "assignment",
@@ -1600,12 +1600,25 @@ static const ProtobufCFieldDescriptor iov__v1__wanted_function__field_descriptor
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "keep_others_out",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__WantedFunction, keep_others_out),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__wanted_function__field_indices_by_name[] = {
   5,   /* field[5] = abandoned */
   0,   /* field[0] = assignment */
   4,   /* field[4] = boot_id */
   6,   /* field[6] = fenced */
+  7,   /* field[7] = keep_others_out */
   2,   /* field[2] = released */
   3,   /* field[3] = revision */
   1,   /* field[1] = role */
@@ -1613,7 +1626,7 @@ static const unsigned iov__v1__wanted_function__field_indices_by_name[] = {
 static const ProtobufCIntRange iov__v1__wanted_function__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 7 }
+  { 0, 8 }
 };
 const ProtobufCMessageDescriptor iov__v1__wanted_function__descriptor =
 {
@@ -1623,7 +1636,7 @@ const ProtobufCMessageDescriptor iov__v1__wanted_function__descriptor =
   "Iov__V1__WantedFunction",
   "iov.v1",
   sizeof(Iov__V1__WantedFunction),
-  7,
+  8,
   iov__v1__wanted_function__field_descriptors,
   iov__v1__wanted_function__field_indices_by_name,
   1,  iov__v1__wanted_function__number_ranges,

@@ -924,7 +924,7 @@ const ProtobufCMessageDescriptor iov__v1__watch_request__descriptor =
   (ProtobufCMessageInit) iov__v1__watch_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__function_request__field_descriptors[3] =
+static const ProtobufCFieldDescriptor iov__v1__function_request__field_descriptors[4] =
 {
   {
     "assignment",
@@ -962,16 +962,29 @@ static const ProtobufCFieldDescriptor iov__v1__function_request__field_descripto
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "keep_others_out",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__FunctionRequest, keep_others_out),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__function_request__field_indices_by_name[] = {
   0,   /* field[0] = assignment */
   2,   /* field[2] = fenced */
+  3,   /* field[3] = keep_others_out */
   1,   /* field[1] = role */
 };
 static const ProtobufCIntRange iov__v1__function_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 3 }
+  { 0, 4 }
 };
 const ProtobufCMessageDescriptor iov__v1__function_request__descriptor =
 {
@@ -981,7 +994,7 @@ const ProtobufCMessageDescriptor iov__v1__function_request__descriptor =
   "Iov__V1__FunctionRequest",
   "iov.v1",
   sizeof(Iov__V1__FunctionRequest),
-  3,
+  4,
   iov__v1__function_request__field_descriptors,
   iov__v1__function_request__field_indices_by_name,
   1,  iov__v1__function_request__number_ranges,

@@ -309,10 +309,14 @@ struct  Iov__V1__WantedFunction
    * is on this host is cleaned, and nothing is written to the device.
    */
   protobuf_c_boolean fenced;
+  /*
+   * Released: some host was cut off from the end node, and has not cleaned up yet. As in FunctionRequest.
+   */
+  protobuf_c_boolean keep_others_out;
 };
 #define IOV__V1__WANTED_FUNCTION__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__wanted_function__descriptor) \
-    , NULL, IOV__V1__ROLE__ROLE_UNSPECIFIED, 0, 0, (char *)protobuf_c_empty_string, 0, 0 }
+    , NULL, IOV__V1__ROLE__ROLE_UNSPECIFIED, 0, 0, (char *)protobuf_c_empty_string, 0, 0, 0 }
 
 
 /* Iov__V1__AgentMessage methods */

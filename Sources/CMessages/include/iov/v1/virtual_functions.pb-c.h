@@ -125,10 +125,15 @@ struct  Iov__V1__FunctionRequest
    * else's by now.
    */
   protobuf_c_boolean fenced;
+  /*
+   * What takes down: another host was cut off from the end node and may still have it open, so that the device stays kept
+   * from all until the next one who has it.
+   */
+  protobuf_c_boolean keep_others_out;
 };
 #define IOV__V1__FUNCTION_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__function_request__descriptor) \
-    , NULL, IOV__V1__ROLE__ROLE_UNSPECIFIED, 0 }
+    , NULL, IOV__V1__ROLE__ROLE_UNSPECIFIED, 0, 0 }
 
 
 struct  Iov__V1__ValidateResponse
