@@ -186,6 +186,24 @@ extension World {
     expectNothingIsLeft(world)
   }
 
+  @Test(arguments: [false, true])
+  func keepTheDeviceFromAllUntilTheLostHostHasCleanedUp(isBack: Bool) {
+    var world = world()
+    world.pass(milliseconds: 20_000)
+    #expect(world.fencing(on: "a").map(\.keepOthersOut) == [true])
+    world.settle()
+    world.claimWhole("next", on: "d")
+    #expect(world.hosts["d"]?.wanted.values.map(\.keepOthersOut) == [false])
+    if isBack {
+      world.connect("c")
+      world.settle()
+    }
+    world.hosts["d"]?.isStuck = true
+    world.delete("next")
+    #expect(world.hosts["d"]?.wanted.values.map(\.released) == [true])
+    #expect(world.hosts["d"]?.wanted.values.map(\.keepOthersOut) == [!isBack])
+  }
+
   @Test func areNotNeededOnceTheHostHasProvenItItself() {
     var world = world()
     world.hosts["a"]?.isStuck = true

@@ -60,10 +60,11 @@ private struct KeptDisks: DiskClass {
 
 @Suite(.enabled(if: missingOnThisMachine == nil, "\(missingOnThisMachine ?? "")"), .timeLimit(.minutes(2)))
 struct WholeDiskTests {
-  @Test func theWholeDiskIsTheDeviceItselfAndKeptForItsHolder() async throws {
+  @Test(arguments: [false, true])
+  func theWholeDiskIsTheDeviceItselfAndKeptForItsHolder(keepsOthersOut: Bool) async throws {
     let disk = try TestDisk()
     let plugin: BlockPlugin<KeptDisks> = try await disk.plugin(of: KeptDisks.self)
-    let request = try await disk.request(.direct, on: plugin, sizeBytes: 64 << 20, path: .direct)
+    var request = try await disk.request(.direct, on: plugin, sizeBytes: 64 << 20, path: .direct)
     _ = try await plugin.create(request)
     let status = try await plugin.attach(request)
     #expect(try await plugin.attach(request) == status)
@@ -77,8 +78,10 @@ struct WholeDiskTests {
     #expect(try await plugin.observe() == [status])
     await #expect(throws: PluginError.self) { try await plugin.scrub(request) { _, _ in } }
 
+    // Somebody who was cut off from it may still have it open on another host.
+    request.keepOthersOut = keepsOthersOut
     #expect(try await plugin.detach(request).phase == .created)
-    #expect(KeptDisks.kept.withLock { $0[identity] } == nil)
+    #expect(KeptDisks.kept.withLock { $0[identity] } == (keepsOthersOut ? 1 : nil))
     #expect(try await plugin.observe().map(\.phase) == [.created])
     _ = try await plugin.scrub(request) { _, _ in }
     #expect(try await read(disk.loop.path, at: 1 << 20, count: 1 << 16).allSatisfy { $0 == 0 })
