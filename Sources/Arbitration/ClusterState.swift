@@ -16,7 +16,7 @@ struct HostState {
   /// What the host last said of each function that it has an entry for; by record name, so that what it says of another
   /// role is not taken for it.
   var reports: [String: FunctionStatus] = [:]
-  /// Functions that it has and no claim of this host stands behind.
+  /// Functions that it has and no claim of this host stands behind; by record name, for it may have one in two roles.
   var orphans: [String: FunctionStatus] = [:]
   /// The claims that this host has an entry for.
   var claims: Set<String> = []

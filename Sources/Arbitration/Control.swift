@@ -58,6 +58,7 @@ extension Arbiter {
     let isMoved = known.map { $0.controllingHost != host } ?? true
     // A control token above ours is in force: of a history that this store does not know, and no lower one is obeyed.
     if isMoved || ours == 0 || (inForce > ours && inForce < said.tokenLimit) {
+      endTransfer(of: &state, outdoneBy: inForce)
       let token = drawToken(from: &state)
       if state.isMultiRoot, let former = state.record.physicalFunction?.controlToken {
         state.record.physicalFunction?.formerControlTokens.append(former)
@@ -73,6 +74,16 @@ extension Arbiter {
       index(said.id, ofClass: said.deviceClass)
     }
     if state.record != known?.record { changes.save(RecordKey(.endNode, said.id)) }
+  }
+
+  /// A transfer under a lower token than the controlling host's is one that ended in the history that was lost.
+  private mutating func endTransfer(of node: inout EndNodeState, outdoneBy inForce: UInt64) {
+    guard let transfer = node.record.controlTransfer, let token = transfer.controlToken, token.value < inForce else {
+      return
+    }
+    node.record.physicalFunction?.formerControlTokens += transfer.formerControlTokens + [token]
+    node.record.controlTransfer = nil
+    changes.tellAnew(transfer.host)
   }
 
   /// What the host says, with what only the coordinator decides: names, roots, control and tokens.

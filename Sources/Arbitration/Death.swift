@@ -167,7 +167,7 @@ extension Arbiter {
     try checkNothingIsToBeCleaned(of: state)
     for function in state.fencings.sorted() { dropFencer(of: function) }
     for recordName in state.abandoned.sorted() { dropAbandoned(recordName) }
-    for function in state.orphans.keys.sorted() { dropOrphan(function, on: name) }
+    for recordName in state.orphans.keys.sorted() { dropOrphan(recordName, on: name) }
     hosts[name] = nil
     changes.save(RecordKey(.host, name))
     // Its end nodes are shown no more. Their token counters are kept: a disk that comes back in another host goes on

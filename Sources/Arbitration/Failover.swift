@@ -181,9 +181,11 @@ extension Arbiter {
       throw Drop(.controllingHost, "\(node.controllingHost) has yet to take over \(function) of \(node.record.name)")
     }
     for host in hostsWithOrphans.sorted() where host != node.controllingHost {
-      let orphans = hosts[host]?.orphans.filter { node.shares[$0.key] != nil && $0.value.role != .consumer } ?? [:]
-      guard let orphan = orphans.keys.filter({ claimOfFunction[$0] == nil && abandonedWithShare[$0] == nil }).min()
-      else { continue }
+      let orphans = hosts[host]?.orphans.values.filter { $0.role != .consumer }.compactMap { $0.function?.id } ?? []
+      let isUnknown = { (id: String) in
+        node.shares[id] != nil && claimOfFunction[id] == nil && abandonedWithShare[id] == nil
+      }
+      guard let orphan = orphans.filter(isUnknown).min() else { continue }
       throw Drop(
         .controllingHost,
         "\(host) has the orphan \(orphan) of \(node.record.name), and \(node.controllingHost), which controls that, does not know "

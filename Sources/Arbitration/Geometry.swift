@@ -23,7 +23,7 @@ extension Arbiter {
     return entry
   }
 
-  private func reportedExtent(of entry: WantedFunction) -> Extent? {
+  func reportedExtent(of entry: WantedFunction) -> Extent? {
     guard let status = report(of: entry), status.phase == .created || status.phase == .inUse else { return nil }
     return status.function?.extent
   }

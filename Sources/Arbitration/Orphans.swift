@@ -10,12 +10,7 @@ extension Arbiter {
     guard let id = status.function?.id, !id.isEmpty, status.role != .fencer else { return }
     switch status.phase {
     case .created, .inUse, .scrubbing:
-      // The rest of a part that was taken from the host must not hide another role in which it has the function.
-      let known = hosts[host]?.orphans[id]
-      guard known == nil || known?.recordName == status.recordName || abandoned[status.recordName] == nil else {
-        return
-      }
-      hosts[host]?.orphans[id] = status
+      hosts[host]?.orphans[status.recordName] = status
       hostsWithOrphans.insert(host)
       // A consumer's part takes nothing of the end node.
       guard status.role != .consumer, let node = status.function?.endNode else { return }
@@ -25,16 +20,18 @@ extension Arbiter {
     // Its host cannot look at it now: it stays what it was.
     case .unspecified where status.error != nil: return
     case .absent, .unspecified, .unrecognized:
-      guard hosts[host]?.orphans[id]?.recordName == status.recordName else { return }
-      dropOrphan(id, on: host)
+      dropOrphan(status.recordName, on: host)
     }
   }
 
-  mutating func dropOrphan(_ id: String, on host: String) {
-    guard let status = hosts[host]?.orphans.removeValue(forKey: id) else { return }
+  mutating func dropOrphan(_ recordName: String, on host: String) {
+    guard let status = hosts[host]?.orphans.removeValue(forKey: recordName) else { return }
     if hosts[host]?.orphans.isEmpty ?? true { hostsWithOrphans.remove(host) }
-    let isStillTaken = claimOfFunction[id] != nil || abandoned[status.recordName] != nil
-    guard status.role != .consumer, !isStillTaken, let node = status.function?.endNode else { return }
+    guard status.role != .consumer, let id = status.function?.id, let node = status.function?.endNode else { return }
+    let isStillTaken =
+      claimOfFunction[id] != nil || abandoned[recordName] != nil
+      || parts(of: id).contains { $0.status.role != .consumer }
+    guard !isStillTaken else { return }
     endNodes[node]?.freeShare(id)
     changes.openings.endNodes.insert(node)
   }
@@ -54,30 +51,39 @@ extension Arbiter {
     for host in hosts.keys.sorted() {
       var statuses = hosts[host]?.orphans ?? [:]
       let releasing = (hosts[host]?.abandoned ?? []).compactMap { abandoned[$0] }
-      for entry in releasing where statuses[entry.functionID] == nil {
-        statuses[entry.functionID] = FunctionStatus(unseen: entry)
+      for entry in releasing where statuses[entry.recordName] == nil {
+        statuses[entry.recordName] = FunctionStatus(unseen: entry)
       }
-      let releasingIDs = Set(releasing.map(\.functionID))
-      for (id, status) in statuses {
+      let releasingNames = Set(releasing.map(\.recordName))
+      for (name, status) in statuses.sorted(by: { $0.key < $1.key }) {
         var orphan = Orphan()
         orphan.host = host
         orphan.status = status
-        orphan.releasing = releasingIDs.contains(id)
+        orphan.releasing = releasingNames.contains(name)
         listed.append(orphan)
       }
     }
-    return listed.sorted { ($0.status?.function?.id ?? "", $0.host) < ($1.status?.function?.id ?? "", $1.host) }
+    let place = { (orphan: Orphan) in
+      (orphan.status?.function?.id ?? "", orphan.host, orphan.status?.recordName ?? "")
+    }
+    return listed.sorted { place($0) < place($1) }
   }
 
+  /// What all hosts have of an orphan, in order.
   private func parts(of function: String) -> [(host: String, status: FunctionStatus)] {
-    hostsWithOrphans.sorted().compactMap { host in hosts[host]?.orphans[function].map { (host, $0) } }
+    hostsWithOrphans.sorted().flatMap { host in orphans(of: function, on: host).map { (host, $0) } }
+  }
+
+  func orphans(of function: String, on host: String) -> [FunctionStatus] {
+    let known = hosts[host]?.orphans.values.filter { $0.function?.id == function } ?? []
+    return known.sorted { $0.recordName < $1.recordName }
   }
 
   private func unknownOrphan(_ function: String, on host: String = "") -> Refusal {
     if let claim = claimOfFunction[function] {
       return Refusal(.failedPrecondition, "function \(function) is no orphan: claim '\(claim)' holds it")
     }
-    let known = hostsWithOrphans.flatMap { hosts[$0]?.orphans.keys.map { $0 } ?? [] }
+    let known = hostsWithOrphans.flatMap { hosts[$0]?.orphans.values.compactMap { $0.function?.id } ?? [] }
     let place = host.isEmpty ? "" : " on host '\(Names.shown(host))'"
     return Refusal(
       .notFound,
@@ -105,11 +111,11 @@ extension Arbiter {
     try checkNoParts(of: request.function)
     var entries: [WantedFunction] = []
     let newest = parts(of: request.function).filter { $0.status.role != .consumer }
-      .compactMap { $0.status.function?.token?.value }.max()
+      .map(\.status.token).max()
     for part in chosen {
       var entry = try release(of: part.status, on: part.host)
       // What another root served since, it has cut off here.
-      if let newest, part.status.function?.token?.value ?? 0 < newest { entry.fenced = true }
+      if let newest, part.status.token < newest { entry.fenced = true }
       if abandoned[entry.recordName] == nil { entries.append(entry) }
     }
     for var entry in entries {
@@ -193,8 +199,13 @@ extension Arbiter {
     reserveNames(of: state)
     reserve(assignment, for: name)
     takeShare(of: assignment)
-    for part in parts { adopt(part.status, of: assignment, on: part.host, by: &state) }
+    let connection = parts.map(\.status).filter { $0.role == .consumer }.max { $0.token < $1.token }
+    for part in parts where part.status.role != .consumer || part.status == connection {
+      adopt(part.status, of: assignment, on: part.host, by: &state)
+    }
     put(state)
+    // Where it was connected again under another token, what is left of the former connection goes.
+    for part in parts where part.status.role == .consumer { _ = giveUpFormer(part.status, on: part.host) }
     settle(name)
     return claims[name]?.claim ?? state.claim
   }
@@ -207,7 +218,7 @@ extension Arbiter {
     entry.role = status.role
     note(&entry)
     if status.role == .consumer { state.consumer = entry } else { state.controlling = entry }
-    hosts[host]?.orphans[assignment.function] = nil
+    hosts[host]?.orphans[status.recordName] = nil
     if hosts[host]?.orphans.isEmpty ?? true { hostsWithOrphans.remove(host) }
     hosts[host]?.claims.insert(state.claim.name)
     hosts[host]?.reports[entry.recordName] = status
@@ -316,6 +327,7 @@ extension Arbiter {
 
 extension FunctionStatus {
   var recordName: String { WantedFunction.recordName(role, function?.id ?? "", function?.token) }
+  fileprivate var token: UInt64 { function?.token?.value ?? 0 }
 
   /// What an orphan takes of its end node, as far as anybody remembers.
   fileprivate var share: Share {

@@ -7,17 +7,22 @@ extension Arbiter {
   /// The function that has been given the place of an entry since.
   private func successor(of entry: WantedFunction) -> String? {
     guard entry.role != .consumer, let assignment = entry.assignment, let token = assignment.token,
-      let node = endNodes[assignment.endNode], node.isMultiRoot, let place = place(of: assignment, on: node)
+      let node = endNodes[assignment.endNode], node.isMultiRoot
     else { return nil }
+    let all = Extent { $0.sizeBytes = node.sizeBytes }
+    let place = assignment.path == .direct ? all : assignment.extent ?? reportedExtent(of: entry)
     return node.shares.keys.sorted().first { other in
-      other != assignment.function && WantedFunction.madeToken(of: other) ?? 0 > token.value
-        && node.shares[other]?.extent?.overlaps(place) ?? false
+      guard other != assignment.function, WantedFunction.madeToken(of: other) ?? 0 > token.value,
+        let theirs = extent(of: other, on: node)
+      else { return false }
+      return place.map(theirs.overlaps) ?? (theirs == all)
     }
   }
 
-  private func place(of assignment: Assignment, on node: EndNodeState) -> Extent? {
-    guard assignment.path == .direct else { return assignment.extent }
-    return Extent { $0.sizeBytes = node.sizeBytes }
+  /// Where a function lies, if its host has said so, also where that cannot be.
+  private func extent(of function: String, on node: EndNodeState) -> Extent? {
+    node.shares[function]?.extent
+      ?? claimOfFunction[function].flatMap { claims[$0]?.controlling }.flatMap { reportedExtent(of: $0) }
   }
 
   /// Why a claim has lost what it had; nil if nobody else has it.
@@ -25,6 +30,20 @@ extension Arbiter {
     successor(of: entry).map { other in
       "the place of \(entry.functionID) was given to \(other) since, in a history that this store does not know"
     }
+  }
+
+  /// The orphan that keeps a claim from being set up, because all of its end node is in use by that one.
+  func orphanInTheWay(of state: ClaimState) -> String? {
+    guard let assignment = state.assignment, let node = endNodes[assignment.endNode], node.isMultiRoot else {
+      return nil
+    }
+    let all = Extent { $0.sizeBytes = node.sizeBytes }
+    let whole = node.shares.keys.sorted().first { other in
+      claimOfFunction[other] == nil && abandonedWithShare[other] == nil && node.shares[other]?.extent == all
+    }
+    guard let whole else { return nil }
+    return
+      "the orphan \(whole) is all of \(node.record.name), where \(assignment.function) is to lie; see: iov orphan list"
   }
 
   func isOvertaken(_ entry: WantedFunction) -> Bool { successor(of: entry) != nil }

@@ -47,7 +47,7 @@ extension Arbiter {
     state.consumer = entry
     claims[state.claim.name] = state
     // It may have been connected again before, in the history that was lost.
-    if let orphan = hosts[entry.host]?.orphans[entry.functionID] { _ = giveUpFormer(orphan, on: entry.host) }
+    for orphan in orphans(of: entry.functionID, on: entry.host) { _ = giveUpFormer(orphan, on: entry.host) }
   }
 
   /// Lets go in the order of a release, and with the same proof: a refusal is none.

@@ -75,11 +75,11 @@ extension Arbiter {
       hosts[host]?.reports = proofs
       hosts[host]?.hasReportedFunctions = true
       hosts[host]?.hasReportedFunctionsInSession = true
-      let found = Set(report.functions.compactMap { $0.function?.id })
-      for (id, orphan) in (hosts[host]?.orphans ?? [:]).sorted(by: { $0.key < $1.key }) where !found.contains(id) {
+      let found = Set(report.functions.map(\.recordName))
+      for (name, orphan) in (hosts[host]?.orphans ?? [:]).sorted(by: { $0.key < $1.key }) where !found.contains(name) {
         // A plugin that does not serve says nothing of what is there.
         guard hosts[host]?.servingPlugin(of: orphan.function?.deviceClass ?? "") != nil else { continue }
-        dropOrphan(id, on: host)
+        dropOrphan(name, on: host)
       }
     }
     for status in report.functions {

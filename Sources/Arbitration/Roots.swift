@@ -20,6 +20,9 @@ extension Arbiter {
     if state.record.physicalFunction?.controlToken != before.physicalFunction?.controlToken {
       changes.noteControl(said.id, of: state.controllingHost)
     }
+    if let transfer = state.record.controlTransfer, transfer != before.controlTransfer {
+      changes.noteControl(said.id, of: transfer.host)
+    }
     if state.record != before { changes.save(RecordKey(.endNode, said.id)) }
     changes.openings.endNodes.insert(said.id)
   }
@@ -101,12 +104,18 @@ extension Arbiter {
   /// A root that does not control the end node says that a higher control token than ours is in force there: of a history that
   /// this store does not know. It is cut off under a higher one.
   private func outdo(_ inForce: FencingToken?, on node: inout EndNodeState) {
-    guard let inForce, inForce.value < node.record.tokenLimit, node.record.controlTransfer == nil,
-      let ours = node.record.physicalFunction?.controlToken, inForce.value > ours.value
+    let transfer = node.record.controlTransfer?.controlToken
+    guard let inForce, inForce.value < node.record.tokenLimit,
+      let ours = transfer ?? node.record.physicalFunction?.controlToken, inForce.value > ours.value
     else { return }
-    node.record.physicalFunction?.formerControlTokens += [ours, inForce]
     let token = drawToken(from: &node)
-    node.record.physicalFunction?.controlToken = token
+    if transfer == nil {
+      node.record.physicalFunction?.formerControlTokens += [ours, inForce]
+      node.record.physicalFunction?.controlToken = token
+    } else {
+      node.record.controlTransfer?.formerControlTokens += [ours, inForce]
+      node.record.controlTransfer?.controlToken = token
+    }
   }
 
   func checkRoot(_ host: String, of node: EndNodeState) throws(Drop) {

@@ -210,7 +210,7 @@ extension Arbiter {
     guard let next else { return [] }
     var reason = PendingReason()
     reason.filter = "waiting"
-    if !isReleasing, let stranded = strandedReason(of: state) {
+    if !isReleasing, let stranded = strandedReason(of: state) ?? orphanInTheWay(of: state) {
       reason.message = stranded
       return [reason]
     }

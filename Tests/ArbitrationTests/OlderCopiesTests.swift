@@ -160,6 +160,68 @@ import Testing
     expectNothingIsLeft(world)
   }
 
+  /// The copy is of a moment at which control was on its way to c; in the history that was lost, a got it back.
+  @Test func aTransferOfControlThatEndedSinceIsOver() {
+    var world = World.fabric()
+    world.claimPart("far", on: "b")
+    world.disconnect("a")
+    world.hosts["c"]?.isStuck = true
+    world.pass(milliseconds: 20_000)
+    let transfer = world.shared?.record.controlTransfer
+    #expect(transfer?.host == "c")
+    world.restart()
+    world.hosts["c"]?.isStuck = false
+    let later = (transfer?.controlToken?.value ?? 0) + 7
+    world.hosts["a"]?.endNodes[0].physicalFunction = PhysicalFunction {
+      $0.controlToken = FencingToken { $0.value = later }
+    }
+    for name in ["a", "b", "c", "d"] { world.connect(name) }
+    #expect(world.shared?.record.controlTransfer == nil)
+    #expect(world.hosts["c"]?.controls[sharedID] == nil)
+    world.settle()
+    #expect(world.shared?.controllingHost == "a")
+    #expect(world.shared?.record.physicalFunction?.controlToken?.value ?? 0 > later)
+  }
+
+  /// Control came to the host that uses the part, so that it has one of it in two roles.
+  @Test func whatAHostHasOfAnOrphanInTwoRolesIsListedAndPurgedAsTwo() {
+    var world = World.fabric()
+    let copy = world.store
+    world.claimPart("root", on: "c")
+    let function = world.assigned("root")?.function ?? ""
+    let consumer = world.hosts["c"]
+    world.disconnect("a")
+    world.pass(milliseconds: 20_000)
+    world.settle()
+    #expect(world.assigned("root")?.path == .directSoftware)
+    world.hosts["c"]?.functions.merge(consumer?.functions ?? [:]) { own, _ in own }
+    world.hosts["c"]?.answered = [:]
+    for (place, function) in world.hosts["c"]?.functions ?? [:] {
+      world.hosts["c"]?.answered[place] = FunctionStatus {
+        $0.function = VirtualFunction {
+          $0.id = function.assignment?.function ?? ""
+          $0.endNode = sharedID
+          $0.token = function.token
+          $0.extent = function.extent
+        }
+        $0.role = function.role
+        $0.phase = .inUse
+      }
+    }
+    world.store = copy
+    world.restart()
+    for name in ["a", "b", "d"] { world.connect(name) }
+    world.connect("c")
+    let parts = world.arbiter.listedOrphans.filter { $0.host == "c" && $0.status?.function?.id == function }
+    #expect(parts.count == world.hosts["c"]?.functions.count)
+    for host in ["a", "c"] { world.purge(function, on: host) }
+    for _ in 0..<3 {
+      world.settle()
+      world.pass(milliseconds: 1000)
+    }
+    expectNothingIsLeft(world)
+  }
+
   @Test func onlyTheNewestOfAnOrphansServersCleansTheDisk() {
     var world = World.fabric()
     let copy = world.store

@@ -28,6 +28,7 @@ struct Storm {
   private var forgotten: Set<String> = []
   /// Of sessions that are over; they may still arrive.
   private var stragglers: [Event] = []
+  private var repeated: [Event] = []
   private var lastID: UInt64 = 0
   /// With IOV_STORM_SEEDS=5000 in the environment as many are tried, in a release build some hundred in a second.
   static let seeds = getenv("IOV_STORM_SEEDS").flatMap { UInt64(String(cString: $0)) } ?? 100
@@ -87,7 +88,7 @@ struct Storm {
       guard let copy = copies.randomElement(using: &dice) else { return }
       hasForgotten = true
       restart(from: copy)
-    case 22: if !stragglers.isEmpty { send(stragglers.removeFirst()) }
+    case 22: deliverStraggler()
     case 23: adoptOrPurge()
     case 24: hosts[host]?.sendHeartbeat(at: now)
     case 25...28: pass(UInt64(roll(0..<6000)))
@@ -217,8 +218,16 @@ struct Storm {
     guard let event = hosts[host]?.toCoordinator.first else { return }
     hosts[host]?.toCoordinator.removeFirst()
     // A copy of it may come again, after its session.
-    if roll(0..<8) == 0 { stragglers.append(event) }
+    if roll(0..<8) == 0 { repeated.append(event) }
     send(event)
+  }
+
+  /// Within its session nothing arrives twice.
+  private mutating func deliverStraggler() {
+    if !stragglers.isEmpty { return send(stragglers.removeFirst()) }
+    let isOver = { (event: Event) in event.session.map { arbiter.hostOfSession[$0] == nil } ?? false }
+    guard let index = repeated.firstIndex(where: isOver) else { return }
+    send(repeated.remove(at: index))
   }
 
   /// Everything under way arrives, the host works and says so.
@@ -237,7 +246,7 @@ struct Storm {
     now += milliseconds
     for name in hosts.keys.sorted() {
       hosts[name]?.fenceItself(at: now)
-      guard let host = hosts[name], host.isUp, host.watchdogMilliseconds > 0 else { continue }
+      guard let host = hosts[name], host.isUp, host.watchdogMilliseconds > 0, host.leaseEnds > 0 else { continue }
       if now >= host.leaseEnds + UInt64(host.watchdogMilliseconds) { crash(name) }
     }
     send(.timePassed)
@@ -247,7 +256,7 @@ struct Storm {
 
   mutating func restart(from copy: (store: [RecordKey: Record], acknowledged: [String: String])) {
     for name in hosts.keys.sorted() { hosts[name]?.endAgent() }
-    stragglers = []
+    (stragglers, repeated) = ([], [])
     // A coordinator that begins in the second in which another one began may draw its tokens again.
     now += 1000
     store = copy.store
@@ -387,6 +396,17 @@ struct Storm {
       }
       pass(1000)
       quietRounds = arbiter.cluster.revision == before ? quietRounds + 1 : 0
+    }
+  }
+}
+
+extension Event {
+  fileprivate var session: SessionID? {
+    switch self {
+    case .hostConnected(let session, _), .hostDisconnected(let session), .heartbeatReceived(let session, _),
+      .inventoryReported(let session, _), .functionsReported(let session, _):
+      session
+    default: nil
     }
   }
 }

@@ -57,7 +57,9 @@ struct StormHost {
   var revision: UInt64 = 0
   var reported: [String: FunctionStatus] = [:]
   var selfFenced: Set<String> = []
+  /// Zero: this run of the host has had none, and its watchdog is not armed.
   var leaseEnds: UInt64 = 0
+  var helloSent: UInt64 = 0
   var heartbeatsSent: [UInt64: UInt64] = [:]
   /// By what was wanted: the higher token under which the shared device is held.
   var refusals: [String: UInt64] = [:]
@@ -74,6 +76,7 @@ struct StormHost {
   mutating func crash() {
     isUp = false
     bootNumber += 1
+    leaseEnds = 0
     functions = functions.filter { $0.value.role != .consumer && $0.value.assignment.deviceClass == "sata" }
     for key in functions.keys { functions[key]?.isInUse = false }
     endAgent()
@@ -100,7 +103,7 @@ struct StormHost {
     isCutOff = false
     self.session = session
     hasReportedAll = false
-    leaseEnds = max(leaseEnds, now + 10_000)
+    helloSent = now
     var host = Host()
     host.name = name
     host.instanceId = "instance-of-\(name)"
@@ -142,7 +145,8 @@ struct StormHost {
 
   mutating func take(_ message: CoordinatorMessage) {
     switch message.kind {
-    case .welcome, .rescan, .statistics, nil: return
+    case .rescan, .statistics, nil: return
+    case .welcome: leaseEnds = max(leaseEnds, helloSent + 10_000)
     case .heartbeat(let answer):
       if let sent = heartbeatsSent.removeValue(forKey: answer.sequence) { leaseEnds = max(leaseEnds, sent + 10_000) }
     case .wanted(let state): take(state)

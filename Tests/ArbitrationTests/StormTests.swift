@@ -8,7 +8,11 @@ import Testing
   func inAnyStormNothingIsHeldTwiceNothingIsLostAndAllConverges(seed: UInt64) { weather(seed) }
 
   /// Their causes are told by the tests in `OlderCopies`.
-  @Test(arguments: [457, 524, 711, 721, 940, 944, 1023, 1208, 1417, 2108, 2212, 2242, 2417] as [UInt64])
+  @Test(
+    arguments: [
+      457, 524, 940, 944, 1023, 1208, 1417, 2108, 2212, 2242, 2417, 4628, 6770, 7647, 8960, 9700, 13190, 18295, 19620,
+    ]
+      as [UInt64])
   func stormsThatOnceDidNotEndDo(seed: UInt64) { weather(seed) }
 
   @Test(arguments: UInt64(1)...Storm.seeds)
@@ -21,7 +25,8 @@ import Testing
     for claim in storm.arbiter.listedClaims {
       let phase = claim.status?.phase
       // Where an orphan lies in the way, it is for a person to say what becomes of it.
-      let isInTheWay = storm.hasForgotten && claim.status?.error?.step == "geometry"
+      let isNamed = claim.status?.pending.contains { $0.message.contains("see: iov orphan list") } ?? false
+      let isInTheWay = storm.hasForgotten && (claim.status?.error?.step == "geometry" || isNamed)
       #expect(
         phase == .ready || phase == .pending || isInTheWay,
         "seed \(seed): \(claim.name) hangs: \(claim.status?.pending ?? [])")
