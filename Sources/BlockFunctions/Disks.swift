@@ -115,7 +115,10 @@ final class Disks<Class: DiskClass>: Sendable {
   /// The disk of an end node.
   func description(of endNode: String) throws -> DiskDescription { try disk(endNode).description }
 
-  func keeper(of disk: DiskDescription) throws -> (any DiskKeeper)? { try diskClass.keeper(of: disk) }
+  /// Nil: nobody else can reach the disk, or it is what a claim holds.
+  func keeper(of disk: DiskDescription) throws -> (any DiskKeeper)? {
+    disk.isMultiRoot ? try diskClass.keeper(of: disk) : nil
+  }
 
   func pull(_ disk: DiskDescription) throws -> DiskDescription { try diskClass.pull(disk) }
 
@@ -215,13 +218,21 @@ final class Disks<Class: DiskClass>: Sendable {
   /// A disk without a table is somebody's until the operator or its emptiness says otherwise.
   private func takeIntoUse(_ disk: Disk) throws -> ExtentTable {
     if let obstacle = try obstacle(disk, isOurs: false) { throw PluginError(.failedPrecondition, obstacle) }
-    // Daemons of functions are found by what they serve. One whose loop device was taken from it may have this one's number open.
-    if disk.served != nil, let user = try DeviceUser.find(of: disk.path, besides: StorageDaemon.program) {
+    if disk.served != nil, let user = try Self.user(of: disk.path) {
       throw PluginError(
         .failedPrecondition, "\(user) has \(disk.path) open, which is to be served in parts: end that first.")
     }
     return ExtentTable.first(
       directory: directory, endNode: disk.endNode, diskSizeBytes: disk.facts.sizeBytes)
+  }
+
+  /// Daemons of functions are found by what they serve, and left out here: one whose loop device was taken from it may have this
+  /// one's number open.
+  private static func user(of device: String) throws -> DeviceUser? {
+    guard try DeviceUser.find(of: device, besides: StorageDaemon.program) != nil else { return nil }
+    // A program that is being started has all that this one has open, for a moment.
+    usleep(50_000)
+    return try DeviceUser.find(of: device, besides: StorageDaemon.program)
   }
 
   /// Why functions of this disk cannot be made. A disk with a table is ours, and what it carries are tenants' data.

@@ -86,6 +86,9 @@ struct ExtentScrubber: Sendable {
     case .sanitize, .none: break
     }
     if method != .zero, try firstLeft(in: piece) != nil { try overwrite(piece, device) }
+    // A command for zeroes may become one on its way that a disk can ignore: below two file servers, where one host's client has
+    // only NBD's trim for a hole. Plain writes are plain writes everywhere.
+    if try firstLeft(in: piece) != nil { try write(zeroesTo: piece, device) }
     if let left = try firstLeft(in: piece) {
       throw PluginError(.dataLoss, "\(disk) does not hold zeroes at \(left) although they were written")
     }
@@ -97,6 +100,19 @@ struct ExtentScrubber: Sendable {
   private func overwrite(_ piece: Range<UInt64>, _ device: FileDescriptor) throws {
     let count = piece.upperBound - piece.lowerBound
     try check(iov_block_write_zeroes(device.number, piece.lowerBound, count), "write zeroes to \(disk)")
+    try flush(device)
+  }
+
+  private func write(zeroesTo piece: Range<UInt64>, _ device: FileDescriptor) throws {
+    let zeroes = [UInt8](repeating: 0, count: Self.readBytes)
+    var offset = piece.lowerBound
+    while offset < piece.upperBound {
+      let count = pwrite(
+        device.number, zeroes, min(zeroes.count, Int(piece.upperBound - offset)), off_t(offset))
+      if count < 0, errno == EINTR { continue }
+      guard count > 0 else { throw SystemCallError("write \(disk) at \(offset)", errno: count < 0 ? errno : EIO) }
+      offset += UInt64(count)
+    }
     try flush(device)
   }
 

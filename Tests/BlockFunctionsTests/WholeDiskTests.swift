@@ -120,6 +120,50 @@ struct WholeDiskTests {
     #expect(disk.leftovers() == [])
   }
 
+  @Test func aWholeDiskIsServedFromInParts() async throws {
+    let disk = try TestDisk()
+    let plugin: BlockPlugin<KeptDisks> = try await disk.plugin(of: KeptDisks.self)
+    let asked = try await disk.request(.direct, on: plugin, sizeBytes: 64 << 20, path: .direct)
+    let source = asked.forFileServer
+    disk.know(source)
+    _ = try await plugin.create(source)
+    _ = try await plugin.attach(source)
+    var parts: [FunctionRequest] = []
+    for (role, token) in [(Role.direct, UInt64(101)), (.server, 102)] {
+      var part = try await disk.request(role, on: plugin, token: token)
+      disk.forget(part)
+      part.assignment?.endNode = source.assignment?.function ?? ""
+      part.assignment?.source = source.assignment?.claim ?? ""
+      part.assignment?.function = "\(source.assignment?.function ?? "")/\(token)"
+      disk.know(part)
+      _ = try await plugin.create(part)
+      parts.append(part)
+    }
+    let device = try #require(try await plugin.attach(parts[0]).arrival?.devicePath)
+    _ = try await plugin.serve(parts[1])
+    let data = randomBytes(1 << 16)
+    try await write(data, to: device)
+    #expect(try await read(disk.loop.path, count: 1 << 16) == data)
+
+    // Another run of the plugin sees who has which part open: none of that contradicts that the disk is one claim's.
+    let next: BlockPlugin<KeptDisks> = try await disk.plugin(of: KeptDisks.self)
+    let nodes = try await next.discover()
+    #expect(nodes.map(\.source) == ["", source.assignment?.claim])
+    #expect(nodes.allSatisfy { $0.health?.state != .unhealthy }, "\(nodes.map { $0.health?.message ?? "" })")
+    #expect(nodes.last?.capabilities?.paths == [.directSoftware, .mediated])
+    #expect(try await next.observe().allSatisfy { $0.phase == .inUse })
+    for part in parts {
+      _ = try await part.role == .server ? next.unserve(part) : next.detach(part)
+      _ = try await next.scrub(part) { _, _ in }
+      #expect(try await next.destroy(part).phase == .absent)
+      disk.forget(part)
+    }
+    _ = try await next.detach(source)
+    _ = try await next.scrub(source) { _, _ in }
+    #expect(try await next.destroy(source).phase == .absent)
+    #expect(disk.leftovers() == [])
+  }
+
   private func untilOpen(_ path: String) async throws {
     for _ in 0..<1000 {
       if try await BlockingThread.detached({ try DeviceUser.find(of: path) }) != nil { return }
