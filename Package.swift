@@ -206,17 +206,19 @@ let package = Package(
         "Configuration",
       ],
       swiftSettings: strict),
+    // A plugin in a process of its own, for the agent's and the coordinator's tests.
+    .executableTarget(
+      name: "TestPlugin", dependencies: ["Services", "LinuxDevices"], path: "Tests/TestPlugin", swiftSettings: strict),
     .testTarget(
       name: "CoordinatorTests",
-      dependencies: ["Coordinator", "LinuxDevices", "CertificateAuthority", "ClusterSecurity"],
+      dependencies: [
+        "Coordinator", "LinuxDevices", "CertificateAuthority", "ClusterSecurity", "iov-agent", "TestPlugin",
+      ],
       swiftSettings: strict),
     .testTarget(
       name: "CommandLineTests",
       dependencies: ["iov", "Agent", "Configuration", "LinuxDevices", "CertificateAuthority", "ClusterSecurity"],
       swiftSettings: strict),
-    // A plugin in a process of its own, for the agent's tests.
-    .executableTarget(
-      name: "TestPlugin", dependencies: ["Services", "LinuxDevices"], path: "Tests/TestPlugin", swiftSettings: strict),
     .testTarget(
       name: "AgentTests", dependencies: ["Agent", "iov-agent", "TestPlugin", "LinuxDevices", log], swiftSettings: strict
     ),

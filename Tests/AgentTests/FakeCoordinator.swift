@@ -120,13 +120,14 @@ final class FakeCoordinator: AgentSessionsService {
   }
 
   /// Gives control of the test plugin's end node to the host, in later sessions.
-  func giveControl(token: UInt64) {
+  func giveControl(token: UInt64, after former: [UInt64] = []) {
     state.withLock {
       $0.controls = [
         WantedControl {
           $0.endNode = "test/1"
           $0.deviceClass = "test"
           $0.controlToken = FencingToken { $0.value = token }
+          $0.formerControlTokens = former.map { token in FencingToken { $0.value = token } }
         }
       ]
     }

@@ -8,9 +8,10 @@ import Services
 /// A directory of one test, and the agents that run in it.
 final class Stage: Sendable {
   let directory: String
-  let host = "host-a"
+  let host: String
 
-  init() throws {
+  init(host: String = "host-a") throws {
+    self.host = host
     var template = Array("/tmp/iov-agent-XXXXXX".utf8CString)
     guard let made = mkdtemp(&template) else { throw RPCError(.internalError, "mkdtemp") }
     directory = String(cString: made)

@@ -61,6 +61,8 @@ extension StormHost {
     } else if entry.released {
       spent[name] = max(spent[name] ?? 0, token)
       functions[name]?.isInUse = false
+      // What others cleaned it does not clean again, and it is registered no more.
+      if entry.fenced, !isPart, device.key == token { device.leave(self.name) }
       guard functions[name] == nil || entry.fenced || clean(assignment, &device) else { return }
       functions[name] = nil
       extents[assignment.function] = nil
