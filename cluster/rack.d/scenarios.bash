@@ -199,7 +199,10 @@ settle() {
     for disk in sas sata nvme; do [[ ! -e $place/$node/$disk.broken ]] || mend_disk "$node" "$disk"; done
   done
   wait_until 900 all_joined || { iov host list; iov endnode list; return 1; }
-  iov claim list | awk 'NR > 1 {print $1}' | while read -r name; do iov claim delete "$name" --wait --timeout 60; done
+  # A source takes what is from it along.
+  iov claim list | awk 'NR > 1 {print $1}' | while read -r name; do
+    iov claim delete "$name" --cascade --wait --timeout 60 || (($? == 2))
+  done
   for node in "${nodes[@]}"; do
     wait_until 200 "[[ ! \$(left_on $node) ]]" || { echo "$node has without any claim:"; left_on "$node"; return 1; }
   done
