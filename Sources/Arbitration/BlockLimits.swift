@@ -91,15 +91,16 @@ extension Arbiter {
     let block = specification.attributes?.block
     let (capacity, name) = (node.record.capacity ?? Capacity(), node.record.name)
     let minima = [
-      ("operations per second", block?.minOperationsPerSecond, capacity.operationsPerSecond),
-      ("bytes per second", block?.minBytesPerSecond, capacity.bytesPerSecond),
+      ("operations per second", block?.minOperationsPerSecond, capacity.operationsPerSecond, "operationsPerSecond"),
+      ("bytes per second", block?.minBytesPerSecond, capacity.bytesPerSecond, "bytesPerSecond"),
     ]
-    for (unit, least, most) in minima {
+    for (unit, least, most, setting) in minima {
       guard let least else { continue }
       guard most > 0 || block?.rateGuarantee == .bestEffort else {
         throw Drop(
           .capacity,
-          "nobody knows how many \(unit) \(name) does, so no minimum can be promised: ask for best effort, or for another disk"
+          "nobody knows how many \(unit) \(name) does, so no minimum can be promised: say it by '\(setting)' in the configuration "
+            + "of its plugin on \(node.controllingHost), ask for best effort, or for another disk"
         )
       }
       guard most == 0 || least <= most else {

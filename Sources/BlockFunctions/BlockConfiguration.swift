@@ -27,6 +27,8 @@ public struct BlockConfiguration<Class: DiskClass>: Sendable, Decodable {
     "match":{"type":"string","description":"a pattern of paths, such as /dev/sd?"},\
     "labels":{"type":"object","additionalProperties":{"type":"string"}},\
     "functions":{"type":"integer","minimum":1,"default":\(Class.defaultFunctionLimit),"description":"functions at a time"},\
+    "operationsPerSecond":{"type":"integer","minimum":1,"description":"what each disk does for certain, reads and writes together; minimum rates are granted out of it. Without it none is"},\
+    "bytesPerSecond":{"type":"integer","minimum":1,"description":"likewise, in bytes"},\
     "acceptExistingData":{"type":"boolean","default":false,"description":"a disk that carries data may be used, and its data is lost; only with device, by name"},\
     "virtualFunctions":{"type":"integer","minimum":0,"description":"how many the disk's drive has (SR-IOV); without it some are made when the first is needed"},\
     "scrub":{"enum":["zero","discard","sanitize","none"],"default":"zero","description":"how what a user left is taken off before somebody else gets the place"},\
@@ -48,6 +50,10 @@ struct DiskSelection: Sendable, Decodable {
   var labels: [String: String]
   /// Functions at a time; nil: the class's default.
   var functionLimit: UInt32?
+  /// What the disk does for certain, whatever is asked of it: minimum rates are granted out of it. Nil: nobody has said so, and it is
+  /// not guessed. A disk's data sheet tells its best case, and a measurement would be of an empty one.
+  var operationsPerSecond: UInt64?
+  var bytesPerSecond: UInt64?
   /// The operator's word that a disk with data on it may be used, and the data lost.
   var acceptsExistingData: Bool
   /// Of the disk's drive; nil: some are made when the first is needed.
@@ -68,7 +74,8 @@ struct DiskSelection: Sendable, Decodable {
   }
 
   private enum CodingKeys: String, CodingKey {
-    case device, match, labels, functions, acceptExistingData, virtualFunctions, scrub, scrubBytesPerSecond,
+    case device, match, labels, functions, operationsPerSecond, bytesPerSecond, acceptExistingData, virtualFunctions,
+      scrub, scrubBytesPerSecond,
       acceptUnscrubbed
   }
 
@@ -78,6 +85,13 @@ struct DiskSelection: Sendable, Decodable {
     let match = try values.decodeIfPresent(String.self, forKey: .match)
     labels = try values.decodeIfPresent([String: String].self, forKey: .labels) ?? [:]
     functionLimit = try values.decodeIfPresent(UInt32.self, forKey: .functions)
+    operationsPerSecond = try values.decodeIfPresent(UInt64.self, forKey: .operationsPerSecond)
+    bytesPerSecond = try values.decodeIfPresent(UInt64.self, forKey: .bytesPerSecond)
+    guard operationsPerSecond != 0, bytesPerSecond != 0 else {
+      throw InvalidValue(
+        "'\(operationsPerSecond == 0 ? "operationsPerSecond" : "bytesPerSecond")' is 0: leave it out where it is not known"
+      )
+    }
     acceptsExistingData = try values.decodeIfPresent(Bool.self, forKey: .acceptExistingData) ?? false
     virtualFunctions = try values.decodeIfPresent(UInt32.self, forKey: .virtualFunctions)
     scrub = try values.decodeIfPresent(String.self, forKey: .scrub).map { try ScrubMethod(configured: $0) } ?? .zero

@@ -305,6 +305,8 @@ final class Disks<Class: DiskClass>: Sendable {
       $0.capacity = Capacity {
         $0.functions = disk.functionLimit
         $0.sizeBytes = disk.facts.sizeBytes
+        $0.operationsPerSecond = disk.selection.operationsPerSecond ?? 0
+        $0.bytesPerSecond = disk.selection.bytesPerSecond ?? 0
       }
       $0.used = Capacity {
         $0.functions = UInt32(map?.extents.count ?? 0)

@@ -177,7 +177,9 @@ extension World {
       $0.maxReadOperationsPerSecond = 10
       $0.maxWriteOperationsPerSecond = 20
     },
-    Wrong(says: "nobody knows how many bytes per second") { $0.minBytesPerSecond = 1 },
+    Wrong(says: "promised: say it by 'bytesPerSecond' in the configuration of its plugin on a") {
+      $0.minBytesPerSecond = 1
+    },
     Wrong(says: "above the 1000 of a/sdv") { $0.minOperationsPerSecond = 1001 },
   ])
   func thatCannotBeAreRefused(wrong: Wrong) {
