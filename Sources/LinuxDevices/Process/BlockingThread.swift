@@ -31,8 +31,9 @@ public final class BlockingThread: SerialExecutor, TaskExecutor {
 
   /// Runs `body` on the thread, after everything that was asked before.
   public func run<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
-    try await withCheckedThrowingContinuation { continuation in
-      queue.add { continuation.resume(with: Result { try body() }) }
+    let work = Work(body)
+    return try await withCheckedThrowingContinuation { continuation in
+      queue.add { continuation.resume(with: Result { try work.run() }) }
     }
   }
 
@@ -43,11 +44,25 @@ public final class BlockingThread: SerialExecutor, TaskExecutor {
   public static func detached<Value: Sendable>(
     _ body: @escaping @Sendable () throws -> Value
   ) async throws -> Value {
-    try await withCheckedThrowingContinuation { continuation in
+    let work = Work(body)
+    return try await withCheckedThrowingContinuation { continuation in
       startThread(named: "iov-blocking", stackBytes: 256 << 10) {
-        continuation.resume(with: Result { try body() })
+        continuation.resume(with: Result { try work.run() })
       }
     }
+  }
+}
+
+/// What is run once, and has let go of all that it captured when whoever waits for it goes on: the last owner of a thing may be
+/// the one who waits, and expects it to be gone with him.
+private final class Work<Value: Sendable>: Sendable {
+  private let body: Mutex<(@Sendable () throws -> Value)?>
+
+  init(_ body: @escaping @Sendable () throws -> Value) { self.body = Mutex(body) }
+
+  func run() throws -> Value {
+    guard let body = body.withLock({ $0.take() }) else { preconditionFailure("run twice") }
+    return try body()
   }
 }
 
