@@ -85,11 +85,19 @@ struct ExtentScrubber: Sendable {
       try flush(device)
     case .sanitize, .none: break
     }
-    if method != .zero, try firstLeft(in: piece) != nil { try overwrite(piece, device) }
+    // Read once where it is clean at once: that is half of what a cleaning costs.
+    var left = try firstLeft(in: piece)
+    if left != nil, method != .zero {
+      try overwrite(piece, device)
+      left = try firstLeft(in: piece)
+    }
     // A command for zeroes may become one on its way that a disk can ignore: below two file servers, where one host's client has
     // only NBD's trim for a hole. Plain writes are plain writes everywhere.
-    if try firstLeft(in: piece) != nil { try write(zeroesTo: piece, device) }
-    if let left = try firstLeft(in: piece) {
+    if left != nil {
+      try write(zeroesTo: piece, device)
+      left = try firstLeft(in: piece)
+    }
+    if let left {
       throw PluginError(.dataLoss, "\(disk) does not hold zeroes at \(left) although they were written")
     }
     record.doneBytes += piece.upperBound - piece.lowerBound
