@@ -392,35 +392,36 @@ final class Disks<Class: DiskClass>: Sendable {
   /// Where parts lie of a whole disk that is for a file server: those have a table of their own.
   private func servedPlaces(of disk: Disk) -> [Extent] {
     told().filter { $0.isForFileServer && $0.assignment?.path == .direct && $0.assignment?.endNode == disk.endNode }
-      .flatMap { request in servedTable(of: request)?.map.extents.map(\.place) ?? [] }
+      .compactMap(\.assignment?.function).flatMap { servedTable(of: $0)?.map.extents.map(\.place) ?? [] }
   }
 
   /// Also while it is not attached.
-  private func servedTable(of request: FunctionRequest) -> ExtentTable? {
-    guard let function = request.assignment?.function else { return nil }
-    let size = request.assignment?.attributes?.block?.sizeBytes ?? 0
-    return tables.withLock { tables in
+  private func servedTable(of function: String) -> ExtentTable? {
+    tables.withLock { tables in
       if let table = tables[function] { return table }
-      return try? ExtentTable.load(directory: directory, endNode: function, diskSizeBytes: size)
+      return try? ExtentTable.load(directory: directory, endNode: function, diskSizeBytes: nil)
     }
   }
 
-  func servedExtent(of plan: FunctionPlan) -> AllocatedExtent? {
-    let request = told().first { $0.isForFileServer && $0.assignment?.function == plan.endNode }
-    return request.flatMap { servedTable(of: $0) }?.map[plan.function]
-  }
+  /// Whether parts of a function are remembered, whatever is known of the function itself.
+  func hasTable(of function: String) -> Bool { ExtentTable.exists(directory: directory, endNode: function) }
+
+  func servedExtent(of plan: FunctionPlan) -> AllocatedExtent? { servedTable(of: plan.endNode)?.map[plan.function] }
 
   /// Of what is not attached now.
   func releaseServed(_ plan: FunctionPlan) throws {
-    let request = told().first { $0.isForFileServer && $0.assignment?.function == plan.endNode }
-    if var table = request.flatMap({ servedTable(of: $0) }) {
+    if var table = servedTable(of: plan.endNode) {
       try table.release(function: plan.function)
       tables.withLock { $0[plan.endNode] = table }
+      let isKnown = told().contains { $0.isForFileServer && $0.assignment?.function == plan.endNode }
+      if !isKnown { try forgetTable(of: plan.endNode, withParts: false) }
     }
     try scrubs.remove(plan.function)
   }
 
-  func forgetTable(of function: String) throws {
+  /// - Parameter withParts: also if it has any.
+  func forgetTable(of function: String, withParts: Bool) throws {
+    guard withParts || servedTable(of: function)?.map.extents.isEmpty ?? !hasTable(of: function) else { return }
     for record in scrubs.all where record.endNode == function { try scrubs.remove(record.function) }
     try tables.withLock { tables in
       try ExtentTable.remove(directory: directory, endNode: function)

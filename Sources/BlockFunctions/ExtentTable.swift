@@ -19,7 +19,9 @@ struct ExtentTable: Sendable {
   private(set) var map: ExtentMap
 
   /// The table of an end node in a directory; nil if the disk has none yet.
-  static func load(directory: String, endNode: String, diskSizeBytes: UInt64) throws -> ExtentTable? {
+  ///
+  /// - Parameter diskSizeBytes: what the disk has now; nil: it is not here to be asked.
+  static func load(directory: String, endNode: String, diskSizeBytes: UInt64?) throws -> ExtentTable? {
     let path = Self.path(directory, endNode)
     // What a process left that was killed while it wrote: never acted on.
     try SmallFile.remove(SmallFile.temporary(path))
@@ -96,6 +98,8 @@ struct ExtentTable: Sendable {
     map = changed
   }
 
+  static func exists(directory: String, endNode: String) -> Bool { access(path(directory, endNode), F_OK) == 0 }
+
   /// What the disk was is gone, and nothing is ever called so again.
   static func remove(directory: String, endNode: String) throws {
     try SmallFile.remove(path(directory, endNode))
@@ -115,7 +119,7 @@ struct ExtentTable: Sendable {
     try SmallFile.replace(path, with: Array(text.utf8))
   }
 
-  private static func parse(_ text: String, path: String, endNode: String, diskSizeBytes: UInt64) throws -> ExtentMap {
+  private static func parse(_ text: String, path: String, endNode: String, diskSizeBytes: UInt64?) throws -> ExtentMap {
     func damaged(_ what: String) -> PluginError {
       PluginError(
         .dataLoss,
@@ -132,7 +136,7 @@ struct ExtentTable: Sendable {
       throw damaged("it names no disk")
     }
     guard disk[1] == endNode else { throw damaged("it belongs to \(disk[1])") }
-    guard size == diskSizeBytes else {
+    if let diskSizeBytes, size != diskSizeBytes {
       throw PluginError(
         .failedPrecondition,
         "\(endNode) had \(size) bytes when it was taken into use and has \(diskSizeBytes) now: is it the same disk? \(path) says what is on it."

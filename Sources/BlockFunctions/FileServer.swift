@@ -51,12 +51,12 @@ extension BlockPlugin {
     return plan.handover.link.target.flatMap(SmallFile.resolved)
   }
 
-  /// Whether this host has let go of what a function is a part of: then nothing is left of the part, here or anywhere, because
-  /// the whole is cleaned by whoever has its device.
+  /// Whether this host has let go of what a function is a part of, and of all that it remembered of that: then nothing is left of
+  /// the part, here or anywhere, because the whole is cleaned by whoever has its device.
   func isOfNothing(_ plan: FunctionPlan) -> Bool {
     guard plan.isServed else { return false }
     let sources = context.knownFunctions.filter { $0.isForFileServer && $0.assignment?.function == plan.endNode }
-    guard let source = sources.first else { return true }
+    guard let source = sources.first else { return !disks.hasTable(of: plan.endNode) }
     // What is connected comes from another host; what is attached is of something here, too.
     return source.role == .direct && (try? FunctionPlan(source)).map(isOfNothing) ?? false
   }
@@ -84,9 +84,10 @@ extension BlockPlugin {
     changed()
   }
 
-  /// The last word of a function: what was served from it is forgotten with it.
+  /// The last word of a function: what was served from it is forgotten with it. Where the function was taken from this host, it may
+  /// come back from another one, with what is on it: the parts are remembered until they go themselves.
   func forgetParts(of plan: FunctionPlan) throws {
     guard plan.request.isForFileServer else { return }
-    try disks.forgetTable(of: plan.function)
+    try disks.forgetTable(of: plan.function, withParts: !plan.request.fenced)
   }
 }

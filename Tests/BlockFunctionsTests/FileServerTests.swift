@@ -190,6 +190,39 @@ struct FileServerTests {
     #expect(rack.disk.leftovers() == [])
   }
 
+  /// Another root has cut this host off and serves the function from now on, to this host as well: the same, with what is on it.
+  @Test func partsOfWhatComesBackFromAnotherHostAreWhereTheyWere() async throws {
+    let rack = try await Rack(.direct)
+    let part = try await rack.part(.server)
+    _ = try await rack.plugin.create(part)
+    _ = try await rack.plugin.serve(part)
+    var taken = rack.source
+    taken.fenced = true
+    _ = try await rack.plugin.detach(taken)
+    #expect(try await rack.plugin.destroy(taken).phase == .absent)
+    rack.disk.forget(rack.source)
+    // Nobody has let go of the part, and it is not clean.
+    await #expect(throws: PluginError.self) { try await rack.plugin.scrub(part) { _, _ in } }
+    let status = try #require(try await rack.plugin.observe().first { $0.role == .server })
+    #expect(status.phase == .unspecified && status.error != nil)
+
+    let server = try await rack.disk.request(.server, on: rack.plugin, token: 7, sizeBytes: 32 << 20)
+    _ = try await rack.plugin.create(server)
+    var source = try await rack.disk.request(.consumer, on: rack.plugin, token: 7, sizeBytes: 32 << 20).forFileServer
+    rack.disk.forget(source)
+    source.assignment?.mediation?.serverPort = try await rack.plugin.serve(server).serverPort
+    source.assignment?.function = rack.source.assignment?.function ?? ""
+    rack.disk.know(source)
+    _ = try await rack.plugin.connect(source)
+    let again = try await rack.plugin.observe().first { $0.function?.id == part.assignment?.function }
+    #expect(again?.phase == .created && again?.function?.extent?.sizeBytes == 4 << 20)
+    try await rack.letGoOfPart(part)
+    _ = try await rack.plugin.unserve(server)
+    _ = try await rack.plugin.disconnect(source)
+    _ = try await rack.plugin.destroy(server)
+    #expect(rack.disk.leftovers() == [])
+  }
+
   @Test func theyStackOverHosts() async throws {
     let rack = try await Rack(.mediated)
     // As most disks: what asks for zeroes two levels above arrives there as a discard, and nothing comes of it.
