@@ -79,9 +79,7 @@ extension Arbiter {
   ) {
     let needsPort = assignment.mediation?.mediator == "nbd"
     guard !needsPort || status.serverPort != 0 else { return }
-    // A host that had the function itself lets go of that first.
-    let former = (hosts[assignment.host]?.abandoned ?? []).compactMap { abandoned[$0] }
-    guard !former.contains(where: { $0.functionID == assignment.function && $0.role != .consumer }) else { return }
+    guard formerUse(by: assignment) == nil else { return }
     let isNews = assignment.mediation?.serverPort != status.serverPort
     assignment.mediation?.serverPort = status.serverPort
     guard state.consumer == nil || isNews else { return }
@@ -94,6 +92,13 @@ extension Arbiter {
     note(&entry)
     hosts[entry.host]?.claims.insert(state.claim.name)
     state.consumer = entry
+  }
+
+  /// What a host had of the function itself, and lets go of before it uses the same by another host.
+  private func formerUse(by assignment: Assignment) -> WantedFunction? {
+    (hosts[assignment.host]?.abandoned ?? []).sorted().lazy.compactMap { abandoned[$0] }.first {
+      $0.functionID == assignment.function && $0.role != .consumer
+    }
   }
 
   /// A claim that was ready stays so until a host says otherwise: a coordinator that was away changes nothing.
@@ -207,9 +212,14 @@ extension Arbiter {
       isReleasing
       ? entries.first { $0.released && proof(of: $0) == nil } ?? entries.first { $0.released && proof(of: $0) == .cut }
       : entries.first { if case .inUse = use(of: $0) { false } else { true } }
-    guard let next else { return [] }
     var reason = PendingReason()
     reason.filter = "waiting"
+    if next == nil, state.consumer == nil, let former = state.assignment.flatMap(formerUse), !isReleasing {
+      let why = report(of: former)?.error.map { ": \($0.step) on \(former.host): \($0.message)" } ?? ""
+      reason.message = "\(former.host) has yet to let go of \(former.functionID), which it had itself\(why)"
+      return [reason]
+    }
+    guard let next else { return [] }
     if !isReleasing, let stranded = strandedReason(of: state) ?? orphanInTheWay(of: state) {
       reason.message = stranded
       return [reason]

@@ -187,6 +187,24 @@ import Testing
     #expect(world.hosts["a"]?.functions.isEmpty == true)
   }
 
+  @Test func hasTheFormerControllerLetGoOfItsOwnPartBeforeItUsesItByAnother() {
+    var world = World.fabric()
+    world.claimPart("near", on: "a")
+    world.claimPart("far", on: "b")
+    let function = world.assigned("near")?.function ?? ""
+    world.hosts["a"]?.isStuck = true
+    world.hosts["a"]?.endNodes = []
+    world.reportInventory("a")
+    world.pass(milliseconds: 1000)
+    world.settle()
+    #expect(world.assigned("near")?.controllingHost == "c")
+    #expect(world.phase("near") == .preparing)
+    #expect(world.pendingWords("near").contains("a has yet to let go of \(function), which it had itself"))
+    world.hosts["a"]?.isStuck = false
+    world.settle()
+    #expect(world.phase("near") == .ready && world.assigned("near")?.path == .mediated)
+  }
+
   @Test func outlivesTheCoordinator() {
     var world = world()
     world.pass(milliseconds: 20_000)
