@@ -226,9 +226,7 @@ struct FileServerTests {
   @Test func theyStackOverHosts() async throws {
     let rack = try await Rack(.mediated)
     // As most disks: what asks for zeroes two levels above arrives there as a discard, and nothing comes of it.
-    let queue = "/sys/block/\(rack.disk.loop.path.dropFirst("/dev/".utf8.count))/queue"
-    let limit = try FileDescriptor(opening: "\(queue)/discard_max_bytes", O_WRONLY)
-    try SmallFile.append(Array("0".utf8), to: limit, path: queue)
+    try rack.disk.takeNoDiscard()
     let upper = try await rack.part(.server, sizeBytes: 16 << 20)
     _ = try await rack.plugin.create(upper)
     let port = try await rack.plugin.serve(upper).serverPort

@@ -150,8 +150,7 @@ struct ScrubTests {
 
   @Test func aDiskThatTakesNoDiscardIsRefusedBeforeItHasData() async throws {
     let disk = try TestDisk()
-    let limit = "/sys/block/\(disk.loop.path.dropFirst(5))/queue/discard_max_bytes"
-    try SmallFile.overwrite(limit, with: "0")
+    try disk.takeNoDiscard()
     let plugin = try await disk.plugin(settings: "    scrub: discard\n")
     let health = try #require(try await plugin.discover().first?.health)
     #expect(health.state == .unhealthy && health.message.contains("takes no discard"))

@@ -42,6 +42,8 @@ final class TestDisk: Sendable {
   }
 
   deinit {
+    // The kernel's device keeps it for whoever gets it next.
+    if let most = SmallFile.text(queue + "/discard_max_hw_bytes") { try? takeDiscards(ofBytes: most) }
     try? loop.detach()
     unlink(directory + "/disk")
     Self.removeTree(directory)
@@ -50,6 +52,15 @@ final class TestDisk: Sendable {
   private static func removeTree(_ path: String) {
     for name in SmallFile.names(in: path) { removeTree(path + "/" + name) }
     remove(path)
+  }
+
+  private var queue: String { "/sys/block/\(loop.path.dropFirst("/dev/".utf8.count))/queue" }
+
+  /// As most disks: what asks to discard gets nothing.
+  func takeNoDiscard() throws { try takeDiscards(ofBytes: "0") }
+
+  private func takeDiscards(ofBytes most: String) throws {
+    try SmallFile.overwrite(queue + "/discard_max_bytes", with: most)
   }
 
   var runtimeDirectory: String { directory + "/runtime" }
