@@ -20,8 +20,8 @@ struct FileServerTests {
     let server: FunctionRequest?
     let source: FunctionRequest
 
-    init(_ way: Way, sizeBytes: UInt64 = 32 << 20) async throws {
-      disk = try TestDisk()
+    init(_ way: Way, sizeBytes: UInt64 = 32 << 20, takesDiscard: Bool = true) async throws {
+      disk = try TestDisk(takesDiscard: takesDiscard)
       plugin = try await disk.plugin()
       guard way == .mediated else {
         server = nil
@@ -224,9 +224,8 @@ struct FileServerTests {
   }
 
   @Test func theyStackOverHosts() async throws {
-    let rack = try await Rack(.mediated)
-    // As most disks: what asks for zeroes two levels above arrives there as a discard, and nothing comes of it.
-    try rack.disk.takeNoDiscard()
+    // What asks for zeroes two levels above arrives there as a discard, and nothing comes of it.
+    let rack = try await Rack(.mediated, takesDiscard: false)
     let upper = try await rack.part(.server, sizeBytes: 16 << 20)
     _ = try await rack.plugin.create(upper)
     let port = try await rack.plugin.serve(upper).serverPort

@@ -149,8 +149,7 @@ struct ScrubTests {
   }
 
   @Test func aDiskThatTakesNoDiscardIsRefusedBeforeItHasData() async throws {
-    let disk = try TestDisk()
-    try disk.takeNoDiscard()
+    let disk = try TestDisk(takesDiscard: false)
     let plugin = try await disk.plugin(settings: "    scrub: discard\n")
     let health = try #require(try await plugin.discover().first?.health)
     #expect(health.state == .unhealthy && health.message.contains("takes no discard"))
@@ -197,13 +196,6 @@ struct ScrubTests {
 
 extension FunctionRequest {
   fileprivate var functionName: String { assignment?.function ?? "" }
-}
-
-extension SmallFile {
-  /// A file of sysfs takes what is written in one call.
-  fileprivate static func overwrite(_ path: String, with text: String) throws {
-    try append(Array(text.utf8), to: try FileDescriptor(opening: path, O_WRONLY), path: path)
-  }
 }
 
 /// Disks that erase themselves by forgetting the key with which they store everything.

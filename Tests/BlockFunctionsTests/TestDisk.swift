@@ -24,43 +24,51 @@ let missingOnThisMachine: String? = {
 /// A disk of 64 MiB, a loop device over a temporary file, and plugins that share it. Everything goes with it.
 final class TestDisk: Sendable {
   let directory: String
+  /// What is behind the disk, and where that is if the directory is no place for it.
+  private let file: String
+  private let medium: String
   let loop: LoopDevice
   let claim: String
   private let known = Mutex<[String: FunctionRequest]>([:])
 
-  /// - Parameter parent: of its directory; in memory, for tests that sync thousands of times.
-  init(sizeBytes: Int = 64 << 20, contents: [UInt8] = [], in parent: String = "/tmp") throws {
+  /// - Parameters:
+  ///   - parent: of its directory; in memory, for tests that sync thousands of times.
+  ///   - takesDiscard: or not, as most disks: nothing can be cut out of a file of ramfs. (A queue that was told to take none keeps
+  ///     that for whoever gets the loop device next.)
+  init(
+    sizeBytes: Int = 64 << 20, contents: [UInt8] = [], in parent: String = "/tmp", takesDiscard: Bool = true
+  ) throws {
     // Short, because a Unix socket's path holds 107 bytes.
     let unique = String(UInt64.random(in: .min ... .max), radix: 36)
     directory = "\(parent)/iov-\(unique)"
+    medium = "\(parent)/medium-\(unique)"
     claim = "test-\(unique)"
     try SmallFile.makeDirectory(directory)
-    let image = try FileDescriptor(opening: directory + "/disk", O_RDWR | O_CREAT)
+    file = "\(takesDiscard ? directory : medium)/disk"
+    if !takesDiscard {
+      try SmallFile.makeDirectory(medium)
+      guard mount("ramfs", medium, "ramfs", 0, nil) == 0 else {
+        throw SystemCallError("mount ramfs on \(medium)", errno: errno)
+      }
+    }
+    let image = try FileDescriptor(opening: file, O_RDWR | O_CREAT)
     try SmallFile.append(contents, to: image, path: directory)
     guard ftruncate(image.number, sizeBytes) == 0 else { throw SystemCallError("make a disk", errno: errno) }
-    loop = try LoopDevice.attach(to: directory + "/disk", offset: 0, size: 0, readOnly: false)
+    loop = try LoopDevice.attach(to: file, offset: 0, size: 0, readOnly: false)
   }
 
   deinit {
-    // The kernel's device keeps it for whoever gets it next.
-    if let most = SmallFile.text(queue + "/discard_max_hw_bytes") { try? takeDiscards(ofBytes: most) }
     try? loop.detach()
-    unlink(directory + "/disk")
+    unlink(file)
     Self.removeTree(directory)
+    // There is none unless it was made above.
+    umount2(medium, CInt(MNT_DETACH))
+    remove(medium)
   }
 
   private static func removeTree(_ path: String) {
     for name in SmallFile.names(in: path) { removeTree(path + "/" + name) }
     remove(path)
-  }
-
-  private var queue: String { "/sys/block/\(loop.path.dropFirst("/dev/".utf8.count))/queue" }
-
-  /// As most disks: what asks to discard gets nothing.
-  func takeNoDiscard() throws { try takeDiscards(ofBytes: "0") }
-
-  private func takeDiscards(ofBytes most: String) throws {
-    try SmallFile.overwrite(queue + "/discard_max_bytes", with: most)
   }
 
   var runtimeDirectory: String { directory + "/runtime" }

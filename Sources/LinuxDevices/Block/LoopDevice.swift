@@ -131,7 +131,7 @@ public struct LoopDevice: Sendable, Hashable {
     for _ in 0...max(0, patienceMilliseconds) {
       guard attachedSequence(path) == sequence else { return }
       do {
-        let device = try FileDescriptor(opening: path, O_RDONLY)
+        guard let device = try openUnlessGoing(path, O_RDONLY) else { continue }
         // It may have been taken for something else before it was open.
         guard attachedSequence(path) == sequence else { return }
         let result = iov_loop_clear(device.number)
@@ -164,7 +164,7 @@ public struct LoopDevice: Sendable, Hashable {
   public static func release(_ path: String, sequence: UInt64) throws(SystemCallError) -> Bool {
     guard attachedSequence(path) == sequence else { return true }
     do {
-      let device = try FileDescriptor(opening: path, O_RDONLY)
+      guard let device = try openUnlessGoing(path, O_RDONLY) else { return attachedSequence(path) != sequence }
       // It may have been taken for something else before it was open.
       guard attachedSequence(path) == sequence else { return true }
       let result = iov_loop_clear(device.number)
@@ -174,7 +174,7 @@ public struct LoopDevice: Sendable, Hashable {
   }
 
   private func cut() throws(SystemCallError) {
-    let device = try FileDescriptor(opening: path, O_RDONLY)
+    guard let device = try Self.openUnlessGoing(path, O_RDONLY) else { return }
     guard Self.attachedSequence(path) == sequence else { return }
     let result = iov_loop_cut(device.number)
     if result == -ENXIO { return }
