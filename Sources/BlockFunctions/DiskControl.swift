@@ -10,8 +10,9 @@ extension BlockPlugin {
     guard !request.formerControlTokens.isEmpty, let token = request.controlToken else { return }
     try await BlockingThread.detached { [disks] in
       guard let keeper = try disks.keeper(of: disks.description(of: request.endNode)) else { return }
-      // Under a higher token the disk is another root's as a whole, which has cut off all of the former control.
-      if let highest = try keeper.highestToken(), highest.value > token.value { return }
+      // Where nobody is registered the former one uses nothing, and is kept out by the first part that is made. Under a higher
+      // token the disk is another root's as a whole, which has cut off all of the former control.
+      guard let highest = try keeper.highestToken(), highest.value <= token.value else { return }
       try keeper.seize(token)
     }
   }

@@ -142,7 +142,8 @@ struct BadInputTests {
 
   private func run(_ program: String, _ arguments: [String]) async throws {
     let process = try await BlockingThread.detached {
-      try ChildProcess.spawn(executable: program, arguments: arguments)
+      // One that has ended before anybody could look at it is an error to whoever starts daemons.
+      try ChildProcess.spawn(executable: "sh", arguments: ["-c", "\"$@\" && sleep 1", program, program] + arguments)
     }
     #expect(try await process.handle.waitUntilExit() == .exited(0))
   }

@@ -39,7 +39,7 @@ private struct KeptDisks: DiskClass {
 
     func seize(_ token: FencingToken) throws {
       try KeptDisks.kept.withLock { kept in
-        guard [nil, token.value].contains(kept[identity]) else {
+        guard kept[identity] ?? 0 <= token.value else {
           throw PluginError(.failedPrecondition, "\(identity) is kept for token \(kept[identity] ?? 0).")
         }
         kept[identity] = token.value
@@ -87,6 +87,25 @@ struct WholeDiskTests {
     #expect(try await read(disk.loop.path, at: 1 << 20, count: 1 << 16).allSatisfy { $0 == 0 })
     #expect(try await plugin.destroy(request).phase == .absent)
     #expect(disk.leftovers() == [])
+  }
+
+  @Test func controlIsTakenAtTheDiskFromWhoeverIsRegisteredAndLeavesOneAloneThatNobodyUses() async throws {
+    let disk = try TestDisk()
+    let plugin: BlockPlugin<KeptDisks> = try await disk.plugin(of: KeptDisks.self)
+    let identity = try #require(BlockDevice.stableIdentity(disk.loop.path))
+    let control = ControlRequest {
+      $0.endNode = "sata/\(identity)"
+      $0.controlToken = FencingToken { $0.value = 7 }
+      $0.formerControlTokens = [FencingToken { $0.value = 5 }]
+    }
+    try await plugin.takeControl(control)
+    #expect(KeptDisks.kept.withLock { $0[identity] } == nil)
+    KeptDisks.kept.withLock { $0[identity] = 5 }
+    try await plugin.takeControl(control)
+    #expect(KeptDisks.kept.withLock { $0[identity] } == 7)
+    KeptDisks.kept.withLock { $0[identity] = 9 }
+    try await plugin.takeControl(control)
+    #expect(KeptDisks.kept.withLock { $0[identity] } == 9)
   }
 
   @Test func aWholeDiskIsPulledFromWhoeverHasItOpen() async throws {
