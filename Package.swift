@@ -53,6 +53,8 @@ let package = Package(
     .target(name: "HTTP2Session", dependencies: ["CNghttp2"], swiftSettings: strict),
     .target(name: "Arbitration", dependencies: ["Messages", "NearNames"], swiftSettings: strict),
     .target(name: "Reconciliation", dependencies: ["Messages"], swiftSettings: strict),
+    // A rack round the arbiter in which everything goes wrong, and what must hold all the same.
+    .target(name: "Simulation", dependencies: ["Arbitration", "Messages"], swiftSettings: strict),
 
     // The mesh.
     .target(name: "MeshRPC", dependencies: ["HTTP2Session", "ProtobufRuntime", "CZlib"] + nio, swiftSettings: strict),
@@ -172,7 +174,7 @@ let package = Package(
       name: "Fuzzing", dependencies: ["HTTP2Session", "Messages", "CZlib"], path: "Tests/Fuzzing", exclude: ["Corpora"],
       swiftSettings: strict),
     .testTarget(name: "FuzzingTests", dependencies: ["Fuzzing"], swiftSettings: strict),
-    .testTarget(name: "ArbitrationTests", dependencies: ["Arbitration"], swiftSettings: strict),
+    .testTarget(name: "ArbitrationTests", dependencies: ["Arbitration", "Simulation"], swiftSettings: strict),
     .testTarget(name: "ReconciliationTests", dependencies: ["Reconciliation"], swiftSettings: strict),
     .testTarget(
       name: "ClaimStoreTests", dependencies: ["ClaimStore", .product(name: "GRDB", package: "GRDB.swift")],

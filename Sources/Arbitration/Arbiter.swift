@@ -21,14 +21,14 @@ public struct Arbiter: Sendable {
   var fencers: [String: WantedFunction] = [:]
 
   // Indexes, so that a decision does not look at the whole cluster. All follow from the state above.
-  var hostOfSession: [SessionID: String] = [:]
+  package internal(set) var hostOfSession: [SessionID: String] = [:]
   /// In order of their ids.
   var endNodesOfClass: [String: [String]] = [:]
   var multiRootEndNodes: Set<String> = []
   /// Those that are the function of a claim for a file server.
   var servedEndNodes: Set<String> = []
   /// By the name of the claim that they have as their source.
-  var claimsOfSource: [String: Set<String>] = [:]
+  package internal(set) var claimsOfSource: [String: Set<String>] = [:]
   /// Claims for a file server that are to be released and wait for those that have parts of what they hold.
   var heldUp: Set<String> = []
   /// By function: the record name of the abandoned entry whose share of the end node has yet to be cleaned.

@@ -2,7 +2,7 @@ import Messages
 
 /// What a claim can say of how fast a disk's function is.
 extension BlockAttributes {
-  static let limits = [
+  package static let limits = [
     "block.max_read_operations_per_second", "block.max_write_operations_per_second", "block.max_read_bytes_per_second",
     "block.max_write_bytes_per_second",
   ]

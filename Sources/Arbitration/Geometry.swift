@@ -84,7 +84,7 @@ extension EndNodeState {
 }
 
 extension Extent {
-  func overlaps(_ other: Extent) -> Bool {
+  package func overlaps(_ other: Extent) -> Bool {
     // Only extents that fit on their end node are kept, so the sums are within bounds.
     offsetBytes < other.offsetBytes &+ other.sizeBytes && other.offsetBytes < offsetBytes &+ sizeBytes
   }

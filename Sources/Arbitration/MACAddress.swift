@@ -1,5 +1,5 @@
 /// An Ethernet address. The text is six pairs of hexadecimal digits with colons between, in lower case.
-struct MACAddress: Hashable, CustomStringConvertible {
+package struct MACAddress: Hashable, CustomStringConvertible {
   /// The address in the low 48 bits.
   let value: UInt64
 
@@ -28,7 +28,7 @@ struct MACAddress: Hashable, CustomStringConvertible {
   /// Sent to a group: the lowest bit of the first byte (IEEE 802, group bit).
   var isMulticast: Bool { value >> 40 & 1 == 1 }
 
-  var description: String {
+  package var description: String {
     stride(from: 40, through: 0, by: -8)
       .map { shift in
         let byte = UInt8(truncatingIfNeeded: value >> UInt64(shift))

@@ -326,7 +326,7 @@ extension Arbiter {
 }
 
 extension FunctionStatus {
-  var recordName: String { WantedFunction.recordName(role, function?.id ?? "", function?.token) }
+  package var recordName: String { WantedFunction.recordName(role, function?.id ?? "", function?.token) }
   fileprivate var token: UInt64 { function?.token?.value ?? 0 }
 
   /// What an orphan takes of its end node, as far as anybody remembers.

@@ -47,11 +47,11 @@ public struct RecordKey: Sendable, Hashable, Comparable {
 }
 
 extension WantedFunction {
-  var recordName: String { Self.recordName(role, functionID, assignment?.token) }
+  package var recordName: String { Self.recordName(role, functionID, assignment?.token) }
 
   /// A function's id holds the token that it was made under. An entry under another one (of a fencer, or of another host that
   /// serves the function by now) has a name of its own, so that both can be kept side by side.
-  static func recordName(_ role: Role, _ function: String, _ token: FencingToken?) -> String {
+  package static func recordName(_ role: Role, _ function: String, _ token: FencingToken?) -> String {
     let name = "\(role.rawValue)/\(function)"
     guard let token = token?.value, let made = madeToken(of: function), made != token else { return name }
     return "\(name)#\(token)"
@@ -66,7 +66,7 @@ extension WantedFunction {
     return String(name[..<mark])
   }
 
-  var functionID: String { assignment?.function ?? "" }
+  package var functionID: String { assignment?.function ?? "" }
 
   /// The host that this entry is for.
   var host: String {

@@ -111,8 +111,8 @@ extension Arbiter {
 }
 
 extension Assignment {
-  var macAddress: MACAddress? { attributes?.ethernet?.macAddress.flatMap(MACAddress.init) }
-  var sizeBytes: UInt64 { attributes?.block?.sizeBytes ?? 0 }
+  package var macAddress: MACAddress? { attributes?.ethernet?.macAddress.flatMap(MACAddress.init) }
+  package var sizeBytes: UInt64 { attributes?.block?.sizeBytes ?? 0 }
 
   /// What it takes of its end node.
   var share: Share {

@@ -2,19 +2,7 @@ import Messages
 import Testing
 
 @testable import Arbitration
-
-/// A disk that can be handed over as it is, or in parts.
-func versatileDisk(_ id: String, sizeBytes: UInt64 = 1 << 30, operations: UInt64 = 0) -> EndNode {
-  var node = disk(id, on: "sdv", sizeBytes: sizeBytes)
-  node.capacity?.operationsPerSecond = operations
-  node.capabilities?.paths = [.direct, .directSoftware, .mediated]
-  node.capabilities?.consumers = ["host", "container", "virtual_machine"]
-  node.capabilities?.attributes +=
-    BlockAttributes.limits + [
-      "block.burst_factor", "block.burst_seconds", "block.min_operations_per_second", "block.min_bytes_per_second",
-    ]
-  return node
-}
+@testable import Simulation
 
 private let id = "sata/V"
 

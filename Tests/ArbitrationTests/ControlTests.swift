@@ -2,6 +2,7 @@ import Messages
 import Testing
 
 @testable import Arbitration
+@testable import Simulation
 
 @Suite struct ControlTests {
   private static let id = "ethernet/52:54:00:00:00:01"

@@ -2,6 +2,7 @@ import Messages
 import Testing
 
 @testable import Arbitration
+@testable import Simulation
 
 @Suite struct FailoverOfControl {
   /// Hosts b and c use parts of a disk that a controls, and a is not heard of any more.

@@ -2,6 +2,7 @@ import Messages
 import Testing
 
 @testable import Arbitration
+@testable import Simulation
 
 /// Host c has a disk, of which claims for a file server hold parts; a and b have nothing. Where `source` is for a, it is
 /// mediated; where it is for c, it is c's own.

@@ -2,16 +2,7 @@ import Messages
 import Testing
 
 @testable import Arbitration
-
-/// A disk that several hosts see.
-func sharedDisk(_ id: String, on localName: String = "sdm", sizeBytes: UInt64 = 1 << 30) -> EndNode {
-  var node = versatileDisk(id, sizeBytes: sizeBytes)
-  node.roots = [Root { $0.localName = localName }]
-  node.capabilities?.multiRoot = true
-  return node
-}
-
-let sharedID = "sata/LUN"
+@testable import Simulation
 
 extension World {
   /// Hosts a, c and d see one disk, a first. Host b sees none.

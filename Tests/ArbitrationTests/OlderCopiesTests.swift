@@ -2,6 +2,7 @@ import Messages
 import Testing
 
 @testable import Arbitration
+@testable import Simulation
 
 /// What a store that is an older copy does not know of disks, and what becomes of claims that were let go of since.
 @Suite struct OlderCopies {

@@ -2,6 +2,7 @@ import Messages
 import Testing
 
 @testable import Arbitration
+@testable import Simulation
 
 @Suite struct OrphanTests {
   /// A rack whose store is from before its claims were made.

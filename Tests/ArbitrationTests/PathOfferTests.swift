@@ -2,6 +2,7 @@ import Messages
 import Testing
 
 @testable import Arbitration
+@testable import Simulation
 
 /// A card with functions of its own, that shares itself in software as well: what its paths can do differs.
 private func iovCard(_ id: String, functions: UInt32 = 2) -> EndNode {

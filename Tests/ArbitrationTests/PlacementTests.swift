@@ -2,6 +2,7 @@ import Messages
 import Testing
 
 @testable import Arbitration
+@testable import Simulation
 
 @Suite struct PlacementTests {
   private func reasons(_ world: World, _ name: String) -> [String] {

@@ -2,6 +2,7 @@ import Messages
 import Testing
 
 @testable import Arbitration
+@testable import Simulation
 
 /// What counts as proof that a host cannot use a function any more, and what follows from it.
 @Suite struct ProofTests {

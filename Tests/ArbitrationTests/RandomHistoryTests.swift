@@ -2,6 +2,7 @@ import Messages
 import Testing
 
 @testable import Arbitration
+@testable import Simulation
 
 @Suite struct RandomHistoryTests {
   /// The world itself checks that no function changes hands, no device gives more than it has, tokens only rise,

@@ -2,6 +2,7 @@ import Messages
 import Testing
 
 @testable import Arbitration
+@testable import Simulation
 
 /// What a claim has lost it gets anew, and never before the former function is proven unusable.
 @Suite struct ReclaimTests {

@@ -2,6 +2,7 @@ import Messages
 import Testing
 
 @testable import Arbitration
+@testable import Simulation
 
 @Suite struct ScaleTests {
   /// A decision looks at the end nodes of one class, so that it must not matter how many claims there are already.

@@ -2,6 +2,7 @@ import Messages
 import Testing
 
 @testable import Arbitration
+@testable import Simulation
 
 @Suite struct RootsThatWereNotHeardOf {
   /// The store is one from before d had the whole disk again and again, and d is away when the coordinator begins again in 2026.

@@ -2,6 +2,7 @@ import Messages
 import Testing
 
 @testable import Arbitration
+@testable import Simulation
 
 /// What can never be met is refused when it is asked, with the words that the caller needs.
 @Suite struct ValidationTests {

@@ -2,6 +2,7 @@ import Messages
 import Testing
 
 @testable import Arbitration
+@testable import Simulation
 
 /// A cluster round an arbiter: hosts that do what they are told, a store, and callers. It refuses what must never
 /// happen, whatever the arbiter says.

@@ -1,6 +1,5 @@
+import Arbitration
 import Messages
-
-@testable import Arbitration
 
 /// What a storm's host has for a file server, and what it serves from it.
 extension StormHost {

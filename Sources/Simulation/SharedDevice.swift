@@ -1,6 +1,5 @@
+import Arbitration
 import Messages
-
-@testable import Arbitration
 
 /// A disk that several hosts see, as it keeps them apart itself: one of them is registered and may write, under a key that is
 /// a token. Who comes with a higher one takes it, who comes with a lower one is refused.

@@ -1,6 +1,5 @@
+import Arbitration
 import Messages
-
-@testable import Arbitration
 
 /// A host in a storm: what of it survives what is kept apart.
 ///
