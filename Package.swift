@@ -24,6 +24,8 @@ let package = Package(
     .library(name: "BlockFunctions", targets: ["BlockFunctions"]),
     .library(name: "MeshRPC", targets: ["MeshRPC"]),
     .library(name: "MeshServices", targets: ["MeshServices"]),
+    // A file beside the plugins of disks, which they have nbdfuse load.
+    .library(name: "iov-nbd-without-trim", type: .dynamic, targets: ["NBDWithoutTrim"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.2"),
@@ -43,6 +45,10 @@ let package = Package(
     .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
     .systemLibrary(name: "CBlkid", pkgConfig: "blkid", providers: [.apt(["libblkid-dev"])]),
     .target(name: "CLinux"),
+    // Nothing of Swift's and of sanitizers in it: it is loaded into programs that have neither.
+    .target(
+      name: "NBDWithoutTrim", cSettings: [.unsafeFlags(["-fno-sanitize=all"])],
+      linkerSettings: [.unsafeFlags(["-nostartfiles", "-static-stdlib", "-Xlinker", "--as-needed"])]),
     .target(name: "CMessages", dependencies: ["CProtobufC"], linkerSettings: [.linkedLibrary("protobuf-c")]),
 
     // Values without input or output.
@@ -237,7 +243,8 @@ func ownDependencies(_ target: Target) -> [String] {
 
 @MainActor func keep(_ names: Set<String>) {
   package.targets.removeAll { !names.contains($0.name) }
-  package.products = []
+  // What disks need when they run is no dependency that the compiler knows.
+  package.products.removeAll { $0.name != "iov-nbd-without-trim" || !names.contains("BlockFunctions") }
 }
 
 // A program that links libFuzzer, which `cluster/fuzz` names; everything in it tells libFuzzer which ways it takes.
@@ -262,6 +269,7 @@ if let wanted = Context.environment["IOV_TARGETS"] {
   for target in package.targets.reversed() where kept.contains(target.name) {
     kept.formUnion(ownDependencies(target))
   }
+  if kept.contains("BlockFunctions") { kept.insert("NBDWithoutTrim") }
   keep(kept)
 }
 

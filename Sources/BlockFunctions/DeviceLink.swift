@@ -38,15 +38,7 @@ struct DeviceLink: Sendable, Hashable {
     return target == device || SmallFile.resolved(target).map { $0 == SmallFile.resolved(device) } ?? false
   }
 
-  private var text: String? {
-    withUnsafeTemporaryAllocation(of: CChar.self, capacity: 257) { buffer in
-      guard let base = buffer.baseAddress else { return nil }
-      let count = readlink(path, base, buffer.count - 1)
-      guard count > 0 else { return nil }
-      base[count] = 0
-      return String(cString: base)
-    }
-  }
+  private var text: String? { SmallFile.linkTarget(path) }
 
   func make(to device: String) throws(SystemCallError) {
     try note.write(for: device)

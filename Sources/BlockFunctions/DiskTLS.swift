@@ -68,10 +68,11 @@ struct DiskTLS: Sendable {
   /// How nbdfuse is started. It does not take the certificates' place from a URI (libnbd 1.14 leaves that to each program,
   /// and nbdfuse does not), and libnbd looks in one place for all programs of root's, for others' below their home directory.
   /// So it is another user, at home in the function's directory, with the rights that it takes to mount and to read there.
-  func client(_ program: String, _ arguments: [String], in directory: FunctionDirectory)
-    -> (executable: String, arguments: [String], environment: [String: String]?)
-  {
-    guard tls != nil else { return (program, arguments, nil) }
+  func client(
+    _ program: String, _ arguments: [String], in directory: FunctionDirectory, environment: inout [String: String]
+  ) -> (executable: String, arguments: [String]) {
+    guard tls != nil else { return (program, arguments) }
+    environment["HOME"] = directory.path
     let rights = "-all,+sys_admin,+dac_override"
     let change = [
       "--reuid", Self.user, "--regid", Self.user, "--clear-groups", "--inh-caps", rights, "--ambient-caps", rights,
@@ -80,8 +81,7 @@ struct DiskTLS: Sendable {
       "--securebits", "+no_setuid_fixup",
     ]
     return (
-      Self.rightsChanger, change + [ChildProcess.path(of: program) ?? program, "-o", "allow_other"] + arguments,
-      ["HOME": directory.path, "LC_ALL": "C"]
+      Self.rightsChanger, change + [ChildProcess.path(of: program) ?? program, "-o", "allow_other"] + arguments
     )
   }
 

@@ -91,8 +91,7 @@ struct ExtentScrubber: Sendable {
       try overwrite(piece, device)
       left = try firstLeft(in: piece)
     }
-    // A command for zeroes may become one on its way that a disk can ignore: below two file servers, where one host's client has
-    // only NBD's trim for a hole. Plain writes are plain writes everywhere.
+    // A command for zeroes may become one on its way that a disk can ignore. Plain writes are plain writes everywhere.
     if left != nil {
       try write(zeroesTo: piece, device)
       left = try firstLeft(in: piece)

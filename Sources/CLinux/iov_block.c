@@ -2,6 +2,7 @@
 #include "iov_block.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/fs.h>
 #include <linux/loop.h>
 #include <string.h>
@@ -31,6 +32,11 @@ int iov_block_write_zeroes(int fd, uint64_t offset, uint64_t length) {
 }
 
 int iov_block_flush_buffers(int fd) { return ioctl(fd, BLKFLSBUF, 0) < 0 ? -errno : 0; }
+
+int iov_punch_hole(int fd, uint64_t offset, uint64_t length) {
+  int result = fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)length);
+  return result < 0 ? -errno : 0;
+}
 
 int iov_loop_free_number(int control_fd) {
   int number = ioctl(control_fd, LOOP_CTL_GET_FREE);

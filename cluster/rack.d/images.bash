@@ -76,7 +76,7 @@ make_initramfs() {
 make_programs() {
   local directory=$1 files=$1/files program
   mkdir -p "$files"
-  for program in "${guest_programs[@]}"; do strip -o "$files/$program" "$programs/$program"; done
+  for program in "${guest_programs[@]}" "$guest_library"; do strip -o "$files/$program" "$programs/$program"; done
   for program in "${test_programs[@]}"; do gcc -O2 -Wall -Werror -static -o "$files/$program" "$cluster_directory/$program.c"; done
   cp "$parts"/guest/{boot,node,shelf,path,commands,names} "$files/"
   # The guest compares both before it uses any: the sizes of what it has, and that it is what was made here. Reading all of it for
@@ -89,6 +89,8 @@ make_programs() {
 # Classes of devices that the nodes' agents have plugins for, with configurations of the same names beside agent.yaml.
 readonly device_classes=(ethernet sata sas nvme)
 readonly guest_programs=(iov iov-agent "${device_classes[@]/#/iov-plugin-}")
+# What the plugins of disks need beside them.
+readonly guest_library=libiov-nbd-without-trim.so
 readonly test_programs=(vfio-check stamps)
 
 # Sets tree, kernel, root_image, initramfs and programs_made to what is in the cache, after making what is not.
@@ -109,6 +111,6 @@ prepare_images() {
 }
 
 programs_key() {
-  key_of "$(cd "$programs" && sha256sum "${guest_programs[@]}")" "$(cd "$cluster_directory" && sha256sum "${test_programs[@]/%/.c}" rack.d/guest/* | cut -c -64)" \
+  key_of "$(cd "$programs" && sha256sum "${guest_programs[@]}" "$guest_library")" "$(cd "$cluster_directory" && sha256sum "${test_programs[@]/%/.c}" rack.d/guest/* | cut -c -64)" \
     "$(declare -f make_programs make_file_system)"
 }

@@ -14,6 +14,8 @@ int iov_read_block_facts(int fd, struct iov_block_facts *facts);
 int iov_block_discard(int fd, uint64_t offset, uint64_t length);
 int iov_block_write_zeroes(int fd, uint64_t offset, uint64_t length);
 int iov_block_flush_buffers(int fd);
+// Of a file, too. What is in there is given back and reads as zeroes; -EOPNOTSUPP: whoever is behind it makes no holes.
+int iov_punch_hole(int fd, uint64_t offset, uint64_t length);
 
 struct iov_loop_status {
   uint64_t backing_device;

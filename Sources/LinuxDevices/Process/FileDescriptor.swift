@@ -47,6 +47,15 @@ public enum SmallFile {
     return String(cString: resolved)
   }
 
+  /// What a link says, as it stands there; nil: there is no link.
+  public static func linkTarget(_ path: String) -> String? {
+    withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(PATH_MAX)) { buffer in
+      guard let base = buffer.baseAddress else { return nil }
+      let count = readlink(path, base, buffer.count)
+      return count > 0 ? String(decoding: UnsafeRawBufferPointer(buffer).prefix(count), as: UTF8.self) : nil
+    }
+  }
+
   /// Where `replace` writes the new contents. It stays when the process is killed there.
   public static func temporary(_ path: String) -> String { path + ".new" }
 
