@@ -108,7 +108,6 @@ extension Arbiter {
         "\(Names.list(chosen.map(\.host))) have \(request.function) in the same role; name the host, and purge one "
           + "after the other")
     }
-    try checkNoParts(of: request.function)
     var entries: [WantedFunction] = []
     let newest = parts(of: request.function).filter { $0.status.role != .consumer }
       .map(\.status.token).max()
@@ -118,6 +117,10 @@ extension Arbiter {
       if let newest, part.status.token < newest { entry.fenced = true }
       if abandoned[entry.recordName] == nil { entries.append(entry) }
     }
+    // What the device has cut off, and a claim has elsewhere, is nothing that anything could be served from.
+    let isHeld = claimOfFunction[request.function] != nil
+    let areRemnants = isHeld && entries.allSatisfy { $0.fenced && $0.role != .consumer }
+    if !areRemnants { try checkNoParts(of: request.function) }
     for var entry in entries {
       note(&entry)
       keepAbandoned(entry)

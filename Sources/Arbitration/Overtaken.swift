@@ -34,9 +34,8 @@ extension Arbiter {
 
   /// The orphan that keeps a claim from being set up, because all of its end node is in use by that one.
   func orphanInTheWay(of state: ClaimState) -> String? {
-    guard let assignment = state.assignment, let node = endNodes[assignment.endNode], node.isMultiRoot else {
-      return nil
-    }
+    guard let assignment = state.assignment, let node = endNodes[assignment.endNode] else { return nil }
+    guard node.isMultiRoot else { return orphanThatTakesRoom(from: assignment, on: node) }
     let all = Extent { $0.sizeBytes = node.sizeBytes }
     let whole = node.shares.keys.sorted().first { other in
       claimOfFunction[other] == nil && abandonedWithShare[other] == nil && node.shares[other]?.extent == all
@@ -44,6 +43,19 @@ extension Arbiter {
     guard let whole else { return nil }
     return
       "the orphan \(whole) is all of \(node.record.name), where \(assignment.function) is to lie; see: iov orphan list"
+  }
+
+  /// What an older copy of the store gives and what was given since are more together than there is. The host sets up what it
+  /// has room for.
+  private func orphanThatTakesRoom(from assignment: Assignment, on node: EndNodeState) -> String? {
+    let capacity = node.record.capacity ?? Capacity()
+    let hasTooMany = capacity.functions > 0 && node.shares.count > Int(capacity.functions)
+    let isTooFull = capacity.sizeBytes > 0 && node.usedSizeBytes > capacity.sizeBytes
+    guard hasTooMany || isTooFull else { return nil }
+    let isOrphan = { (id: String) in claimOfFunction[id] == nil && abandonedWithShare[id] == nil }
+    return node.shares.keys.filter(isOrphan).min().map { orphan in
+      "\(node.record.name) has no room for \(assignment.function) beside the orphan \(orphan); see: iov orphan list"
+    }
   }
 
   func isOvertaken(_ entry: WantedFunction) -> Bool { successor(of: entry) != nil }

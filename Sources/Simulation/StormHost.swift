@@ -62,6 +62,8 @@ struct StormHost {
   var heartbeatsSent: [UInt64: UInt64] = [:]
   /// By what was wanted: the higher token under which the shared device is held.
   var refusals: [String: UInt64] = [:]
+  /// What was wanted and found no room.
+  var crowdedOut: Set<String> = []
 
   // The network: whether there is any, and what is under way in this session.
   var isCutOff = false
@@ -89,6 +91,7 @@ struct StormHost {
     reported = [:]
     heartbeatsSent = [:]
     refusals = [:]
+    crowdedOut = []
     hasWantedState = false
     toHost = []
     toCoordinator = []
@@ -214,9 +217,22 @@ struct StormHost {
       spent[entry.recordName] = max(spent[entry.recordName] ?? 0, token)
       functions[entry.recordName] = nil
     } else if now < leaseEnds, !isSpent(entry) {
+      guard hasRoom(for: entry, assignment) else { return _ = crowdedOut.insert(entry.recordName) }
+      crowdedOut.remove(entry.recordName)
       functions[entry.recordName] = Function(assignment: assignment, role: entry.role, isInUse: true)
     }
     highestTokens[assignment.endNode] = max(highestTokens[assignment.endNode] ?? 0, token)
+  }
+
+  /// No device gives more than it has, whatever is wanted of it.
+  private func hasRoom(for entry: WantedFunction, _ assignment: Assignment) -> Bool {
+    guard entry.role != .consumer, functions[entry.recordName] == nil,
+      let node = (endNodes + servedEndNodes).first(where: { $0.id == assignment.endNode }), let capacity = node.capacity
+    else { return true }
+    let others = functions.values.filter { $0.assignment.endNode == node.id && $0.role != .consumer }
+    let used = others.reduce(0) { $0 + $1.assignment.sizeBytes }
+    return (capacity.functions == 0 || others.count < Int(capacity.functions))
+      && (capacity.sizeBytes == 0 || used + assignment.sizeBytes <= capacity.sizeBytes)
   }
 
   /// Its own clock says that the lease is over: what asked for it is cut for ever.
@@ -280,6 +296,12 @@ struct StormHost {
         $0.step = "attach"
         $0.message = "the disk is held under a higher token"
         $0.highestToken = FencingToken { $0.value = refused }
+      }
+    }
+    if crowdedOut.contains(key), function == nil, entry?.released == false {
+      status.error = FunctionError {
+        $0.step = "create"
+        $0.message = "the device has no room for it"
       }
     }
     if let entry, !entry.released, isSpent(entry) {

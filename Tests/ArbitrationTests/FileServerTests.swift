@@ -256,6 +256,41 @@ extension World {
     #expect(forgetful.claim("source") == nil)
   }
 
+  /// Control went to c and, in an older copy of the store, never did: what c has left of the source is cut off.
+  @Test func isNotNeededToPurgeWhatTheDeviceHasCutOff() {
+    var world = World.fabric()
+    for name in ["a", "c", "d"] {
+      world.hosts[name]?.endNodes[0].capabilities?.consumers.append("file_server")
+      for path in world.hosts[name]?.endNodes[0].capabilities?.byPath.indices ?? 0..<0 {
+        world.hosts[name]?.endNodes[0].capabilities?.byPath[path].consumers.append("file_server")
+      }
+      world.reportInventory(name)
+    }
+    world.createSource("source", on: "a")
+    world.settle()
+    world.createPart("part", on: "b")
+    world.claimPart("far", on: "b")
+    let copy = world.store
+    world.disconnect("a")
+    world.pass(milliseconds: 20_000)
+    world.settle()
+    world.crash("a")
+    world.store = copy
+    world.restart()
+    for name in ["a", "b", "c", "d"] { world.connect(name) }
+    world.settle()
+    #expect(world.phase("source") == .ready && world.phase("part") == .ready)
+    let source = world.assignment("source")?.function ?? ""
+    let remnants = { (world: World) in
+      world.arbiter.listedOrphans.filter { $0.status?.function?.id == source }.map(\.host)
+    }
+    #expect(world.assignment("source")?.controllingHost == "a" && remnants(world) == ["c"])
+    #expect(world.purge(source).refusal == nil)
+    world.settle()
+    #expect(remnants(world).isEmpty)
+    #expect(world.phase("source") == .ready && world.phase("part") == .ready)
+  }
+
   @Test func needsNobodyWhereTheDeviceCutsTheFileServerOff() {
     var world = world()
     world.createPart("part", on: "b")
