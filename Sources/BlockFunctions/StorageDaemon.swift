@@ -50,6 +50,8 @@ struct StorageDaemon: Sendable {
   /// The block node that is the function's part of its disk; other nodes lie above and below it.
   static let extentNode = "extent"
   private static let answerLimitMilliseconds: CInt = 5000
+  private static let portLooks = 50
+  private static let portLookMicroseconds: UInt32 = 20_000
   let directory: FunctionDirectory
   let security: DiskTLS
 
@@ -110,6 +112,12 @@ struct StorageDaemon: Sendable {
   private func listen(_ mediation: Mediation, former: UInt16?) throws -> (socket: FileDescriptor?, port: UInt16) {
     var port = former ?? 0
     var listener = iov_listen_for_peer(mediation.serverAddress, mediation.consumerAddress, &port)
+    // A program that is being started beside has a copy of every descriptor until its exec, the dead daemon's among them:
+    // on a busy machine that takes a while. Another port is found at once, but the consumer has to be told of it.
+    for _ in 0..<Self.portLooks where listener == -EADDRINUSE && former != nil {
+      usleep(Self.portLookMicroseconds)
+      listener = iov_listen_for_peer(mediation.serverAddress, mediation.consumerAddress, &port)
+    }
     if listener == -EADDRINUSE, former != nil {
       port = 0
       listener = iov_listen_for_peer(mediation.serverAddress, mediation.consumerAddress, &port)
