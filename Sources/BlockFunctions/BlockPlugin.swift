@@ -287,8 +287,11 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
     // What is there goes before what would be made.
     let limited = LimitedAttachment(part: part, daemon: localDaemon(part.plan), disk: localDisk(part.plan))
     if limited.isThere { return limited }
-    let loop = LoopAttachment(part: part)
-    return try part.plan.limits.isNone || loop.found() != nil ? loop : limited
+    let (mapped, loop) = (MappedAttachment(part: part), LoopAttachment(part: part))
+    if try mapped.isThere { return mapped }
+    if try loop.found() != nil { return loop }
+    guard part.plan.limits.isNone else { return limited }
+    return MappedDevice.isPossible ? mapped : loop
   }
 
   /// Of a function that is held back on its disk's own host.
@@ -333,9 +336,10 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
     return FunctionStatus(plan.request, .absent)
   }
 
-  /// Without its disk a loop device cannot be told from others by what is behind it: the link alone says which one it is,
+  /// Without its disk a loop device, unlike a mapped one, cannot be told from others by what is behind it: the link alone says which one it is,
   /// and that is not enough to take it from somebody.
   private func checkNotAttached(withoutDisk plan: FunctionPlan) throws {
+    try MappedAttachment.device(of: plan.function)?.withdraw()
     guard !isNamedByAnother(plan), let loop = plan.handover.link.target, LoopDevice.attachedSequence(loop) != nil else {
       return
     }

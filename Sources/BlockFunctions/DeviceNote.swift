@@ -2,7 +2,7 @@ import Glibc
 import LinuxDevices
 
 /// Tells udev which device is a claim's. Its rule finds the note by what the kernel says of the device, which no other device
-/// will ever say: for a loop device its number with the count of what was attached to it, for a whole disk its WWN.
+/// will ever say: for a loop or mapped device its number with the count of disks that the kernel has seen, for a whole disk its WWN.
 struct DeviceNote: Sendable {
   static let directory = "/run/iov/names"
   let claim: String
@@ -40,7 +40,7 @@ struct DeviceNote: Sendable {
     guard let kernelName = BlockDevice.kernelName(device) else { return nil }
     let node = "/sys/class/block/\(kernelName)"
     let name =
-      kernelName.hasPrefix("loop")
+      kernelName.hasPrefix("loop") || kernelName.hasPrefix("dm-")
       ? SmallFile.text("\(node)/diskseq").map { "\(kernelName)-\($0)" }
       : SmallFile.text("\(node)/device/wwid") ?? SmallFile.text("\(node)/wwid")
     return name.flatMap { $0.isEmpty || $0.contains("/") ? nil : $0 }

@@ -18,26 +18,19 @@ enum DeviceUser: Sendable, Hashable, CustomStringConvertible {
   ///
   /// - Parameter program: whose processes are left out.
   static func find(of path: String, besides program: String = "") throws(SystemCallError) -> DeviceUser? {
-    guard let number = deviceNumber(path) else { throw SystemCallError("look at \(path)", errno: Glibc.errno) }
+    guard let number = BlockDevice.number(path) else { throw SystemCallError("look at \(path)", errno: Glibc.errno) }
     if try BlockDevice.isClaimedByKernel(path) { return .kernel }
     for name in SmallFile.names(in: "/proc") {
       guard let process = pid_t(name), process != getpid() else { continue }
       let directory = "/proc/\(name)/fd"
       // A process that ends while it is looked at has nothing open any more.
-      guard SmallFile.names(in: directory).contains(where: { deviceNumber("\(directory)/\($0)") == number }) else {
-        continue
-      }
+      let open = SmallFile.names(in: directory)
+      guard open.contains(where: { BlockDevice.number("\(directory)/\($0)") == number }) else { continue }
       let command = SmallFile.text("/proc/\(name)/comm")
       // The kernel keeps 15 bytes of it.
       if !program.isEmpty, command == String(program.prefix(15)) { continue }
       return .process(process, name: command ?? "a program")
     }
     return nil
-  }
-
-  private static func deviceNumber(_ path: String) -> dev_t? {
-    var facts = stat()
-    guard stat(path, &facts) == 0, facts.st_mode & S_IFMT == S_IFBLK else { return nil }
-    return facts.st_rdev
   }
 }

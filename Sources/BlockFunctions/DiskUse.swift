@@ -2,7 +2,7 @@ import Glibc
 import LinuxDevices
 import Services
 
-/// A part of a disk that somebody on this host has open for functions: a loop device, or a storage daemon.
+/// A part of a disk that somebody on this host has open for functions: a mapped device, a loop device, or a storage daemon.
 struct DiskUse: Sendable, Hashable {
   /// In words.
   var user: String
@@ -10,10 +10,16 @@ struct DiskUse: Sendable, Hashable {
 
   /// All of one disk, found without opening any: whoever has a device open keeps others from letting it go.
   ///
-  /// Left out are loop devices that read alone: a backup's are harmless, and those of functions are found by their own way.
+  /// Left out is what reads alone: a backup's devices are harmless, and those of functions are found by their own way.
   static func all(of device: String) -> [DiskUse] {
     guard let disk = SmallFile.resolved(device) else { return [] }
-    return loops(over: disk) + daemons(over: disk)
+    return mappings(over: disk) + loops(over: disk) + daemons(over: disk)
+  }
+
+  private static func mappings(over disk: String) -> [DiskUse] {
+    let devices = (try? MappedDevice.all(over: disk)) ?? []
+    return devices.filter { $0.isInUse && !$0.isReadOnly }
+      .map { DiskUse(user: $0.path, offset: $0.offsetBytes, size: $0.sizeBytes) }
   }
 
   private static func loops(over disk: String) -> [DiskUse] {

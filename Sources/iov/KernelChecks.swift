@@ -112,6 +112,14 @@ struct KernelChecks: Sendable {
         advice: "load the module loop; in a container, give it /dev/loop-control and the loop devices",
         attempt: { try LoopTrial().result() }),
       Probe(
+        name: "device mapper", lacking: .warn,
+        cost: "a part of a disk used on the disk's own host is a loop device: slower with small requests",
+        advice: "load the module dm-mod; in a container, give it /dev/mapper/control",
+        attempt: {
+          guard MappedDevice.isPossible else { throw SystemCallError("open /dev/mapper/control", errno: ENODEV) }
+          return "there"
+        }),
+      Probe(
         name: "fuse", lacking: disks, cost: "no disk function from another host",
         advice: "load the module fuse; in a container, give it /dev/fuse",
         attempt: {

@@ -129,20 +129,13 @@ struct DeathTests {
     let request = try await disk.request(.direct, on: plugin)
     _ = try await plugin.create(request)
     _ = try await plugin.attach(request)
-    try await detachBehindItsBack(plugin, request)
+    try await disk.detachBehindItsBack(plugin, request)
     #expect(try await plugin.observe().map(\.phase) == [.created])
     _ = try await plugin.attach(request)
-    try await detachBehindItsBack(plugin, request)
+    try await disk.detachBehindItsBack(plugin, request)
     #expect(try await plugin.detach(request).phase == .created)
     _ = try await plugin.destroy(request)
     #expect(disk.leftovers() == [])
-  }
-
-  private func detachBehindItsBack(_ plugin: BlockPlugin<SATADisks>, _ request: FunctionRequest) async throws {
-    try await BlockingThread.detached {
-      let part = try #require(try plugin.part(FunctionPlan(request)))
-      try #require(try LoopAttachment(part: part).found()).detach()
-    }
   }
 
   @Test(arguments: [false, true])

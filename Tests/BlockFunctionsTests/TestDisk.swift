@@ -5,6 +5,7 @@ import LinuxDevices
 import Logging
 import Services
 import Synchronization
+import Testing
 
 @testable import BlockFunctions
 @testable import iov_plugin_sata
@@ -157,8 +158,18 @@ final class TestDisk: Sendable {
     }
   }
 
-  /// What is left of functions on this machine: runtime files, loop devices over the disk or over its exports, processes.
+  /// As an operator would, without the plugin.
+  func detachBehindItsBack(_ plugin: BlockPlugin<SATADisks>, _ request: FunctionRequest) async throws {
+    try await BlockingThread.detached {
+      let part = try #require(try plugin.part(FunctionPlan(request)))
+      if let mapped = try MappedAttachment.device(of: part.plan.function) { return try mapped.withdraw() }
+      try #require(try LoopAttachment(part: part).found()).detach()
+    }
+  }
+
+  /// What is left of functions on this machine: runtime files, devices over the disk or over its exports, processes.
   func leftovers() -> [String] {
+    let mapped = ((try? MappedDevice.all(over: loop.path)) ?? []).map(\.name)
     let files = SmallFile.names(in: runtimeDirectory)
     let loops = loopDevices.map { "\($0.path) on \($0.backing)" }
     let links = SmallFile.names(in: DeviceLink.directory).filter { $0.contains(claim) }
@@ -167,7 +178,7 @@ final class TestDisk: Sendable {
       return line.contains(runtimeDirectory)
     }
     let mounts = (SmallFile.text("/proc/self/mounts") ?? "").split(separator: "\n").filter { $0.contains(directory) }
-    return files + loops + links + processes + mounts.map(String.init)
+    return files + mapped + loops + links + processes + mounts.map(String.init)
   }
 }
 

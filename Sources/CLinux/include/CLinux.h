@@ -2,6 +2,7 @@
 // What Linux offers and Glibc's Swift module does not show. Each function does one system call, or one short sequence
 // that has to be in C.
 #include "iov_block.h"
+#include "iov_mapper.h"
 #include "iov_netlink.h"
 #include "iov_nvme.h"
 #include "iov_process.h"

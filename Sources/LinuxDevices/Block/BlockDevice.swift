@@ -27,15 +27,23 @@ public enum BlockDevice {
       physicalSectorBytes: facts.physical_sector_bytes, isReadOnly: facts.read_only != 0)
   }
 
+  /// As `stat` numbers devices; nil: there is no block device of this path.
+  public static func number(_ path: String) -> UInt64? {
+    var facts = stat()
+    guard stat(path, &facts) == 0, facts.st_mode & S_IFMT == S_IFBLK else { return nil }
+    return UInt64(facts.st_rdev)
+  }
+
   /// True if the kernel itself uses the device or a partition of it: mounted, swap, part of an array. Those open it
-  /// exclusively; loop devices and storage daemons of ours do not.
+  /// exclusively; loop devices and storage daemons of ours do not. Our own mapped devices do, and with one of them on it nobody
+  /// else can.
   public static func isClaimedByKernel(_ path: String) throws(SystemCallError) -> Bool {
     do throws(SystemCallError) {
       _ = try FileDescriptor(opening: path, O_RDONLY | O_EXCL)
       return false
     } catch {
       guard error.errno == EBUSY else { throw error }
-      return true
+      return MappedDevice.names(over: path).isEmpty
     }
   }
 
