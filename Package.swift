@@ -24,8 +24,8 @@ let package = Package(
     .library(name: "BlockFunctions", targets: ["BlockFunctions"]),
     .library(name: "MeshRPC", targets: ["MeshRPC"]),
     .library(name: "MeshServices", targets: ["MeshServices"]),
-    // A file beside the plugins of disks, which they have nbdfuse load.
-    .library(name: "iov-nbd-without-trim", type: .dynamic, targets: ["NBDWithoutTrim"]),
+    // A file beside the plugins of disks, which they have the programs that carry disks load.
+    .library(name: "iov-disk-guard", type: .dynamic, targets: ["DiskGuard"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.2"),
@@ -47,7 +47,7 @@ let package = Package(
     .target(name: "CLinux"),
     // Nothing of Swift's and of sanitizers in it: it is loaded into programs that have neither.
     .target(
-      name: "NBDWithoutTrim", cSettings: [.unsafeFlags(["-fno-sanitize=all"])],
+      name: "DiskGuard", cSettings: [.unsafeFlags(["-fno-sanitize=all"])],
       linkerSettings: [.unsafeFlags(["-nostartfiles", "-static-stdlib", "-Xlinker", "--as-needed"])]),
     .target(name: "CMessages", dependencies: ["CProtobufC"], linkerSettings: [.linkedLibrary("protobuf-c")]),
 
@@ -244,7 +244,7 @@ func ownDependencies(_ target: Target) -> [String] {
 @MainActor func keep(_ names: Set<String>) {
   package.targets.removeAll { !names.contains($0.name) }
   // What disks need when they run is no dependency that the compiler knows.
-  package.products.removeAll { $0.name != "iov-nbd-without-trim" || !names.contains("BlockFunctions") }
+  package.products.removeAll { $0.name != "iov-disk-guard" || !names.contains("BlockFunctions") }
 }
 
 // A program that links libFuzzer, which `cluster/fuzz` names; everything in it tells libFuzzer which ways it takes.
@@ -269,7 +269,7 @@ if let wanted = Context.environment["IOV_TARGETS"] {
   for target in package.targets.reversed() where kept.contains(target.name) {
     kept.formUnion(ownDependencies(target))
   }
-  if kept.contains("BlockFunctions") { kept.insert("NBDWithoutTrim") }
+  if kept.contains("BlockFunctions") { kept.insert("DiskGuard") }
   keep(kept)
 }
 

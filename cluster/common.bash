@@ -88,7 +88,7 @@ build_release() {
   say "building (release; some minutes the first time)"
   local products=("$@") product
   (($#)) || products=(iov iov-agent iov-coordinator iov-plugin-ethernet iov-plugin-sata iov-plugin-sas iov-plugin-nvme
-    iov-nbd-without-trim iov-bench)
+    iov-disk-guard iov-bench)
   for product in "${products[@]}"; do
     (cd "$checkout" && swift build -c release --static-swift-stdlib --product "$product" >"$rack_build_log" 2>&1) || {
       tail -n 40 "$rack_build_log" >&2

@@ -4,7 +4,7 @@ import LinuxDevices
 import Services
 
 /// A function used on another host than the disk's: `nbdfuse` shows the export as a file, and a loop device over that file
-/// is the block device. It has no holes to offer (`TrimRefusal`): whoever asks for zeroes gets them.
+/// is the block device. It has no holes to offer (`DiskGuard`): whoever asks for zeroes gets them.
 ///
 /// Where the plugin runs in a mount namespace of its own, the file is seen in there only; the loop device holds it open, so
 /// it works everywhere.
@@ -29,7 +29,7 @@ struct NetworkDisk: Sendable {
     do {
       if localSocket == nil { try security.link(.client, in: directory) }
       try mount(uri)
-      if !plan.isReadOnly { try TrimRefusal.check(file) }
+      if !plan.isReadOnly { try DiskGuard.checkRefusal(ofHolesIn: file) }
       let loop = try LoopDevice.attach(to: file, offset: 0, size: 0, readOnly: plan.isReadOnly)
       try directory.write("loop", "\(loop.path) \(loop.sequence)")
       try plan.handover.give(loop.path)
@@ -157,7 +157,7 @@ struct NetworkDisk: Sendable {
     let log = try FileDescriptor(opening: directory.file("nbdfuse.log"), O_WRONLY | O_CREAT | O_TRUNC)
     // One connection: the server is one thread, so that four are slower to set up (15 ms) and move no more (measured).
     let options = ["-C", "1", "-P", pidFile] + (plan.isReadOnly ? ["-r"] : []) + [file]
-    var environment = try TrimRefusal.environment()
+    var environment = try DiskGuard.environment()
     let command: (executable: String, arguments: [String])
     if localSocket == nil {
       command = security.client(

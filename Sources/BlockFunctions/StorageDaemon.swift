@@ -180,7 +180,21 @@ struct StorageDaemon: Sendable {
     }
   }
 
-  var isRunning: Bool { process != nil }
+  /// One that holds a disk which is not there any more, since it was pulled, say, is of no use to anybody, also when the disk is
+  /// back: what is open leads to what is gone.
+  var isRunning: Bool { process != nil && hasItsDisk }
+
+  private var hasItsDisk: Bool {
+    guard let words = directory.text("disk")?.split(separator: " "), words.count == 2 else { return true }
+    return BlockDevice.sequence(ofKernelName: String(words[0])) == UInt64(words[1])
+  }
+
+  /// Before the daemon opens it: a disk that is exchanged in between is seen as another one.
+  private func writeDown(disk: String) throws {
+    let name = BlockDevice.kernelName(disk) ?? ""
+    guard let sequence = BlockDevice.sequence(ofKernelName: name) else { return }
+    try directory.write("disk", "\(name) \(sequence)")
+  }
 
   /// Without trust in what was written down: for proof that nobody writes to the extent.
   var isProvenGone: Bool { directory.allProcesses(program: Self.program, argument: pidFile).isEmpty }
@@ -194,6 +208,7 @@ struct StorageDaemon: Sendable {
     // Closed in this process on return: when the daemon dies, whoever waits for its answer is told at once.
     let monitorSocket = FileDescriptor(owning: listener)
     let log = try FileDescriptor(opening: logFile, O_WRONLY | O_CREAT | O_TRUNC)
+    try writeDown(disk: extent.disk)
     let arguments =
       ["--pidfile", pidFile]
       + ["--chardev", "socket,id=qmp,fd=\(monitorSocket.number),server=on,wait=off", "--monitor", "chardev=qmp"]
@@ -201,7 +216,7 @@ struct StorageDaemon: Sendable {
       + server(extent, dataSocket)
       + ["--export", export(extent).text]
     let child = try ChildProcess.spawn(
-      executable: Self.program, arguments: arguments,
+      executable: Self.program, arguments: arguments, environment: try DiskGuard.environment(),
       inheriting: [monitorSocket.number] + (dataSocket.map { [$0.number] } ?? []),
       standardError: log.number)
     child.reapAtItsEnd()
@@ -276,6 +291,8 @@ struct StorageDaemon: Sendable {
   private func readBack(_ extent: ServedExtent) throws {
     var monitor = try QMPConnection(path: monitorPath, timeoutMilliseconds: Self.answerLimitMilliseconds)
     let exports = try monitor.execute("query-block-exports").array ?? []
+    // It answers, so that all is loaded that it has.
+    if let process { try DiskGuard.checkLoaded(by: process) }
     guard exports.contains(where: { $0["id"]?.string == "export" && $0["shutting-down"] == .bool(false) }) else {
       throw PluginError(.internalError, "the export is not among \(JSONValue.array(exports).text)")
     }

@@ -49,6 +49,44 @@ struct VanishedDiskTests {
     #expect(try await back.destroy(server).phase == .absent)
   }
 
+  @Test func aDiskThatIsGoneGivesErrorsAndNoZeroes() async throws {
+    let disk = try TestDisk()
+    let plugin = try await disk.plugin()
+    let server = try await disk.request(.server, on: plugin)
+    _ = try await plugin.create(server)
+    let served = try await plugin.serve(server)
+    let consumer = try await disk.request(.consumer, on: plugin, serverPort: served.serverPort)
+    let device = try #require(try await plugin.connect(consumer).arrival?.devicePath)
+    try await write(randomBytes(1 << 20), to: device)
+    // As the kernel does with a disk that is pulled: whoever has it open has one without blocks.
+    try disk.loop.withdraw()
+    await #expect(throws: SystemCallError.self) { try await read(device, at: 1 << 20, count: 4096) }
+    #expect(!(try await plugin.observe().contains { $0.phase == .inUse && $0.role == .server }))
+    _ = try await plugin.unserve(server)
+    _ = try await plugin.disconnect(consumer)
+    #expect(SmallFile.names(in: disk.runtimeDirectory) == [])
+  }
+
+  @Test func aDiskThatWasPulledAndIsBackIsServedAnew() async throws {
+    let disk = try TestDisk()
+    let plugin = try await disk.plugin()
+    let server = try await disk.request(.server, on: plugin)
+    _ = try await plugin.create(server)
+    let served = try await plugin.serve(server)
+    let daemon = try #require(SmallFile.names(in: disk.runtimeDirectory).first.map { "\(disk.runtimeDirectory)/\($0)" })
+    let (former, record) = (SmallFile.text("\(daemon)/daemon"), SmallFile.text("\(daemon)/disk"))
+    #expect(former != nil && record?.hasPrefix("\(disk.loop.path.dropFirst(5)) ") == true)
+    // What it has open was another disk of the same name.
+    try SmallFile.replace("\(daemon)/disk", with: Array("\(disk.loop.path.dropFirst(5)) 1".utf8), durably: false)
+    #expect(try await plugin.observe().map(\.phase) == [.created])
+    #expect(try await plugin.serve(server).serverPort == served.serverPort)
+    #expect(SmallFile.text("\(daemon)/daemon") != former && SmallFile.text("\(daemon)/disk") == record)
+    #expect(try await plugin.observe().map(\.phase) == [.inUse])
+    _ = try await plugin.unserve(server)
+    _ = try await plugin.destroy(server)
+    #expect(disk.leftovers() == [])
+  }
+
   /// The device mapper keeps the function's name.
   @Test(.enabled(if: MappedDevice.isPossible, "This kernel has no device mapper."))
   func aMappedFunctionIsCutWithoutItsDisk() async throws {

@@ -55,7 +55,7 @@ struct ZeroingTests {
     // As nbdfuse is by itself; nothing fails here.
     let disk = try FailingDisk(.reads, atByte: 0)
     let file = try #require(SmallFile.text("/sys/block/\(disk.loop.path.dropFirst(5))/loop/backing_file"))
-    let error = #expect(throws: PluginError.self) { try TrimRefusal.check(file) }
+    let error = #expect(throws: PluginError.self) { try DiskGuard.checkRefusal(ofHolesIn: file) }
     #expect(error?.message.contains("could come back") == true)
   }
 }

@@ -90,11 +90,12 @@ make_programs() {
 readonly device_classes=(ethernet sata sas nvme)
 readonly guest_programs=(iov iov-agent "${device_classes[@]/#/iov-plugin-}")
 # What the plugins of disks need beside them.
-readonly guest_library=libiov-nbd-without-trim.so
+readonly guest_library=libiov-disk-guard.so
 readonly test_programs=(vfio-check stamps)
 
 # Sets tree, kernel, root_image, initramfs and programs_made to what is in the cache, after making what is not.
 prepare_images() {
+  [[ -r $programs/$guest_library ]] || fail "$programs has no $guest_library: swift build -c release --product iov-disk-guard"
   mkdir -p "$cache"
   exec {cache_lock}>"$cache/lock"
   flock "$cache_lock"

@@ -52,6 +52,13 @@ public enum BlockDevice {
     SmallFile.resolved(path)?.split(separator: "/").last.map(String.init)
   }
 
+  /// Tells the disk that has a kernel's name now from one that had it before (Linux 5.15; a partition has its disk's). Nil: none has
+  /// it, or the kernel does not count.
+  public static func sequence(ofKernelName name: String, sysfs: String = "/sys") -> UInt64? {
+    let node = "\(sysfs)/class/block/\(name)"
+    return (SmallFile.text("\(node)/diskseq") ?? SmallFile.text("\(node)/../diskseq")).flatMap { UInt64($0) }
+  }
+
   /// Whether blocks can be given back to the device (TRIM, UNMAP, Deallocate). A partition has its disk's queue.
   public static func takesDiscard(_ path: String, sysfs: String = "/sys") -> Bool {
     guard let name = kernelName(path) else { return false }
