@@ -9,6 +9,10 @@ struct DiskAccess: Sendable {
   /// How long a disk that was pulled may take to come back. An expander is asked anew within seconds, a disk that spins up takes
   /// ten or more.
   var patience: Duration = .seconds(30)
+  /// How long a disk that erases itself is left alone before it is asked again how far it is.
+  var erasingPause: Duration = .seconds(2)
+  /// For operators.
+  var tell: @Sendable (_ news: String) -> Void = { _ in }
 
   func devicePath(of path: SCSIUnitPath) -> String { "\(devices)/\(path.blockName ?? "")" }
 

@@ -5,6 +5,8 @@ import Synchronization
 struct DiskLook: Sendable {
   var labels: [String: String]
   var isMultiRoot: Bool
+  /// Whether it erases all that it holds when it is told to.
+  var sanitizes: Bool
   var report: DriveReport
 
   /// Throws when the disk does not say whether it knows reservations: whether hosts share it is nothing to be guessed.
@@ -13,6 +15,8 @@ struct DiskLook: Sendable {
     let places = DiskPlaces(disk, access.sysfs)
     labels = places.labels
     isMultiRoot = try disk.paths.contains { $0.attachment.mayBeShared } && Self.keepsHostsApart(transports)
+    // A SATA disk behind an adapter would be asked through a translation, and can stay locked when its power goes meanwhile.
+    sanitizes = disk.paths.first?.vendor != "ATA" && SelfErasing(transports).isOffered
     report = DriveReport(asking: transports)
     report.linkErrors = places.linkErrors
   }

@@ -13,7 +13,7 @@ struct SASDisks: DiskClass {
   private let finder: PathFinder
   private let memory = LookMemory()
 
-  init(context: PluginContext) { self.init(access: DiskAccess()) }
+  init(context: PluginContext) { self.init(access: DiskAccess(tell: { context.logger.info("\($0)") })) }
 
   init(access: DiskAccess) {
     self.access = access
@@ -40,7 +40,8 @@ struct SASDisks: DiskClass {
     return DiskDescription(
       identity: disk.name.identifier, devices: devices, facts: facts, physicalFunction: physicalFunction(of: disk),
       labels: look.labels, numaNode: best.controller.address.flatMap { access.sysfs.numaNode(of: $0) },
-      health: look.report.health(lostPaths: disk.lost), isMultiRoot: look.isMultiRoot)
+      health: look.report.health(lostPaths: disk.lost), isMultiRoot: look.isMultiRoot,
+      sanitizes: look.sanitizes)
   }
 
   /// By the kernel's files, which can be read also while somebody else's reservation keeps this host out.
@@ -94,6 +95,13 @@ struct SASDisks: DiskClass {
     guard disk.isMultiRoot else { return nil }
     guard let paths = finder.disk(disk.identity) else { throw vanished(disk) }
     return ReservationKeeper(paths: try access.transports(to: paths).map { SCSIReservationDevice($0) })
+  }
+
+  func sanitize(_ disk: DiskDescription) throws {
+    guard let paths = finder.disk(disk.identity) else { throw vanished(disk) }
+    try SelfErasing(access.transports(to: paths)).carryOut(pause: access.erasingPause) {
+      access.tell("\(disk.identity) erases itself: \($0) %")
+    }
   }
 
   private func vanished(_ disk: DiskDescription) -> PluginError {

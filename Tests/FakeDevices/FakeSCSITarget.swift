@@ -13,6 +13,8 @@ public final class FakeSCSITarget: Sendable {
     public var forgetsPreemptions = false
     /// By the first byte of the command and its service action.
     public var faults: [Fault] = []
+    /// What it erases itself by, and how it does; nil: it does not.
+    public var erasing: FakeErasing?
     /// Answers to commands that only tell something: by the command's bytes up to where the length of the answer stands.
     public var answers: [[UInt8]: [UInt8]] = [:]
     public init() {}
@@ -50,6 +52,8 @@ public final class FakeSCSITarget: Sendable {
     var reservations = FakeReservations()
     var memory: [UInt8]
     var received: [[UInt8]] = []
+    /// How often it will say that it is at it.
+    var erasingLeft = 0
   }
 
   private let unit: Mutex<Unit>
@@ -125,10 +129,19 @@ public final class FakeSCSITarget: Sendable {
     }
     let bytes: [UInt8]
     switch (operation, data) {
-    case (0x00, _): bytes = []
+    case (0x00, _):
+      if unit.erasingLeft == 0, unit.behaviour.erasing?.fails == true {
+        throw .checkCondition(SCSISense(key: .mediumError, code: .sanitizeFailed))
+      }
+      bytes = []
     case (0x5e, _) where unit.behaviour.knowsReservations: bytes = try unit.reserveIn(command)
     case (0x5f, .send(let parameters)) where unit.behaviour.knowsReservations:
       try unit.reserveOut(command, parameters, nexus)
+      bytes = []
+    case (0x03, _): bytes = unit.sense(for: nexus)
+    case (0xa3, _) where command[1] == 0x0c && unit.behaviour.erasing != nil: bytes = unit.support(command)
+    case (0x48, _):
+      try unit.erase(command, data)
       bytes = []
     case (0x88, _), (0x8a, _): bytes = try unit.move(command, data, nexus)
     default:
@@ -139,6 +152,21 @@ public final class FakeSCSITarget: Sendable {
     }
     if case .receive(let most) = data { return Array(bytes.prefix(most)) }
     return []
+  }
+}
+
+/// A disk's way to erase itself.
+public struct FakeErasing: Sendable {
+  /// SANITIZE's service actions.
+  public var actions: Set<UInt8>
+  /// How often it is asked until it has.
+  public var questions: Int
+  public var fails: Bool
+
+  public init(actions: Set<UInt8>, questions: Int = 3, fails: Bool = false) {
+    self.actions = actions
+    self.questions = questions
+    self.fails = fails
   }
 }
 
@@ -173,6 +201,38 @@ extension FakeSCSITarget.Unit {
       return list(keys.flatMap { fullStatus($0.nexus, $0.key) })
     default: throw .checkCondition(SCSISense(key: .illegalRequest, code: .invalidFieldInCommand))
     }
+  }
+
+  /// What is to tell, else what it does by itself; in fixed format, as disks tell it.
+  fileprivate mutating func sense(for nexus: String) -> [UInt8] {
+    if reservations.attentions[nexus]?.isEmpty == false, let code = reservations.attentions[nexus]?.removeFirst() {
+      return SCSISense(key: .unitAttention, code: code).bytes
+    }
+    var sense = [UInt8](repeating: 0, count: 18)
+    (sense[0], sense[7]) = (0x70, 10)
+    guard erasingLeft > 0 else { return sense }
+    erasingLeft -= 1
+    (sense[2], sense[12], sense[13], sense[15]) = (0x02, 0x04, 0x1b, 0x80)
+    sense[16] = UInt8(clamping: 256 / (erasingLeft + 2))
+    return sense
+  }
+
+  fileprivate func support(_ command: [UInt8]) -> [UInt8] {
+    let isKnown = command[3] == 0x48 && behaviour.erasing?.actions.contains(command[5]) == true
+    return [0, isKnown ? 3 : 1, 0, isKnown ? 10 : 0] + (isKnown ? [0x48, 0xff, 0, 0, 0, 0, 0, 0xff, 0xff, 0] : [])
+  }
+
+  fileprivate mutating func erase(_ command: [UInt8], _ data: CommandData) throws(SCSIFailure) {
+    guard let erasing = behaviour.erasing, erasing.actions.contains(command[1] & 0x1f) else {
+      throw .checkCondition(SCSISense(key: .illegalRequest, code: .invalidOperationCode))
+    }
+    if command[1] & 0x1f == 1 {
+      guard case .send([1, 0, 0, 4, 0, 0, 0, 0]) = data, command[8] == 8 else {
+        throw .checkCondition(SCSISense(key: .illegalRequest, code: .invalidFieldInParameters))
+      }
+    }
+    erasingLeft = erasing.questions
+    if !erasing.fails { memory = [UInt8](repeating: command[1] & 0x1f == 3 ? 0x5a : 0, count: memory.count) }
   }
 
   private func fullStatus(_ nexus: String, _ key: UInt64) -> [UInt8] {

@@ -15,6 +15,8 @@ final class Shelf: Sendable {
   private let host: String
   /// By the block device's name: what answers there.
   private let targets = Mutex<[String: FakeSCSITarget]>([:])
+  /// What operators are told.
+  let news = Mutex<[String]>([])
   /// The place that an adapter finds a disk at again after it was deleted there; nil: it stays away.
   private let returns = Mutex<(@Sendable (_ place: String) -> Void)?>(nil)
 
@@ -40,7 +42,8 @@ final class Shelf: Sendable {
             throw SystemCallError("open \(path)", errno: ENXIO)
           }
           return target.path(name)
-        }, patience: patience))
+        }, patience: patience, erasingPause: .milliseconds(1),
+        tell: { [weak self] news in self?.news.withLock { $0.append(news) } }))
   }
 
   func device(_ name: String) -> String { name.isEmpty ? "\(kernel.root)/dev" : "\(kernel.root)/dev/\(name)" }

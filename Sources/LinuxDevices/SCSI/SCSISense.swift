@@ -33,6 +33,8 @@ public struct SCSISense: Sendable, Hashable {
     public static let registrationsPreempted = Self(0x2a, 0x05)
     public static let insufficientRegistrationResources = Self(0x55, 0x04)
     public static let ataInformationAvailable = Self(0x00, 0x1d)
+    public static let sanitizeInProgress = Self(0x04, 0x1b)
+    public static let sanitizeFailed = Self(0x31, 0x03)
 
     public var description: String { "\(hexadecimal(code, digits: 2))/\(hexadecimal(qualifier, digits: 2))" }
   }
@@ -79,6 +81,16 @@ public struct SCSISense: Sendable, Hashable {
     return nil
   }
 
+  /// How much of what the device does by itself is done, from 0 to 1; nil: it does not say (SPC-4, 4.5.2.4.4).
+  public var progress: Double? {
+    let isFixed = bytes.first.map { $0 & 0x7f < 0x72 } ?? false
+    let specific = isFixed ? AnswerBytes(bytes).available(15, 3) : descriptor(2)?.available(2, 3)
+    guard let flags = try? specific?.byte(0), flags & 0x80 != 0,
+      let done = try? specific?.bigEndian(1, as: UInt16.self)
+    else { return nil }
+    return Double(done) / 65536
+  }
+
   /// Whether the command was carried out all the same.
   public var isSuccess: Bool { key == .none || key == .recoveredError || key == .completed }
 
@@ -113,7 +125,8 @@ extension SCSISense: CustomStringConvertible {
     .insufficientRegistrationResources: "no room for another registration",
     AdditionalCode(0x04, 0x01): "becoming ready",
     AdditionalCode(0x04, 0x02): "the unit waits for a start command",
-    AdditionalCode(0x04, 0x1b): "a sanitize is in progress",
+    .sanitizeInProgress: "a sanitize is in progress",
+    .sanitizeFailed: "the last sanitize failed; sanitize again",
     AdditionalCode(0x11, 0x00): "unrecovered read error",
     AdditionalCode(0x27, 0x00): "write protected",
     AdditionalCode(0x3a, 0x00): "no medium",

@@ -19,6 +19,16 @@ import Testing
     #expect(SCSISense(Array(fixed.prefix(8)))?.code == SCSISense.AdditionalCode(0, 0))
   }
 
+  @Test func howFarADeviceIsStandsInBothFormats() {
+    var fixed: [UInt8] = [0x70, 0, 2, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0x04, 0x1b, 0, 0x80, 0x40, 0]
+    #expect(SCSISense(fixed)?.code == .sanitizeInProgress && SCSISense(fixed)?.progress == 0.25)
+    fixed[15] = 0
+    #expect(SCSISense(fixed)?.progress == nil && SCSISense(Array(fixed.prefix(16)))?.progress == nil)
+    let descriptors: [UInt8] = [0x72, 2, 0x04, 0x1b, 0, 0, 0, 8, 2, 6, 0, 0, 0x80, 0x80, 0, 0]
+    #expect(SCSISense(descriptors)?.progress == 0.5)
+    #expect(SCSISense(Array(descriptors.prefix(8)))?.progress == nil)
+  }
+
   @Test func aReservationConflictIsOneWhateverTheKernelAdds() {
     // DID_NEXUS_FAILURE, of kernels before 5.20.
     #expect(SCSIFailure(status: 0x18, host: 0x11, driver: 0, sense: nil) == .reservationConflict)
