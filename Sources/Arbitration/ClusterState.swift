@@ -69,6 +69,8 @@ struct EndNodeState {
   /// What other hosts say that they have under this identity: identities get cloned, and nobody can tell which one is
   /// meant.
   var conflicting: [String: EndNode] = [:]
+  /// The roots that have said since this arbiter began what they have of it.
+  var heardRoots: Set<String> = []
 
   init(record: EndNode) { self.record = record }
 

@@ -73,6 +73,8 @@ extension Arbiter {
     settle(state.claims)
     settleSources(on: name)
     for id in endNodes.keys.sorted() where endNodes[id]?.controllingHost == name { moveControl(of: id) }
+    // What waited for its word.
+    changes.openings.endNodes.formUnion(multiRootEndNodes.filter { endNodes[$0]?.record.isRoot(name) ?? false })
     changes.openings.isOtherwise = true
   }
 

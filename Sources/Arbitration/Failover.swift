@@ -53,7 +53,7 @@ extension Arbiter {
     }
   }
 
-  private func route(to state: ClaimState, by host: String, from node: EndNodeState) throws(Drop) -> Candidate {
+  func route(to state: ClaimState, by host: String, from node: EndNodeState) throws(Drop) -> Candidate {
     var node = node
     node.record.physicalFunction?.controllingHost = host
     guard let consumer = hosts[state.specification.host] else { throw Drop(.host, "its host is not known") }
@@ -70,7 +70,7 @@ extension Arbiter {
     throw Drop(.path, closed.joined(separator: ", "))
   }
 
-  private mutating func transferControl(of id: String, to host: String) {
+  mutating func transferControl(of id: String, to host: String) {
     var transfer = ControlTransfer()
     transfer.host = host
     transfer.formerControlTokens = endNodes[id]?.controlTokens ?? []

@@ -22,7 +22,7 @@ extension Arbiter {
   mutating func place(_ name: String) {
     guard var state = claims[name], state.phase == .pending else { return }
     let (best, drops) = search(state.specification)
-    if let best {
+    if let best, !waitsForControl(state, insteadOf: best) {
       stopWaiting(state)
       grant(best, to: &state)
       put(state)
@@ -30,7 +30,9 @@ extension Arbiter {
       settle(name)
       return
     }
-    let reasons = pendingReasons(drops, for: state.specification)
+    // What it does not take any more is in the way now.
+    let inTheWay = best == nil ? drops : search(state.specification).1
+    let reasons = pendingReasons(inTheWay, for: state.specification)
     guard state.claim.status?.pending != reasons else { return }
     state.withStatus { $0.pending = reasons }
     put(state)
@@ -70,6 +72,7 @@ extension Arbiter {
       throw Drop(.attributes, "the MAC address \(mac) is in use by an orphan; see: iov orphan list")
     }
     if !node.isMultiRoot { try checkControl(of: node) }
+    try checkRootsAreHeard(node)
     try checkClock(node)
     let (route, preference) = try bestRoute(from: node, to: host, for: specification)
     try checkRoom(in: node, for: specification)

@@ -19,6 +19,7 @@ extension Arbiter {
 
     for node in reported.sorted(by: { $0.id < $1.id }) { take(node, from: host) }
     noteMissing(reported: state.listedEndNodes, on: host)
+    noteHeard(host)
     changes.openings.hosts.insert(host)
   }
 
@@ -98,6 +99,7 @@ extension Arbiter {
         touched.formUnion(claims(besideOrphan: status))
       }
     }
+    if report.complete { noteHeard(host) }
     settle(touched)
     // Only now is it known what of its end nodes is in use.
     if isFirst {

@@ -54,6 +54,34 @@ extension Arbiter {
     return node.record.roots.first { hosts[$0.host]?.listedEndNodes.contains(node.record.id) != true }?.host
   }
 
+  /// A root has said what it has of its multi-root end nodes.
+  mutating func noteHeard(_ host: String) {
+    for id in hosts[host]?.listedEndNodes ?? []
+    where endNodes[id].map({ $0.isMultiRoot && isUsable(host, asRootOf: $0) }) ?? false {
+      endNodes[id]?.heardRoots.insert(host)
+    }
+  }
+
+  /// A store that is an older copy does not know what a root was given since. So nobody is given anything of a device before
+  /// all who may have something of it have said so, or are dead.
+  func checkRootsAreHeard(_ node: EndNodeState) throws(Drop) {
+    guard node.isMultiRoot else { return }
+    let unheard = node.record.roots.lazy.map(\.host).first {
+      !node.heardRoots.contains($0) && hosts[$0]?.isDead == false
+    }
+    guard let name = unheard, let host = hosts[name] else { return }
+    let deviceClass = node.record.deviceClass
+    let why =
+      !host.isConnected
+      ? "it is disconnected; if it is off: iov host confirm-dead \(name)"
+      : host.servingPlugin(of: deviceClass) == nil
+        ? "no plugin of class \(deviceClass) serves on it" : "it has yet to report all that it has"
+    throw Drop(
+      .roots,
+      "\(name), which has a path to \(node.record.name), has not said since the coordinator began what it has of it: \(why)"
+    )
+  }
+
   /// A clock that is set to another age tells nothing of what was before.
   func checkClock(_ node: EndNodeState) throws(Drop) {
     guard let host = unheardRoot(of: node), let began, began.lowestToken == nil else { return }

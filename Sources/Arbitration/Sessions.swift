@@ -129,6 +129,7 @@ extension Arbiter {
     acknowledgement.epoch = cluster.epoch
     changes.messages.append(.send(session, CoordinatorMessage { $0.kind = .heartbeat(acknowledgement) }))
     if !wasConnected {
+      noteHeard(name)
       settle(state.claims)
       changes.openings.hosts.insert(name)
     }

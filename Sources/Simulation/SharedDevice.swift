@@ -101,6 +101,26 @@ extension StormHost {
 }
 
 extension Storm {
+  var givenOfSharedDevice: Set<String> {
+    Set(arbiter.listedClaims.compactMap(\.status?.assignment).filter { $0.endNode == sharedID }.map(\.function))
+  }
+
+  mutating func noteHeard(_ event: Event) {
+    guard case .functionsReported(let session, let report) = event, report.complete,
+      let host = arbiter.hostOfSession[session]
+    else { return }
+    unheardRoots.remove(host)
+  }
+
+  /// A root that has not been heard of may have what the store knows nothing of.
+  mutating func checkNothingIsGivenUnheard(_ before: Set<String>, _ event: Event) {
+    // What is adopted is there already.
+    if case .orphanAdopted = event { return }
+    guard let root = unheardRoots.filter({ arbiter.host(named: $0)?.death == nil }).min() else { return }
+    let given = givenOfSharedDevice.subtracting(before).sorted()
+    require(given.isEmpty, "\(given) was given while \(root) had yet to say what it has")
+  }
+
   /// What must never happen on the shared device.
   mutating func checkSharedDevice() {
     let writing = hosts.values.flatMap { host in

@@ -110,6 +110,37 @@ extension World {
     #expect(Set(["here", "there"].compactMap { world.assigned($0)?.fenceDomain }) == ["sata/LUN@a"])
   }
 
+  @Test func areControlledByTheFirstHostThatGainsByIt() {
+    var world = World.fabric()
+    world.create("near", host: "c", deviceClass: "sata") {
+      $0.attributes = Attributes { $0.block = BlockAttributes { $0.sizeBytes = 1 << 20 } }
+    }
+    #expect(world.phase("near") == .pending)
+    #expect(world.pendingWords("near").contains("control of a/sdm is on its way from a to c"))
+    world.settle()
+    #expect(world.phase("near") == .ready && world.assigned("near")?.path == .directSoftware)
+    #expect(world.shared?.controllingHost == "c" && world.shared?.record.name == "a/sdm")
+    // Now that it is in use it stays there.
+    world.claimPart("far", on: "d")
+    #expect(world.assigned("far")?.path == .mediated && world.shared?.controllingHost == "c")
+    for name in ["near", "far"] { world.delete(name) }
+    world.settle()
+    world.claimPart("other", on: "b")
+    #expect(world.phase("other") == .ready && world.shared?.controllingHost == "c")
+  }
+
+  @Test func stayWhereTheyAreForWhoGainsNothing() {
+    var world = World.fabric()
+    let bytes: UInt64 = 1 << 20
+    world.create("near", host: "c", deviceClass: "sata") {
+      $0.allowedPaths = [.mediated, .directSoftware]
+      $0.attributes = Attributes { $0.block = BlockAttributes { $0.sizeBytes = bytes } }
+    }
+    world.settle()
+    #expect(world.phase("near") == .ready && world.assigned("near")?.path == .mediated)
+    #expect(world.shared?.controllingHost == "a")
+  }
+
   @Test func areControlledAnewBeforeTheirFirstPart() {
     var world = World.fabric()
     let before = world.hosts["a"]?.controls[sharedID] ?? 0

@@ -144,6 +144,7 @@ import Testing
     world.wallMillisecondsAtZero = 1_790_000_000_000
     world.restart()
     for name in ["a", "b", "d"] { world.connect(name) }
+    world.confirmDead("c")
     // As soon as a is kept the disk for parts.
     world.hosts["c"]?.functions[whole]?.isFenced = true
     world.claimPart("part", on: "b")
@@ -188,7 +189,11 @@ import Testing
   @Test func whatAHostHasOfAnOrphanInTwoRolesIsListedAndPurgedAsTwo() {
     var world = World.fabric()
     let copy = world.store
+    // Somebody else is there first, so that control stays with a.
+    world.claimPart("far", on: "b")
     world.claimPart("root", on: "c")
+    world.delete("far")
+    world.settle()
     let function = world.assigned("root")?.function ?? ""
     let consumer = world.hosts["c"]
     world.disconnect("a")

@@ -22,9 +22,58 @@ import Testing
     return (world, seen)
   }
 
+  /// What d has by now is in no store, and d alone can say it.
+  @Test func areWaitedForBecauseTheyMayHaveWhatTheStoreDoesNotKnow() {
+    var world = World.fabric()
+    let copy = world.store
+    world.claimWhole("lost", on: "d")
+    let lost = world.assigned("lost")?.function ?? ""
+    world.store = copy
+    world.restart()
+    for name in ["a", "b", "c"] { world.connect(name) }
+    world.claimPart("part", on: "b")
+    world.claimWhole("all", on: "c")
+    for name in ["part", "all"] {
+      #expect(world.phase(name) == .pending)
+      let words = world.pendingWords(name)
+      #expect(words.contains("d, which has a path to a/sdm, has not said since the coordinator began"))
+      #expect(words.contains("iov host confirm-dead d"))
+    }
+    world.connect("d")
+    world.settle()
+    for name in ["part", "all"] { #expect(world.phase(name) == .pending) }
+    #expect(world.arbiter.listedOrphans.map(\.status?.function?.id) == [lost])
+    #expect(world.pendingWords("all").contains("\(lost) are parts of it in use"))
+    world.purge(lost)
+    world.settle()
+    #expect(world.phase("part") == .ready)
+  }
+
+  @Test func areHeardOfOnceAndForAllInOneRunOfTheCoordinator() {
+    var world = World.fabric()
+    for name in ["c", "d"] { world.disconnect(name) }
+    world.claimPart("part", on: "b")
+    #expect(world.phase("part") == .ready)
+    world.restart()
+    world.connect("a")
+    world.connect("b")
+    // What is granted stays so.
+    #expect(world.phase("part") == .ready)
+    world.connect("c")
+    world.hosts["d"]?.plugins[0].state = .failed
+    world.connect("d")
+    world.claimPart("next", on: "b")
+    #expect(world.pendingWords("next").contains("no plugin of class sata serves on it"))
+    world.hosts["d"]?.plugins[0].state = .serving
+    world.reportInventory("d")
+    world.settle()
+    #expect(world.phase("next") == .ready)
+  }
+
   @Test func mayHaveSeenTokensThatTheStoreDoesNotKnow() {
     var (world, seen) = restored()
     for name in ["a", "b", "c"] { world.connect(name) }
+    world.confirmDead("d")
     world.claimWhole("all", on: "c")
     let token = world.assigned("all")?.token?.value ?? 0
     #expect(seen > 1 && token > seen)
@@ -32,9 +81,10 @@ import Testing
     #expect(token >> 8 > 85_000_000 && token >> 8 < 90_000_000)
   }
 
-  @Test func doNotKeepTheDiskFromPartsThatAreGrantedWithoutThem() {
+  @Test func doNotKeepTheDiskFromPartsThatAreGrantedOnceTheyAreDead() {
     var (world, seen) = restored()
     for name in ["a", "b", "c"] { world.connect(name) }
+    world.confirmDead("d")
     world.claimPart("part", on: "b")
     #expect(world.phase("part") == .ready)
     // What is registered for parts is the control token.
@@ -54,6 +104,7 @@ import Testing
   func areWaitedForWhereTheClockIsSetToAnotherAge(wallMilliseconds: Int64) {
     var (world, seen) = restored(wallMilliseconds: wallMilliseconds)
     for name in ["a", "b", "c"] { world.connect(name) }
+    world.confirmDead("d")
     world.claimWhole("all", on: "c")
     #expect(world.phase("all") == .pending)
     #expect(world.pendingWords("all").contains("d has not yet said which tokens of a/sdm it has seen"))
