@@ -19,6 +19,9 @@ extension Arbiter {
     guard !isOvertaken(victim) else { return concludeFenced(function) }
     let former = fencers[function]
     guard former.map({ isLost($0.host, at: now) }) ?? cannotCleanUp(victim, on: node, at: now) else { return }
+    // A store that is an older copy does not know whose by now is what would be cleaned.
+    let parties = Set([victim.host, former?.host].compactMap { $0 })
+    guard silentRoot(of: node, but: parties) == nil else { return }
     let host = possibleFencers(of: victim, on: node, again: former != nil).first
     guard let host, var assignment = victim.assignment else { return }
     if former != nil { dropFencer(of: function) }

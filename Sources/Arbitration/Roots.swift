@@ -65,21 +65,28 @@ extension Arbiter {
   /// A store that is an older copy does not know what a root was given since. So nobody is given anything of a device before
   /// all who may have something of it have said so, or are dead.
   func checkRootsAreHeard(_ node: EndNodeState) throws(Drop) {
-    guard node.isMultiRoot else { return }
-    let unheard = node.record.roots.lazy.map(\.host).first {
-      !node.heardRoots.contains($0) && hosts[$0]?.isDead == false
-    }
-    guard let name = unheard, let host = hosts[name] else { return }
-    let deviceClass = node.record.deviceClass
-    let why =
-      !host.isConnected
-      ? "it is disconnected; if it is off: iov host confirm-dead \(name)"
-      : host.servingPlugin(of: deviceClass) == nil
-        ? "no plugin of class \(deviceClass) serves on it" : "it has yet to report all that it has"
+    guard let root = silentRoot(of: node) else { return }
     throw Drop(
       .roots,
-      "\(name), which has a path to \(node.record.name), has not said since the coordinator began what it has of it: \(why)"
-    )
+      "\(root), which has a path to \(node.record.name), has not said since the coordinator began what it has of it: "
+        + reasonOfSilence(of: root, on: node))
+  }
+
+  /// A root that may have something of a multi-root end node that it has not spoken of yet; `others` do not count.
+  func silentRoot(of node: EndNodeState, but others: Set<String> = []) -> String? {
+    guard node.isMultiRoot else { return nil }
+    return node.record.roots.lazy.map(\.host).first {
+      !others.contains($0) && !node.heardRoots.contains($0) && hosts[$0]?.isDead == false
+    }
+  }
+
+  func reasonOfSilence(of root: String, on node: EndNodeState) -> String {
+    guard let host = hosts[root], host.isConnected else {
+      return "it is disconnected; if it is off: iov host confirm-dead \(root)"
+    }
+    let deviceClass = node.record.deviceClass
+    return host.servingPlugin(of: deviceClass) == nil
+      ? "no plugin of class \(deviceClass) serves on it" : "it has yet to report all that it has"
   }
 
   /// A clock that is set to another age tells nothing of what was before.

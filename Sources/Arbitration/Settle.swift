@@ -240,6 +240,7 @@ extension Arbiter {
     }
     reason.message =
       "\(next.host) has yet to \(task) \(next.functionID)" + absence(of: next.host, isProofAwaited: isReleasing)
+      + (isReleasing ? silence(inTheWayOfFencing: next) : "")
     return [reason]
   }
 
@@ -260,6 +261,15 @@ extension Arbiter {
         + "now; give \(name) its address back, or delete the claim and make it anew"
       return reason
     }
+  }
+
+  /// Why no other root does it in the place of a host that is away.
+  private func silence(inTheWayOfFencing entry: WantedFunction) -> String {
+    guard entry.role != .consumer, hosts[entry.host]?.isConnected == false,
+      let node = entry.assignment.flatMap({ endNodes[$0.endNode] }), let root = silentRoot(of: node, but: [entry.host])
+    else { return "" }
+    return "; another root does it once \(root) has said what it has of \(node.record.name): "
+      + reasonOfSilence(of: root, on: node)
   }
 
   /// Why a host does not act, and how to get on without it.

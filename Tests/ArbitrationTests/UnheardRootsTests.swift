@@ -49,6 +49,28 @@ import Testing
     #expect(world.phase("part") == .ready)
   }
 
+  /// In the history that was lost, c let go of the disk and d got it.
+  @Test func areWaitedForBeforeAnotherOneIsFenced() {
+    var world = World.fabric()
+    world.claimWhole("old", on: "c")
+    let copy = world.store
+    world.delete("old")
+    world.settle()
+    world.claimWhole("new", on: "d")
+    world.store = copy
+    world.restart()
+    for name in ["a", "b"] { world.connect(name) }
+    world.delete("old")
+    world.pass(milliseconds: 20_000)
+    #expect(world.fencing(on: "a").isEmpty)
+    #expect(world.pendingWords("old").contains("another root does it once d has said what it has of a/sdm"))
+    world.connect("d")
+    world.pass(milliseconds: 1000)
+    world.settle()
+    #expect(world.claim("old") == nil && world.fencing(on: "a").isEmpty)
+    #expect(world.hosts["d"]?.functions.values.map(\.isFenced) == [false])
+  }
+
   @Test func areHeardOfOnceAndForAllInOneRunOfTheCoordinator() {
     var world = World.fabric()
     for name in ["c", "d"] { world.disconnect(name) }
