@@ -32,15 +32,21 @@ struct Storm {
   /// What has happened that must never happen.
   private(set) var failures: [String] = []
   static let clusterID = "5f0c0e0a-0000-4000-8000-000000000001"
-  private static let settings = ArbiterSettings(automaticFenceHosts: ["d"])
+  private let settings: ArbiterSettings
   /// Some claims are for a file server, and others from those.
   let hasFileServers: Bool
+  /// What is wrong with the arbiter, to see whether the storm finds it.
+  let flaw: Flaw?
+  /// What a flaw has yet to store.
+  private var late: [Effect] = []
 
-  init(seed: UInt64, hasFileServers: Bool = false) throws(Refusal) {
+  init(seed: UInt64, hasFileServers: Bool = false, flaw: Flaw? = nil) throws(Refusal) {
     self.seed = seed
     self.hasFileServers = hasFileServers
+    self.flaw = flaw
+    settings = flaw?.settings ?? ArbiterSettings(automaticFenceHosts: ["d"])
     dice = Dice(state: seed)
-    arbiter = try Arbiter(clusterID: Self.clusterID, version: "test", records: [], settings: Self.settings)
+    arbiter = try Arbiter(clusterID: Self.clusterID, version: "test", records: [], settings: settings)
     let plugins = [ethernetPlugin(), sataPlugin()]
     for (name, address) in [("a", "10.0.0.1"), ("b", "10.0.0.2"), ("c", "10.0.0.3"), ("d", "10.0.0.4")] {
       hosts[name] = StormHost(name: name, address: address, plugins: plugins, endNodes: [])
@@ -256,7 +262,7 @@ struct Storm {
 
   mutating func restart(from copy: (store: [RecordKey: Record], acknowledged: [String: String])) {
     for name in hosts.keys.sorted() { hosts[name]?.endAgent() }
-    (stragglers, repeated) = ([], [])
+    (stragglers, repeated, late) = ([], [], [])
     // A coordinator that begins in the second in which another one began may draw its tokens again.
     now += 1000
     store = copy.store
@@ -268,7 +274,7 @@ struct Storm {
     unheardRoots = Set(hosts.values.filter { $0.endNodes.contains { $0.id == sharedID } }.map(\.name))
     do {
       let records = store.keys.sorted().compactMap { store[$0] }
-      arbiter = try Arbiter(clusterID: Self.clusterID, version: "test", records: records, settings: Self.settings)
+      arbiter = try Arbiter(clusterID: Self.clusterID, version: "test", records: records, settings: settings)
       perform(arbiter.begin())
     } catch {
       require(false, "the store cannot be restored: \(error.message)")
@@ -281,7 +287,13 @@ struct Storm {
     noteHeard(event)
     // In 2027.
     let instant = Instant(monotonicMilliseconds: now, wallMilliseconds: 1_800_000_000_000 + Int64(now))
-    perform(arbiter.handle(event, at: instant))
+    let speaker = event.session.flatMap { arbiter.hostOfSession[$0] }
+    let decided = arbiter.handle(flaw?.heard(event) ?? event, at: instant)
+    let effects = flaw?.said(decided) ?? decided
+    perform(flaw == .storesLate ? late + effects.filter { !$0.stores } : effects)
+    if flaw == .storesLate { late = effects.filter(\.stores) }
+    let presumed = flaw?.presumed(after: event, of: speaker, effects, by: Array(hosts.values)) ?? []
+    for event in presumed { send(event) }
     checkNothingIsGivenUnheard(given, event)
   }
 
@@ -401,6 +413,15 @@ struct Storm {
       }
       pass(1000)
       quietRounds = arbiter.cluster.revision == before ? quietRounds + 1 : 0
+    }
+  }
+}
+
+extension Effect {
+  fileprivate var stores: Bool {
+    switch self {
+    case .save, .remove: true
+    default: false
     }
   }
 }
