@@ -6,6 +6,7 @@ extension Reconciler {
     guard obey(epoch) else { return }
     session = Session()
     self.leaseUntil = leaseUntil
+    hasOldWords = true
   }
 
   mutating func renewLease(until: Instant) {
@@ -26,7 +27,8 @@ extension Reconciler {
       return "the lease has run out, and with it the coordinator's word: this waits until it answers again"
     }
     // A new session's lease does not make words of the last one good: they may be as old as the silence between the two.
-    guard session?.hasWantedState ?? true else { return "the coordinator has yet to say what it wants" }
+    // Nor does the end of that session, if it came before any.
+    guard !hasOldWords else { return "the coordinator has yet to say what it wants" }
     return (unwritten[.epoch] ?? unwritten[.journal]).map {
       "the agent cannot write down what it does, so that it sets nothing up: \($0)"
     }

@@ -45,6 +45,9 @@ public struct Reconciler: Sendable {
   var news: Set<FunctionKey> = []
   var dismissed: Set<FunctionKey> = []
 
+  /// A session has brought a lease, and neither it nor a later one has said what is wanted under it.
+  var hasOldWords = false
+
   /// What was said in the session that is open.
   struct Session: Sendable {
     /// Reports answer wanted state, so the first waits for it.
@@ -128,7 +131,10 @@ public struct Reconciler: Sendable {
     let isOfSameLeader = state.epoch == epoch
     epoch = state.epoch
     revision = state.revision
-    if state.complete { session?.hasWantedState = true }
+    if state.complete {
+      session?.hasWantedState = true
+      hasOldWords = false
+    }
 
     take(state.controls, isComplete: state.complete)
     var named: Set<FunctionKey> = []

@@ -85,6 +85,21 @@ private func leasedHost(_ entries: [WantedFunction]) -> FakeHost {
     #expect(host.phase("f/1") == nil)
     #expect(!host.plugin.calls.contains("attach f/1"))
   }
+
+  @Test func norDoesTheEndOfThatSession() {
+    var host = leasedHost([makeEntry("f/1")])
+    host.performNext()
+    host.handle(.sessionClosed)
+    host.now = seconds(30)
+    host.performAll()
+    // It ends before it has said what is wanted under its lease.
+    host.handle(.sessionOpened(epoch: 1, leaseUntil: seconds(40)))
+    host.handle(.sessionClosed)
+    host.handle(.pluginChanged(plugin: "ethernet"))
+    host.performAll()
+    #expect(host.phase("f/1") == .created)
+    #expect(!host.plugin.calls.contains("attach f/1"))
+  }
 }
 
 @Suite struct AClaimThatAsksForSelfFence {
