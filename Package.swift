@@ -139,7 +139,8 @@ let package = Package(
     .executableTarget(
       name: "iov-bench",
       dependencies: [
-        "Arbitration", "ClaimStore", "LinuxDevices", "FakeDevices", "Services", "ClusterSecurity", arguments,
+        "Arbitration", "Simulation", "ClaimStore", "LinuxDevices", "FakeDevices", "Services", "ClusterSecurity",
+        arguments,
         .product(name: "NIOPosix", package: "swift-nio"),
       ],
       swiftSettings: strict),

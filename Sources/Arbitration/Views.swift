@@ -2,6 +2,12 @@ import Messages
 
 /// What can be read of the state, in an order that does not depend on hashing.
 extension Arbiter {
+  /// Whether no index names anything: where there are no claims, none must.
+  package var hasEmptyIndexes: Bool {
+    claimOfMAC.isEmpty && claimOfVNI.isEmpty && claimOfFunction.isEmpty && claimOfInterface.isEmpty
+      && claimsOfSource.isEmpty && servedEndNodes.isEmpty
+  }
+
   public func claim(named name: String) -> Claim? { claims[name]?.claim }
 
   /// By name.

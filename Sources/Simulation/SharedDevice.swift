@@ -4,10 +4,12 @@ import Messages
 /// A disk that several hosts see, as it keeps them apart itself: one of them is registered and may write, under a key that is
 /// a token. Who comes with a higher one takes it, who comes with a lower one is refused.
 struct SharedDevice {
-  private(set) var holder: String?
-  private(set) var key: UInt64 = 0
+  private(set) var holder: String? { didSet { hasChanged = true } }
+  private(set) var key: UInt64 = 0 { didSet { hasChanged = true } }
   /// What was cleaned, and by whom, since the last look.
-  var wipes: [(host: String, assignment: Assignment, hit: String?)] = []
+  var wipes: [(host: String, assignment: Assignment, hit: String?)] = [] { didSet { hasChanged = true } }
+  /// Since the last look.
+  var hasChanged = true
 
   mutating func take(by host: String, under key: UInt64) -> Bool {
     guard holder == nil || key >= self.key else { return false }
@@ -38,7 +40,8 @@ extension StormHost {
   }
 
   mutating func takeControls(at now: UInt64, _ device: inout SharedDevice) {
-    guard isUp, now < leaseEnds, let control = wantedControls[sharedID], let token = control.controlToken?.value,
+    guard isUp, now < leaseEnds, canStep(sharedID, "sata"), let control = wantedControls[sharedID],
+      let token = control.controlToken?.value,
       token > controlsInForce[sharedID] ?? 0
     else { return }
     device.preempt(control.formerControlTokens.map(\.value))
@@ -146,8 +149,5 @@ extension Storm {
       require(hit == nil, "\(host) wiped \(assignment.function) where \(hit ?? "") lies")
     }
     device.wipes = []
-    for claim in arbiter.listedClaims where claim.status?.phase == .ready {
-      if let function = claim.status?.assignment?.function { readyOnce.insert(function) }
-    }
   }
 }

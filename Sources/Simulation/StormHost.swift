@@ -26,7 +26,7 @@ struct StormHost {
   let name: String
   let address: String
   var plugins: [Plugin]
-  var endNodes: [EndNode]
+  var endNodes: [EndNode] { didSet { hasChanged = true } }
   var watchdogMilliseconds: UInt32 = 0
 
   // On the disk.
@@ -34,17 +34,18 @@ struct StormHost {
   var spent: [String: UInt64] = [:]
   var highestTokens: [String: UInt64] = [:]
   /// Of the device that several hosts see.
-  var controlsInForce: [String: UInt64] = [:]
-  var extents: [String: Extent] = [:]
+  var controlsInForce: [String: UInt64] = [:] { didSet { hasChanged = true } }
+  var extents: [String: Extent] = [:] { didSet { hasChanged = true } }
   /// Functions that it has, or had and has not let go of, for a file server.
   var sources: Set<String> = []
   /// Functions that are no more on their device, since the last look.
-  var destroyed: Set<String> = []
+  var destroyed: Set<String> = [] { didSet { hasChanged = true } }
 
   // In the kernel.
   var bootNumber = 1
-  var isUp = true
-  var functions: [String: Function] = [:]
+  var isUp = true { didSet { hasChanged = true } }
+  var functions: [String: Function] = [:] { didSet { hasChanged = true } }
+  var clock = StormClock()
 
   // In the agent.
   var session: SessionID?
@@ -63,7 +64,28 @@ struct StormHost {
   /// By what was wanted: the higher token under which the shared device is held.
   var refusals: [String: UInt64] = [:]
   /// What was wanted and found no room.
-  var crowdedOut: Set<String> = []
+  var crowdedOut: Set<String> = [] { didSet { hasChanged = true } }
+
+  // Faults of harsh storms.
+  /// What was wanted is kept: by the agent while it runs, and by its journal.
+  var remembers = false
+  /// A lease came, and what is wanted under it has yet to.
+  var hasOldWords = false
+  /// The agent stands still.
+  var isPaused = false
+  /// By class.
+  var failedPlugins: Set<String> = []
+  var pausedPlugins: Set<String> = []
+  /// End nodes that are gone, and that answer no more.
+  var goneEndNodes: Set<String> = []
+  var hungEndNodes: Set<String> = []
+  var isStalledToHost = false
+  var isStalledToCoordinator = false
+  /// On this host's clock: when what is late arrives.
+  var stalledUntil = UInt64.max
+
+  /// Whether anything that can be seen at the devices is different since the last look.
+  var hasChanged = true
 
   // The network: whether there is any, and what is under way in this session.
   var isCutOff = false
@@ -85,9 +107,21 @@ struct StormHost {
 
   /// Functions stay; what the agent knew is gone but for its files.
   mutating func endAgent() {
-    session = nil
-    wanted = [:]
+    dropSession()
+    wanted = remembers ? wanted.filter { $0.value.released || isUp } : [:]
     wantedControls = [:]
+    isPaused = false
+    failedPlugins = []
+    pausedPlugins = []
+  }
+
+  /// The agent stays, where it is one that remembers.
+  mutating func loseConnection() {
+    if remembers { dropSession() } else { endAgent() }
+  }
+
+  private mutating func dropSession() {
+    session = nil
     reported = [:]
     heartbeatsSent = [:]
     refusals = [:]
@@ -100,7 +134,7 @@ struct StormHost {
   // MARK: The session
 
   mutating func connect(_ session: SessionID, at now: UInt64) {
-    endAgent()
+    loseConnection()
     isUp = true
     isCutOff = false
     self.session = session
@@ -123,9 +157,17 @@ struct StormHost {
 
   var inventory: InventoryReport {
     InventoryReport {
-      $0.plugins = plugins
-      $0.endNodes = (endNodes + servedEndNodes).map { node in
+      $0.plugins = plugins.map { plugin in
+        var plugin = plugin
+        if failedPlugins.contains(plugin.deviceClass) { plugin.state = .failed }
+        return plugin
+      }
+      let found = (endNodes + servedEndNodes).filter {
+        !goneEndNodes.contains($0.id) && !failedPlugins.contains($0.deviceClass)
+      }
+      $0.endNodes = found.map { node in
         var node = node
+        if hungEndNodes.contains(node.id) { node.health = Health { $0.state = .unhealthy } }
         node.highestToken = FencingToken { $0.value = highestTokens[node.id] ?? 0 }
         if let control = controlsInForce[node.id] {
           node.physicalFunction = PhysicalFunction { $0.controlToken = FencingToken { $0.value = control } }
@@ -136,7 +178,7 @@ struct StormHost {
   }
 
   mutating func sendHeartbeat(at now: UInt64) {
-    guard let session else { return }
+    guard let session, !isPaused else { return }
     heartbeatsSent[now] = now
     let heartbeat = Heartbeat {
       $0.sequence = now
@@ -148,7 +190,9 @@ struct StormHost {
   mutating func take(_ message: CoordinatorMessage) {
     switch message.kind {
     case .rescan, .statistics, nil: return
-    case .welcome: leaseEnds = max(leaseEnds, helloSent + 10_000)
+    case .welcome:
+      hasOldWords = true
+      leaseEnds = max(leaseEnds, helloSent + 10_000)
     case .heartbeat(let answer):
       if let sent = heartbeatsSent.removeValue(forKey: answer.sequence) { leaseEnds = max(leaseEnds, sent + 10_000) }
     case .wanted(let state): take(state)
@@ -161,7 +205,7 @@ struct StormHost {
     highestEpoch = state.epoch
     revision = state.revision
     hasWantedState = true
-    if state.complete { (wanted, wantedControls) = ([:], [:]) }
+    if state.complete { (wanted, wantedControls, hasOldWords) = ([:], [:], false) }
     for control in state.controls { wantedControls[control.endNode] = control }
     for entry in state.functions {
       if wanted[entry.recordName]?.released == true, !entry.released { continue }
@@ -174,7 +218,7 @@ struct StormHost {
   /// One step of one function: set up, cut, or clean.
   mutating func work(at now: UInt64, _ device: inout SharedDevice, _ dice: inout Dice) {
     takeControls(at: now, &device)
-    let open = wanted.values.filter { !isFulfilled($0) }.sorted { $0.recordName < $1.recordName }
+    let open = openEntries
     guard isUp, let entry = open.randomElement(using: &dice) else { return }
     let served = servedEndNodes
     step(entry, at: now, &device)
@@ -185,11 +229,15 @@ struct StormHost {
   mutating func workAll(at now: UInt64, _ device: inout SharedDevice) -> Bool {
     guard isUp else { return false }
     takeControls(at: now, &device)
-    let open = wanted.values.filter { !isFulfilled($0) }.sorted { $0.recordName < $1.recordName }
+    let open = openEntries
     let served = servedEndNodes
     for entry in open { step(entry, at: now, &device) }
     tellServed(since: served)
     return !open.isEmpty
+  }
+
+  private var openEntries: [WantedFunction] {
+    wanted.values.filter { !isFulfilled($0) && canStep($0) }.sorted { $0.recordName < $1.recordName }
   }
 
   private func isFulfilled(_ entry: WantedFunction) -> Bool {
@@ -236,21 +284,27 @@ struct StormHost {
   }
 
   /// Its own clock says that the lease is over: what asked for it is cut for ever.
-  mutating func fenceItself(at now: UInt64) {
-    guard isUp, now >= leaseEnds else { return }
+  /// Answers whether there was anything to cut.
+  mutating func fenceItself(at now: UInt64) -> Bool {
+    guard isUp, now >= leaseEnds, !isPaused else { return false }
+    var hasCut = false
     for (key, function) in functions
-    where function.isInUse && function.assignment.lossPolicy == .selfFence && function.role != .server {
+    where function.isInUse && function.assignment.lossPolicy == .selfFence && function.role != .server
+      && canStep(function)
+    {
+      hasCut = true
       spent[key] = function.assignment.token?.value
       functions[key]?.isInUse = false
       if function.role == .consumer { functions[key] = nil }
       selfFenced.insert(key)
     }
+    return hasCut
   }
 
   // MARK: Reports
 
   mutating func report() {
-    guard let session, hasWantedState else { return }
+    guard let session, hasWantedState, !isPaused else { return }
     let statuses = Set(wanted.keys).union(functions.keys).sorted().map { status(of: $0) }
     var changed: [FunctionStatus] = []
     for status in statuses where !hasReportedAll || reported[status.recordName] != status {
@@ -286,6 +340,13 @@ struct StormHost {
     case (let function?, _): status.phase = function.isInUse ? .inUse : .created
     case (nil, let entry?) where entry.released && isFulfilled(entry): status.phase = .absent
     default: status.phase = .unspecified
+    }
+    if isOutOfReach(assignment, status.role) {
+      status.phase = .unspecified
+      status.error = FunctionError {
+        $0.step = "observe"
+        $0.message = "its device is gone"
+      }
     }
     if entry == nil { status.assignment = function?.assignment }
     if status.phase == .inUse, status.role == .server, assignment.mediation?.mediator == "nbd" {

@@ -47,7 +47,7 @@ extension StormHost {
     cutParts(of: entry.functionID)
   }
 
-  private mutating func cutParts(of source: String) {
+  mutating func cutParts(of source: String) {
     guard !isAttached(source) else { return }
     for (key, part) in functions where part.role != .consumer && part.assignment.endNode == source {
       functions[key]?.isInUse = false

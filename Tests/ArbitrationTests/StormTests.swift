@@ -28,36 +28,18 @@ import Testing
   @Test(arguments: [870, 1558, 5729] as [UInt64])
   func stormsOverFileServersThatOnceDidNotEndDo(seed: UInt64) throws { try weather(seed, hasFileServers: true) }
 
+  /// Many more, and longer ones: `iov-bench simulate`.
+  @Test(arguments: UInt64(1)...24)
+  func inHarshStormsAsWellAndTheyAreTheSameAgain(seed: UInt64) {
+    let report = Storm.run(seed: seed, steps: 200, isRecorded: true)
+    for failure in report.failures { Issue.record("seed \(seed): \(failure)") }
+    #expect(report.effects == Storm.run(seed: seed, steps: 200, isRecorded: true).effects, "seed \(seed)")
+  }
+
   private func weather(_ seed: UInt64, hasFileServers: Bool = false) throws {
     var storm = try Storm(seed: seed, hasFileServers: hasFileServers)
     for _ in 0..<120 { storm.act() }
-    storm.heal()
-    for claim in storm.arbiter.listedClaims {
-      let phase = claim.status?.phase
-      // Where an orphan lies in the way, it is for a person to say what becomes of it.
-      let isNamed = claim.status?.pending.contains { $0.message.contains("iov orphan ") } ?? false
-      let isInTheWay = storm.hasForgotten && (claim.status?.error?.step == "geometry" || isNamed)
-      #expect(
-        phase == .ready || phase == .pending || isInTheWay,
-        "seed \(seed): \(claim.name) hangs: \(claim.status?.pending ?? [])")
-    }
-    for claim in storm.arbiter.listedClaims { storm.delete(claim.name, cascade: true) }
-    storm.settle()
-    // The parts of an orphan go before it.
-    for function in Set(storm.arbiter.listedOrphans.compactMap { $0.status?.function?.id }).sorted().reversed() {
-      storm.send(.orphanPurged(CallID(0), PurgeOrphanRequest { $0.function = function }))
-      storm.settle()
-    }
-    storm.settle()
-    storm.check()
-    #expect(storm.arbiter.listedClaims.isEmpty, "seed \(seed)")
-    #expect(storm.arbiter.listedOrphans.isEmpty, "seed \(seed)")
-    #expect(storm.hosts.values.allSatisfy { $0.functions.isEmpty }, "seed \(seed): something is left over")
-    #expect(storm.arbiter.listedEndNodes.allSatisfy { $0.used == Capacity() }, "seed \(seed)")
-    #expect(!storm.store.keys.contains { $0.kind == .claim || $0.kind == .wantedFunction }, "seed \(seed)")
-    #expect(storm.arbiter.claimOfMAC.isEmpty && storm.arbiter.claimOfVNI.isEmpty, "seed \(seed)")
-    #expect(storm.arbiter.claimsOfSource.isEmpty && storm.arbiter.servedEndNodes.isEmpty, "seed \(seed)")
-    #expect(storm.arbiter.claimOfFunction.isEmpty && storm.arbiter.claimOfInterface.isEmpty, "seed \(seed)")
+    storm.end()
     for failure in storm.failures { Issue.record("seed \(seed): \(failure)") }
   }
 }

@@ -1,0 +1,87 @@
+import Arbitration
+import Messages
+
+/// What must never happen, seen at the devices. Looked at again where something has changed since the last look.
+extension Storm {
+  mutating func check() {
+    if device.hasChanged || hosts.values.contains(where: \.hasChanged) {
+      checkDevices()
+      device.hasChanged = false
+      for name in Self.hostNames { hosts[name]?.hasChanged = false }
+    }
+    if haveClaimsChanged { checkClaims() }
+  }
+
+  private mutating func checkDevices() {
+    let up = hosts.values.filter(\.isUp)
+    checkSharedDevice()
+    checkSources()
+    // What is cut off at the device is nobody's any more.
+    let present = { (host: StormHost) in
+      host.functions.values.filter {
+        guard $0.assignment.source.isEmpty else { return $0.role != .consumer && reaches($0, from: host) }
+        return $0.role != .consumer && ($0.assignment.endNode != sharedID || host.canWrite($0, self.device))
+      }
+    }
+    let served = up.flatMap(present)
+    // A device that refuses tells of it, too: only what an older copy of the store knows nothing of may be in the way.
+    for host in up where !host.crowdedOut.isEmpty {
+      require(hasForgotten, "\(host.name) was given \(host.crowdedOut.sorted()), for which its devices have no room")
+    }
+    checkCapacity(hosts.values.flatMap(present))
+    checkHolders(up: up, served: served)
+  }
+
+  private mutating func checkClaims() {
+    let beingDeleted = beingDeleted
+    for (name, uid) in acknowledged where !beingDeleted.contains(name) {
+      require(arbiter.claim(named: name)?.uid == uid, "\(name) was acknowledged and is lost")
+    }
+    haveClaimsChanged = !beingDeleted.isEmpty
+  }
+
+  mutating func require(_ holds: Bool, _ message: @autoclosure () -> String) {
+    if !holds, failures.count < Self.failuresKept { failures.append(message()) }
+  }
+
+  private mutating func checkCapacity(_ present: [StormHost.Function]) {
+    for node in hosts.values.flatMap({ $0.endNodes + $0.servedEndNodes }) {
+      let functions = present.filter { $0.assignment.endNode == node.id }
+      guard !functions.isEmpty else { continue }
+      if let limit = node.capacity?.functions, limit > 0 {
+        require(functions.count <= Int(limit), "\(node.id) gives more functions than it has")
+      }
+      if let limit = node.capacity?.sizeBytes, limit > 0 {
+        let used = functions.reduce(0) { $0 + $1.assignment.sizeBytes }
+        require(used <= limit, "\(node.id) gives more than its size")
+      }
+      if let limit = node.capacity?.operationsPerSecond, limit > 0 {
+        let granted = functions.reduce(0) { $0 + ($1.assignment.attributes?.block?.minOperationsPerSecond ?? 0) }
+        require(granted <= limit, "\(node.id) is to give \(granted) operations in a second and can do \(limit)")
+      }
+    }
+    let inUse = present.filter(\.isInUse)
+    require(Set(inUse.map(\.id)).count == inUse.count, "a function is in use twice")
+    let addresses = inUse.filter { !forgotten.contains($0.id) }.compactMap(\.assignment.macAddress)
+    require(Set(addresses).count == addresses.count, "two functions have one MAC address")
+    let networks = inUse.compactMap { $0.assignment.mediation?.vni }.filter { $0 != 0 }
+    require(Set(networks).count == networks.count, "two functions have one network")
+  }
+
+  /// Who can move data by a function: its server serves, and the consumer is connected.
+  private mutating func checkHolders(up: [StormHost], served: [StormHost.Function]) {
+    var usable: [String: Set<String>] = [:]
+    var holders: [String: Set<String>] = [:]
+    for function in served where function.isInUse {
+      let id = function.id
+      let consumers = up.filter { $0.functions.values.contains { $0.isConnected(to: function) } }.map(\.name)
+      let users = function.role == .direct ? [function.assignment.host] : consumers
+      guard !users.isEmpty else { continue }
+      holders[id, default: []].formUnion(users.map { "\($0) for \(function.assignment.claimUid)" })
+      guard !forgotten.contains(id) else { continue }
+      usable[function.assignment.claimUid, default: []].insert(id)
+    }
+    for (id, who) in holders { require(who.count == 1, "\(id) is held by \(who.sorted())") }
+    for (uid, ids) in usable { require(ids.count == 1, "claim \(uid) uses \(ids.sorted())") }
+  }
+}

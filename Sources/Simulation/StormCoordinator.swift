@@ -1,0 +1,132 @@
+import Arbitration
+import Messages
+
+/// The shell round the arbiter, and its store.
+extension Storm {
+  private static let clusterID = "5f0c0e0a-0000-4000-8000-000000000001"
+
+  static func arbiter(records: [Record], _ flaw: Flaw?) throws(Refusal) -> Arbiter {
+    let settings = flaw?.settings ?? ArbiterSettings(automaticFenceHosts: ["d"])
+    return try Arbiter(clusterID: clusterID, version: "test", records: records, settings: settings)
+  }
+
+  mutating func restore(_ copy: (store: [RecordKey: Record], acknowledged: [String: String])) {
+    coverage.note(.olderCopyRestored)
+    hasForgotten = true
+    // Where tokens may be forgotten the next ones are drawn above the time of day, which has to be right by then.
+    wallOffset = max(wallOffset, 0)
+    restart(from: copy)
+  }
+
+  /// What waits for the disk is lost with the process, and nobody has heard of it.
+  mutating func restart(from copy: (store: [RecordKey: Record], acknowledged: [String: String])) {
+    if !commits.isEmpty { coverage.note(.commitsLost) }
+    (commits, requests) = ([], [:])
+    for name in Self.hostNames { hosts[name]?.loseConnection() }
+    (stragglers, repeated, late) = ([], [], [])
+    // A coordinator that begins in the second in which another one began may draw its tokens again.
+    now += 1000
+    store = copy.store
+    let functions = hosts.values.flatMap { $0.functions.values }
+    for function in functions where store[RecordKey(.wantedFunction, function.key)] == nil {
+      forgotten.insert(function.id)
+    }
+    acknowledged = copy.acknowledged
+    haveClaimsChanged = true
+    unheardRoots = Set(hosts.values.filter { $0.endNodes.contains { $0.id == sharedID } }.map(\.name))
+    do {
+      arbiter = try Self.arbiter(records: store.keys.sorted().compactMap { store[$0] }, flaw)
+      perform(arbiter.begin())
+    } catch {
+      require(false, "the store cannot be restored: \(error.message)")
+    }
+  }
+
+  mutating func send(_ event: Event) {
+    now += 1
+    let given = unheardRoots.isEmpty ? [] : givenOfSharedDevice
+    noteHeard(event)
+    // In 2027.
+    let wall = 1_800_000_000_000 + Int64(now) + wallOffset
+    coverage.note(event)
+    let instant = Instant(monotonicMilliseconds: now, wallMilliseconds: wall)
+    if let flaw {
+      handle(event, at: instant, with: flaw)
+    } else {
+      carryOut(arbiter.handle(event, at: instant), of: event)
+    }
+    checkNothingIsGivenUnheard(given, event)
+  }
+
+  private mutating func carryOut(_ effects: [Effect], of event: Event) {
+    guard isDiskSlow || !commits.isEmpty else { return perform(effects) }
+    // A heartbeat that decides nothing waits for no disk.
+    if case .heartbeatReceived = event, !effects.contains(where: \.isDurable) { return perform(effects) }
+    coverage.note(.slowDisk)
+    commits.append(effects)
+  }
+
+  private mutating func handle(_ event: Event, at instant: Instant, with flaw: Flaw) {
+    let speaker = event.session.flatMap { arbiter.hostOfSession[$0] }
+    let effects = flaw.said(arbiter.handle(flaw.heard(event), at: instant))
+    perform(flaw == .storesLate ? late + effects.filter { !$0.isDurable } : effects)
+    if flaw == .storesLate { late = effects.filter(\.isDurable) }
+    for event in flaw.presumed(after: event, of: speaker, effects, by: Array(hosts.values)) { send(event) }
+  }
+
+  mutating func commitOne() {
+    if !commits.isEmpty { perform(commits.removeFirst()) }
+  }
+
+  mutating func commitAll() {
+    while !commits.isEmpty { commitOne() }
+  }
+
+  mutating func perform(_ effects: [Effect]) {
+    recorder?.combine(effects)
+    var fences: [(String, String)] = []
+    for effect in effects {
+      coverage.note(effect)
+      switch effect {
+      case .save(let record): save(record)
+      case .remove(let key):
+        store[key] = nil
+        if key.kind == .claim { haveClaimsChanged = true }
+      case .send(let session, let message):
+        guard let host = host(in: session) else { continue }
+        hosts[host]?.toHost.append(message)
+      case .endSession(let session, _):
+        guard let host = host(in: session) else { continue }
+        hosts[host]?.loseConnection()
+      case .answer(let call, let answer): take(answer, to: call)
+      case .refuse(let call, _): requests[call] = nil
+      case .claimChanged, .claimGone: continue
+      case .fenceHost(let host, let bootID): fences.append((host, bootID))
+      }
+    }
+    for (host, bootID) in fences { fence(host, bootID) }
+  }
+
+  private mutating func save(_ record: Record) {
+    store[record.key] = record
+    guard case .claim(let claim) = record else { return }
+    haveClaimsChanged = true
+    if claim.status?.phase == .ready, let function = claim.status?.assignment?.function { readyOnce.insert(function) }
+  }
+
+  private func host(in session: SessionID) -> String? { Self.hostNames.first { hosts[$0]?.session == session } }
+
+  private mutating func fence(_ host: String, _ bootID: String) {
+    // The switch cuts the power of whatever runs there now, and then it is known that the run named is over.
+    guard roll(0..<2) == 0 else {
+      coverage.note(.fenceFailed)
+      return send(.fenceFailed(host: host, bootID: bootID, message: "the power switch does not answer"))
+    }
+    crash(host)
+    let request = ConfirmHostDeadRequest {
+      $0.host = host
+      $0.bootId = bootID
+    }
+    send(.hostConfirmedDead(nil, request, reason: "fenced"))
+  }
+}

@@ -1,0 +1,83 @@
+import Arbitration
+import Messages
+
+/// What a storm came to.
+public struct StormReport: Sendable {
+  public let seed: UInt64
+  public let steps: Int
+  /// What has happened that must never happen; the first ones.
+  public let failures: [String]
+  public let coverage: Coverage
+  /// How many seconds without faults it took until nothing changed any more.
+  public let roundsToRest: Int
+  /// Of all effects; equal for two runs of one seed in one process.
+  public let effects: Int?
+}
+
+extension Storm {
+  /// A harsh storm, every second one with file servers: some steps, then no faults any more, then the end of all claims.
+  public static func run(seed: UInt64, steps: Int, isRecorded: Bool = false) -> StormReport {
+    do {
+      var storm = try Storm(seed: seed, hasFileServers: seed % 2 == 0, isHarsh: true, isRecorded: isRecorded)
+      var taken = 0
+      while taken < steps, storm.failures.isEmpty {
+        storm.act()
+        taken += 1
+      }
+      let rounds = storm.failures.isEmpty ? storm.end() : 0
+      return storm.report(steps: taken, rounds: rounds)
+    } catch {
+      return StormReport(
+        seed: seed, steps: 0, failures: [error.message], coverage: Coverage(), roundsToRest: 0, effects: nil)
+    }
+  }
+
+  private func report(steps: Int, rounds: Int) -> StormReport {
+    StormReport(
+      seed: seed, steps: steps, failures: failures, coverage: coverage, roundsToRest: rounds,
+      effects: recorder.map { $0.finalize() })
+  }
+
+  /// Nothing breaks any more: all that can be granted is, and all that is released goes.
+  @discardableResult
+  mutating func end() -> Int {
+    let rounds = heal()
+    checkClaimsAtRest()
+    for claim in arbiter.listedClaims { delete(claim.name, cascade: true) }
+    // The parts of an orphan go before it.
+    for function in Set(arbiter.listedOrphans.compactMap { $0.status?.function?.id }).sorted().reversed() {
+      send(.orphanPurged(CallID(0), PurgeOrphanRequest { $0.function = function }))
+      settle()
+    }
+    settle()
+    check()
+    checkNothingIsLeft()
+    return rounds
+  }
+
+  private mutating func checkClaimsAtRest() {
+    for claim in arbiter.listedClaims {
+      let phase = claim.status?.phase
+      // Where an orphan lies in the way, it is for a person to say what becomes of it.
+      let isNamed = claim.status?.pending.contains { $0.message.contains("orphan") } ?? false
+      let isInTheWay = !arbiter.listedOrphans.isEmpty && (claim.status?.error?.step == "geometry" || isNamed)
+      require(
+        phase == .ready || phase == .pending || isInTheWay,
+        "\(claim.name) hangs, \(phase ?? .unspecified): \(claim.status?.pending ?? [])")
+      if phase == .pending, !isInTheWay, let node = roomFor(claim.specification ?? ClaimSpecification()) {
+        require(false, "\(claim.name) is pending and would fit on \(node): \(claim.status?.pending ?? [])")
+      }
+    }
+  }
+
+  private mutating func checkNothingIsLeft() {
+    let claims = arbiter.listedClaims.map { "\($0.name) (\($0.status?.phase ?? .unspecified))" }
+    require(claims.isEmpty, "claims are left over: \(claims)")
+    require(arbiter.listedOrphans.isEmpty, "orphans are left over")
+    require(hosts.values.allSatisfy { $0.functions.isEmpty }, "functions are left over on their hosts")
+    require(arbiter.listedEndNodes.allSatisfy { $0.used == Capacity() }, "end nodes are in use by nobody")
+    require(
+      !store.keys.contains { $0.kind == .claim || $0.kind == .wantedFunction }, "the store holds what is gone")
+    require(arbiter.hasEmptyIndexes, "an index of the arbiter holds what is gone")
+  }
+}
