@@ -1,0 +1,150 @@
+import Messages
+import Testing
+
+@testable import Arbitration
+@testable import Simulation
+
+/// Every way there is on a small rack, tried one by one, against what the arbiter's search comes to. The rules are written down
+/// a second time here, from what the hosts have, so that a mistake in the search is not made twice.
+private struct Way: Comparable {
+  var preference: Int
+  var functionsInUse: Int
+  var bytesInUse: UInt64
+  var endNode: String
+  var path: Path
+
+  static func < (one: Way, other: Way) -> Bool {
+    (one.preference, one.functionsInUse, one.bytesInUse, one.endNode)
+      < (other.preference, other.functionsInUse, other.bytesInUse, other.endNode)
+  }
+}
+
+private let unit: UInt64 = 1 << 26
+
+extension World {
+  /// `isEmpty`: as if nobody had anything.
+  fileprivate func bestWay(for specification: ClaimSpecification, isEmpty: Bool = false) -> Way? {
+    var ways: [Way] = []
+    for host in hosts.values {
+      for node in host.endNodes where node.deviceClass == specification.deviceClass {
+        let selector = specification.endNode
+        guard selector.map({ $0.host.isEmpty || $0.host == host.name }) ?? true else { continue }
+        let present = isEmpty ? [] : host.functions.values.filter { $0.endNode == node.id && $0.role != .consumer }
+        guard hasRoom(on: host, node, present, for: specification, isEmpty: isEmpty) else { continue }
+        let order =
+          specification.allowedPaths.isEmpty ? [.direct, .directSoftware, .mediated] : specification.allowedPaths
+        for (preference, path) in order.enumerated() where leads(path, from: host, node, to: specification) {
+          ways.append(
+            Way(
+              preference: preference, functionsInUse: present.count,
+              bytesInUse: present.reduce(0) { $0 + $1.sizeBytes },
+              endNode: node.id, path: path))
+        }
+      }
+    }
+    return ways.min()
+  }
+
+  private func leads(_ path: Path, from host: FakeHost, _ node: EndNode, to specification: ClaimSpecification) -> Bool {
+    let size = specification.attributes?.block?.sizeBytes
+    switch path {
+    case .direct:
+      return specification.host == host.name && node.capabilities?.paths.contains(.direct) ?? false
+        && (size == nil || size == node.capacity?.sizeBytes)
+    case .directSoftware: return specification.host == host.name
+    case .mediated: return specification.host != host.name
+    default: return false
+    }
+  }
+
+  private func hasRoom(
+    on host: FakeHost, _ node: EndNode, _ present: [FakeFunction], for specification: ClaimSpecification, isEmpty: Bool
+  ) -> Bool {
+    if let limit = node.capacity?.functions, limit > 0, present.count >= Int(limit) { return false }
+    guard let total = node.capacity?.sizeBytes, total > 0 else { return true }
+    let size = specification.attributes?.block?.sizeBytes ?? total
+    guard size < total else { return size == total && present.isEmpty }
+    // Byte by byte in units: where one begins that is free as far as it is asked for.
+    let taken = isEmpty ? [] : present.compactMap(\.extent)
+    return stride(from: 0, through: total - size, by: Int(unit)).contains { offset in
+      let place = Extent {
+        $0.offsetBytes = offset
+        $0.sizeBytes = size
+      }
+      return !taken.contains { $0.overlaps(place) }
+    }
+  }
+}
+
+@Suite struct BestPlaceTests {
+  @Test(arguments: UInt64(1)...200)
+  func everyClaimGetsTheBestWayThereIs(seed: UInt64) throws {
+    var dice = Dice(state: seed)
+    var world = Self.rack(&dice)
+    for number in 0..<16 {
+      let specification = Self.specification(&dice)
+      let best = world.bestWay(for: specification)
+      let isEverPossible = world.bestWay(for: specification, isEmpty: true) != nil
+      let claim = world.create("claim-\(number)", specification)
+      world.settle()
+      guard claim.refusal == nil else {
+        // At once, what can never be; and nothing else.
+        #expect(!isEverPossible, "seed \(seed): \(specification): \(claim.refusal?.message ?? "")")
+        continue
+      }
+      let granted = world.claim("claim-\(number)")?.status?.assignment
+      #expect(
+        granted?.endNode == best?.endNode && granted?.path == best?.path,
+        "seed \(seed): \(specification) got \(granted?.endNode ?? "nothing"), best was \(best?.endNode ?? "nothing")")
+      if Int.random(in: 0..<3, using: &dice) == 0,
+        let name = world.arbiter.listedClaims.randomElement(using: &dice)?.name
+      {
+        world.delete(name)
+        world.settle()
+        for claim in world.arbiter.listedClaims where claim.status?.phase == .pending {
+          let way = world.bestWay(for: claim.specification ?? ClaimSpecification())
+          #expect(way == nil, "seed \(seed): \(claim.name) waits and would fit on \(way?.endNode ?? "")")
+        }
+      }
+    }
+  }
+
+  private static func rack(_ dice: inout Dice) -> World {
+    var world = World()
+    for (number, name) in ["a", "b", "c"].enumerated() {
+      var host = FakeHost(name, address: "10.0.0.\(number + 1)")
+      host.plugins = [ethernetPlugin(), sataPlugin()]
+      for index in 0..<Int.random(in: 0..<3, using: &dice) {
+        host.endNodes.append(
+          card("ethernet/\(name)\(index)", on: "eth\(index)", functions: UInt32.random(in: 1...3, using: &dice)))
+      }
+      for index in 0..<Int.random(in: 0..<3, using: &dice) {
+        let size = UInt64.random(in: 1...5, using: &dice) * unit
+        let id = "sata/\(name)\(index)"
+        let isVersatile = Bool.random(using: &dice)
+        var node = isVersatile ? versatileDisk(id, sizeBytes: size) : disk(id, sizeBytes: size)
+        node.roots = [Root { $0.localName = "sd\(index)" }]
+        host.endNodes.append(node)
+      }
+      world.add(host)
+    }
+    return world
+  }
+
+  private static func specification(_ dice: inout Dice) -> ClaimSpecification {
+    ClaimSpecification {
+      $0.deviceClass = Bool.random(using: &dice) ? "ethernet" : "sata"
+      $0.host = ["a", "b", "c"].randomElement(using: &dice) ?? "a"
+      let paths: [Path] = [.direct, .directSoftware, .mediated]
+      $0.allowedPaths = Array(paths.shuffled(using: &dice).prefix(Int.random(in: 0...3, using: &dice)))
+      if Int.random(in: 0..<4, using: &dice) == 0 {
+        let host = ["a", "b", "c"].randomElement(using: &dice) ?? "a"
+        $0.endNode = EndNodeSelector { $0.host = host }
+      }
+      if $0.deviceClass == "sata", Int.random(in: 0..<4, using: &dice) > 0 {
+        let size = UInt64.random(in: 1...3, using: &dice) * unit
+        $0.attributes = Attributes { $0.block = BlockAttributes { $0.sizeBytes = size } }
+      }
+    }
+  }
+}
