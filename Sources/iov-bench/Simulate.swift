@@ -35,7 +35,7 @@ struct Simulate: ParsableCommand {
   func run() throws {
     let clock = ContinuousClock()
     let start = clock.now
-    var tally = Tally()
+    var tally = StormTally()
     for seed in firstSeed..<firstSeed + seeds {
       let isReplayed = (seed - firstSeed) % replayEvery == 0
       let report = Storm.run(seed: seed, steps: steps, isRecorded: isReplayed)
@@ -58,9 +58,9 @@ struct Simulate: ParsableCommand {
     }
   }
 
-  private func isJudged(_ tally: Tally) -> Bool { tally.steps >= Self.stepsToJudge }
+  private func isJudged(_ tally: StormTally) -> Bool { tally.steps >= Self.stepsToJudge }
 
-  private func show(_ tally: Tally, in duration: Duration) {
+  private func show(_ tally: StormTally, in duration: Duration) {
     let seconds = duration / .seconds(1)
     print(
       "\(seeds) storms, \(tally.steps) steps in \(Double(Int(seconds * 10)) / 10) s: "
@@ -83,7 +83,7 @@ struct Simulate: ParsableCommand {
 }
 
 /// What all storms came to.
-private struct Tally {
+private struct StormTally {
   var steps = 0
   var failed: [UInt64] = []
   var coverage = Coverage()
