@@ -41,6 +41,7 @@ readonly product_packages=(
 readonly test_packages=(
   protobuf-compiler libprotobuf-dev protobuf-c-compiler python3-venv python3-pip iperf3 fio nghttp2-client jq
   python3 nftables faketime g++ libgrpc++-dev protobuf-compiler-grpc openssl
+  spin gcc
 )
 # What the emulated rack is made of and what its guests run: unpacked beside the machine's own packages, not installed.
 readonly emulated_rack_packages=(
