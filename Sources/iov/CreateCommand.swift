@@ -19,7 +19,8 @@ extension ClaimCommand {
         """)
 
     @Argument(help: "The claim's name, unique in the cluster.") var name: String
-    @Option(name: .customLong("class"), help: ArgumentHelp("Device class: ethernet, sas, sata, nvme.", valueName: "class"))
+    @Option(
+      name: .customLong("class"), help: ArgumentHelp("Device class: ethernet, sas, sata, nvme.", valueName: "class"))
     var deviceClass: String
     @Option(help: "The host that is to use the function.", completion: NameCompletion.hosts) var host: String
 
