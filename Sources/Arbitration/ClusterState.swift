@@ -56,6 +56,19 @@ struct Share: Hashable {
   var bytesPerSecond: UInt64 = 0
   /// Where it lies, once its host has said so.
   var extent: Extent?
+
+  /// A host that answers for a function does not repeat what it was told of it, nor does one that has forgotten it. All of that
+  /// is settled when a function is made.
+  fileprivate func completed(by known: Share?) -> Share {
+    guard let known else { return self }
+    var share = self
+    if share.path == .unspecified { share.path = known.path }
+    if share.sizeBytes == 0 { share.sizeBytes = known.sizeBytes }
+    if share.operationsPerSecond == 0 { share.operationsPerSecond = known.operationsPerSecond }
+    if share.bytesPerSecond == 0 { share.bytesPerSecond = known.bytesPerSecond }
+    share.extent = share.extent ?? known.extent
+    return share
+  }
 }
 
 /// An end node and what is in use of it.
@@ -109,7 +122,8 @@ struct EndNodeState {
     }
   }
 
-  mutating func takeShare(_ function: String, _ share: Share) {
+  mutating func takeShare(_ function: String, _ said: Share) {
+    let share = said.completed(by: shares[function])
     freeShare(function)
     shares[function] = share
     functionsByPath[share.path, default: 0] += 1

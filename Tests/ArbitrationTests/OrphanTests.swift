@@ -179,6 +179,35 @@ import Testing
     #expect(world.adopt(function).refusal?.message.contains("b has been told to tear") == true)
   }
 
+  @Test func whatHasYetToBeCleanedKeepsItsRoomThoughItsHostDoesNotRepeatIt() throws {
+    var world = World.rack()
+    world.create("data", host: "c", deviceClass: "sata") {
+      $0.attributes = Attributes { $0.block = BlockAttributes { $0.sizeBytes = 1 << 30 } }
+    }
+    world.settle()
+    world.disconnect("c")
+    world.hosts["c"]?.bootId += "'"
+    try #expect(world.confirmDead("c").get().state == .dead)
+    world.delete("data")
+    // Its disk does not answer just now: it says that the part is there, and of what size nobody asked it.
+    world.hosts["c"]?.isStuck = true
+    for place in (world.hosts["c"]?.answered ?? [:]).keys {
+      world.hosts["c"]?.answered[place]?.phase = .created
+      world.hosts["c"]?.answered[place]?.function?.enforced = nil
+      world.hosts["c"]?.answered[place]?.function?.extent = nil
+    }
+    world.connect("c")
+    #expect(world.arbiter.listedOrphans.map(\.releasing) == [true])
+    #expect(world.arbiter.listedEndNodes.first { $0.deviceClass == "sata" }?.used?.sizeBytes == 1 << 30)
+    world.create("next", host: "c", deviceClass: "sata") {
+      $0.attributes = Attributes { $0.block = BlockAttributes { $0.sizeBytes = 1 << 28 } }
+    }
+    #expect(world.claim("next")?.status?.pending.map(\.filter) == ["size"])
+    world.hosts["c"]?.isStuck = false
+    world.settle()
+    #expect(world.phase("next") == .ready)
+  }
+
   @Test func aConsumerThatAnOlderCopyDoesNotKnowOfIsWaitedFor() throws {
     var world = World.rack()
     world.create("web")

@@ -36,6 +36,12 @@ import Testing
     #expect(report.effects == Storm.run(seed: seed, steps: 200, isRecorded: true).effects, "seed \(seed)")
   }
 
+  /// In 603 what was to be cleaned was counted as nothing once its host was back.
+  @Test(arguments: [603] as [UInt64])
+  func harshStormsThatOnceDidNotEndDo(seed: UInt64) {
+    for failure in Storm.run(seed: seed, steps: 2000).failures { Issue.record("seed \(seed): \(failure)") }
+  }
+
   private func weather(_ seed: UInt64, hasFileServers: Bool = false) throws {
     var storm = try Storm(seed: seed, hasFileServers: hasFileServers)
     for _ in 0..<120 { storm.act() }
