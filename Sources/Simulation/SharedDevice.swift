@@ -77,7 +77,9 @@ extension StormHost {
   }
 
   private mutating func clean(_ assignment: Assignment, _ device: inout SharedDevice) -> Bool {
-    guard device.take(by: name, under: key(for: assignment)) else { return false }
+    // Whoever is registered writes, also one that has lost its memory of the token under which it is.
+    let isRegistered = assignment.path != .direct && device.holder == name
+    guard isRegistered || device.take(by: name, under: key(for: assignment)) else { return false }
     let place = extents[assignment.function]
     let hit = functions.values.first { function in
       let theirs = extents[function.id]
