@@ -46,13 +46,27 @@ extension Storm {
     for claim in arbiter.listedClaims { delete(claim.name, cascade: true) }
     // The parts of an orphan go before it.
     for function in Set(arbiter.listedOrphans.compactMap { $0.status?.function?.id }).sorted().reversed() {
-      send(.orphanPurged(CallID(0), PurgeOrphanRequest { $0.function = function }))
-      settle()
+      purge(function)
     }
     settle()
     check()
     checkNothingIsLeft()
     return rounds
+  }
+
+  private mutating func purge(_ function: String) {
+    let parts = arbiter.listedOrphans.filter { $0.status?.function?.id == function }
+    // Where two hosts have it in one role, of histories that did not know of each other, the operator has to name them.
+    let roles = parts.map { $0.status?.recordName ?? "" }
+    let hosts = Set(roles).count == roles.count ? [""] : parts.map(\.host)
+    for host in hosts {
+      let request = PurgeOrphanRequest {
+        $0.function = function
+        $0.host = host
+      }
+      send(.orphanPurged(CallID(0), request))
+      settle()
+    }
   }
 
   private mutating func checkClaimsAtRest() {
