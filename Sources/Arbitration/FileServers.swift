@@ -219,7 +219,7 @@ extension Arbiter {
       abandonedWithShare[assignment.endNode] == nil
     else { return false }
     return !hostsWithOrphans.contains { host in
-      hosts[host]?.orphans[assignment.endNode].map { $0.role != .consumer } ?? false
+      orphans(of: assignment.endNode, on: host).contains { $0.role != .consumer }
     }
   }
 

@@ -256,6 +256,24 @@ extension World {
     #expect(forgetful.claim("source") == nil)
   }
 
+  @Test func isThereAsAnOrphanAndCleanedOfAPartThatIsPurged() throws {
+    var world = world()
+    world.createPart("part", on: "b")
+    world.settle()
+    let (source, part) = (world.assignment("source")?.function ?? "", world.assignment("part")?.function ?? "")
+    world.store = world.store.filter { key, _ in key.kind != .claim && key.kind != .wantedFunction }
+    world.restart()
+    for host in ["a", "b", "c"] { world.connect(host) }
+    world.settle()
+    try #expect(world.purge(part).get().allSatisfy { $0.releasing })
+    #expect(world.hosts["a"]?.wanted[part]?.fenced == false, "what is fenced is not cleaned")
+    world.settle()
+    try #expect(world.adopt(source).get().name == "source")
+    world.createPart("next", on: "b")
+    world.settle()
+    #expect(world.phase("source") == .ready && world.phase("next") == .ready)
+  }
+
   /// Control went to c and, in an older copy of the store, never did: what c has left of the source is cut off.
   @Test func isNotNeededToPurgeWhatTheDeviceHasCutOff() {
     var world = World.fabric()
