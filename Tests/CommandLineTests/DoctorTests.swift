@@ -49,7 +49,7 @@ import Testing
   func whatIsTriedIsGoneAfterwards() throws {
     let checks = KernelChecks(ethernet: .fail, disks: .fail).run()
     #expect(checks.map(\.name).contains("nf_tables"))
-    #expect(checks.count == 11)
+    #expect(checks.count == 12)
     let links = try RouteNetlink(in: .current()).links()
     #expect(!links.contains { $0.name.hasPrefix("iov-") })
     #expect(

@@ -45,20 +45,19 @@ import Testing
     while try await !isSo() { try await Task.sleep(for: .milliseconds(20)) }
   }
 
-  private func claim(_ name: String, on host: String, bytes: UInt64?, _ coordinator: TestCoordinator) async throws
-    -> Claim
-  {
+  private func claim(
+    _ name: String, on host: String, bytes: UInt64?, by path: Path = .direct, _ coordinator: TestCoordinator
+  ) async throws -> Claim {
     _ = try await coordinator.claims.createClaim(
       CreateClaimRequest {
         $0.name = name
         $0.specification = ClaimSpecification {
           $0.deviceClass = "test"
           $0.host = host
-          $0.allowedPaths = bytes == nil ? [.direct] : []
+          $0.allowedPaths = [path]
           if let bytes { $0.attributes = Attributes { $0.block = BlockAttributes { $0.sizeBytes = bytes } } }
         }
       })
-    try await Task.sleep(for: .seconds(3));
     return try await coordinator.claims.wait(for: name, .ready)
   }
 
@@ -100,7 +99,7 @@ import Testing
   @Test func losesControlToAnotherThatServesTheSameFunctionsInTheSamePlace() async throws {
     let coordinator = try await coordinator()
     var agents = try await startAll(coordinator)
-    let before = try await claim("far", on: "host-c", bytes: 1 << 20, coordinator).status?.assignment
+    let before = try await claim("far", on: "host-c", bytes: 1 << 20, by: .mediated, coordinator).status?.assignment
     #expect(before?.controllingHost == "host-a" && before?.path == .mediated)
     #expect(device("holder").hasPrefix("host-a "))
     try await agents[0].kill()
