@@ -80,6 +80,9 @@ extension Reconciler {
     record.isObserved = true
     record.isSettled = true
     plugins[plugin] = record
+    // What the coordinator knows of its functions from another session, and what is not there, it can only be told by a list of
+    // all: while the plugin did not serve, nothing was said of them.
+    if isFirst { session?.hasReportedAll = false }
 
     for deviceClass in pluginOfClass.filter({ $0.value == plugin }).keys.sorted() {
       take(statuses, ofClass: deviceClass, askedAt: asked.at, isFirst: isFirst)

@@ -42,6 +42,7 @@ extension StormHost {
     failedPlugins.remove(deviceClass)
     if !keepingLedger { loseLedger(deviceClass) }
     reportInventory()
+    hasReportedAll = false
   }
 
   /// What the plugin knew of tokens. What is in use it finds again at the devices.

@@ -331,6 +331,7 @@ struct StormHost {
     status.function = VirtualFunction {
       $0.id = assignment.function
       $0.endNode = assignment.endNode
+      $0.deviceClass = assignment.deviceClass
       $0.token = assignment.token
       if assignment.endNode == sharedID, function != nil { $0.extent = extents[assignment.function] }
     }

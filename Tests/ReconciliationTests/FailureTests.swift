@@ -107,6 +107,21 @@ import Testing
     #expect(host.reports.map(\.complete) == [true])
   }
 
+  /// The coordinator may remember functions of it from another session, of which nothing is left here.
+  @Test func whatAPluginHasIsAllListedOnceItServes() {
+    var host = FakeHost()
+    host.handle(.pluginGone(plugin: "ethernet", reason: "it crashed"))
+    host.handle(.sessionOpened(epoch: 1, leaseUntil: .farOff))
+    host.handle(.wanted(makeWanted([])))
+    #expect(host.reports.map(\.complete) == [true])
+    host.handle(.pluginServing(plugin: "ethernet", deviceClass: "ethernet"))
+    host.settle()
+    #expect(host.reports.map(\.complete) == [true, true])
+    host.handle(.pluginChanged(plugin: "ethernet"))
+    host.settle()
+    #expect(host.reports.count == 2)
+  }
+
   @Test func anObservationFromBeforeAStepDoesNotUndoItsAnswer() {
     var host = FakeHost()
     host.start(makeWanted([]))
