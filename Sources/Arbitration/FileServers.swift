@@ -192,7 +192,14 @@ extension Arbiter {
     var settled: Set<String> = []
     while let id = servedEndNodes.intersection(changes.openings.endNodes).subtracting(settled).min() {
       settled.insert(id)
-      if let name = claimOfFunction[id], heldUp.contains(name) { settle(name) }
+      if let name = claimOfFunction[id] {
+        if heldUp.contains(name) { settle(name) }
+      } else if let host = hosts[endNodes[id]?.controllingHost ?? ""], host.hasReportedInventory,
+        !host.listedEndNodes.contains(id)
+      {
+        // Its host has no such device any more, and its last part went only now.
+        forgetServedEndNode(id)
+      }
     }
   }
 
