@@ -23,9 +23,17 @@ public struct MappedDevice: Sendable, Hashable {
   private static let sectorBytes: UInt64 = 512
 
   /// Nil: this kernel has no device mapper, or this place no way to it.
-  private static func control() -> FileDescriptor? { try? FileDescriptor(opening: "/dev/mapper/control", O_RDWR) }
+  /// Whatever else keeps it from being opened tells nothing of the devices that are there.
+  private static func control() throws(SystemCallError) -> FileDescriptor? {
+    do throws(SystemCallError) {
+      return try FileDescriptor(opening: "/dev/mapper/control", O_RDWR)
+    } catch {
+      guard [ENOENT, ENODEV, ENXIO, EACCES, EPERM].contains(error.errno) else { throw error }
+      return nil
+    }
+  }
 
-  public static var isPossible: Bool { control() != nil }
+  public static var isPossible: Bool { ((try? control()) ?? nil) != nil }
 
   /// Maps a part. Both ends are multiples of the device's logical sector.
   ///
@@ -52,7 +60,7 @@ public struct MappedDevice: Sendable, Hashable {
   }
 
   public static func find(_ name: String) throws(SystemCallError) -> MappedDevice? {
-    guard let control = control() else { return nil }
+    guard let control = try control() else { return nil }
     var mapping = iov_mapping()
     let result = iov_mapper_read(control.number, name, &mapping)
     if result == -ENXIO { return nil }
