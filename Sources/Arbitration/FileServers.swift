@@ -222,11 +222,14 @@ extension Arbiter {
 
   /// Whether a part is of a function that nobody has: there is no device that it could be cleaned on.
   func isOfNothing(_ assignment: Assignment) -> Bool {
-    guard !assignment.source.isEmpty, claimOfFunction[assignment.endNode] == nil,
-      abandonedWithShare[assignment.endNode] == nil
-    else { return false }
+    !assignment.source.isEmpty && isNobodys(assignment.endNode)
+  }
+
+  /// Whether no host has a function itself, or is to have it.
+  func isNobodys(_ function: String) -> Bool {
+    guard claimOfFunction[function] == nil, abandonedWithShare[function] == nil else { return false }
     return !hostsWithOrphans.contains { host in
-      orphans(of: assignment.endNode, on: host).contains { $0.role != .consumer }
+      orphans(of: function, on: host).contains { $0.role != .consumer }
     }
   }
 

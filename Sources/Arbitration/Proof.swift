@@ -102,6 +102,8 @@ extension Arbiter {
     abandoned[recordName] = nil
     hosts[entry.host]?.abandoned.remove(recordName)
     changes.save(RecordKey(.wantedFunction, recordName))
+    // Where another root had cleaned it, the entry had no share any more.
+    if isNobodys(entry.functionID) { leaveParts(of: entry.functionID) }
   }
 
   /// After a restart an entry that was released in this run may, if the store is an older copy, have been told

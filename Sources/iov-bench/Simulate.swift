@@ -18,11 +18,6 @@ struct Simulate: ParsableCommand {
   @Option(help: "How many things happen in each before the faults end.") var steps = 2000
   @Option(help: "Every how many storms one is run once more, to compare the effects.") var replayEvery: UInt64 = 20
 
-  @Option(
-    parsing: .upToNextOption,
-    help: "Seeds that are known to fail: they do not fail the run, and it is an error if one no longer does.")
-  var known: [UInt64] = []
-
   func validate() throws {
     guard seeds > 0 else { throw ValidationError("--seeds must be at least 1") }
     guard steps > 0 else { throw ValidationError("--steps must be at least 1") }
@@ -49,11 +44,8 @@ struct Simulate: ParsableCommand {
         print("seed \(seed): the same events had other effects when they came again")
       }
     }
-    let mended = known.filter { firstSeed..<firstSeed + seeds ~= $0 && !tally.failed.contains($0) }
-    tally.failed.removeAll { known.contains($0) }
     show(tally, in: clock.now - start)
-    for seed in mended { print("seed \(seed) is said to fail and does not: take it from the list of those") }
-    if !tally.failed.isEmpty || !mended.isEmpty || (!tally.coverage.missing.isEmpty && isJudged(tally)) {
+    if !tally.failed.isEmpty || (!tally.coverage.missing.isEmpty && isJudged(tally)) {
       throw ExitCode.failure
     }
   }
@@ -76,7 +68,7 @@ struct Simulate: ParsableCommand {
     if !tally.coverage.missing.isEmpty, isJudged(tally) {
       print("never happened: \(tally.coverage.missing.joined(separator: ", "))")
     }
-    guard let first = tally.failed.first else { return print("no storm failed but those that are known to") }
+    guard let first = tally.failed.first else { return print("no storm failed") }
     print("failed: \(tally.failed.map(String.init).joined(separator: " "))")
     print("once more: iov-bench simulate --seeds 1 --first-seed \(first) --steps \(steps)")
   }
