@@ -6,7 +6,9 @@ struct Bench: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "iov-bench",
     abstract: "Measures iovmesh. Build it for release; what it prints is the median of the rounds.",
-    subcommands: [ClaimLatency.self, RestartTime.self, DiscoveryTime.self, Mesh.self, Codec.self, Simulate.self])
+    subcommands: [
+      ClaimLatency.self, RestartTime.self, DiscoveryTime.self, Mesh.self, Codec.self, Simulate.self, ArbiterSpeed.self,
+    ])
 }
 
 /// From asking for a function to having it, and from letting go to its being gone, seen by a client.

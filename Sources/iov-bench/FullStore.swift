@@ -20,11 +20,11 @@ struct FullStore {
     for number in 0..<hosts { records += [.host(host(number)), .endNode(endNode(number))] }
     for number in 0..<claims { records += self.records(ofClaim: number) }
     for start in stride(from: 0, to: records.count, by: 1000) {
-      try store.commit(records[start..<min(start + 1000, records.count)].map(change))
+      try store.commit(records[start..<min(start + 1000, records.count)].map(Self.change))
     }
   }
 
-  private func change(_ record: Record) -> StoreChange {
+  static func change(_ record: Record) -> StoreChange {
     let key = StoreKey(kind: record.key.kind.rawValue, name: record.key.name)
     return switch record {
     case .cluster(let message): .put(key, message)

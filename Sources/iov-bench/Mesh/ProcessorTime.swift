@@ -17,6 +17,8 @@ private func nanoseconds(_ clock: clockid_t) -> UInt64 {
 struct ObservedProcess: Sendable {
   let id: Int32
 
+  static var own: ObservedProcess { ObservedProcess(id: getpid()) }
+
   /// User and system time, in seconds; nil if there is no such process.
   var processorSeconds: Double? {
     guard let text = try? String(contentsOfFile: "/proc/\(id)/stat", encoding: .utf8),
@@ -29,9 +31,14 @@ struct ObservedProcess: Sendable {
   }
 
   /// Memory that is in use, in KiB; nil if there is no such process.
-  var residentKibibytes: Int? {
+  var residentKibibytes: Int? { kibibytes("VmRSS:") }
+
+  /// The most that it ever had in use, in KiB; nil if there is no such process.
+  var peakKibibytes: Int? { kibibytes("VmHWM:") }
+
+  private func kibibytes(_ field: String) -> Int? {
     guard let text = try? String(contentsOfFile: "/proc/\(id)/status", encoding: .utf8) else { return nil }
-    let line = text.split(separator: "\n").first { $0.hasPrefix("VmRSS:") }
+    let line = text.split(separator: "\n").first { $0.hasPrefix(field) }
     return line?.split(separator: " ").dropFirst().first.flatMap { Int($0) }
   }
 }

@@ -1,0 +1,83 @@
+import ArgumentParser
+import Services
+
+/// The core alone, on one thread: no store, no sockets.
+struct ArbiterSpeed: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "arbiter",
+    abstract: "How fast the core grants claims, and how much memory a data centre takes in it.",
+    discussion: """
+      Prints one figure a line. Two clusters are filled, a small one and a large one, until half of their functions are \
+      held and in use. Then one claim after the other is released and another one granted. A grant is from the creation of \
+      a claim to all that follows from it: its assignment, and what is to be stored, sent and answered.
+      """)
+
+  @Option(help: "Hosts of the large cluster; each has one end node.") var hosts = 10_000
+  @Option(help: "Functions of the large cluster.") var functions = 1_000_000
+  @Option(help: "Hosts of the small cluster.") var smallHosts = 100
+  @Option(help: "Functions of the small cluster.") var smallFunctions = 10_000
+  @Option(help: "How many grants are measured in each.") var grants = 100_000
+
+  func validate() throws {
+    guard hosts > 1, smallHosts > 1, functions >= 2 * hosts, smallFunctions >= 2 * smallHosts, grants > 0 else {
+      throw ValidationError("at least 2 hosts with 2 functions each, and 1 grant")
+    }
+  }
+
+  func run() throws {
+    let small = try measure("small", hosts: smallHosts, functions: smallFunctions)
+    let large = try measure("large", hosts: hosts, functions: functions)
+    report("large_to_small_cost_per_grant", large / small)
+  }
+
+  /// Answers the mean time of a grant, in microseconds.
+  private func measure(_ size: String, hosts: Int, functions: Int) throws -> Double {
+    let before = ObservedProcess.own.residentKibibytes ?? 0
+    let begun = monotonicNanoseconds()
+    var rack = try BenchRack(hosts: hosts, functions: functions)
+    try rack.join()
+    report("\(size)_join_seconds", seconds(since: begun))
+    try fill(&rack)
+    report("\(size)_load_seconds", seconds(since: begun))
+    let kibibytes = Double((ObservedProcess.own.residentKibibytes ?? 0) - before)
+    report("\(size)_resident_mebibytes", kibibytes / 1024)
+    report("\(size)_bytes_per_held_function", kibibytes * 1024 / Double(rack.held.count))
+
+    var latencies = LatencyHistogram()
+    var nanosecondsOfGrants: UInt64 = 0
+    var dice = SplitMix(state: 1)
+    let churn = monotonicNanoseconds()
+    for _ in 0..<grants {
+      try rack.release(place: Int.random(in: rack.held.indices, using: &dice))
+      let grant = try rack.grant()
+      latencies.record(nanoseconds: grant.nanoseconds)
+      nanosecondsOfGrants += grant.nanoseconds
+      try rack.obey(grant.effects)
+    }
+    let mean = Double(nanosecondsOfGrants) / 1000 / Double(grants)
+    report("\(size)_grants_per_second", 1e6 / mean)
+    report("\(size)_grant_p50_microseconds", latencies.microseconds(at: 0.5))
+    report("\(size)_grant_p99_microseconds", latencies.microseconds(at: 0.99))
+    report("\(size)_lives_per_second", Double(grants) / seconds(since: churn))
+    report("\(size)_peak_mebibytes", Double(ObservedProcess.own.peakKibibytes ?? 0) / 1024)
+    return mean
+  }
+
+  private func fill(_ rack: inout BenchRack) throws {
+    for _ in 0..<rack.functions / 2 { try rack.obey(rack.grant().effects) }
+  }
+
+  private func seconds(since begun: UInt64) -> Double { Double(monotonicNanoseconds() - begun) / 1e9 }
+}
+
+/// Sebastiano Vigna's splitmix64: the same places in every run.
+private struct SplitMix: RandomNumberGenerator {
+  var state: UInt64
+
+  mutating func next() -> UInt64 {
+    state &+= 0x9E37_79B9_7F4A_7C15
+    var mixed = (state ^ (state >> 30)) &* 0xBF58_476D_1CE4_E5B9
+    mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
+    return mixed ^ (mixed >> 31)
+  }
+}

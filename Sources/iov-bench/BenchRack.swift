@@ -1,0 +1,202 @@
+import Arbitration
+import ClaimStore
+import Services
+
+/// A cluster whose agents do at once what they are told: every host has one card of the same size. All that an agent or a
+/// caller says goes over the wire's bytes first, so that it shares no memory with what it answers, as in a coordinator.
+struct BenchRack {
+  private(set) var arbiter: Arbiter
+  let hosts: Int
+  let functionsEach: Int
+  /// The number of the claim in every place that is taken.
+  private(set) var held: [Int] = []
+  private var claimsMade = 0
+  private var milliseconds: UInt64 = 1_000_000
+  private(set) var changesSaved = 0
+
+  var functions: Int { hosts * functionsEach }
+
+  init(hosts: Int, functions: Int) throws {
+    self.hosts = hosts
+    functionsEach = functions / hosts
+    arbiter = try Arbiter(clusterID: "5f0c0e0a-0000-4000-8000-000000000001", version: "bench", records: [])
+    _ = arbiter.begin()
+  }
+
+  // MARK: Hosts
+
+  mutating func join() throws {
+    for number in 0..<hosts {
+      let session = SessionID(UInt64(number + 1))
+      try say(.hello(AgentHello { $0.host = host(number) }), in: session)
+      try say(
+        .inventory(
+          InventoryReport {
+            $0.endNodes = [card(number)]
+            $0.plugins = [plugin]
+          }), in: session)
+      let report = FunctionReport {
+        $0.bootId = boot(number)
+        $0.complete = true
+      }
+      try say(.functions(report), in: session)
+    }
+  }
+
+  private func name(_ number: Int) -> String { "host-\(number)" }
+  private func boot(_ number: Int) -> String { "boot-of-host-\(number)" }
+
+  private func host(_ number: Int) -> Host {
+    Host {
+      $0.name = name(number)
+      $0.instanceId = "instance-of-host-\(number)"
+      $0.bootId = boot(number)
+      $0.mediationAddress = "10.\(number >> 16).\(number >> 8 & 0xFF).\(number & 0xFF)"
+      $0.mediationMtu = 9000
+    }
+  }
+
+  private var plugin: Plugin {
+    Plugin {
+      $0.name = "ethernet"
+      $0.deviceClass = "ethernet"
+      $0.state = .serving
+      $0.mediatorsOffered = ["vxlan"]
+      $0.mediatorsAccepted = ["vxlan"]
+    }
+  }
+
+  private func card(_ number: Int) -> EndNode {
+    EndNode {
+      $0.id = "ethernet/card-\(number)"
+      $0.deviceClass = "ethernet"
+      $0.roots = [Root { $0.localName = "eth1" }]
+      $0.capacity = Capacity { $0.functions = UInt32(functionsEach) }
+      $0.capabilities = Capabilities {
+        $0.paths = [.directSoftware, .mediated]
+        $0.mediators = ["vxlan"]
+        $0.consumers = ["host", "network_namespace"]
+        $0.attributes = ["ethernet.mac_address", "ethernet.mtu"]
+        $0.maximumMtu = 9000
+      }
+      $0.health = Health { $0.state = .healthy }
+    }
+  }
+
+  // MARK: Claims
+
+  /// Every other claim is served by another host than the one that it is for.
+  func request(_ number: Int) throws -> CreateClaimRequest {
+    let request = CreateClaimRequest {
+      $0.name = "claim-\(number)"
+      $0.specification = ClaimSpecification {
+        $0.deviceClass = "ethernet"
+        $0.host = name((number / 2) % hosts)
+        if number % 2 == 1 { $0.allowedPaths = [.mediated] }
+      }
+    }
+    return try CreateClaimRequest(decoding: request.encoded())
+  }
+
+  /// Creates a claim, and answers how long it took until all that follows from it was decided, with what is to be stored.
+  mutating func grant() throws -> (name: String, nanoseconds: UInt64, effects: [Effect]) {
+    let number = claimsMade
+    claimsMade += 1
+    let request = try request(number)
+    let uid = "00000000-0000-4000-8000-" + String(100_000_000_000 + number)
+    let begun = monotonicNanoseconds()
+    let effects = take(.claimCreated(CallID(UInt64(number)), request, uid: uid))
+    let nanoseconds = monotonicNanoseconds() - begun
+    guard arbiter.claim(named: request.name)?.status?.assignment != nil else {
+      throw RPCError(.resourceExhausted, "claim '\(request.name)' was granted nothing: \(effects)")
+    }
+    held.append(number)
+    return (request.name, nanoseconds, effects)
+  }
+
+  /// Deletes one of the claims that are held; its hosts let go of what it had.
+  mutating func release(place: Int) throws {
+    held.swapAt(place, held.count - 1)
+    let name = "claim-\(held.removeLast())"
+    try obey(take(.claimDeleted(CallID(0), DeleteClaimRequest { $0.name = name })))
+    guard arbiter.claim(named: name) == nil else {
+      throw RPCError(.internalError, "claim '\(name)' was released and is not gone")
+    }
+  }
+
+  /// Has the hosts do what they are told, until nothing is left to be done.
+  mutating func obey(_ effects: [Effect]) throws {
+    var orders = effects
+    while !orders.isEmpty {
+      var answers: [(SessionID, FunctionReport)] = []
+      for case .send(let session, let message) in orders {
+        guard case .wanted(let wanted) = message.kind, !wanted.functions.isEmpty else { continue }
+        answers.append((session, answer(to: wanted, boot: boot(Int(session.value) - 1))))
+      }
+      orders = []
+      for (session, report) in answers { orders += try say(.functions(report), in: session) }
+    }
+  }
+
+  private func answer(to wanted: WantedState, boot: String) -> FunctionReport {
+    FunctionReport {
+      $0.epoch = wanted.epoch
+      $0.revision = wanted.revision
+      $0.bootId = boot
+      $0.functions = wanted.functions.map(status)
+    }
+  }
+
+  private func status(of entry: WantedFunction) -> FunctionStatus {
+    let assignment = entry.assignment ?? Assignment()
+    return FunctionStatus {
+      $0.role = entry.role
+      $0.revision = entry.revision
+      $0.phase = entry.released ? .absent : .inUse
+      $0.function = VirtualFunction {
+        $0.id = assignment.function
+        $0.endNode = assignment.endNode
+        $0.deviceClass = assignment.deviceClass
+        $0.token = assignment.token
+        $0.claimUid = assignment.claimUid
+      }
+      guard !entry.released, entry.role != .server else { return }
+      $0.arrival = Arrival {
+        $0.interfaceName = "iov\(assignment.token?.value ?? 0)"
+        $0.enforced = assignment.attributes
+      }
+    }
+  }
+
+  // MARK: Events
+
+  @discardableResult
+  private mutating func say(_ kind: AgentMessage.Kind, in session: SessionID) throws -> [Effect] {
+    let message = try AgentMessage(decoding: AgentMessage { $0.kind = kind }.encoded())
+    switch message.kind {
+    case .hello(let hello): return take(.hostConnected(session, hello))
+    case .inventory(let report): return take(.inventoryReported(session, report))
+    case .functions(let report): return take(.functionsReported(session, report))
+    default: return []
+    }
+  }
+
+  /// With what the coordinator does under the arbiter's lock: the changes of the store are queued.
+  private mutating func take(_ event: Event) -> [Effect] {
+    milliseconds += 1
+    let now = Instant(monotonicMilliseconds: milliseconds, wallMilliseconds: 1_800_000_000_000 + Int64(milliseconds))
+    let effects = arbiter.handle(event, at: now)
+    changesSaved += effects.compactMap(StoreChange.init).count
+    return effects
+  }
+}
+
+extension StoreChange {
+  fileprivate init?(_ effect: Effect) {
+    switch effect {
+    case .save(let record): self = FullStore.change(record)
+    case .remove(let key): self = .remove(StoreKey(kind: key.kind.rawValue, name: key.name))
+    default: return nil
+    }
+  }
+}
