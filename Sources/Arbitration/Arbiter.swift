@@ -12,8 +12,8 @@ public struct Arbiter: Sendable {
   /// Identity, epoch and revision.
   public internal(set) var cluster: Cluster
 
-  var hosts: [String: HostState] = [:]
-  var endNodes: [String: EndNodeState] = [:]
+  var hosts = Hosts()
+  var endNodes = EndNodes()
   var claims: [String: ClaimState] = [:]
   /// By record name: released entries that no claim stands behind, until their hosts have cleaned up.
   var abandoned: [String: WantedFunction] = [:]
@@ -22,11 +22,6 @@ public struct Arbiter: Sendable {
 
   // Indexes, so that a decision does not look at the whole cluster. All follow from the state above.
   package internal(set) var hostOfSession: [SessionID: String] = [:]
-  /// In order of their ids.
-  var endNodesOfClass: [String: [String]] = [:]
-  var multiRootEndNodes: Set<String> = []
-  /// Those that are the function of a claim for a file server.
-  var servedEndNodes: Set<String> = []
   /// By the name of the claim that they have as their source.
   package internal(set) var claimsOfSource: [String: Set<String>] = [:]
   /// Claims for a file server that are to be released and wait for those that have parts of what they hold.

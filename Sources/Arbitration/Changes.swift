@@ -3,11 +3,13 @@ import Messages
 /// What one event has changed: the effects are made from it at the end, so that a record that changed twice is saved
 /// once and a host hears of all its entries in one message.
 struct Changes: Sendable {
-  private(set) var records: Set<RecordKey> = []
-  private(set) var claims: Set<String> = []
+  // As they came, so that what is noted twice is there twice: most events note a handful.
+  private var records: [RecordKey] = []
+  private var claims: [String] = []
+  private var isClusterChanged = false
   var gone: [Claim] = []
   /// By host: the entries that it must hear of.
-  private(set) var entries: [String: [RecordKey: WantedFunction]] = [:]
+  private(set) var entries: [String: [WantedFunction]] = [:]
   /// By host: the end nodes that it controls under a new token.
   private(set) var controls: [String: Set<String>] = [:]
   /// Hosts that are told everything anew, because something that they were told is not to be done any more.
@@ -21,22 +23,48 @@ struct Changes: Sendable {
   /// To callers, after all else.
   var replies: [Effect] = []
 
-  mutating func save(_ key: RecordKey) { records.insert(key) }
+  mutating func save(_ key: RecordKey) { records.append(key) }
+  mutating func saveCluster() { isClusterChanged = true }
 
   mutating func noteClaim(_ name: String) {
-    claims.insert(name)
-    records.insert(RecordKey(.claim, name))
+    claims.append(name)
+    records.append(RecordKey(.claim, name))
   }
 
   mutating func noteEntry(_ entry: WantedFunction) {
-    let key = RecordKey(.wantedFunction, entry.recordName)
-    records.insert(key)
-    entries[entry.host, default: [:]][key] = entry
+    records.append(RecordKey(.wantedFunction, entry.recordName))
+    entries[entry.host, default: []].append(entry)
+  }
+
+  /// Each once, in order.
+  var changedRecords: [RecordKey] { Self.once(records + (isClusterChanged ? [RecordKey(.cluster, "")] : [])) }
+  var changedClaims: [String] { Self.once(claims) }
+
+  private static func once<Element: Comparable>(_ noted: [Element]) -> [Element] {
+    guard noted.count > 1 else { return noted }
+    var result: [Element] = []
+    result.reserveCapacity(noted.count)
+    for element in noted.sorted() where result.last != element { result.append(element) }
+    return result
+  }
+
+  /// What a host must hear of each entry last, in the order of revisions.
+  func entries(for host: String) -> [WantedFunction] {
+    let noted = (entries[host] ?? []).sorted { $0.revision < $1.revision }
+    guard noted.count > 1 else { return noted }
+    var names: Set<String> = []
+    return noted.reversed().filter { names.insert($0.recordName).inserted }.reversed()
   }
 
   mutating func noteControl(_ endNode: String, of host: String) { controls[host, default: []].insert(endNode) }
 
   mutating func tellAnew(_ host: String) { anew.insert(host) }
+
+  /// Those that must hear of something, by name.
+  var hosts: [String] {
+    guard !controls.isEmpty || !anew.isEmpty || entries.count > 1 else { return Array(entries.keys) }
+    return Set(entries.keys).union(controls.keys).union(anew).sorted()
+  }
 
   /// A host that has just been sent everything needs no word of the parts.
   mutating func dropEntries(for host: String) {
@@ -50,7 +78,7 @@ extension Arbiter {
   /// Raises the cluster's revision: every change that anybody can see has its own.
   mutating func nextRevision() -> UInt64 {
     cluster.revision += 1
-    changes.save(RecordKey(.cluster, ""))
+    changes.saveCluster()
     return cluster.revision
   }
 
@@ -69,22 +97,26 @@ extension Arbiter {
     fillOpenings()
     let changes = self.changes
     self.changes = Changes()
-    var effects = changes.records.sorted().map { key in record(key).map(Effect.save) ?? .remove(key) }
+    var effects = changes.changedRecords.map { key in record(key).map(Effect.save) ?? .remove(key) }
     effects += changes.messages
-    for host in Set(changes.entries.keys).union(changes.controls.keys).union(changes.anew).sorted() {
+    for host in changes.hosts {
       guard let session = hosts[host]?.session else { continue }
       guard !changes.anew.contains(host) else {
         effects.append(.send(session, wanted(self.entries(for: host), self.controls(for: host), complete: true)))
         continue
       }
-      let entries = changes.entries[host].map { Array($0.values) } ?? []
+      let entries = changes.entries(for: host)
       let controls = (changes.controls[host] ?? []).sorted().compactMap { endNodes[$0]?.wantedControl(of: host) }
       effects.append(.send(session, wanted(entries, controls, complete: false)))
     }
-    let changed = changes.claims.compactMap { claims[$0]?.claim }.map { ($0.revision, Effect.claimChanged($0)) }
-    let gone = changes.gone.map { ($0.revision, Effect.claimGone($0)) }
-    effects += (changed + gone).sorted { $0.0 < $1.0 }.map(\.1)
-    return effects + changes.fences + changes.replies
+    let changed = changes.changedClaims.compactMap { claims[$0]?.claim }.map { (claim: $0, isGone: false) }
+    let gone = changes.gone.map { (claim: $0, isGone: true) }
+    for change in (changed + gone).sorted(by: { $0.claim.revision < $1.claim.revision }) {
+      effects.append(change.isGone ? .claimGone(change.claim) : .claimChanged(change.claim))
+    }
+    effects += changes.fences
+    effects += changes.replies
+    return effects
   }
 
   func wanted(_ entries: [WantedFunction], _ controls: [WantedControl], complete: Bool) -> CoordinatorMessage {
@@ -111,12 +143,17 @@ extension Arbiter {
 
   private func entry(recordName: String) -> WantedFunction? {
     if let entry = abandoned[recordName] { return entry }
-    let named = recordName.split(separator: "/", maxSplits: 1).last.map(String.init) ?? ""
-    for function in [named, WantedFunction.withoutToken(named)] {
-      let state = claimOfFunction[function].flatMap { claims[$0] }
-      let known = [fencers[function], state?.controlling, state?.consumer].compactMap { $0 }
-      if let entry = known.first(where: { $0.recordName == recordName }) { return entry }
-    }
-    return nil
+    guard let slash = recordName.utf8.firstIndex(of: UInt8(ascii: "/")) else { return nil }
+    let named = String(recordName[recordName.utf8.index(after: slash)...])
+    if let entry = entry(recordName: recordName, of: named) { return entry }
+    let made = WantedFunction.withoutToken(named)
+    return made == named ? nil : entry(recordName: recordName, of: made)
+  }
+
+  private func entry(recordName: String, of function: String) -> WantedFunction? {
+    if let entry = fencers[function], entry.recordName == recordName { return entry }
+    guard let state = claimOfFunction[function].flatMap({ claims[$0] }) else { return nil }
+    if let entry = state.controlling, entry.recordName == recordName { return entry }
+    return state.consumer.flatMap { $0.recordName == recordName ? $0 : nil }
   }
 }

@@ -11,6 +11,9 @@ extension Arbiter {
     let specification = asked.normalized
     if let existing = claims[request.name] { return try answer(existing, askedAgainWith: specification) }
     try validate(specification, of: request.name)
+    let best = best(for: specification)
+    // What it fits into now it fits into for good.
+    if best == nil { try validateFitness(of: specification) }
 
     var claim = Claim()
     claim.name = request.name
@@ -20,9 +23,9 @@ extension Arbiter {
     var state = ClaimState(claim: claim)
     state.withStatus { $0.phase = .pending }
     reserveNames(of: state)
-    wait(state)
+    _ = place(&state, in: best)
     put(state)
-    place(request.name)
+    if state.phase == .pending { wait(state) }
     return claims[request.name]?.claim ?? claim
   }
 

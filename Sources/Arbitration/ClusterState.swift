@@ -3,7 +3,7 @@ import Messages
 /// A host and what is known of it since this arbiter began.
 struct HostState {
   /// As the inventory shows it, with its state and lease.
-  var record: Host
+  @Boxed var record: Host
   var session: SessionID?
   /// On the arbiter's monotonic clock.
   var leaseEndsAtMilliseconds: UInt64 = 0
@@ -13,22 +13,64 @@ struct HostState {
   var hasReportedFunctions = false
   /// Whether it has come in this session. Until then a higher token than ours may be out there.
   var hasReportedFunctionsInSession = false
-  /// What the host last said of each function that it has an entry for; by record name, so that what it says of another
-  /// role is not taken for it.
-  var reports: [String: FunctionStatus] = [:]
-  /// Functions that it has and no claim of this host stands behind; by record name, for it may have one in two roles.
-  var orphans: [String: FunctionStatus] = [:]
-  /// The claims that this host has an entry for.
-  var claims: Set<String> = []
-  /// The record names of the abandoned entries that are for this host.
-  var abandoned: Set<String> = []
-  /// The functions that this host fences in the place of another one.
-  var fencings: Set<String> = []
-  /// The end nodes in this session's inventory.
-  var listedEndNodes: Set<String> = []
-  var fencing = Fencing()
+  @Boxed private var belongings = Belongings()
   /// Whether a session was welcomed under an epoch of this arbiter's run.
   var hasObeyedThisRun = false
+
+  /// What a host has: where it is asked for nothing of this, all of it is one reference to copy.
+  private struct Belongings {
+    var reports: [String: FunctionStatus] = [:]
+    var orphans: [String: FunctionStatus] = [:]
+    var claims: Set<String> = []
+    var abandoned: Set<String> = []
+    var fencings: Set<String> = []
+    var listedEndNodes: Set<String> = []
+    var fencing = Fencing()
+  }
+
+  init(record: Host) { self.record = record }
+
+  /// What the host last said of each function that it has an entry for; by record name, so that what it says of another
+  /// role is not taken for it.
+  var reports: [String: FunctionStatus] {
+    get { belongings.reports }
+    _modify { yield &belongings.reports }
+  }
+
+  /// Functions that it has and no claim of this host stands behind; by record name, for it may have one in two roles.
+  var orphans: [String: FunctionStatus] {
+    get { belongings.orphans }
+    _modify { yield &belongings.orphans }
+  }
+
+  /// The claims that this host has an entry for.
+  var claims: Set<String> {
+    get { belongings.claims }
+    _modify { yield &belongings.claims }
+  }
+
+  /// The record names of the abandoned entries that are for this host.
+  var abandoned: Set<String> {
+    get { belongings.abandoned }
+    _modify { yield &belongings.abandoned }
+  }
+
+  /// The functions that this host fences in the place of another one.
+  var fencings: Set<String> {
+    get { belongings.fencings }
+    _modify { yield &belongings.fencings }
+  }
+
+  /// The end nodes in this session's inventory.
+  var listedEndNodes: Set<String> {
+    get { belongings.listedEndNodes }
+    _modify { yield &belongings.listedEndNodes }
+  }
+
+  var fencing: Fencing {
+    get { belongings.fencing }
+    _modify { yield &belongings.fencing }
+  }
 
   var isConnected: Bool { session != nil && record.state == .connected }
   var isDead: Bool { record.death != nil }
@@ -41,6 +83,13 @@ struct HostState {
     return host
   }
 
+  /// The device classes of which it can be given functions. Before all that is on a host is known, a token could be drawn that
+  /// is in use there already: a store that was restored from a backup does not know of it.
+  var servedClasses: Set<String> {
+    guard isConnected, hasReportedInventory, hasReportedFunctionsInSession else { return [] }
+    return Set(record.plugins.filter { $0.state == .serving }.map(\.deviceClass))
+  }
+
   /// The serving plugin of a class, if there is one.
   func servingPlugin(of deviceClass: String) -> Plugin? {
     record.plugins.first { $0.deviceClass == deviceClass && $0.state == .serving }
@@ -48,42 +97,62 @@ struct HostState {
 }
 
 /// What one function takes of its end node.
-struct Share: Hashable {
-  var sizeBytes: UInt64
+struct Share {
   var path: Path
-  /// What it may rely on.
-  var operationsPerSecond: UInt64 = 0
-  var bytesPerSecond: UInt64 = 0
-  /// Where it lies, once its host has said so.
-  var extent: Extent?
+  /// Nil: its place alone, as of a network card. There are as many of these as functions.
+  private var part: Boxed<Part>?
+
+  struct Part {
+    var sizeBytes: UInt64 = 0
+    /// What it may rely on.
+    var operationsPerSecond: UInt64 = 0
+    var bytesPerSecond: UInt64 = 0
+    /// Where it lies, once its host has said so.
+    var extent: Extent?
+
+    var isNothing: Bool { sizeBytes == 0 && operationsPerSecond == 0 && bytesPerSecond == 0 && extent == nil }
+  }
+
+  init(path: Path, _ part: Part) {
+    self.path = path
+    self.part = part.isNothing ? nil : Boxed(wrappedValue: part)
+  }
+
+  var disk: Part { part?.wrappedValue ?? Part() }
+  var sizeBytes: UInt64 { disk.sizeBytes }
+  var extent: Extent? { disk.extent }
 
   /// A host that answers for a function does not repeat what it was told of it, nor does one that has forgotten it. All of that
   /// is settled when a function is made.
   fileprivate func completed(by known: Share?) -> Share {
     guard let known else { return self }
-    var share = self
-    if share.path == .unspecified { share.path = known.path }
-    if share.sizeBytes == 0 { share.sizeBytes = known.sizeBytes }
-    if share.operationsPerSecond == 0 { share.operationsPerSecond = known.operationsPerSecond }
-    if share.bytesPerSecond == 0 { share.bytesPerSecond = known.bytesPerSecond }
-    share.extent = share.extent ?? known.extent
-    return share
+    let before = known.disk
+    var part = disk
+    if part.sizeBytes == 0 { part.sizeBytes = before.sizeBytes }
+    if part.operationsPerSecond == 0 { part.operationsPerSecond = before.operationsPerSecond }
+    if part.bytesPerSecond == 0 { part.bytesPerSecond = before.bytesPerSecond }
+    part.extent = part.extent ?? before.extent
+    return Share(path: path == .unspecified ? known.path : path, part)
   }
 }
 
 /// An end node and what is in use of it.
 struct EndNodeState {
   /// Without `used`, and with the health that its controlling host reported.
-  var record: EndNode
+  @Boxed var record: EndNode
   /// The functions of it that are there, or may be: of claims, abandoned ones and orphans.
   private(set) var shares: [String: Share] = [:]
   private var functionsByPath: [Path: Int] = [:]
   private(set) var usedSizeBytes: UInt64 = 0
+  /// The minimum rates that are granted.
+  private(set) var usedRates: (operationsPerSecond: UInt64, bytesPerSecond: UInt64) = (0, 0)
   /// What other hosts say that they have under this identity: identities get cloned, and nobody can tell which one is
   /// meant.
   var conflicting: [String: EndNode] = [:]
   /// The roots that have said since this arbiter began what they have of it.
   var heardRoots: Set<String> = []
+  /// Whether its controlling host can be given functions of it.
+  var isDriven = false
 
   init(record: EndNode) { self.record = record }
 
@@ -112,29 +181,30 @@ struct EndNodeState {
     return health
   }
 
-  /// The minimum rates that are granted.
-  var usedRates: (operationsPerSecond: UInt64, bytesPerSecond: UInt64) {
-    shares.values.reduce((0, 0)) { sum, share in
-      (
-        sum.0.addingReportingOverflow(share.operationsPerSecond).partialValue,
-        sum.1.addingReportingOverflow(share.bytesPerSecond).partialValue
-      )
-    }
-  }
-
   mutating func takeShare(_ function: String, _ said: Share) {
     let share = said.completed(by: shares[function])
     freeShare(function)
     shares[function] = share
     functionsByPath[share.path, default: 0] += 1
-    // A size that an agent made up must not overflow the sum.
-    usedSizeBytes = usedSizeBytes.addingReportingOverflow(share.sizeBytes).partialValue
+    // What an agent made up must not overflow the sums.
+    usedSizeBytes &+= share.sizeBytes
+    usedRates.operationsPerSecond &+= share.disk.operationsPerSecond
+    usedRates.bytesPerSecond &+= share.disk.bytesPerSecond
   }
 
   mutating func freeShare(_ function: String) {
     guard let share = shares.removeValue(forKey: function) else { return }
     functionsByPath[share.path, default: 0] -= 1
-    usedSizeBytes = usedSizeBytes.subtractingReportingOverflow(share.sizeBytes).partialValue
+    usedSizeBytes &-= share.sizeBytes
+    usedRates.operationsPerSecond &-= share.disk.operationsPerSecond
+    usedRates.bytesPerSecond &-= share.disk.bytesPerSecond
+  }
+
+  /// For whoever keeps it while its functions change, which would otherwise be copied.
+  var withoutShares: EndNodeState {
+    var node = self
+    node.shares = [:]
+    return node
   }
 
   /// An orphan of which nobody remembers how it was set up may be of any path.
@@ -162,18 +232,40 @@ struct EndNodeState {
 
 /// A claim and the entries of wanted state that stand for it.
 struct ClaimState {
-  var claim: Claim
+  private struct Parts {
+    var claim: Claim
+    var controlling: WantedFunction?
+    var consumer: WantedFunction?
+  }
+
+  @Boxed private var parts: Parts
+
+  init(claim: Claim) { parts = Parts(claim: claim) }
+
+  var claim: Claim {
+    get { parts.claim }
+    _modify { yield &parts.claim }
+  }
+
   /// For the host that has the function itself, by the role DIRECT or SERVER.
-  var controlling: WantedFunction?
+  var controlling: WantedFunction? {
+    get { parts.controlling }
+    _modify { yield &parts.controlling }
+  }
+
   /// For the consumer's host, once the server has answered; mediated path only.
-  var consumer: WantedFunction?
+  var consumer: WantedFunction? {
+    get { parts.consumer }
+    _modify { yield &parts.consumer }
+  }
 
   var specification: ClaimSpecification { claim.specification ?? ClaimSpecification() }
   var phase: ClaimPhase { claim.status?.phase ?? .unspecified }
   var assignment: Assignment? { claim.status?.assignment }
 
-  func hasEntry(_ recordName: String, for host: String) -> Bool {
-    [controlling, consumer].contains { $0?.recordName == recordName && $0?.host == host }
+  func entry(_ recordName: String, for host: String) -> WantedFunction? {
+    if let entry = controlling, entry.host == host, entry.recordName == recordName { return entry }
+    return consumer.flatMap { $0.host == host && $0.recordName == recordName ? $0 : nil }
   }
 
   /// Changes the status in place.

@@ -4,7 +4,7 @@ import Messages
 extension Arbiter {
   /// All end nodes that a host controls.
   func controls(for host: String) -> [WantedControl] {
-    endNodes.values.compactMap { $0.wantedControl(of: host) }.sorted { $0.endNode < $1.endNode }
+    endNodes.ids(atHost: host).compactMap { endNodes[$0]?.wantedControl(of: host) }
   }
 
   /// Control goes to another host that has the end node, if nothing of it is in use and the former one cannot drive it:
@@ -67,12 +67,7 @@ extension Arbiter {
       changes.noteControl(said.id, of: host)
     }
     endNodes[said.id] = state
-    if state.isMultiRoot { multiRootEndNodes.insert(said.id) } else { multiRootEndNodes.remove(said.id) }
     changes.openings.endNodes.insert(said.id)
-    if known?.record.deviceClass != said.deviceClass {
-      if let known { endNodesOfClass[known.record.deviceClass]?.removeAll { $0 == said.id } }
-      index(said.id, ofClass: said.deviceClass)
-    }
     if state.record != known?.record { changes.save(RecordKey(.endNode, said.id)) }
   }
 

@@ -43,7 +43,7 @@ extension Arbiter {
     guard let state = hosts[name] else {
       throw Refusal(
         .notFound,
-        "there is no host '\(Names.shown(name))'" + Names.suggestion(for: name, among: Array(hosts.keys), of: "hosts"))
+        "there is no host '\(Names.shown(name))'" + Names.suggestion(for: name, among: Array(hosts.names), of: "hosts"))
     }
     return state
   }
@@ -72,9 +72,10 @@ extension Arbiter {
     // Claims that it serves to others too: those have an entry here as well.
     settle(state.claims)
     settleSources(on: name)
-    for id in endNodes.keys.sorted() where endNodes[id]?.controllingHost == name { moveControl(of: id) }
+    for id in endNodes.ids(atHost: name) where endNodes[id]?.controllingHost == name { moveControl(of: id) }
     // What waited for its word.
-    changes.openings.endNodes.formUnion(multiRootEndNodes.filter { endNodes[$0]?.record.isRoot(name) ?? false })
+    changes.openings.endNodes.formUnion(
+      endNodes.ids(atHost: name).filter { endNodes[$0].map { $0.isMultiRoot && $0.record.isRoot(name) } ?? false })
     changes.openings.isOtherwise = true
   }
 
@@ -83,8 +84,7 @@ extension Arbiter {
   /// Silence alone is no proof. It is one where the host had reported a watchdog that resets it; and where its operator
   /// allows it, silence is the reason to make sure.
   mutating func concludeFromSilence(at now: Instant) {
-    let silent = hosts.filter { !$0.value.isConnected && !$0.value.isDead && silence(of: $0.value, at: now) != nil }
-    for name in silent.keys.sorted() {
+    for name in hosts.names(where: { !$0.isConnected && !$0.isDead && silence(of: $0, at: now) != nil }) {
       guard let state = hosts[name], let silence = silence(of: state, at: now) else { continue }
       // Of a run of the coordinator before this one it is not known whether the watchdog was disarmed since the record
       // was written: the store may be an older copy.
@@ -174,7 +174,7 @@ extension Arbiter {
     changes.save(RecordKey(.host, name))
     // Its end nodes are shown no more. Their token counters are kept: a disk that comes back in another host goes on
     // there.
-    for id in endNodes.keys.sorted() {
+    for id in endNodes.ids {
       endNodes[id]?.conflicting[name] = nil
       dropRoot(name, of: id)
       moveControl(of: id)

@@ -5,7 +5,7 @@ import Messages
 /// place, under new tokens. Until it has reported its control as in force, nothing changes.
 extension Arbiter {
   mutating func moveLostControls(at now: Instant) {
-    for id in multiRootEndNodes.sorted() {
+    for id in endNodes.multiRoot.sorted() {
       guard let node = endNodes[id] else { continue }
       serveAnew(id)
       let isStuck = node.record.controlTransfer.map { isLost($0.host, at: now) } ?? isControlLost(of: node, at: now)

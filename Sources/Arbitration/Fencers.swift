@@ -7,7 +7,7 @@ import Messages
 extension Arbiter {
   /// Looks at all that a multi-root end node waits for.
   mutating func chooseFencers(at now: Instant) {
-    for id in multiRootEndNodes.sorted() {
+    for id in endNodes.multiRoot.sorted() {
       for function in (endNodes[id]?.shares.keys).map(Array.init)?.sorted() ?? [] {
         chooseFencer(of: function, onEndNode: id, at: now)
       }

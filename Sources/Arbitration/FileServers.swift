@@ -10,10 +10,19 @@ import Messages
 ///    written to them arrives anywhere. Nothing of them has to be cleaned then, since the function is cleaned as a whole.
 extension Arbiter {
   /// The end nodes that a claim may get a function of, in the order of their ids.
-  func candidates(for specification: ClaimSpecification) -> [EndNodeState] {
-    guard !specification.source.isEmpty else { return endNodes(ofClass: specification.deviceClass) }
-    let function = claims[specification.source]?.assignment?.function
-    return [function.flatMap { endNodes[$0] }].compactMap { $0 }
+  func candidates(for specification: ClaimSpecification) -> OrderedSet<String> {
+    guard !specification.source.isEmpty else { return endNodes.ids(ofClass: specification.deviceClass) }
+    return OrderedSet([claims[specification.source]?.assignment?.function].compactMap { $0 })
+  }
+
+  /// Those that the claim's own host has a path to.
+  func ownCandidates(for specification: ClaimSpecification) -> [String] {
+    endNodes.ids(atHost: specification.host).filter { isCandidate($0, for: specification) }
+  }
+
+  func isCandidate(_ id: String, for specification: ClaimSpecification) -> Bool {
+    guard specification.source.isEmpty else { return claims[specification.source]?.assignment?.function == id }
+    return endNodes[id].map { $0.record.deviceClass == specification.deviceClass && !$0.isServed } ?? false
   }
 
   /// Why nothing can be granted from a claim's source just now; nil if something can.
@@ -189,8 +198,9 @@ extension Arbiter {
 
   /// Sources that may go on because something of theirs was freed.
   mutating func settleSources() {
+    guard !endNodes.served.isEmpty else { return }
     var settled: Set<String> = []
-    while let id = servedEndNodes.intersection(changes.openings.endNodes).subtracting(settled).min() {
+    while let id = endNodes.served.intersection(changes.openings.endNodes).subtracting(settled).min() {
       settled.insert(id)
       if let name = claimOfFunction[id] {
         if heldUp.contains(name) { settle(name) }
@@ -243,17 +253,17 @@ extension Arbiter {
 
   /// Its claim holds it no more. The numbers of its tokens are not needed again, because no function has its id again.
   mutating func forgetServedEndNode(_ id: String) {
-    guard servedEndNodes.contains(id), endNodes[id]?.shares.isEmpty ?? true, claimOfFunction[id] == nil else { return }
-    servedEndNodes.remove(id)
+    guard endNodes.served.contains(id), endNodes[id]?.shares.isEmpty ?? true, claimOfFunction[id] == nil else { return }
     endNodes[id] = nil
     changes.save(RecordKey(.endNode, id))
   }
 
   /// Claims that may be granted something, or wait for another reason, because an end node of a source is another one now.
   func waitingForSources(_ openings: Openings) -> Set<String> {
-    let changed = servedEndNodes.filter { id in
-      openings.endNodes.contains(id) || endNodes[id].map { openings.hosts.contains($0.controllingHost) } ?? false
+    let controlled = openings.hosts.flatMap { host in
+      endNodes.ids(atHost: host).filter { endNodes[$0]?.controllingHost == host }
     }
+    let changed = endNodes.served.intersection(openings.endNodes.union(controlled))
     return Set(changed.compactMap { claimOfFunction[$0] }.flatMap { claimsOfSource[$0] ?? [] })
   }
 }

@@ -2,18 +2,6 @@ import Messages
 
 /// Whether an end node can ever carry out a specification: nothing here changes with use or with who is connected.
 extension Arbiter {
-  /// The end nodes of a class in order of their ids.
-  func endNodes(ofClass deviceClass: String) -> [EndNodeState] {
-    (endNodesOfClass[deviceClass] ?? []).compactMap { endNodes[$0] }
-  }
-
-  /// Puts a new end node into the index of its class, which is kept in order.
-  mutating func index(_ id: String, ofClass deviceClass: String) {
-    guard endNodes[id]?.isServed != true else { return _ = servedEndNodes.insert(id) }
-    let position = endNodesOfClass[deviceClass]?.firstIndex { $0 > id } ?? endNodesOfClass[deviceClass]?.count ?? 0
-    endNodesOfClass[deviceClass, default: []].insert(id, at: position)
-  }
-
   func isSelected(_ node: EndNodeState, by selector: EndNodeSelector?) -> Bool {
     guard let selector else { return true }
     let record = node.record
@@ -53,17 +41,7 @@ extension Arbiter {
   func checkCapacity(of node: EndNodeState, for specification: ClaimSpecification) throws(Drop) {
     let record = node.record
     let capacity = record.capacity ?? Capacity()
-    let ethernet = specification.attributes?.ethernet
-    let rates = [
-      ("maximum transmit", ethernet?.maxTransmitBitsPerSecond), ("maximum receive", ethernet?.maxReceiveBitsPerSecond),
-      ("minimum transmit", ethernet?.minTransmitBitsPerSecond),
-    ]
-    for (kind, rate) in rates {
-      guard let rate, capacity.bitsPerSecond > 0, rate > capacity.bitsPerSecond else { continue }
-      throw Drop(
-        .capacity,
-        "a \(kind) rate of \(rate) bit/s is above the \(capacity.bitsPerSecond) bit/s of \(record.name)")
-    }
+    if let ethernet = specification.attributes?.ethernet { try check(ratesOf: ethernet, against: capacity, of: record) }
     guard node.isBlockDevice else { return }
     try checkMinima(of: node, for: specification)
     // Without a size it is the whole.
@@ -76,6 +54,21 @@ extension Arbiter {
     }
     guard size <= capacity.sizeBytes else {
       throw Drop(.capacity, "a size of \(size) bytes is above the \(capacity.sizeBytes) bytes of \(record.name)")
+    }
+  }
+
+  private func check(
+    ratesOf ethernet: EthernetAttributes, against capacity: Capacity, of record: EndNode
+  ) throws(Drop) {
+    let rates = [
+      ("maximum transmit", ethernet.maxTransmitBitsPerSecond), ("maximum receive", ethernet.maxReceiveBitsPerSecond),
+      ("minimum transmit", ethernet.minTransmitBitsPerSecond),
+    ]
+    for (kind, rate) in rates {
+      guard let rate, capacity.bitsPerSecond > 0, rate > capacity.bitsPerSecond else { continue }
+      throw Drop(
+        .capacity,
+        "a \(kind) rate of \(rate) bit/s is above the \(capacity.bitsPerSecond) bit/s of \(record.name)")
     }
   }
 

@@ -13,7 +13,7 @@ extension Arbiter {
     assignment.extent = extent
     state.controlling = withExtent(extent, entry)
     state.consumer = state.consumer.map { withExtent(extent, $0) }
-    endNodes[assignment.endNode]?.takeShare(assignment.function, assignment.share)
+    takeShare(of: assignment)
   }
 
   private mutating func withExtent(_ extent: Extent, _ entry: WantedFunction) -> WantedFunction {

@@ -32,9 +32,11 @@ extension Arbiter {
     state.controlling = enter(assignment, of: state.claim.name)
     state.withStatus {
       $0.phase = .preparing
-      $0.pending = []
       $0.assignment = assignment
     }
+    // Its waiting reason names the host that has to act first.
+    let waiting = waitingReasons(of: state, for: "set up")
+    state.withStatus { $0.pending = waiting }
   }
 
   /// Tells the host that has the end node.
@@ -60,13 +62,13 @@ extension Arbiter {
       let usual = candidate.node.record.capabilities?.maximumMtu ?? 0
       ethernet.mtu = candidate.route.mtuLimit.map { usual == 0 ? $0.bytes : min($0.bytes, usual) }
     }
-    attributes.ethernet = ethernet
+    attributes.ethernet = ethernet == EthernetAttributes() ? nil : ethernet
     if candidate.node.isBlockDevice, attributes.block?.sizeBytes == nil {
       var block = attributes.block ?? BlockAttributes()
       block.sizeBytes = candidate.node.sizeBytes
       attributes.block = block
     }
-    return attributes.withoutEmptyParts
+    return attributes == Attributes() ? nil : attributes
   }
 
   /// The first derived address that nobody has.

@@ -8,7 +8,8 @@ extension Arbiter {
   mutating func waitsForControl(_ state: ClaimState, insteadOf best: Candidate) -> Bool {
     guard best.route.path == .mediated else { return false }
     let host = state.specification.host
-    let idle = candidates(for: state.specification).filter { canGain(state, from: $0, insteadOf: best) }
+    let idle = ownCandidates(for: state.specification).compactMap { endNodes[$0] }
+      .filter { canGain(state, from: $0, insteadOf: best) }
     guard !idle.contains(where: { $0.record.controlTransfer?.host == host }) else { return true }
     guard idle.contains(where: { $0.record.id == best.node.record.id }) else { return false }
     transferControl(of: best.node.record.id, to: host)

@@ -5,17 +5,26 @@ package struct MACAddress: Hashable, CustomStringConvertible {
 
   /// Nil if `text` is not six pairs of hexadecimal digits with colons between.
   init?(_ text: String) {
-    let parts = text.utf8.split(separator: UInt8(ascii: ":"), omittingEmptySubsequences: false)
-    guard parts.count == 6 else { return nil }
+    guard text.utf8.count == 17 else { return nil }
     var value: UInt64 = 0
-    for part in parts {
-      // `UInt8(_:radix:)` would take "+1" for a number.
-      guard part.count == 2, part.allSatisfy({ Character(Unicode.Scalar($0)).isHexDigit }),
-        let byte = UInt8(String(decoding: part, as: UTF8.self), radix: 16)
-      else { return nil }
-      value = value << 8 | UInt64(byte)
+    for (place, byte) in text.utf8.enumerated() {
+      if place % 3 == 2 {
+        guard byte == UInt8(ascii: ":") else { return nil }
+      } else {
+        guard let digit = Self.digit(byte) else { return nil }
+        value = value << 4 | digit
+      }
     }
     self.value = value
+  }
+
+  private static func digit(_ byte: UInt8) -> UInt64? {
+    switch byte {
+    case UInt8(ascii: "0")...UInt8(ascii: "9"): UInt64(byte - UInt8(ascii: "0"))
+    case UInt8(ascii: "a")...UInt8(ascii: "f"): UInt64(byte - UInt8(ascii: "a") + 10)
+    case UInt8(ascii: "A")...UInt8(ascii: "F"): UInt64(byte - UInt8(ascii: "A") + 10)
+    default: nil
+    }
   }
 
   /// The address of a claim that asked for none: locally administered, unicast, and the same whenever it is computed.
@@ -29,12 +38,14 @@ package struct MACAddress: Hashable, CustomStringConvertible {
   var isMulticast: Bool { value >> 40 & 1 == 1 }
 
   package var description: String {
-    stride(from: 40, through: 0, by: -8)
-      .map { shift in
-        let byte = UInt8(truncatingIfNeeded: value >> UInt64(shift))
-        return (byte < 16 ? "0" : "") + String(byte, radix: 16)
+    String(unsafeUninitializedCapacity: 17) { bytes in
+      for place in 0..<17 {
+        let digit = UInt8(truncatingIfNeeded: value >> UInt64(44 - (place - place / 3) * 4) & 0xF)
+        let letter = digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10
+        bytes[place] = place % 3 == 2 ? UInt8(ascii: ":") : letter
       }
-      .joined(separator: ":")
+      return 17
+    }
   }
 
   /// http://www.isthe.com/chongo/tech/comp/fnv/: short, without a seed, the same everywhere.

@@ -16,7 +16,7 @@ extension Arbiter {
       guard status.role != .consumer, let node = status.function?.endNode else { return }
       // What was taken from the host and cleaned is others' already, also while the host has yet to learn of it.
       guard abandoned[status.recordName]?.fenced != true else { return }
-      endNodes[node]?.takeShare(id, status.share)
+      endNodes.takeShare(id, status.share, of: node)
     // Its host cannot look at it now: it stays what it was.
     case .unspecified where status.error != nil: return
     case .absent, .unspecified, .unrecognized:
@@ -32,7 +32,7 @@ extension Arbiter {
       claimOfFunction[id] != nil || abandoned[recordName] != nil
       || parts(of: id).contains { $0.status.role != .consumer }
     guard !isStillTaken else { return }
-    endNodes[node]?.freeShare(id)
+    endNodes.freeShare(id, of: node)
     changes.openings.endNodes.insert(node)
   }
 
@@ -48,7 +48,7 @@ extension Arbiter {
   /// By function, then by host.
   public var listedOrphans: [Orphan] {
     var listed: [Orphan] = []
-    for host in hosts.keys.sorted() {
+    for host in hosts.names.sorted() {
       var statuses = hosts[host]?.orphans ?? [:]
       let releasing = (hosts[host]?.abandoned ?? []).compactMap { abandoned[$0] }
       for entry in releasing where statuses[entry.recordName] == nil {
@@ -334,10 +334,11 @@ extension FunctionStatus {
 
   /// What an orphan takes of its end node, as far as anybody remembers.
   fileprivate var share: Share {
-    var share = assignment?.share ?? Share(sizeBytes: 0, path: .unspecified)
-    if share.sizeBytes == 0 { share.sizeBytes = function?.enforced?.block?.sizeBytes ?? 0 }
-    share.extent = share.extent ?? function?.extent
-    return share
+    let share = assignment?.share ?? Share(path: .unspecified, Share.Part())
+    var part = share.disk
+    if part.sizeBytes == 0 { part.sizeBytes = function?.enforced?.block?.sizeBytes ?? 0 }
+    part.extent = part.extent ?? function?.extent
+    return Share(path: share.path, part)
   }
 
   /// Of an abandoned entry whose host has not reported since.

@@ -9,17 +9,27 @@ struct PathOffer {
   var minimumMTU: UInt32
   /// Zero: no limit is known.
   var maximumMTU: UInt32
-  private var supports: [String: AttributeSupport]
+  /// Those of this path, or of all paths.
+  private var attributes: [String]
+  /// Where paths differ: what is said of the attributes of this one.
+  private var supports: [AttributeSupport]?
 
   /// Whether there is a word on an attribute; nil: the end node does not know it.
-  func support(for attribute: String) -> AttributeSupport? { supports[attribute] }
+  func support(for attribute: String) -> AttributeSupport? {
+    if let supports { return supports.first { $0.attribute == attribute } }
+    guard attributes.contains(attribute) else { return nil }
+    return AttributeSupport {
+      $0.attribute = attribute
+      $0.support = .supported
+    }
+  }
 
   func honours(_ attribute: String) -> Bool {
-    guard let support = supports[attribute]?.support else { return false }
+    guard let support = support(for: attribute)?.support else { return false }
     return support == .supported || support == .unverified
   }
 
-  var honoured: [String] { supports.keys.filter(honours).sorted() }
+  var honoured: [String] { Set(supports?.map(\.attribute) ?? attributes).filter(honours).sorted() }
 }
 
 extension PathOffer {
@@ -30,18 +40,13 @@ extension PathOffer {
       functions = own.functions == 0 ? nil : own.functions
       minimumMTU = own.minimumMtu
       maximumMTU = own.maximumMtu
-      supports = Dictionary(own.attributes.map { ($0.attribute, $0) }) { first, _ in first }
+      attributes = []
+      supports = own.attributes
     } else {
       consumers = capabilities.consumers
       minimumMTU = capabilities.minimumMtu
       maximumMTU = capabilities.maximumMtu
-      supports = [:]
-      for attribute in capabilities.attributes {
-        supports[attribute] = AttributeSupport {
-          $0.attribute = attribute
-          $0.support = .supported
-        }
-      }
+      attributes = capabilities.attributes
     }
   }
 }

@@ -2,56 +2,110 @@ import Messages
 
 /// Where a claim could go, before it is granted.
 struct Candidate {
+  /// Without its functions, which are about to change.
   var node: EndNodeState
   var route: Route
   /// The place of the route's path in the claim's order of preference.
   var preference: Int
+  private var room: Room
+
+  init(node: EndNodeState, route: Route, preference: Int) {
+    self.node = node.withoutShares
+    self.route = route
+    self.preference = preference
+    room = node.score
+  }
 
   /// The better candidate is lower: the preferred path, then the least used end node; the id decides the rest.
   static func isBetter(_ one: Candidate, _ other: Candidate) -> Bool {
-    one.score < other.score
+    one.isBetter(than: other.room, other.preference)
   }
 
-  private var score: (Int, Int, UInt64, String) {
-    (preference, node.shares.count, node.usedSizeBytes, node.record.id)
-  }
+  /// Whether it is better than any end node with this room, or less, could be by a path of this preference.
+  func isBetter(than other: Room, _ otherPreference: Int) -> Bool { (preference, room) < (otherPreference, other) }
 }
 
 extension Arbiter {
   /// Grants a function to a pending claim, or says what is in the way.
   mutating func place(_ name: String) {
     guard var state = claims[name], state.phase == .pending else { return }
-    let (best, drops) = search(state.specification)
-    if let best, !waitsForControl(state, insteadOf: best) {
-      stopWaiting(state)
-      grant(best, to: &state)
-      put(state)
-      // Its waiting reason names the host that has to act first.
-      settle(name)
-      return
-    }
-    // What it does not take any more is in the way now.
-    let inTheWay = best == nil ? drops : search(state.specification).1
-    let reasons = pendingReasons(inTheWay, for: state.specification)
-    guard state.claim.status?.pending != reasons else { return }
-    state.withStatus { $0.pending = reasons }
+    guard place(&state, in: best(for: state.specification)) else { return }
+    if state.phase != .pending { stopWaiting(state) }
     put(state)
   }
 
-  /// The best candidate, and what was in the way of the others.
-  private func search(_ specification: ClaimSpecification) -> (Candidate?, [Drop]) {
-    var best: Candidate?
-    if let drop = obstacle(ofSourceOf: specification) { return (nil, [drop]) }
-    var drops: [Drop] = []
-    for node in candidates(for: specification) {
-      do throws(Drop) {
-        let candidate = try candidate(node, for: specification)
-        if best.map({ Candidate.isBetter(candidate, $0) }) ?? true { best = candidate }
-      } catch {
-        drops.append(error)
-      }
+  /// Answers whether the claim is another one by that.
+  mutating func place(_ state: inout ClaimState, in best: Candidate?) -> Bool {
+    if let best, !waitsForControl(state, insteadOf: best) {
+      grant(best, to: &state)
+      return true
     }
-    return (best, drops)
+    // What it does not take any more is in the way now.
+    let reasons = pendingReasons(inTheWay(of: state.specification), for: state.specification)
+    guard state.claim.status?.pending != reasons else { return false }
+    state.withStatus { $0.pending = reasons }
+    return true
+  }
+
+  /// Placement looks at end nodes that are known to be of hosts that can be given functions.
+  private mutating func noteServedClasses() {
+    guard !hosts.changed.isEmpty else { return }
+    for host in hosts.takeChanged() { endNodes.note(servedClasses: hosts[host]?.servedClasses ?? [], of: host) }
+  }
+
+  /// The best candidate: the same one as if all were looked at, after a look at as few as possible.
+  mutating func best(for specification: ClaimSpecification) -> Candidate? {
+    noteServedClasses()
+    guard obstacle(ofSourceOf: specification) == nil else { return nil }
+    if let few = fewCandidates(for: specification) { return best(of: few, for: specification) }
+    // Only a host's own end nodes can be used in another way than mediated.
+    let paths = specification.paths
+    var best = paths == [.mediated] ? nil : best(of: ownCandidates(for: specification), for: specification)
+    guard let preference = paths.firstIndex(of: .mediated) else { return best }
+    for room in endNodes.rooms(ofClass: specification.deviceClass) {
+      if let best, best.isBetter(than: room, preference) { return best }
+      guard let node = endNodes[room.id], isSelected(node, by: specification.endNode),
+        let candidate = try? candidate(node, for: specification)
+      else { continue }
+      if best.map({ Candidate.isBetter(candidate, $0) }) ?? true { best = candidate }
+    }
+    return best
+  }
+
+  private func best(of ids: some Sequence<String>, for specification: ClaimSpecification) -> Candidate? {
+    var best: Candidate?
+    for id in ids {
+      guard let node = endNodes[id], let candidate = try? candidate(node, for: specification) else { continue }
+      if best.map({ Candidate.isBetter(candidate, $0) }) ?? true { best = candidate }
+    }
+    return best
+  }
+
+  /// Whether a claim would get now what it would get if every end node were looked at.
+  package mutating func findsTheBest(for specification: ClaimSpecification) -> Bool {
+    let (found, best) = (best(for: specification), best(of: candidates(for: specification), for: specification))
+    let isPossible = obstacle(ofSourceOf: specification) == nil
+    return found?.node.record.id == (isPossible ? best : nil)?.node.record.id
+  }
+
+  /// Those that a claim can choose, where it says which ones; nil if it may be any of its class. In the order of their ids.
+  func fewCandidates(for specification: ClaimSpecification) -> OrderedSet<String>? {
+    guard specification.source.isEmpty else { return candidates(for: specification) }
+    let selector = specification.endNode ?? EndNodeSelector()
+    guard !selector.name.isEmpty || !selector.host.isEmpty else { return nil }
+    let ids = selector.name.isEmpty ? endNodes.ids(atHost: selector.host) : endNodes.ids(named: selector.name)
+    return OrderedSet(ids.filter { isCandidate($0, for: specification) })
+  }
+
+  /// What is in the way on every end node that a claim could choose.
+  private func inTheWay(of specification: ClaimSpecification) -> [Drop] {
+    if let drop = obstacle(ofSourceOf: specification) { return [drop] }
+    var drops: [Drop] = []
+    for id in candidates(for: specification) {
+      guard let node = endNodes[id] else { continue }
+      do throws(Drop) { _ = try candidate(node, for: specification) } catch { drops.append(error) }
+    }
+    return drops
   }
 
   private func candidate(_ node: EndNodeState, for specification: ClaimSpecification) throws(Drop) -> Candidate {

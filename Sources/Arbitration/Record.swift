@@ -42,7 +42,19 @@ public struct RecordKey: Sendable, Hashable, Comparable {
   }
 
   public static func < (one: RecordKey, other: RecordKey) -> Bool {
-    (one.kind.rawValue, one.name) < (other.kind.rawValue, other.name)
+    one.kind == other.kind ? one.name < other.name : one.kind.rawValue < other.kind.rawValue
+  }
+}
+
+extension Role {
+  /// What the names of its entries begin with.
+  fileprivate var place: String {
+    switch self {
+    case .direct: "1/"
+    case .server: "2/"
+    case .consumer: "3/"
+    default: "\(rawValue)/"
+    }
   }
 }
 
@@ -52,17 +64,19 @@ extension WantedFunction {
   /// A function's id holds the token that it was made under. An entry under another one (of a fencer, or of another host that
   /// serves the function by now) has a name of its own, so that both can be kept side by side.
   package static func recordName(_ role: Role, _ function: String, _ token: FencingToken?) -> String {
-    let name = "\(role.rawValue)/\(function)"
+    let name = role.place + function
     guard let token = token?.value, let made = madeToken(of: function), made != token else { return name }
     return "\(name)#\(token)"
   }
 
   static func madeToken(of function: String) -> UInt64? {
-    function.lastIndex(of: "/").flatMap { UInt64(function[function.index(after: $0)...]) }
+    guard let slash = function.utf8.lastIndex(of: UInt8(ascii: "/")) else { return nil }
+    return UInt64(function[function.utf8.index(after: slash)...])
   }
 
   static func withoutToken(_ name: String) -> String {
-    guard let mark = name.lastIndex(of: "#"), UInt64(name[name.index(after: mark)...]) != nil else { return name }
+    guard let mark = name.utf8.lastIndex(of: UInt8(ascii: "#")), UInt64(name[name.utf8.index(after: mark)...]) != nil
+    else { return name }
     return String(name[..<mark])
   }
 

@@ -35,7 +35,9 @@ extension Arbiter {
   /// An end node of a plugin that serves, and that is in its list no more, takes no new functions. It is not forgotten:
   /// its tokens must go on from where they are when it comes back.
   private mutating func noteMissing(reported: Set<String>, on host: String) {
-    for id in endNodes.keys.sorted() where !reported.contains(id) {
+    // Control of those that are in conflict may move by what is known of this host now.
+    let concerned = endNodes.conflicting.union(endNodes.ids(atHost: host)).subtracting(reported)
+    for id in concerned.sorted() {
       guard var state = endNodes[id] else { continue }
       state.conflicting[host] = nil
       let isServed = hosts[host]?.servingPlugin(of: state.record.deviceClass) != nil
@@ -91,8 +93,9 @@ extension Arbiter {
       let claim = claimOfFunction[status.function?.id ?? ""]
       if let claim { recognizeConsumer(of: claim, status, from: host) }
       // A claim may stand behind the function and not behind this: it is of another role, or of another token.
-      if let claim, claims[claim]?.hasEntry(status.recordName, for: host) ?? false {
-        hosts[host]?.reports[status.recordName] = status
+      let name = status.recordName
+      if let claim, let entry = claims[claim]?.entry(name, for: host) {
+        hosts[host]?.reports[name] = status.sharing(entry)
         touched.insert(claim)
       } else {
         takeUnclaimed(status, from: host)
@@ -105,7 +108,7 @@ extension Arbiter {
     if isFirst {
       settleSources(on: host)
       let isConcerned = { (node: EndNodeState) in node.controllingHost == host || node.record.isRoot(host) }
-      changes.openings.endNodes.formUnion(endNodes.keys.filter { endNodes[$0].map(isConcerned) ?? false })
+      changes.openings.endNodes.formUnion(endNodes.ids(atHost: host).filter { endNodes[$0].map(isConcerned) ?? false })
     }
   }
 
@@ -173,5 +176,26 @@ extension Arbiter {
       note(&entry)
       fencers[function] = entry
     }
+  }
+}
+
+extension FunctionStatus {
+  /// The same, kept in the memory of what its host was told where it repeats that: there are as many of these as functions.
+  fileprivate func sharing(_ entry: WantedFunction) -> FunctionStatus {
+    guard let told = entry.assignment else { return self }
+    var status = self
+    if var function = status.function {
+      if function.id == told.function { function.id = told.function }
+      if function.endNode == told.endNode { function.endNode = told.endNode }
+      if function.fenceDomain == told.fenceDomain { function.fenceDomain = told.fenceDomain }
+      if function.claimUid == told.claimUid { function.claimUid = told.claimUid }
+      if function.enforced == told.attributes { function.enforced = told.attributes }
+      status.function = function
+    }
+    if var arrival = status.arrival, arrival.enforced == told.attributes {
+      arrival.enforced = told.attributes
+      status.arrival = arrival
+    }
+    return status
   }
 }

@@ -11,8 +11,6 @@ extension Arbiter {
       case .host(let host): restore(host)
       case .endNode(let node):
         endNodes[node.id] = EndNodeState(record: node)
-        index(node.id, ofClass: node.deviceClass)
-        if node.capabilities?.multiRoot ?? false { multiRootEndNodes.insert(node.id) }
       case .claim(let claim):
         claims[claim.name] = ClaimState(restoring: claim)
         nameOfClaim[claim.uid] = claim.name
@@ -101,11 +99,11 @@ extension Arbiter {
   }
 
   mutating func takeShare(of assignment: Assignment) {
-    endNodes[assignment.endNode]?.takeShare(assignment.function, assignment.share)
+    endNodes.takeShare(assignment.function, assignment.share, of: assignment.endNode)
   }
 
   mutating func freeShare(of assignment: Assignment) {
-    endNodes[assignment.endNode]?.freeShare(assignment.function)
+    endNodes.freeShare(assignment.function, of: assignment.endNode)
     changes.openings.endNodes.insert(assignment.endNode)
   }
 }
@@ -117,8 +115,10 @@ extension Assignment {
   /// What it takes of its end node.
   var share: Share {
     Share(
-      sizeBytes: sizeBytes, path: path, operationsPerSecond: attributes?.block?.minOperationsPerSecond ?? 0,
-      bytesPerSecond: attributes?.block?.minBytesPerSecond ?? 0, extent: extent)
+      path: path,
+      Share.Part(
+        sizeBytes: sizeBytes, operationsPerSecond: attributes?.block?.minOperationsPerSecond ?? 0,
+        bytesPerSecond: attributes?.block?.minBytesPerSecond ?? 0, extent: extent))
   }
 
   /// A part of a disk is its content; a function of a network card holds nothing.

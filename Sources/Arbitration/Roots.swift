@@ -28,9 +28,9 @@ extension Arbiter {
   }
 
   mutating func drawToken(of id: String) -> FencingToken? {
-    guard var node = endNodes[id] else { return nil }
-    let token = drawToken(from: &node)
-    endNodes[id] = node
+    guard let node = endNodes[id], let token = endNodes.drawToken(above: highestToken(of: node), of: id) else {
+      return nil
+    }
     changes.save(RecordKey(.endNode, id))
     return token
   }

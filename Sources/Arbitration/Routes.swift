@@ -10,8 +10,21 @@ struct Route: Hashable {
 }
 
 struct MTULimit: Hashable {
+  enum Cause: Hashable {
+    case endNode(String)
+    case network(ofHost: String, carries: UInt32, overhead: UInt32)
+  }
+
   var bytes: UInt32
-  var reason: String
+  var cause: Cause
+
+  var reason: String {
+    switch cause {
+    case .endNode(let name): "the most that \(name) can do"
+    case .network(let host, let carries, let overhead):
+      "the mediation network of \(host) carries \(carries), less \(overhead) for VXLAN"
+    }
+  }
 }
 
 /// The filters of placement, in the order in which they are tried.
@@ -78,9 +91,8 @@ extension Arbiter {
     guard let server = hosts[node.controllingHost] else {
       throw Drop(.controllingHost, "the controlling host of \(name), \(node.controllingHost), is not known")
     }
-    for host in [server, consumer] where host.record.mediationAddress.isEmpty {
-      throw Drop(.path, "\(host.record.name) has no mediation address")
-    }
+    try checkMediationAddress(of: server)
+    try checkMediationAddress(of: consumer)
     guard server.isIPv6 == consumer.isIPv6 else {
       throw Drop(
         .path,
@@ -91,9 +103,14 @@ extension Arbiter {
     guard mediator == "vxlan" else {
       return Route(path: .mediated, mediator: mediator, mtuLimit: deviceLimit(of: node, on: .mediated))
     }
-    let limits = [deviceLimit(of: node, on: .mediated), underlayLimit(of: server), underlayLimit(of: consumer)]
-      .compactMap { $0 }
-    return Route(path: .mediated, mediator: mediator, mtuLimit: limits.min { $0.bytes < $1.bytes })
+    let underlay = lower(underlayLimit(of: server), underlayLimit(of: consumer))
+    let limit = lower(deviceLimit(of: node, on: .mediated), underlay)
+    return Route(path: .mediated, mediator: mediator, mtuLimit: limit)
+  }
+
+  private func checkMediationAddress(of host: HostState) throws(Drop) {
+    guard host.record.mediationAddress.isEmpty else { return }
+    throw Drop(.path, "\(host.record.name) has no mediation address")
   }
 
   /// The first mediator, in the server's order, that both sides have.
@@ -125,7 +142,13 @@ extension Arbiter {
   private func deviceLimit(of node: EndNodeState, on path: Path) -> MTULimit? {
     let maximum = node.offer(on: path).maximumMTU
     guard maximum > 0 else { return nil }
-    return MTULimit(bytes: maximum, reason: "the most that \(node.record.name) can do")
+    return MTULimit(bytes: maximum, cause: .endNode(node.record.name))
+  }
+
+  /// The first one where they are equal.
+  private func lower(_ one: MTULimit?, _ other: MTULimit?) -> MTULimit? {
+    guard let one, let other else { return one ?? other }
+    return other.bytes < one.bytes ? other : one
   }
 
   private func underlayLimit(of host: HostState) -> MTULimit? {
@@ -134,7 +157,7 @@ extension Arbiter {
     guard underlay > overhead else { return nil }
     return MTULimit(
       bytes: underlay - overhead,
-      reason: "the mediation network of \(host.record.name) carries \(underlay), less \(overhead) for VXLAN")
+      cause: .network(ofHost: host.record.name, carries: underlay, overhead: overhead))
   }
 }
 

@@ -137,9 +137,9 @@ extension Arbiter {
 
   /// An expired lease says that a host is not heard of, and no more: what it holds, it keeps.
   mutating func expireLeases(at now: Instant) {
-    let expired = hosts.filter { $0.value.isConnected && $0.value.leaseEndsAtMilliseconds <= now.monotonicMilliseconds }
+    let expired = hosts.names { $0.isConnected && $0.leaseEndsAtMilliseconds <= now.monotonicMilliseconds }
     guard !expired.isEmpty else { return }
-    for name in expired.keys.sorted() {
+    for name in expired {
       hosts[name]?.record.state = .disconnected
       settle(hosts[name]?.claims ?? [])
       settleSources(on: name)

@@ -96,9 +96,10 @@ extension Arbiter {
 
   /// What a host had of the function itself, and lets go of before it uses the same by another host.
   private func formerUse(by assignment: Assignment) -> WantedFunction? {
-    (hosts[assignment.host]?.abandoned ?? []).sorted().lazy.compactMap { abandoned[$0] }.first {
-      $0.functionID == assignment.function && $0.role != .consumer
+    for name in (hosts[assignment.host]?.abandoned ?? []).sorted() {
+      if let entry = abandoned[name], entry.functionID == assignment.function, entry.role != .consumer { return entry }
     }
+    return nil
   }
 
   /// A claim that was ready stays so until a host says otherwise: a coordinator that was away changes nothing.
@@ -205,7 +206,7 @@ extension Arbiter {
   }
 
   /// Which host has to act next.
-  private func waitingReasons(of state: ClaimState, for task: String) -> [PendingReason] {
+  func waitingReasons(of state: ClaimState, for task: String) -> [PendingReason] {
     let entries = [state.controlling, state.consumer].compactMap { $0 }
     let isReleasing = state.phase == .releasing || state.phase == .reclaiming
     let next =

@@ -14,16 +14,20 @@ extension Arbiter {
     if let problem = specification.attributes?.block?.problem { throw Refusal(.invalidArgument, problem) }
     try validateSelector(specification)
     try validateSource(specification, of: name)
-    let candidates = candidates(for: specification).filter { isSelected($0, by: specification.endNode) }
-    try require(candidates) { (node) throws(Drop) in try checkFitness(of: node, for: specification) }
+  }
+
+  /// Refuses what no end node that is known could ever carry out.
+  func validateFitness(of specification: ClaimSpecification) throws(Refusal) {
+    try require(oneOf: specification) { (node) throws(Drop) in try checkFitness(of: node, for: specification) }
   }
 
   /// Refuses if there are candidates and each of them fails for good. The one that came furthest says why.
   private func require(
-    _ candidates: [EndNodeState], _ check: (EndNodeState) throws(Drop) -> Void
+    oneOf specification: ClaimSpecification, _ check: (EndNodeState) throws(Drop) -> Void
   ) throws(Refusal) {
     var furthest: Drop?
-    for node in candidates {
+    for id in fewCandidates(for: specification) ?? candidates(for: specification) {
+      guard let node = endNodes[id], isSelected(node, by: specification.endNode) else { continue }
       do throws(Drop) {
         try check(node)
         return
@@ -37,9 +41,7 @@ extension Arbiter {
   /// New rates of a claim: by what it holds, or by what it may get.
   func validateRates(_ specification: ClaimSpecification, of state: ClaimState) throws(Refusal) {
     if let problem = specification.attributes?.block?.problem { throw Refusal(.invalidArgument, problem) }
-    let held = state.assignment.flatMap { endNodes[$0.endNode] }.map { [$0] }
-    let selected = candidates(for: specification).filter { isSelected($0, by: specification.endNode) }
-    try require(held ?? selected) { (node) throws(Drop) in
+    let check = { (node: EndNodeState) throws(Drop) in
       // By the path that it has, or by any.
       let paths = state.assignment.map { [$0.path] } ?? node.paths(for: specification)
       var refusal: Drop?
@@ -53,11 +55,16 @@ extension Arbiter {
       if let refusal { throw refusal }
       try checkCapacity(of: node, for: specification)
     }
+    guard let held = state.assignment.flatMap({ endNodes[$0.endNode] }) else {
+      return try require(oneOf: specification, check)
+    }
+    do throws(Drop) { try check(held) } catch { throw Refusal(.invalidArgument, error.message) }
   }
 
   private func validateClass(_ deviceClass: String) throws(Refusal) {
     guard !deviceClass.isEmpty else { throw Refusal(.invalidArgument, "the claim names no device class") }
-    let known = Set(hosts.values.flatMap { $0.record.plugins.map(\.deviceClass) }).union(endNodesOfClass.keys)
+    guard endNodes.ids(ofClass: deviceClass).isEmpty else { return }
+    let known = Set(hosts.all.flatMap { $0.record.plugins.map(\.deviceClass) }).union(endNodes.classes)
       .subtracting([""])  // of plugins that have never answered
     guard !known.contains(deviceClass) else { return }
     throw Refusal(
@@ -76,7 +83,7 @@ extension Arbiter {
     throw Refusal(
       .invalidArgument,
       "there is no host '\(Names.shown(host))'"
-        + Names.suggestion(for: host, among: Array(hosts.keys), of: "hosts"))
+        + Names.suggestion(for: host, among: Array(hosts.names), of: "hosts"))
   }
 
   private func validatePaths(_ paths: [Path]) throws(Refusal) {
@@ -181,10 +188,9 @@ extension Arbiter {
     guard let selector = specification.endNode else { return }
     if !selector.host.isEmpty { try requireHost(selector.host) }
     guard !selector.name.isEmpty else { return }
-    let all = endNodes.values.filter { !$0.isServed }.map(\.record)
-    let named = all.filter { $0.name == selector.name || $0.id == selector.name }
+    let named = endNodes.ids(named: selector.name).compactMap { endNodes[$0] }.filter { !$0.isServed }.map(\.record)
     guard !named.isEmpty else {
-      let known = all.filter { $0.deviceClass == specification.deviceClass }.map(\.name)
+      let known = endNodes.ids(ofClass: specification.deviceClass).compactMap { endNodes[$0]?.record.name }
       throw Refusal(
         .invalidArgument,
         "there is no end node '\(Names.shown(selector.name))'"

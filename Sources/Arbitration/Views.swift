@@ -5,7 +5,7 @@ extension Arbiter {
   /// Whether no index names anything: where there are no claims, none must.
   package var hasEmptyIndexes: Bool {
     claimOfMAC.isEmpty && claimOfVNI.isEmpty && claimOfFunction.isEmpty && claimOfInterface.isEmpty
-      && claimsOfSource.isEmpty && servedEndNodes.isEmpty
+      && claimsOfSource.isEmpty && endNodes.served.isEmpty
   }
 
   public func claim(named name: String) -> Claim? { claims[name]?.claim }
@@ -14,7 +14,7 @@ extension Arbiter {
   public var listedClaims: [Claim] { claims.values.map(\.claim).sorted { $0.name < $1.name } }
 
   /// By name.
-  public var listedHosts: [Host] { hosts.values.map(\.record).sorted { $0.name < $1.name } }
+  public var listedHosts: [Host] { hosts.all.map(\.record).sorted { $0.name < $1.name } }
 
   public func host(named name: String) -> Host? { hosts[name]?.record }
 
@@ -27,7 +27,7 @@ extension Arbiter {
   /// By name, then by id: a name follows a device's local name, which two devices may have had in turn.
   /// Without what is served from claims: nobody can choose it.
   public var listedEndNodes: [EndNode] {
-    endNodes.values.filter { hosts[$0.controllingHost] != nil && !$0.isServed }.map(\.shown).sorted {
+    endNodes.all.filter { hosts[$0.controllingHost] != nil && !$0.isServed }.map(\.shown).sorted {
       ($0.name, $0.id) < ($1.name, $1.id)
     }
   }

@@ -91,8 +91,9 @@ extension Arbiter {
     }
   }
 
-  /// Whoever waits may say a moment later why it still does, where many do.
+  /// Whoever waits may say a moment later why it still does, where many do, or there is much to look at.
   private static var explainedAtOnce: Int { 64 }
+  private static var lookedAtAtOnce: Int { 4096 }
   private static var lookedAtPerTick: Int { 4096 }
 
   mutating func fillOpenings() {
@@ -101,17 +102,32 @@ extension Arbiter {
 
   private mutating func fillOpeningsOnce() {
     var openings = changes.openings
-    openings.claims.formUnion(waitingForSources(openings))
     changes.openings = Openings()
+    guard !waiting.isEmpty else { return }
+    openings.claims.formUnion(waitingForSources(openings))
+    let opened = endNodes(in: openings)
     for deviceClass in waiting.keys.sorted() {
-      let nodes = endNodes(ofClass: deviceClass).filter {
-        openings.endNodes.contains($0.record.id) || openings.hosts.contains($0.controllingHost)
-          || ($0.isMultiRoot && $0.record.roots.contains { openings.hosts.contains($0.host) })
-      }
-      grantWaiting(ofClass: deviceClass, nodes: nodes.map(\.record.id), openings)
+      grantWaiting(ofClass: deviceClass, nodes: opened.filter { isOf(deviceClass, $0) }, openings)
       waiting[deviceClass]?.becomeStale()
-      if (waiting[deviceClass]?.entries.count ?? 0) <= Self.explainedAtOnce { lookAgain(ofClass: deviceClass, .max) }
+      let count = waiting[deviceClass]?.entries.count ?? 0
+      let cost = count * endNodes.ids(ofClass: deviceClass).count
+      if count <= Self.explainedAtOnce, cost <= Self.lookedAtAtOnce { lookAgain(ofClass: deviceClass, .max) }
     }
+  }
+
+  private func endNodes(in openings: Openings) -> [String] {
+    var ids = openings.endNodes
+    for host in openings.hosts {
+      ids.formUnion(
+        endNodes.ids(atHost: host).filter { id in
+          endNodes[id].map { $0.controllingHost == host || ($0.isMultiRoot && $0.record.isRoot(host)) } ?? false
+        })
+    }
+    return ids.sorted()
+  }
+
+  private func isOf(_ deviceClass: String, _ id: String) -> Bool {
+    endNodes[id].map { $0.record.deviceClass == deviceClass && !$0.isServed } ?? false
   }
 
   private mutating func grantWaiting(ofClass deviceClass: String, nodes: [String], _ openings: Openings) {
@@ -138,7 +154,7 @@ extension Arbiter {
   @discardableResult
   private mutating func lookAgain(ofClass deviceClass: String, _ budget: Int) -> Int {
     var budget = budget
-    let cost = max(1, endNodesOfClass[deviceClass]?.count ?? 0)
+    let cost = max(1, endNodes.ids(ofClass: deviceClass).count)
     while budget > 0, let entry = waiting[deviceClass]?.nextStale() {
       place(entry.name)
       budget -= cost

@@ -10,6 +10,16 @@ extension Storm {
       for name in Self.hostNames { hosts[name]?.hasChanged = false }
     }
     if haveClaimsChanged { checkClaims() }
+    if lastID % 64 == 0 { checkSearch() }
+  }
+
+  /// What finds an end node without a look at the others finds the same as a look at all.
+  private mutating func checkSearch() {
+    // Not the arbiter itself, so that it is not known of that somebody looked.
+    var arbiter = arbiter
+    for specification in arbiter.listedClaims.compactMap(\.specification) {
+      require(arbiter.findsTheBest(for: specification), "the search for \(specification) missed the best end node")
+    }
   }
 
   private mutating func checkDevices() {

@@ -226,7 +226,7 @@ extension World {
     world.settle()
     for name in ["top", "upper", "source", "waiting"] { #expect(world.claim(name) == nil) }
     #expect(world.releases == ["top", "upper", "source"])
-    #expect(world.arbiter.servedEndNodes.isEmpty)
+    #expect(world.arbiter.endNodes.served.isEmpty)
     #expect(!world.store.keys.contains { $0.kind == .endNode && $0.name.hasPrefix("sata/S3R1AL/") })
     #expect(world.arbiter.claimsOfSource.isEmpty)
   }

@@ -1,0 +1,189 @@
+import Messages
+
+/// All end nodes, and what finds those that a decision is about without a look at the others. They change here alone, so that no
+/// index can be forgotten.
+struct EndNodes: Sendable {
+  private var states: [String: EndNodeState] = [:]
+  /// What the indexes say of each.
+  private var places: [String: Place] = [:]
+
+  private var ofClass: [String: ClassOfEndNodes] = [:]
+  private var atHost: [String: Set<String>] = [:]
+  private var named: [String: Set<String>] = [:]
+  /// By host: the device classes of which it can be given functions.
+  private var servedClasses: [String: Set<String>] = [:]
+  private(set) var multiRoot: Set<String> = []
+  /// Those that are the function of a claim for a file server.
+  private(set) var served: Set<String> = []
+  /// Those that several hosts say that they have, each as its own.
+  private(set) var conflicting: Set<String> = []
+
+  subscript(id: String) -> EndNodeState? {
+    get { states[id] }
+    _modify {
+      let room = states[id]?.room
+      defer { index(id, before: room) }
+      yield &states[id]
+    }
+  }
+
+  var count: Int { states.count }
+  var ids: [String] { states.keys.sorted() }
+  var all: some Collection<EndNodeState> { states.values }
+  var classes: some Sequence<String> { ofClass.keys }
+
+  /// Those of a class that anybody can choose, in the order of their ids.
+  func ids(ofClass deviceClass: String) -> OrderedSet<String> { ofClass[deviceClass]?.ids ?? OrderedSet() }
+
+  /// Those of a class that may have room for a function now: the least used first.
+  func rooms(ofClass deviceClass: String) -> OrderedSet<Room> { ofClass[deviceClass]?.rooms ?? OrderedSet() }
+
+  /// Those that a host is a root of, controls, is to control, or says that it has, in the order of their ids.
+  func ids(atHost host: String) -> [String] { atHost[host]?.sorted() ?? [] }
+
+  /// Those that somebody may mean by a name, in the order of their ids.
+  func ids(named name: String) -> [String] { (named[name] ?? []).union(states[name] == nil ? [] : [name]).sorted() }
+
+  // MARK: What changes with every grant
+
+  mutating func takeShare(_ function: String, _ share: Share, of id: String) {
+    change(id) { $0.takeShare(function, share) }
+  }
+
+  mutating func freeShare(_ function: String, of id: String) {
+    change(id) { $0.freeShare(function) }
+  }
+
+  /// Draws the next token of an end node: one above `highest`, which somebody may have seen, and above all before it.
+  mutating func drawToken(above highest: UInt64, of id: String) -> FencingToken? {
+    change(id) { node in
+      _ = node.rememberToken(highest)
+      return node.drawToken()
+    }
+  }
+
+  /// What moves no end node to another class, name or host. Nil if there is none.
+  @discardableResult
+  private mutating func change<Result>(_ id: String, _ body: (inout EndNodeState) -> Result) -> Result? {
+    guard let index = states.index(forKey: id) else { return nil }
+    let before = states.values[index].room
+    let result = body(&states.values[index])
+    let after = states.values[index].room
+    if before != after { moveRoom(from: before, to: after, ofClass: states.values[index].record.deviceClass) }
+    return result
+  }
+
+  private mutating func moveRoom(from before: Room?, to after: Room?, ofClass deviceClass: String) {
+    if let before { ofClass[deviceClass]?.rooms.remove(before) }
+    if let after { ofClass[deviceClass]?.rooms.insert(after) }
+  }
+
+  // MARK: What changes with what hosts say
+
+  /// Notes of which classes a host can be given functions.
+  mutating func note(servedClasses classes: Set<String>, of host: String) {
+    guard servedClasses[host, default: []] != classes else { return }
+    servedClasses[host] = classes.isEmpty ? nil : classes
+    for id in ids(atHost: host) { index(id, before: states[id]?.room) }
+  }
+
+  private mutating func index(_ id: String, before room: Room?) {
+    let former = places[id]
+    guard let state = states[id] else {
+      if let former { take(former, room, of: id) }
+      places[id] = nil
+      return
+    }
+    let isServed = servedClasses[state.controllingHost]?.contains(state.record.deviceClass) ?? false
+    if state.isDriven != isServed { states[id]?.isDriven = isServed }
+    let place = Place(of: state)
+    let now = states[id]?.room
+    guard place != former else {
+      if room != now { moveRoom(from: room, to: now, ofClass: place.deviceClass) }
+      return
+    }
+    if let former { take(former, room, of: id) }
+    put(place, now, of: id)
+    places[id] = place
+  }
+
+  private mutating func put(_ place: Place, _ room: Room?, of id: String) {
+    for host in place.hosts { atHost[host, default: []].insert(id) }
+    named[place.name, default: []].insert(id)
+    if place.isMultiRoot { multiRoot.insert(id) }
+    if place.isConflicting { conflicting.insert(id) }
+    guard !place.isServed else {
+      served.insert(id)
+      return
+    }
+    ofClass[place.deviceClass, default: ClassOfEndNodes()].ids.insert(id)
+    moveRoom(from: nil, to: room, ofClass: place.deviceClass)
+  }
+
+  private mutating func take(_ place: Place, _ room: Room?, of id: String) {
+    for host in place.hosts { atHost.remove(id, from: host) }
+    named.remove(id, from: place.name)
+    multiRoot.remove(id)
+    conflicting.remove(id)
+    served.remove(id)
+    moveRoom(from: room, to: nil, ofClass: place.deviceClass)
+    ofClass[place.deviceClass]?.ids.remove(id)
+    if ofClass[place.deviceClass]?.ids.isEmpty ?? false { ofClass[place.deviceClass] = nil }
+  }
+}
+
+/// How full an end node is that may have room for a function: the better one is lower.
+struct Room: Comparable {
+  var functionsInUse: Int
+  var bytesInUse: UInt64
+  /// Decides between equals.
+  var id: String
+
+  static func < (one: Room, other: Room) -> Bool {
+    (one.functionsInUse, one.bytesInUse, one.id) < (other.functionsInUse, other.bytesInUse, other.id)
+  }
+}
+
+/// The end nodes of one class.
+private struct ClassOfEndNodes {
+  var ids = OrderedSet<String>()
+  var rooms = OrderedSet<Room>()
+}
+
+/// Where the indexes have an end node, but for its room.
+private struct Place: Equatable {
+  var deviceClass: String
+  var name: String
+  var hosts: Set<String>
+  var isMultiRoot: Bool
+  var isServed: Bool
+  var isConflicting: Bool
+
+  init(of state: EndNodeState) {
+    deviceClass = state.record.deviceClass
+    name = state.record.name
+    hosts = Set(state.record.roots.map(\.host)).union(state.conflicting.keys).union([state.controllingHost])
+    if let transfer = state.record.controlTransfer { hosts.insert(transfer.host) }
+    isMultiRoot = state.isMultiRoot
+    isServed = state.isServed
+    isConflicting = !state.conflicting.isEmpty
+  }
+}
+
+extension EndNodeState {
+  /// Nil if it can take no function now, whoever asks.
+  var room: Room? {
+    // A root that does not control it may have the whole of it.
+    guard hasFreeFunction, isDriven || isMultiRoot, !isServed, health.state != .unhealthy else { return nil }
+    return score
+  }
+
+  var score: Room { Room(functionsInUse: shares.count, bytesInUse: usedSizeBytes, id: record.id) }
+}
+
+extension [String: Set<String>] {
+  fileprivate mutating func remove(_ element: String, from key: String) {
+    self[key]?.remove(element)
+    if self[key]?.isEmpty ?? false { self[key] = nil }
+  }
+}

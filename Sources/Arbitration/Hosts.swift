@@ -1,0 +1,48 @@
+import Messages
+
+/// All hosts. Those are remembered whose part in placement may be another one since somebody asked last.
+struct Hosts: Sendable {
+  private var states: [String: HostState] = [:]
+  private var signs: [String: Sign] = [:]
+  private(set) var changed: Set<String> = []
+
+  subscript(name: String) -> HostState? {
+    get { states[name] }
+    _modify {
+      defer { noteIfChanged(name) }
+      yield &states[name]
+    }
+  }
+
+  var names: some Collection<String> { states.keys }
+  var all: some Collection<HostState> { states.values }
+
+  /// Those whose state says so, by name.
+  func names(where isMeant: (HostState) -> Bool) -> [String] {
+    states.filter { isMeant($0.value) }.keys.sorted()
+  }
+
+  /// Answers the names of those that have changed, in order, and forgets that they have.
+  mutating func takeChanged() -> [String] {
+    defer { changed = [] }
+    return changed.sorted()
+  }
+
+  private mutating func noteIfChanged(_ name: String) {
+    let sign = states[name].map(Sign.init)
+    guard signs[name] != sign else { return }
+    signs[name] = sign
+    changed.insert(name)
+  }
+
+  /// What `HostState.servedClasses` comes from. Arrays that are the same one compare at once.
+  private struct Sign: Equatable {
+    var isReady: Bool
+    var plugins: [Plugin]
+
+    init(_ state: HostState) {
+      isReady = state.isConnected && state.hasReportedInventory && state.hasReportedFunctionsInSession
+      plugins = state.record.plugins
+    }
+  }
+}

@@ -1,0 +1,68 @@
+/// Elements in their order, of which there may be tens of thousands: one that comes or goes moves a few hundred others at most.
+struct OrderedSet<Element: Comparable & Sendable>: Sendable {
+  /// Each in order, none empty, and all of one before all of the next.
+  private var pieces: [[Element]] = []
+  private(set) var count = 0
+
+  /// At this size a piece is cut in two.
+  private static var limit: Int { 256 }
+
+  init() {}
+
+  init(_ elements: some Sequence<Element>) {
+    for element in elements { insert(element) }
+  }
+
+  var isEmpty: Bool { pieces.isEmpty }
+
+  mutating func insert(_ element: Element) {
+    guard let piece = piece(for: element) else {
+      pieces = [[element]]
+      count = 1
+      return
+    }
+    let place = Self.place(of: element, in: pieces[piece])
+    guard place == pieces[piece].count || pieces[piece][place] != element else { return }
+    pieces[piece].insert(element, at: place)
+    count += 1
+    guard pieces[piece].count >= Self.limit else { return }
+    let middle = Self.limit / 2
+    pieces.insert(Array(pieces[piece][middle...]), at: piece + 1)
+    pieces[piece].removeSubrange(middle...)
+  }
+
+  mutating func remove(_ element: Element) {
+    guard let piece = piece(for: element) else { return }
+    let place = Self.place(of: element, in: pieces[piece])
+    guard place < pieces[piece].count, pieces[piece][place] == element else { return }
+    pieces[piece].remove(at: place)
+    count -= 1
+    if pieces[piece].isEmpty { pieces.remove(at: piece) }
+  }
+
+  /// The last piece that begins at or before the element, or the first one; nil if there is none.
+  private func piece(for element: Element) -> Int? {
+    guard !pieces.isEmpty else { return nil }
+    var (low, high) = (0, pieces.count)
+    while low + 1 < high {
+      let middle = (low + high) / 2
+      if pieces[middle][0] <= element { low = middle } else { high = middle }
+    }
+    return low
+  }
+
+  /// The first place at which an element that is not lower stands.
+  private static func place(of element: Element, in piece: [Element]) -> Int {
+    var (low, high) = (0, piece.count)
+    while low < high {
+      let middle = (low + high) / 2
+      if piece[middle] < element { low = middle + 1 } else { high = middle }
+    }
+    return low
+  }
+}
+
+extension OrderedSet: Sequence {
+  func makeIterator() -> FlattenSequence<[[Element]]>.Iterator { pieces.joined().makeIterator() }
+  var underestimatedCount: Int { count }
+}
