@@ -20,6 +20,7 @@ let package = Package(
     .executable(name: "iov-plugin-sata", targets: ["iov-plugin-sata"]),
     .executable(name: "iov-plugin-nvme", targets: ["iov-plugin-nvme"]),
     .executable(name: "iov-plugin-sas", targets: ["iov-plugin-sas"]),
+    .executable(name: "iov-nbd-client", targets: ["iov-nbd-client"]),
     .library(name: "FunctionPluginKit", targets: ["FunctionPluginKit"]),
     .library(name: "BlockFunctions", targets: ["BlockFunctions"]),
     .library(name: "MeshRPC", targets: ["MeshRPC"]),
@@ -44,6 +45,7 @@ let package = Package(
     .systemLibrary(name: "CProtobufC", pkgConfig: "libprotobuf-c", providers: [.apt(["libprotobuf-c-dev"])]),
     .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
     .systemLibrary(name: "CBlkid", pkgConfig: "blkid", providers: [.apt(["libblkid-dev"])]),
+    .systemLibrary(name: "CGnuTLS", pkgConfig: "gnutls", providers: [.apt(["libgnutls28-dev"])]),
     .target(name: "CLinux"),
     // Nothing of Swift's and of sanitizers in it: it is loaded into programs that have neither.
     .target(
@@ -98,6 +100,9 @@ let package = Package(
       dependencies: ["Messages", .product(name: "GRDB", package: "GRDB.swift")],
       swiftSettings: strict),
     .target(name: "LinuxDevices", dependencies: ["CLinux", "CBlkid"], swiftSettings: strict),
+    // Beside the plugins of disks, started by them. It alone links a library for TLS.
+    .executableTarget(
+      name: "iov-nbd-client", dependencies: ["LinuxDevices", "CLinux", "CGnuTLS"], swiftSettings: strict),
     .target(
       name: "FunctionPluginKit",
       dependencies: ["Services", "MeshServices", "Configuration", "Identities", "LinuxDevices", "CLinux", log],
@@ -206,6 +211,8 @@ let package = Package(
       ],
       swiftSettings: strict),
     .testTarget(
+      name: "NBDClientTests", dependencies: ["iov-nbd-client", "LinuxDevices"], swiftSettings: strict),
+    .testTarget(
       name: "NVMeTests", dependencies: ["iov-plugin-nvme", "FakeDevices", "LinuxDevices", "BlockFunctions"],
       swiftSettings: strict),
     .testTarget(
@@ -245,7 +252,9 @@ func ownDependencies(_ target: Target) -> [String] {
 @MainActor func keep(_ names: Set<String>) {
   package.targets.removeAll { !names.contains($0.name) }
   // What disks need when they run is no dependency that the compiler knows.
-  package.products.removeAll { $0.name != "iov-disk-guard" || !names.contains("BlockFunctions") }
+  package.products.removeAll {
+    !["iov-disk-guard", "iov-nbd-client"].contains($0.name) || !names.contains("BlockFunctions")
+  }
 }
 
 // A program that links libFuzzer, which `cluster/fuzz` names; everything in it tells libFuzzer which ways it takes.
@@ -270,7 +279,7 @@ if let wanted = Context.environment["IOV_TARGETS"] {
   for target in package.targets.reversed() where kept.contains(target.name) {
     kept.formUnion(ownDependencies(target))
   }
-  if kept.contains("BlockFunctions") { kept.insert("DiskGuard") }
+  if kept.contains("BlockFunctions") { kept.formUnion(["DiskGuard", "iov-nbd-client", "CGnuTLS", "LinuxDevices"]) }
   keep(kept)
 }
 

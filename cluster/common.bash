@@ -34,7 +34,7 @@ need_swift() {
 
 # What the product links to and calls at run time.
 readonly product_packages=(
-  libnghttp2-dev libprotobuf-c-dev zlib1g-dev libyaml-dev libsqlite3-dev libblkid-dev pkg-config
+  libnghttp2-dev libprotobuf-c-dev zlib1g-dev libyaml-dev libsqlite3-dev libblkid-dev libgnutls28-dev pkg-config
   iproute2 fuse3 procps iputils-ping util-linux mount
 )
 # What the tests and benchmarks use beside it.
@@ -89,7 +89,7 @@ build_release() {
   say "building (release; some minutes the first time)"
   local products=("$@") product
   (($#)) || products=(iov iov-agent iov-coordinator iov-plugin-ethernet iov-plugin-sata iov-plugin-sas iov-plugin-nvme
-    iov-disk-guard iov-bench)
+    iov-nbd-client iov-disk-guard iov-bench)
   for product in "${products[@]}"; do
     (cd "$checkout" && swift build -c release --static-swift-stdlib --product "$product" >"$rack_build_log" 2>&1) || {
       tail -n 40 "$rack_build_log" >&2

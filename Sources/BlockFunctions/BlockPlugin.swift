@@ -55,8 +55,8 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
   }
 
   private var canConnect: Bool {
-    let programs = [NetworkDisk.program] + (context.tls == nil ? [] : [DiskTLS.rightsChanger])
-    return programs.allSatisfy { ChildProcess.path(of: $0) != nil }
+    let isSecured = context.tls != nil
+    return KernelClient.isPossible(secured: isSecured) || FileClient.isPossible(secured: isSecured)
   }
 
   public func discover() async throws -> [EndNode] {

@@ -2,7 +2,8 @@ import Glibc
 import LinuxDevices
 
 /// Tells udev which device is a claim's. Its rule finds the note by what the kernel says of the device, which no other device
-/// will ever say: for a loop or mapped device its number with the count of disks that the kernel has seen, for a whole disk its WWN.
+/// will ever say: for a loop or mapped device its number with the count of disks that the kernel has seen, for a network block device
+/// the name under which it was connected, for a whole disk its WWN.
 struct DeviceNote: Sendable {
   static let directory = "/run/iov/names"
   let claim: String
@@ -39,10 +40,17 @@ struct DeviceNote: Sendable {
   private static func name(of device: String) -> String? {
     guard let kernelName = BlockDevice.kernelName(device) else { return nil }
     let node = "/sys/class/block/\(kernelName)"
+    func numbered(_ attribute: String) -> String? {
+      SmallFile.text("\(node)/\(attribute)").map { "\(kernelName)-\($0)" }
+    }
     let name =
-      kernelName.hasPrefix("loop") || kernelName.hasPrefix("dm-")
-      ? SmallFile.text("\(node)/diskseq").map { "\(kernelName)-\($0)" }
-      : SmallFile.text("\(node)/device/wwid") ?? SmallFile.text("\(node)/wwid")
+      if kernelName.hasPrefix("loop") || kernelName.hasPrefix("dm-") {
+        numbered("diskseq")
+      } else if kernelName.hasPrefix("nbd") {
+        numbered("backend")
+      } else {
+        SmallFile.text("\(node)/device/wwid") ?? SmallFile.text("\(node)/wwid")
+      }
     return name.flatMap { $0.isEmpty || $0.contains("/") ? nil : $0 }
   }
 }

@@ -21,9 +21,13 @@ enum DiskGuard {
   }
 
   /// Beside this program, as it was built. A program that was replaced while it runs is still in its directory.
-  private static func libraryPath() throws -> String {
+  static func beside(_ name: String) -> String {
     let program = SmallFile.linkTarget("/proc/self/exe") ?? ""
-    let path = program.split(separator: "/").dropLast().map { "/" + $0 }.joined() + "/" + library
+    return program.split(separator: "/").dropLast().map { "/" + $0 }.joined() + "/" + name
+  }
+
+  private static func libraryPath() throws -> String {
+    let path = beside(library)
     guard access(path, R_OK) == 0 else {
       throw PluginError(
         .failedPrecondition,
@@ -43,7 +47,7 @@ enum DiskGuard {
       let answer = result == 0 ? "made a hole" : SystemCallError.reason(-result)
       throw PluginError(
         .internalError,
-        "\(NetworkDisk.program) should refuse to make holes in \(file) and says: \(answer). What was cut out of the disk "
+        "\(FileClient.program) should refuse to make holes in \(file) and says: \(answer). What was cut out of the disk "
           + "could come back, so it is not used. Is \(try libraryPath()) made for this machine?")
     }
   }

@@ -45,7 +45,7 @@ extension BlockPlugin {
   private func device(of plan: FunctionPlan) throws -> String? {
     if plan.request.role == .consumer {
       let disk = networkDisk(plan)
-      return try disk.connected() == nil ? nil : disk.loopUse()?.path
+      return try disk.connected() == nil ? nil : disk.device
     }
     guard let part = try part(plan), try local(part).current() != nil else { return nil }
     return plan.handover.link.target.flatMap(SmallFile.resolved)
@@ -65,7 +65,7 @@ extension BlockPlugin {
   /// device without anything behind it, or hold on to it. It is set up again on the next one.
   func takeDownParts(of plan: FunctionPlan) throws {
     guard plan.request.isForFileServer else { return }
-    let device = plan.request.role == .consumer ? networkDisk(plan).loopUse()?.path : plan.handover.link.target
+    let device = plan.request.role == .consumer ? networkDisk(plan).device : plan.handover.link.target
     for request in context.knownFunctions where request.assignment?.endNode == plan.function {
       let part = try FunctionPlan(request)
       switch request.role {

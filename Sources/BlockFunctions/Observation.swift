@@ -88,7 +88,7 @@ extension BlockPlugin {
     let counters: DiskCounters? =
       switch request.role {
       case .server: (daemon(plan).process?.identity).flatMap { DiskCounters(process: $0) }
-      case .consumer: networkDisk(plan).loopUse().flatMap { DiskCounters(device: $0.path) }
+      case .consumer: networkDisk(plan).device.flatMap { DiskCounters(device: $0) }
       default: plan.handover.link.target.flatMap { DiskCounters(device: $0) }
       }
     guard let counters else { return nil }

@@ -41,9 +41,7 @@ struct DeadServerTests {
     let served = try await plugin.serve(server)
     let consumer = try await disk.request(.consumer, on: plugin, serverPort: served.serverPort)
     _ = try await plugin.connect(consumer)
-    let directory = plugin.networkDisk(try FunctionPlan(consumer)).directory
-    let identity = try #require(directory.text("nbdfuse").flatMap { ProcessIdentity($0) })
-    try await #require(ProcessHandle(identity)).killAndWait()
+    try await #require(plugin.networkDisk(FunctionPlan(consumer)).process).killAndWait()
     #expect(try await plugin.observe().map(\.phase).contains(.created))
     let again = try await plugin.connect(consumer)
     let device = try #require(again.arrival?.devicePath)

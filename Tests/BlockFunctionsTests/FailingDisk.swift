@@ -69,7 +69,7 @@ final class FailingDisk: Sendable {
     try Self.wait(for: directory + "/daemon.pid")
     _ = try FileDescriptor(opening: mount, O_RDWR | O_CREAT)
     try files.start(
-      NetworkDisk.program,
+      FileClient.program,
       ["-P", directory + "/nbdfuse.pid", mount, "nbd+unix:///disk?socket=\(socket)"])
     try Self.wait(for: directory + "/nbdfuse.pid")
     loop = try LoopDevice.attach(to: mount, offset: 0, size: 0, readOnly: false)

@@ -91,7 +91,7 @@ struct FunctionTests {
     #expect(try await second.connect(consumer) == connected)
     // A plugin that died before it wrote down whom it started.
     for name in SmallFile.names(in: disk.runtimeDirectory) {
-      for record in ["daemon", "nbdfuse", "loop"] { unlink("\(disk.runtimeDirectory)/\(name)/\(record)") }
+      for record in ["daemon", "nbdfuse", "loop", "client"] { unlink("\(disk.runtimeDirectory)/\(name)/\(record)") }
     }
     let third = try await disk.plugin()
     _ = try await third.unserve(server)

@@ -16,7 +16,7 @@ let missingOnThisMachine: String? = {
   for device in ["/dev/loop-control", "/dev/fuse"] where access(device, R_OK | W_OK) != 0 {
     return "there is no \(device)"
   }
-  for program in [StorageDaemon.program, NetworkDisk.program] where ChildProcess.path(of: program) == nil {
+  for program in [StorageDaemon.program, FileClient.program] where ChildProcess.path(of: program) == nil {
     return "\(program) is not installed"
   }
   return nil

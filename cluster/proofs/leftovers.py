@@ -75,7 +75,7 @@ def daemons():
         program = os.path.basename(arguments[0])
         if not rack.is_ours(arguments):
             continue
-        if program in ("qemu-storage-daemon", "nbdfuse"):
+        if program in ("qemu-storage-daemon", "nbdfuse", "iov-nbd-client"):
             yield "daemon: " + " ".join(arguments)
         elif program.startswith("iov-"):
             yield f"daemon: {program} " + next((word for word in arguments if word.endswith(".yaml")), "")

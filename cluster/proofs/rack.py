@@ -154,7 +154,7 @@ def is_ours(arguments):
 def storage_daemons():
     """(pid, arguments) of what serves and connects the rack's disk."""
     for pid, arguments in processes():
-        if os.path.basename(arguments[0]) in ("qemu-storage-daemon", "nbdfuse") and is_ours(arguments):
+        if os.path.basename(arguments[0]) in ("qemu-storage-daemon", "nbdfuse", "iov-nbd-client") and is_ours(arguments):
             yield pid, arguments
 
 

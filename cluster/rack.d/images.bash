@@ -88,7 +88,7 @@ make_programs() {
 }
 # Classes of devices that the nodes' agents have plugins for, with configurations of the same names beside agent.yaml.
 readonly device_classes=(ethernet sata sas nvme)
-readonly guest_programs=(iov iov-agent "${device_classes[@]/#/iov-plugin-}")
+readonly guest_programs=(iov iov-agent iov-nbd-client "${device_classes[@]/#/iov-plugin-}")
 # What the plugins of disks need beside them.
 readonly guest_library=libiov-disk-guard.so
 readonly test_programs=(vfio-check stamps)

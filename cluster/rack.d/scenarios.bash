@@ -216,7 +216,8 @@ left_on() {
     ls /run/netns /dev/iov /run/cdi 2>/dev/null | grep -v :$
     losetup --list --noheadings
     pgrep -l qemu-storage
-    pgrep -l nbdfuse
+    pgrep -l "nbdfuse|iov-nbd"
+    grep -s . /sys/block/nbd*/backend
     grep " fuse" /proc/mounts
     tc qdisc show dev card0 | grep -E "ingress|htb|tbf"
     ip link show card0 | grep -oE "vf .*(vlan|link-state disable).*"' || true

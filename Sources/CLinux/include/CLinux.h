@@ -3,6 +3,7 @@
 // that has to be in C.
 #include "iov_block.h"
 #include "iov_mapper.h"
+#include "iov_nbd.h"
 #include "iov_netlink.h"
 #include "iov_nvme.h"
 #include "iov_process.h"

@@ -157,10 +157,14 @@ public struct DriverBinding: Sendable {
 
 /// Parts of the kernel that are loaded when they are needed.
 public enum KernelModule {
-  /// By the program that the kernel itself uses for it; waits for it, half a minute at most.
   public static let load: DriverBinding.ModuleLoader = { name throws(SystemCallError) in
+    try load(name, parameters: [])
+  }
+
+  /// By the program that the kernel itself uses for it; waits for it, half a minute at most.
+  public static func load(_ name: String, parameters: [String]) throws(SystemCallError) {
     let program = SmallFile.text("/proc/sys/kernel/modprobe").flatMap { $0.isEmpty ? nil : $0 } ?? "modprobe"
-    let outcome = try Command(executable: program, arguments: ["--", name]).run(atMost: .seconds(30))
+    let outcome = try Command(executable: program, arguments: ["--", name] + parameters).run(atMost: .seconds(30))
     guard outcome.status == .exited(0) else {
       let said = outcome.complaints.split(separator: "\n").last.map(String.init) ?? ""
       let ended = outcome.status.map { "\($0)" } ?? "no end within 30 s"
