@@ -97,7 +97,11 @@ extension Arbiter {
     fillOpenings()
     let changes = self.changes
     self.changes = Changes()
-    var effects = changes.changedRecords.map { key in record(key).map(Effect.save) ?? .remove(key) }
+    let records = changes.changedRecords
+    var effects: [Effect] = []
+    // A record, a message, a watcher and an answer of most.
+    effects.reserveCapacity(2 * records.count + changes.messages.count)
+    for key in records { effects.append(record(key).map(Effect.save) ?? .remove(key)) }
     effects += changes.messages
     for host in changes.hosts {
       guard let session = hosts[host]?.session else { continue }
@@ -109,11 +113,10 @@ extension Arbiter {
       let controls = (changes.controls[host] ?? []).sorted().compactMap { endNodes[$0]?.wantedControl(of: host) }
       effects.append(.send(session, wanted(entries, controls, complete: false)))
     }
-    let changed = changes.changedClaims.compactMap { claims[$0]?.claim }.map { (claim: $0, isGone: false) }
-    let gone = changes.gone.map { (claim: $0, isGone: true) }
-    for change in (changed + gone).sorted(by: { $0.claim.revision < $1.claim.revision }) {
-      effects.append(change.isGone ? .claimGone(change.claim) : .claimChanged(change.claim))
-    }
+    var watched = changes.changedClaims.compactMap { name in claims[name].map { (claim: $0.claim, isGone: false) } }
+    for claim in changes.gone { watched.append((claim: claim, isGone: true)) }
+    if watched.count > 1 { watched.sort { $0.claim.revision < $1.claim.revision } }
+    for change in watched { effects.append(change.isGone ? .claimGone(change.claim) : .claimChanged(change.claim)) }
     effects += changes.fences
     effects += changes.replies
     return effects

@@ -145,9 +145,12 @@ extension ClaimSpecification {
     return result
   }
 
+  private static let everyPath: [Path] = [.direct, .directSoftware, .fabric, .mediated]
+
   /// The paths that may be used, the preferred one first.
   var paths: [Path] {
-    guard !allowedPaths.isEmpty else { return [.direct, .directSoftware, .fabric, .mediated] }
+    guard !allowedPaths.isEmpty else { return Self.everyPath }
+    guard allowedPaths.count > 1 else { return allowedPaths }
     var seen: Set<Path> = []
     return allowedPaths.filter { seen.insert($0).inserted }
   }

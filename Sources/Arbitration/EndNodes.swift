@@ -8,8 +8,8 @@ struct EndNodes: Sendable {
   private var places: [String: Place] = [:]
 
   private var ofClass: [String: ClassOfEndNodes] = [:]
-  private var atHost: [String: Set<String>] = [:]
-  private var named: [String: Set<String>] = [:]
+  private var atHost: [String: OrderedSet<String>] = [:]
+  private var named: [String: OrderedSet<String>] = [:]
   /// By host: the device classes of which it can be given functions.
   private var servedClasses: [String: Set<String>] = [:]
   private(set) var multiRoot: Set<String> = []
@@ -39,10 +39,14 @@ struct EndNodes: Sendable {
   func rooms(ofClass deviceClass: String) -> OrderedSet<Room> { ofClass[deviceClass]?.rooms ?? OrderedSet() }
 
   /// Those that a host is a root of, controls, is to control, or says that it has, in the order of their ids.
-  func ids(atHost host: String) -> [String] { atHost[host]?.sorted() ?? [] }
+  func ids(atHost host: String) -> OrderedSet<String> { atHost[host] ?? OrderedSet() }
 
   /// Those that somebody may mean by a name, in the order of their ids.
-  func ids(named name: String) -> [String] { (named[name] ?? []).union(states[name] == nil ? [] : [name]).sorted() }
+  func ids(named name: String) -> OrderedSet<String> {
+    var ids = named[name] ?? OrderedSet()
+    if states[name] != nil { ids.insert(name) }
+    return ids
+  }
 
   // MARK: What changes with every grant
 
@@ -56,21 +60,18 @@ struct EndNodes: Sendable {
 
   /// Draws the next token of an end node: one above `highest`, which somebody may have seen, and above all before it.
   mutating func drawToken(above highest: UInt64, of id: String) -> FencingToken? {
-    change(id) { node in
-      _ = node.rememberToken(highest)
-      return node.drawToken()
-    }
+    guard let index = states.index(forKey: id) else { return nil }
+    _ = states.values[index].rememberToken(highest)
+    return states.values[index].drawToken()
   }
 
-  /// What moves no end node to another class, name or host. Nil if there is none.
-  @discardableResult
-  private mutating func change<Result>(_ id: String, _ body: (inout EndNodeState) -> Result) -> Result? {
-    guard let index = states.index(forKey: id) else { return nil }
+  /// What moves no end node to another class, name or host.
+  private mutating func change(_ id: String, _ body: (inout EndNodeState) -> Void) {
+    guard let index = states.index(forKey: id) else { return }
     let before = states.values[index].room
-    let result = body(&states.values[index])
+    body(&states.values[index])
     let after = states.values[index].room
     if before != after { moveRoom(from: before, to: after, ofClass: states.values[index].record.deviceClass) }
-    return result
   }
 
   private mutating func moveRoom(from before: Room?, to after: Room?, ofClass deviceClass: String) {
@@ -108,8 +109,8 @@ struct EndNodes: Sendable {
   }
 
   private mutating func put(_ place: Place, _ room: Room?, of id: String) {
-    for host in place.hosts { atHost[host, default: []].insert(id) }
-    named[place.name, default: []].insert(id)
+    for host in place.hosts { atHost[host, default: OrderedSet()].insert(id) }
+    named[place.name, default: OrderedSet()].insert(id)
     if place.isMultiRoot { multiRoot.insert(id) }
     if place.isConflicting { conflicting.insert(id) }
     guard !place.isServed else {
@@ -181,7 +182,7 @@ extension EndNodeState {
   var score: Room { Room(functionsInUse: shares.count, bytesInUse: usedSizeBytes, id: record.id) }
 }
 
-extension [String: Set<String>] {
+extension [String: OrderedSet<String>] {
   fileprivate mutating func remove(_ element: String, from key: String) {
     self[key]?.remove(element)
     if self[key]?.isEmpty ?? false { self[key] = nil }

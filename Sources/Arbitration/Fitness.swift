@@ -27,7 +27,7 @@ extension Arbiter {
   }
 
   /// One of the claim's paths must do. Where none leads to the end node at all, the routes tell why.
-  private func checkPaths(of node: EndNodeState, for specification: ClaimSpecification) throws(Drop) {
+  func checkPaths(of node: EndNodeState, for specification: ClaimSpecification) throws(Drop) {
     var refusals: [Drop] = []
     for path in node.paths(for: specification) {
       do throws(Drop) { return try checkOffer(node.offer(on: path), of: node, for: specification) } catch {
@@ -73,7 +73,7 @@ extension Arbiter {
   }
 
   /// Fails only if there is a way to the host and none is wide enough: a way that is closed now may be wide.
-  private func checkMTU(of node: EndNodeState, for specification: ClaimSpecification) throws(Drop) {
+  func checkMTU(of node: EndNodeState, for specification: ClaimSpecification) throws(Drop) {
     guard let mtu = specification.attributes?.ethernet?.mtu, let host = hosts[specification.host] else { return }
     let offers = node.paths(for: specification).map(node.offer)
     let wide = offers.filter { mtu >= $0.minimumMTU && ($0.maximumMTU == 0 || mtu <= $0.maximumMTU) }

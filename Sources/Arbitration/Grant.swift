@@ -34,8 +34,10 @@ extension Arbiter {
       $0.phase = .preparing
       $0.assignment = assignment
     }
-    // Its waiting reason names the host that has to act first.
-    let waiting = waitingReasons(of: state, for: "set up")
+    // Its waiting reason names the host that has to act first; of a device that others have, they may be in the way.
+    let waiting =
+      candidate.node.isMultiRoot
+      ? waitingReasons(of: state, for: "set up") : [.waiting(for: driver, to: "set up", assignment.function)]
     state.withStatus { $0.pending = waiting }
   }
 
@@ -45,7 +47,7 @@ extension Arbiter {
     entry.assignment = assignment
     entry.role = assignment.path == .mediated ? .server : .direct
     note(&entry)
-    hosts[entry.host]?.claims.insert(claim)
+    hosts.note(claim: claim, of: entry.host)
     return entry
   }
 

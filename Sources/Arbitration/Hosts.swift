@@ -14,6 +14,15 @@ struct Hosts: Sendable {
     }
   }
 
+  /// A claim has an entry for the host from now on.
+  mutating func note(claim: String, of name: String) {
+    if let index = states.index(forKey: name) { states.values[index].claims.insert(claim) }
+  }
+
+  mutating func note(_ status: FunctionStatus, _ recordName: String, of name: String) {
+    if let index = states.index(forKey: name) { states.values[index].reports[recordName] = status }
+  }
+
   var names: some Collection<String> { states.keys }
   var all: some Collection<HostState> { states.values }
 

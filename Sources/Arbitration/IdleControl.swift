@@ -6,7 +6,7 @@ extension Arbiter {
   /// Whether a claim is to wait for control of an end node to reach its own host, instead of being served by another one. What
   /// is not under way yet sets out now.
   mutating func waitsForControl(_ state: ClaimState, insteadOf best: Candidate) -> Bool {
-    guard best.route.path == .mediated else { return false }
+    guard best.route.path == .mediated, !endNodes.multiRoot.isEmpty else { return false }
     let host = state.specification.host
     let idle = ownCandidates(for: state.specification).compactMap { endNodes[$0] }
       .filter { canGain(state, from: $0, insteadOf: best) }

@@ -109,11 +109,23 @@ extension Arbiter {
   }
 
   private func candidate(_ node: EndNodeState, for specification: ClaimSpecification) throws(Drop) -> Candidate {
-    let record = node.record
     guard isSelected(node, by: specification.endNode) else {
-      throw Drop(.selector, "\(record.name) is not what the claim selects")
+      throw Drop(.selector, "\(node.record.name) is not what the claim selects")
     }
-    try checkFitness(of: node, for: specification)
+    try checkLossPolicy(of: node, for: specification)
+    do throws(Drop) {
+      return try openCandidate(node, for: specification)
+    } catch {
+      // That no path does is said first. An open one does.
+      try checkPaths(of: node, for: specification)
+      throw error
+    }
+  }
+
+  private func openCandidate(_ node: EndNodeState, for specification: ClaimSpecification) throws(Drop) -> Candidate {
+    let record = node.record
+    try checkCapacity(of: node, for: specification)
+    try checkMTU(of: node, for: specification)
     guard node.health.state != .unhealthy else {
       throw Drop(.health, "\(record.name) is unhealthy: \(node.health.message)")
     }
@@ -166,23 +178,34 @@ extension Arbiter {
   private func bestRoute(
     from node: EndNodeState, to host: HostState, for specification: ClaimSpecification
   ) throws(Drop) -> (Route, Int) {
+    let paths = specification.paths
+    // Most end nodes have one or two of all paths; of the others nothing has to be said where one of those is open.
+    for (preference, path) in paths.enumerated() where node.has(path) {
+      if let route = try? openRoute(by: path, from: node, to: host, for: specification) { return (route, preference) }
+    }
     var closed: [Drop] = []
-    for (preference, path) in specification.paths.enumerated() {
+    for path in paths {
       do throws(Drop) {
-        let route = try route(by: path, from: node, to: host)
-        if node.isMultiRoot { try checkDriver(of: node, on: path, to: host) }
-        let offer = node.offer(on: path)
-        try checkOffer(offer, of: node, for: specification)
-        try checkRoom(on: offer, in: node)
-        if let mtu = specification.attributes?.ethernet?.mtu, let limit = route.mtuLimit, mtu > limit.bytes {
-          throw Drop(.mtu, "an MTU of \(mtu) is above \(limit.bytes) on the path \(path.word): \(limit.reason)")
-        }
-        return (route, preference)
+        _ = try openRoute(by: path, from: node, to: host, for: specification)
       } catch {
         closed.append(error)
       }
     }
     throw Drop(closed.last?.filter ?? .path, closed.map(\.message).joined(separator: ", "))
+  }
+
+  private func openRoute(
+    by path: Path, from node: EndNodeState, to host: HostState, for specification: ClaimSpecification
+  ) throws(Drop) -> Route {
+    let route = try route(by: path, from: node, to: host)
+    if node.isMultiRoot { try checkDriver(of: node, on: path, to: host) }
+    let offer = node.offer(on: path)
+    try checkOffer(offer, of: node, for: specification)
+    try checkRoom(on: offer, in: node)
+    if let mtu = specification.attributes?.ethernet?.mtu, let limit = route.mtuLimit, mtu > limit.bytes {
+      throw Drop(.mtu, "an MTU of \(mtu) is above \(limit.bytes) on the path \(path.word): \(limit.reason)")
+    }
+    return route
   }
 
   private func checkRoom(in node: EndNodeState, for specification: ClaimSpecification) throws(Drop) {

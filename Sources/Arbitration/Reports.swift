@@ -95,7 +95,7 @@ extension Arbiter {
       // A claim may stand behind the function and not behind this: it is of another role, or of another token.
       let name = status.recordName
       if let claim, let entry = claims[claim]?.entry(name, for: host) {
-        hosts[host]?.reports[name] = status.sharing(entry)
+        hosts.note(status.sharing(entry), name, of: host)
         touched.insert(claim)
       } else {
         takeUnclaimed(status, from: host)
@@ -144,6 +144,7 @@ extension Arbiter {
       guard let node = status.function?.endNode else { continue }
       // A token that was refused tells of a higher one, too.
       let highest = max(status.function?.token?.value ?? 0, status.error?.highestToken?.value ?? 0)
+      guard let known = endNodes[node], highest > known.record.highestToken?.value ?? 0 else { continue }
       if endNodes[node]?.rememberToken(highest) ?? false { changes.save(RecordKey(.endNode, node)) }
     }
   }

@@ -213,8 +213,7 @@ extension Arbiter {
       isReleasing
       ? entries.first { $0.released && proof(of: $0) == nil } ?? entries.first { $0.released && proof(of: $0) == .cut }
       : entries.first { if case .inUse = use(of: $0) { false } else { true } }
-    var reason = PendingReason()
-    reason.filter = "waiting"
+    var reason = PendingReason.waiting()
     if next == nil, state.consumer == nil, let former = state.assignment.flatMap(formerUse), !isReleasing {
       let why = report(of: former)?.error.map { ": \($0.step) on \(former.host): \($0.message)" } ?? ""
       reason.message = "\(former.host) has yet to let go of \(former.functionID), which it had itself\(why)"
@@ -239,9 +238,9 @@ extension Arbiter {
         + absence(of: fencer.host, isProofAwaited: false)
       return [reason]
     }
-    reason.message =
-      "\(next.host) has yet to \(task) \(next.functionID)" + absence(of: next.host, isProofAwaited: isReleasing)
-      + (isReleasing ? silence(inTheWayOfFencing: next) : "")
+    reason = .waiting(for: next.host, to: task, next.functionID)
+    reason.message +=
+      absence(of: next.host, isProofAwaited: isReleasing) + (isReleasing ? silence(inTheWayOfFencing: next) : "")
     return [reason]
   }
 
@@ -281,6 +280,19 @@ extension Arbiter {
     guard isProofAwaited else { return "; it is disconnected\(since)" }
     let fencing = host.fencing.failures > 0 ? "; it could not be fenced: \(host.fencing.failure)" : ""
     return "; it is disconnected\(since)\(fencing); if it is off: iov host confirm-dead \(name)"
+  }
+}
+
+extension PendingReason {
+  static func waiting(_ message: String = "") -> PendingReason {
+    var reason = PendingReason()
+    reason.filter = "waiting"
+    reason.message = message
+    return reason
+  }
+
+  static func waiting(for host: String, to task: String, _ function: String) -> PendingReason {
+    waiting("\(host) has yet to \(task) \(function)")
   }
 }
 
