@@ -41,7 +41,13 @@ struct Program {
     let connection = try ServerConnection(to: arguments.place)
     let export = try connection.negotiate(arguments.export, securedBy: handshake)
     try connection.waitForEver()
-    let device = try driver.connect(description(of: export, connection))
+    let device: NetworkBlockDevice
+    do {
+      device = try driver.connect(description(of: export, connection))
+    } catch {
+      // Its blocks are larger than a page, say, or this process may not.
+      throw KernelLacks(description: "\(error)")
+    }
     do {
       guard device.backend() == arguments.backend else {
         throw KernelLacks(description: "this kernel's nbd does not keep who uses its devices")
@@ -79,8 +85,9 @@ struct Program {
     // Somebody may have disconnected it, and somebody else may have it by now.
     guard device.backend() == arguments.backend else { return }
     if isWanted { return try driver.disconnect(device) }
-    // The claim's name still leads here. While the device is open it is given to nobody else.
-    let kept = try FileDescriptor(opening: device.path, O_RDONLY | O_NONBLOCK)
+    // The claim's name still leads here. While the device is open it is given to nobody else. What is under way has to end all the
+    // same.
+    let kept = try? FileDescriptor(opening: device.path, O_RDONLY | O_NONBLOCK)
     try driver.disconnect(device)
     _ = try wait(for: -1)
     withExtendedLifetime(kept) {}

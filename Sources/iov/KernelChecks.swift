@@ -105,6 +105,9 @@ struct KernelChecks: Sendable {
 
   // MARK: Disks
 
+  /// Whether it is a client of disks that other hosts serve, TLS included.
+  static var carriesDisks: Bool { (try? NetworkBlockDriver.find()) != nil && KernelTLS.isPossible }
+
   private var diskProbes: [Probe] {
     [
       Probe(
@@ -120,17 +123,20 @@ struct KernelChecks: Sendable {
           return "there"
         }),
       Probe(
-        name: "fuse", lacking: disks, cost: "no disk function from another host",
+        name: "fuse", lacking: Self.carriesDisks ? .warn : disks,
+        cost: "no disk function from another host" + (Self.carriesDisks ? " once the kernel has no nbd" : ""),
         advice: "load the module fuse; in a container, give it /dev/fuse",
         attempt: {
           _ = try FileDescriptor(opening: "/dev/fuse", O_RDWR)
           return "works"
         }),
       Probe(
-        name: "nbd", lacking: .warn, cost: "", advice: "",
+        name: "nbd and tls", lacking: .warn,
+        cost: "disks of other hosts go through nbdfuse and loop devices: slower, most of all with small requests",
+        advice: "load the modules nbd and tls, or use a kernel that has them",
         attempt: {
-          access("/sys/module/nbd", F_OK) == 0
-            ? "there" : "not there, and not needed: nbdfuse and loop devices are used"
+          guard Self.carriesDisks else { throw SystemCallError("find nbd and the kernel's TLS", errno: ENODEV) }
+          return "work: disks of other hosts go through the kernel alone"
         }),
     ]
   }

@@ -8,20 +8,27 @@ struct ProgramChecks: Sendable {
   func run() -> [Check] {
     [
       program(
-        "qemu-storage-daemon", cost: "this host's disks cannot be used on other hosts", package: "qemu-storage-daemon"),
-      program("nbdfuse", cost: "this host cannot use disks of other hosts", package: "libnbd-bin"),
+        "qemu-storage-daemon", lacking: disks, cost: "this host's disks cannot be used on other hosts",
+        package: "qemu-storage-daemon"),
+      KernelChecks.carriesDisks
+        ? program(
+          "nbdfuse", lacking: .warn, cost: "this host can use disks of other hosts only while its kernel has nbd",
+          package: "libnbd-bin")
+        : program(
+          "nbdfuse", lacking: disks, cost: "this host cannot use disks of other hosts", package: "libnbd-bin"),
       Self.rights.check(),
     ]
   }
 
-  private func program(_ name: String, cost: String, package: String) -> Check {
+  private func program(_ name: String, lacking: Check.Outcome, cost: String, package: String) -> Check {
     guard let path = ChildProcess.path(of: name) else {
       return Check(
-        name: name, outcome: disks, found: "not found along PATH", cost: cost, advice: "install it: package \(package)")
+        name: name, outcome: lacking, found: "not found along PATH", cost: cost,
+        advice: "install it: package \(package)")
     }
     guard let version = Self.firstLine(of: name + " --version") else {
       return Check(
-        name: name, outcome: disks, found: "\(path) does not say its version", cost: cost,
+        name: name, outcome: lacking, found: "\(path) does not say its version", cost: cost,
         advice: "try `\(name) --version`, and install it anew: package \(package)")
     }
     return .ok(name, "\(version) (\(path))")

@@ -60,9 +60,18 @@ def _extent_faults():
             yield f"the extents of {function} and {following} overlap"
 
 
+def _exports_used(arguments):
+    """By the client that a process is."""
+    program = os.path.basename(arguments[0])
+    if program == "nbdfuse":
+        yield arguments[-1]
+    elif program == "iov-nbd-client" and "--export" in arguments:
+        yield arguments[arguments.index("--export") + 1]
+
+
 def _consumer_faults():
     """An export has one consumer, a consumer's file one loop device."""
-    exports = [arguments[-1] for _, arguments in rack.processes() if os.path.basename(arguments[0]) == "nbdfuse"]
+    exports = [export for _, arguments in rack.processes() for export in _exports_used(arguments)]
     backing = rack.run("losetup", "--list", "--noheadings", "--output", "BACK-FILE").splitlines()
     files = [file for file in backing if file.endswith("/disk")]
     for what, counted in (("the export", exports), ("the file", files)):

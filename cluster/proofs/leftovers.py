@@ -51,6 +51,12 @@ def loop_devices():
             yield "loop: " + " ".join(line.split())
 
 
+def network_block_devices():
+    for path in pathlib.Path("/sys/block").glob("nbd*/backend"):
+        if _text(path).startswith("iov-"):
+            yield f"nbd: {path.parent.name}"
+
+
 def mounts():
     """In every mount namespace: those of `ip netns exec` hold what the plugins mount."""
     seen = set()
@@ -156,7 +162,7 @@ def listed():
     for namespace in rack.namespaces():
         lines.append(f"namespace: {namespace}")
         lines += network(namespace)
-    for part in (loop_devices, mounts, daemons, files, device_links, device_notes, locks):
+    for part in (loop_devices, network_block_devices, mounts, daemons, files, device_links, device_notes, locks):
         lines += part()
     return sorted(lines)
 
