@@ -9,7 +9,8 @@ struct ArbiterSpeed: ParsableCommand {
     discussion: """
       Prints one figure a line. Two clusters are filled, a small one and a large one, until half of their functions are \
       held and in use. Then one claim after the other is released and another one granted. A grant is from the creation of \
-      a claim to all that follows from it: its assignment, and what is to be stored, sent and answered.
+      a claim to all that follows from it: its assignment, and what is to be stored, sent and answered. It waits for nothing, \
+      so its time is the processor's.
       """)
 
   @Option(help: "Hosts of the large cluster; each has one end node.") var hosts = 10_000

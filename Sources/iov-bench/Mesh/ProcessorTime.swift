@@ -7,6 +7,9 @@ func monotonicNanoseconds() -> UInt64 { nanoseconds(CLOCK_MONOTONIC) }
 /// Processor time that this process has used, in seconds.
 func ownProcessorSeconds() -> Double { Double(nanoseconds(CLOCK_PROCESS_CPUTIME_ID)) / 1e9 }
 
+/// Processor time that this thread has used, in nanoseconds: what else runs on the machine is not in it.
+func threadNanoseconds() -> UInt64 { nanoseconds(CLOCK_THREAD_CPUTIME_ID) }
+
 private func nanoseconds(_ clock: clockid_t) -> UInt64 {
   var time = timespec()
   clock_gettime(clock, &time)
