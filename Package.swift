@@ -55,11 +55,14 @@ let package = Package(
 
     // Values without input or output.
     .target(name: "NearNames", swiftSettings: strict),
+    .target(name: "Quantities", swiftSettings: strict),
     .target(name: "ProtobufRuntime", dependencies: ["CProtobufC", "NearNames"], swiftSettings: strict),
     .target(name: "Messages", dependencies: ["CMessages", "ProtobufRuntime"], swiftSettings: strict),
     .target(name: "Configuration", dependencies: ["CYAML", "NearNames"], swiftSettings: strict),
     .target(name: "HTTP2Session", dependencies: ["CNghttp2"], swiftSettings: strict),
-    .target(name: "Arbitration", dependencies: ["Messages", "NearNames"], swiftSettings: strict),
+    // Conditions on end nodes, as claims state them.
+    .target(name: "Selectors", dependencies: ["Messages", "NearNames", "Quantities"], swiftSettings: strict),
+    .target(name: "Arbitration", dependencies: ["Messages", "NearNames", "Selectors"], swiftSettings: strict),
     .target(name: "Reconciliation", dependencies: ["Messages"], swiftSettings: strict),
     // A rack round the arbiter in which everything goes wrong, and what must hold all the same.
     .target(name: "Simulation", dependencies: ["Arbitration", "Messages"], swiftSettings: strict),
@@ -134,7 +137,7 @@ let package = Package(
       name: "iov",
       dependencies: [
         "Services", "Agent", "Configuration", "ClusterSecurity", "MeshTLS", "CertificateAuthority", "Identities",
-        "LinuxDevices", "NearNames",
+        "LinuxDevices", "NearNames", "Quantities", "Selectors",
         "CLinux", "CYAML", arguments,
       ],
       swiftSettings: strict),
@@ -183,9 +186,11 @@ let package = Package(
       dependencies: ["MeshTLS", "ClusterSecurity", "CertificateAuthority", "Services"] + nio, swiftSettings: strict),
     // What fuzzing feeds. Files of the mesh that need no NIO stand in it as links, so that they are built without.
     .target(
-      name: "Fuzzing", dependencies: ["HTTP2Session", "Messages", "CZlib"], path: "Tests/Fuzzing", exclude: ["Corpora"],
+      name: "Fuzzing", dependencies: ["HTTP2Session", "Messages", "Selectors", "CZlib"], path: "Tests/Fuzzing",
+      exclude: ["Corpora"],
       swiftSettings: strict),
     .testTarget(name: "FuzzingTests", dependencies: ["Fuzzing"], swiftSettings: strict),
+    .testTarget(name: "SelectorsTests", dependencies: ["Selectors"], swiftSettings: strict),
     .testTarget(name: "ArbitrationTests", dependencies: ["Arbitration", "Simulation"], swiftSettings: strict),
     .testTarget(name: "ReconciliationTests", dependencies: ["Reconciliation"], swiftSettings: strict),
     .testTarget(
@@ -264,8 +269,8 @@ if Context.environment["IOV_FUZZING"] != nil {
       name: "iov-fuzzer", dependencies: ["Fuzzing"], path: "Tests/Fuzzer",
       linkerSettings: [.linkedLibrary("stdc++")]))
   keep([
-    "iov-fuzzer", "Fuzzing", "HTTP2Session", "Messages", "ProtobufRuntime", "NearNames", "CMessages", "CProtobufC",
-    "CNghttp2", "CZlib",
+    "iov-fuzzer", "Fuzzing", "HTTP2Session", "Messages", "ProtobufRuntime", "NearNames", "Quantities", "Selectors",
+    "CMessages", "CProtobufC", "CNghttp2", "CZlib",
   ])
   package.dependencies = []
   for target in package.targets where target.type != .system && target.name != "CMessages" {

@@ -31,7 +31,11 @@ public struct Arbiter: Sendable {
   var claimOfFunction: [String: String] = [:]
   var claimOfMAC: [MACAddress: String] = [:]
   var claimOfInterface: [InterfaceKey: String] = [:]
+  /// Those that name an interface and leave its host open.
+  var claimsOfOpenInterface: Set<String> = []
   var claimOfVNI: [UInt32: String] = [:]
+  var selectors = ClaimSelectors<EndNodeState>(.endNodes)
+  var hostSelectors = ClaimSelectors<Host>(.hosts)
   /// By class.
   var waiting: [String: WaitingList] = [:]
   var hostsWithOrphans: Set<String> = []

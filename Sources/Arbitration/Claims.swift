@@ -1,4 +1,5 @@
 import Messages
+import Selectors
 
 extension Arbiter {
   mutating func createClaim(
@@ -11,9 +12,15 @@ extension Arbiter {
     let specification = asked.normalized
     if let existing = claims[request.name] { return try answer(existing, askedAgainWith: specification) }
     try validate(specification, of: request.name)
+    keepSelectors(of: specification, for: request.name)
     let best = best(for: specification)
     // What it fits into now it fits into for good.
-    if best == nil { try validateFitness(of: specification) }
+    if best == nil {
+      do throws(Refusal) { try validateFitness(of: specification) } catch {
+        dropSelectors(of: specification, for: request.name)
+        throw error
+      }
+    }
 
     var claim = Claim()
     claim.name = request.name
@@ -141,6 +148,8 @@ extension ClaimSpecification {
     if consumer.kind == nil { consumer.kind = .host(HostConsumer()) }
     result.consumer = consumer
     if result.endNode == EndNodeSelector() { result.endNode = nil }
+    result.selector = Expression.normalized(selector)
+    result.normalizeHosts()
     if result.lossPolicy == .unspecified { result.lossPolicy = .keep }
     return result
   }

@@ -160,7 +160,7 @@ extension Arbiter {
         .failedPrecondition,
         "host '\(name)' is not known to be dead; if it is off for good: iov host confirm-dead \(name)")
     }
-    let concerned = claims.values.filter { $0.specification.host == name }.map(\.claim.name) + state.claims
+    let concerned = claims.values.filter { $0.host == name }.map(\.claim.name) + state.claims
     guard concerned.isEmpty else {
       throw Refusal(
         .failedPrecondition,

@@ -53,16 +53,19 @@ extension Arbiter {
     }
   }
 
-  func route(to state: ClaimState, by host: String, from node: EndNodeState) throws(Drop) -> Candidate {
+  /// - Parameter consumer: where the function is used; nil: where it is used now.
+  func route(
+    to state: ClaimState, on consumer: String? = nil, by host: String, from node: EndNodeState
+  ) throws(Drop) -> Candidate {
     var node = node
     node.record.physicalFunction?.controllingHost = host
-    guard let consumer = hosts[state.specification.host] else { throw Drop(.host, "its host is not known") }
+    guard let consumer = hosts[consumer ?? state.host] else { throw Drop(.host, "its host is not known") }
     var closed: [String] = []
     for (preference, path) in state.specification.paths.enumerated() where path != .direct {
       do throws(Drop) {
         let route = try route(by: path, from: node, to: consumer)
         try checkOffer(node.offer(on: path), of: node, for: state.specification)
-        return Candidate(node: node, route: route, preference: preference)
+        return Candidate(node: node, host: consumer.record.name, route: route, preference: preference)
       } catch {
         closed.append(error.message)
       }

@@ -15,9 +15,18 @@ extension Arbiter {
     return OrderedSet([claims[specification.source]?.assignment?.function].compactMap { $0 })
   }
 
-  /// Those that the claim's own host has a path to.
-  func ownCandidates(for specification: ClaimSpecification) -> [String] {
-    endNodes.ids(atHost: specification.host).filter { isCandidate($0, for: specification) }
+  /// Those that a host has a path to that the claim may be used on.
+  func ownCandidates(for specification: ClaimSpecification, on choice: HostChoice) -> [String] {
+    if choice.hosts.count == 1 {
+      return endNodes.ids(atHost: choice.hosts[0]).filter { isCandidate($0, for: specification) }
+    }
+    return atHosts(choice.hosts).filter { isCandidate($0, for: specification) }
+  }
+
+  private func atHosts(_ hosts: [String]) -> [String] {
+    var ids: Set<String> = []
+    for host in hosts { ids.formUnion(endNodes.ids(atHost: host)) }
+    return ids.sorted()
   }
 
   func isCandidate(_ id: String, for specification: ClaimSpecification) -> Bool {
@@ -32,7 +41,7 @@ extension Arbiter {
     guard let source = claims[name] else { return Drop(.source, "there is no claim '\(name)', its source, any more") }
     if let reason = reasonNotToServe(source) { return Drop(.source, "its source \(reason)") }
     guard endNodes[source.assignment?.function ?? ""] == nil else { return nil }
-    return Drop(.source, "\(source.specification.host) has yet to report what its source '\(name)' holds")
+    return Drop(.source, "\(source.host) has yet to report what its source '\(name)' holds")
   }
 
   private func reasonNotToServe(_ source: ClaimState) -> String? {
@@ -87,13 +96,13 @@ extension Arbiter {
         "there is no claim '\(Names.shown(source))' that could be the source of '\(name)'"
           + Names.suggestion(for: source, among: servers, of: "claims for a file server"))
     }
-    guard specification.endNode == nil else {
+    guard specification.endNode == nil, specification.selector.isEmpty else {
       throw refuse("claim '\(name)' is to be a part of what '\(source)' holds, so it cannot choose an end node as well")
     }
     guard state.specification.isForFileServer else {
       let user = state.specification.consumer?.kind?.words ?? "host"
       throw refuse(
-        "claim '\(source)' is for a \(user) on \(state.specification.host), which would write to the same blocks as '\(name)': a "
+        "claim '\(source)' is for a \(user) on \(state.specification.hostWords), which would write to the same blocks as '\(name)': a "
           + "source is a claim whose consumer is a file server (iov claim create --file-server)")
     }
     guard state.specification.deviceClass == specification.deviceClass else {
@@ -144,7 +153,7 @@ extension Arbiter {
   /// What a source that is to be released waits for; nil: for nothing.
   func partsInTheWay(of source: ClaimState) -> PendingReason? {
     guard source.phase == .releasing, source.specification.isForFileServer, let assignment = source.assignment,
-      let host = hosts[source.specification.host], !host.isDead, !isCutWithItsSource(assignment)
+      let host = hosts[source.host], !host.isDead, !isCutWithItsSource(assignment)
     else { return nil }
     var reason = PendingReason()
     reason.filter = "parts"
@@ -215,7 +224,7 @@ extension Arbiter {
 
   /// Sources that may go on because their host has said what it has, or is away.
   mutating func settleSources(on host: String) {
-    for name in heldUp.sorted() where claims[name]?.specification.host == host { settle(name) }
+    for name in heldUp.sorted() where claims[name]?.host == host { settle(name) }
   }
 
   /// Parts of a function that no claim holds, and that nobody has told to go yet.
@@ -248,7 +257,7 @@ extension Arbiter {
   /// A function is attached on its claim's host alone: only that one can say that it serves from it.
   func isSaidByItsHost(_ said: EndNode, _ host: String) -> Bool {
     guard !said.source.isEmpty, let name = claimOfFunction[said.id] else { return true }
-    return claims[name]?.specification.host == host
+    return claims[name]?.host == host
   }
 
   /// Its claim holds it no more. The numbers of its tokens are not needed again, because no function has its id again.

@@ -2,20 +2,23 @@ import Messages
 
 /// Whether an end node can ever carry out a specification: nothing here changes with use or with who is connected.
 extension Arbiter {
-  func isSelected(_ node: EndNodeState, by selector: EndNodeSelector?) -> Bool {
-    guard let selector else { return true }
-    let record = node.record
-    return (selector.name.isEmpty || selector.name == record.name || selector.name == record.id)
-      && (selector.host.isEmpty || record.isRoot(selector.host))
-      && selector.labels.allSatisfy { record.labels[$0.key] == $0.value }
-  }
-
   /// Throws the first thing that this end node can never do for the claim.
   func checkFitness(of node: EndNodeState, for specification: ClaimSpecification) throws(Drop) {
     try checkLossPolicy(of: node, for: specification)
     try checkPaths(of: node, for: specification)
     try checkCapacity(of: node, for: specification)
     try checkMTU(of: node, for: specification)
+  }
+
+  /// A claim that may be used on several hosts needs one of them alone.
+  func checkFitness(of node: EndNodeState, forAnyOf variants: [ClaimSpecification]) throws(Drop) {
+    var refusal: Drop?
+    for variant in variants {
+      do throws(Drop) { return try checkFitness(of: node, for: variant) } catch { refusal = error }
+      // All else is the same on every host.
+      guard refusal?.filter == .mtu else { break }
+    }
+    if let refusal { throw refusal }
   }
 
   func checkLossPolicy(of node: EndNodeState, for specification: ClaimSpecification) throws(Drop) {

@@ -16,8 +16,8 @@ extension Arbiter {
     assignment.endNode = id
     assignment.deviceClass = candidate.node.record.deviceClass
     assignment.source = state.specification.source
-    assignment.host = state.specification.host
-    let driver = candidate.route.path == .mediated ? candidate.node.controllingHost : state.specification.host
+    assignment.host = candidate.host
+    let driver = candidate.route.path == .mediated ? candidate.node.controllingHost : candidate.host
     assignment.controllingHost = driver
     assignment.path = candidate.route.path
     assignment.token = token
@@ -88,7 +88,7 @@ extension Arbiter {
     var mediation = Mediation()
     mediation.mediator = mediator
     mediation.serverAddress = hosts[candidate.node.controllingHost]?.record.mediationAddress ?? ""
-    mediation.consumerAddress = hosts[state.specification.host]?.record.mediationAddress ?? ""
+    mediation.consumerAddress = hosts[candidate.host]?.record.mediationAddress ?? ""
     switch mediator {
     case "vxlan": mediation.vni = freeVNI(for: "\(candidate.node.record.id)/\(token.value)", of: state.claim.uid)
     default: mediation.exportName = "iov-\(token.value)-\(state.claim.uid.prefix(8))"

@@ -7,23 +7,32 @@ extension Arbiter {
   /// is not under way yet sets out now.
   mutating func waitsForControl(_ state: ClaimState, insteadOf best: Candidate) -> Bool {
     guard best.route.path == .mediated, !endNodes.multiRoot.isEmpty else { return false }
-    let host = state.specification.host
-    let idle = ownCandidates(for: state.specification).compactMap { endNodes[$0] }
-      .filter { canGain(state, from: $0, insteadOf: best) }
-    guard !idle.contains(where: { $0.record.controlTransfer?.host == host }) else { return true }
-    guard idle.contains(where: { $0.record.id == best.node.record.id }) else { return false }
-    transferControl(of: best.node.record.id, to: host)
+    let choice = choice(for: state.specification)
+    for node in ownCandidates(for: state.specification, on: choice).compactMap({ endNodes[$0] }) {
+      guard let host = node.record.controlTransfer?.host else { continue }
+      if gainingHosts(of: state, from: node, insteadOf: best, choice).contains(host) { return true }
+    }
+    guard let node = endNodes[best.node.record.id],
+      let host = gainingHosts(of: state, from: node, insteadOf: best, choice).first
+    else { return false }
+    transferControl(of: node.record.id, to: host)
     return true
   }
 
-  /// Whether a claim would get a function of an end node by a path that it prefers, if its own host controlled that.
-  private func canGain(_ state: ClaimState, from node: EndNodeState, insteadOf best: Candidate) -> Bool {
+  /// The hosts on which a claim would get a function of an end node by a path that it prefers, if they controlled that.
+  private func gainingHosts(
+    of state: ClaimState, from node: EndNodeState, insteadOf best: Candidate, _ choice: HostChoice
+  ) -> [String] {
     let specification = state.specification
-    guard node.isMultiRoot, node.shares.isEmpty, isUsable(specification.host, asRootOf: node),
-      isSelected(node, by: specification.endNode), (try? checkFitness(of: node, for: specification)) != nil,
+    guard node.isMultiRoot, node.shares.isEmpty, isSelected(node, by: specification),
       (try? checkRootsAreHeard(node)) != nil
-    else { return false }
-    let own = try? route(to: state, by: specification.host, from: node)
-    return own.map { $0.preference < best.preference } ?? false
+    else { return [] }
+    return choice.roots(of: node).filter { host in
+      guard isUsable(host, asRootOf: node),
+        (try? checkFitness(of: node, for: specification.used(on: host))) != nil
+      else { return false }
+      let own = try? route(to: state, on: host, by: host, from: node)
+      return own.map { $0.preference < best.preference } ?? false
+    }
   }
 }

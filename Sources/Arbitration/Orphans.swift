@@ -17,6 +17,7 @@ extension Arbiter {
       // What was taken from the host and cleaned is others' already, also while the host has yet to learn of it.
       guard abandoned[status.recordName]?.fenced != true else { return }
       endNodes.takeShare(id, status.share, of: node)
+      noteUse(of: node)
     // Its host cannot look at it now: it stays what it was.
     case .unspecified where status.error != nil: return
     case .absent, .unspecified, .unrecognized:

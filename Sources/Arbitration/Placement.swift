@@ -4,13 +4,16 @@ import Messages
 struct Candidate {
   /// Without its functions, which are about to change.
   var node: EndNodeState
+  /// Where the function is used.
+  var host: String
   var route: Route
   /// The place of the route's path in the claim's order of preference.
   var preference: Int
   private var room: Room
 
-  init(node: EndNodeState, route: Route, preference: Int) {
+  init(node: EndNodeState, host: String, route: Route, preference: Int) {
     self.node = node.withoutShares
+    self.host = host
     self.route = route
     self.preference = preference
     room = node.score
@@ -57,25 +60,31 @@ extension Arbiter {
   mutating func best(for specification: ClaimSpecification) -> Candidate? {
     noteServedClasses()
     guard obstacle(ofSourceOf: specification) == nil else { return nil }
-    if let few = fewCandidates(for: specification) { return best(of: few, for: specification) }
+    let choice = choice(for: specification)
+    if let few = fewCandidates(for: specification) { return best(of: few, for: specification, on: choice) }
     // Only a host's own end nodes can be used in another way than mediated.
     let paths = specification.paths
-    var best = paths == [.mediated] ? nil : best(of: ownCandidates(for: specification), for: specification)
+    let own = paths == [.mediated] ? [] : ownCandidates(for: specification, on: choice)
+    var best = best(of: own, for: specification, on: choice)
     guard let preference = paths.firstIndex(of: .mediated) else { return best }
     for room in endNodes.rooms(ofClass: specification.deviceClass) {
       if let best, best.isBetter(than: room, preference) { return best }
-      guard let node = endNodes[room.id], isSelected(node, by: specification.endNode),
-        let candidate = try? candidate(node, for: specification)
+      guard let node = endNodes[room.id], isSelected(node, by: specification),
+        let candidate = try? candidate(node, for: specification, on: choice)
       else { continue }
       if best.map({ Candidate.isBetter(candidate, $0) }) ?? true { best = candidate }
     }
     return best
   }
 
-  private func best(of ids: some Sequence<String>, for specification: ClaimSpecification) -> Candidate? {
+  private func best(
+    of ids: some Sequence<String>, for specification: ClaimSpecification, on choice: HostChoice
+  ) -> Candidate? {
     var best: Candidate?
     for id in ids {
-      guard let node = endNodes[id], let candidate = try? candidate(node, for: specification) else { continue }
+      guard let node = endNodes[id], isSelected(node, by: specification),
+        let candidate = try? candidate(node, for: specification, on: choice)
+      else { continue }
       if best.map({ Candidate.isBetter(candidate, $0) }) ?? true { best = candidate }
     }
     return best
@@ -83,7 +92,10 @@ extension Arbiter {
 
   /// Whether a claim would get now what it would get if every end node were looked at.
   package mutating func findsTheBest(for specification: ClaimSpecification) -> Bool {
-    let (found, best) = (best(for: specification), best(of: candidates(for: specification), for: specification))
+    let all = candidates(for: specification)
+    let (found, best) = (
+      best(for: specification), best(of: all, for: specification, on: choice(for: specification))
+    )
     let isPossible = obstacle(ofSourceOf: specification) == nil
     return found?.node.record.id == (isPossible ? best : nil)?.node.record.id
   }
@@ -101,17 +113,17 @@ extension Arbiter {
   private func inTheWay(of specification: ClaimSpecification) -> [Drop] {
     if let drop = obstacle(ofSourceOf: specification) { return [drop] }
     var drops: [Drop] = []
+    let choice = choice(for: specification)
     for id in candidates(for: specification) {
       guard let node = endNodes[id] else { continue }
-      do throws(Drop) { _ = try candidate(node, for: specification) } catch { drops.append(error) }
+      do throws(Drop) { _ = try candidate(node, for: specification, on: choice) } catch { drops.append(error) }
     }
     return drops
   }
 
-  private func candidate(_ node: EndNodeState, for specification: ClaimSpecification) throws(Drop) -> Candidate {
-    guard isSelected(node, by: specification.endNode) else {
-      throw Drop(.selector, "\(node.record.name) is not what the claim selects")
-    }
+  /// The best way from an end node to the specification's host.
+  func candidate(_ node: EndNodeState, for specification: ClaimSpecification) throws(Drop) -> Candidate {
+    try checkSelection(of: node, by: specification)
     try checkLossPolicy(of: node, for: specification)
     do throws(Drop) {
       return try openCandidate(node, for: specification)
@@ -132,6 +144,10 @@ extension Arbiter {
     guard let host = hosts[specification.host], host.isConnected else {
       throw Drop(.host, "\(specification.host) is disconnected")
     }
+    // Whose host is settled has its name reserved.
+    if specification.isForSeveralHosts, let words = specification.interfaceKey.flatMap(wordsOfHolder) {
+      throw Drop(.host, words)
+    }
     if let mac = specification.attributes?.ethernet?.macAddress.flatMap(MACAddress.init),
       isUsedByOrphan({ $0.macAddress == mac })
     {
@@ -142,12 +158,12 @@ extension Arbiter {
     try checkClock(node)
     let (route, preference) = try bestRoute(from: node, to: host, for: specification)
     try checkRoom(in: node, for: specification)
-    return Candidate(node: node, route: route, preference: preference)
+    return Candidate(node: node, host: host.record.name, route: route, preference: preference)
   }
 
-  /// Whether the end node could take a claim now, by any path.
-  func fits(_ node: EndNodeState, _ specification: ClaimSpecification) -> Bool {
-    (try? candidate(node, for: specification)) != nil
+  /// Whether the end node could take a claim now, by any path to one of its hosts.
+  func fits(_ node: EndNodeState, _ specification: ClaimSpecification, on choice: HostChoice) -> Bool {
+    isSelected(node, by: specification) && (try? candidate(node, for: specification, on: choice)) != nil
   }
 
   func isUnderControl(_ node: EndNodeState) -> Bool { (try? checkControl(of: node)) != nil }

@@ -69,6 +69,8 @@ extension Arbiter {
       claimOfMAC[mac] = state.claim.name
     }
     if let key = specification.interfaceKey { claimOfInterface[key] = state.claim.name }
+    if specification.namesOpenInterface { claimsOfOpenInterface.insert(state.claim.name) }
+    keepSelectors(of: specification, for: state.claim.name)
     if !specification.source.isEmpty { claimsOfSource[specification.source, default: []].insert(state.claim.name) }
   }
 
@@ -76,7 +78,9 @@ extension Arbiter {
     if let mac = state.specification.attributes?.ethernet?.macAddress.flatMap(MACAddress.init) {
       claimOfMAC[mac] = nil
     }
-    if let key = state.specification.interfaceKey { claimOfInterface[key] = nil }
+    if let key = state.specification.interfaceKey { freeInterface(key) }
+    claimsOfOpenInterface.remove(state.claim.name)
+    dropSelectors(of: state.specification, for: state.claim.name)
     let source = state.specification.source
     claimsOfSource[source]?.remove(state.claim.name)
     if claimsOfSource[source]?.isEmpty ?? false { claimsOfSource[source] = nil }
@@ -87,6 +91,7 @@ extension Arbiter {
     claimOfFunction[assignment.function] = claim
     if let mac = assignment.macAddress { claimOfMAC[mac] = claim }
     if let vni = assignment.mediation?.vni, vni != 0 { claimOfVNI[vni] = claim }
+    if let key = assignment.interfaceKey { claimOfInterface[key] = claim }
   }
 
   /// What `reserve` took. The names that the specification asks for stay the claim's.
@@ -94,12 +99,20 @@ extension Arbiter {
     claimOfFunction[assignment.function] = nil
     if let mac = assignment.macAddress { claimOfMAC[mac] = nil }
     if let vni = assignment.mediation?.vni { claimOfVNI[vni] = nil }
+    if let key = assignment.interfaceKey { freeInterface(key) }
     forgetServedEndNode(assignment.function)
     reserveNames(of: state)
   }
 
+  /// Others may wait for the name on just that host.
+  private mutating func freeInterface(_ key: InterfaceKey) {
+    claimOfInterface[key] = nil
+    changes.openings.claims.formUnion(claimsOfOpenInterface)
+  }
+
   mutating func takeShare(of assignment: Assignment) {
     endNodes.takeShare(assignment.function, assignment.share, of: assignment.endNode)
+    noteUse(of: assignment.endNode)
   }
 
   mutating func freeShare(of assignment: Assignment) {
@@ -135,11 +148,20 @@ extension ClaimState {
 }
 
 extension ClaimSpecification {
-  /// Nil if the interface's name is left to the plugin.
-  var interfaceKey: InterfaceKey? {
-    guard let consumer, !consumer.interfaceName.isEmpty else { return nil }
+  /// Nil if the interface's name is left to the plugin, or its host is open.
+  var interfaceKey: InterfaceKey? { InterfaceKey(consumer, on: host) }
+  fileprivate var namesOpenInterface: Bool { isForSeveralHosts && consumer?.interfaceName.isEmpty == false }
+}
+
+extension Assignment {
+  fileprivate var interfaceKey: InterfaceKey? { InterfaceKey(consumer, on: host) }
+}
+
+extension InterfaceKey {
+  fileprivate init?(_ consumer: Consumer?, on host: String) {
+    guard let consumer, !consumer.interfaceName.isEmpty, !host.isEmpty else { return nil }
     var namespace = ""
     if case .networkNamespace(let kind) = consumer.kind { namespace = kind.name }
-    return InterfaceKey(host: host, networkNamespace: namespace, name: consumer.interfaceName)
+    self.init(host: host, networkNamespace: namespace, name: consumer.interfaceName)
   }
 }

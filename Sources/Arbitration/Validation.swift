@@ -5,20 +5,22 @@ import Messages
 extension Arbiter {
   func validate(_ specification: ClaimSpecification, of name: String) throws(Refusal) {
     try validateClass(specification.deviceClass)
-    try validateHost(specification.host)
+    try validateHosts(specification)
     try validatePaths(specification.allowedPaths)
     try validateLossPolicy(specification.lossPolicy)
     try validateConsumer(specification)
     try validateMAC(specification)
     try validateEthernet(specification.attributes?.ethernet ?? EthernetAttributes())
     if let problem = specification.attributes?.block?.problem { throw Refusal(.invalidArgument, problem) }
+    try validateEndNode(specification)
     try validateSelector(specification)
     try validateSource(specification, of: name)
   }
 
   /// Refuses what no end node that is known could ever carry out.
   func validateFitness(of specification: ClaimSpecification) throws(Refusal) {
-    try require(oneOf: specification) { (node) throws(Drop) in try checkFitness(of: node, for: specification) }
+    let variants = onEachHost(specification)
+    try require(oneOf: specification) { (node) throws(Drop) in try checkFitness(of: node, forAnyOf: variants) }
   }
 
   /// Refuses if there are candidates and each of them fails for good. The one that came furthest says why.
@@ -27,7 +29,7 @@ extension Arbiter {
   ) throws(Refusal) {
     var furthest: Drop?
     for id in fewCandidates(for: specification) ?? candidates(for: specification) {
-      guard let node = endNodes[id], isSelected(node, by: specification.endNode) else { continue }
+      guard let node = endNodes[id], isEverSelected(node, by: specification) else { continue }
       do throws(Drop) {
         try check(node)
         return
@@ -73,12 +75,16 @@ extension Arbiter {
         + (known.isEmpty ? "no plugin has been reported yet" : "known classes: \(Names.list(known))"))
   }
 
-  private func validateHost(_ host: String) throws(Refusal) {
-    guard !host.isEmpty else { throw Refusal(.invalidArgument, "the claim names no host to use the function on") }
+  func validateHost(_ host: String) throws(Refusal) {
+    guard !host.isEmpty else {
+      throw Refusal(
+        .invalidArgument,
+        "the claim names no host to use the function on: name one, or several of which one will do, or a host selector")
+    }
     try requireHost(host)
   }
 
-  private func requireHost(_ host: String) throws(Refusal) {
+  func requireHost(_ host: String) throws(Refusal) {
     guard hosts[host] == nil else { return }
     throw Refusal(
       .invalidArgument,
@@ -123,12 +129,17 @@ extension Arbiter {
         "a \(kind.words) makes its own interface of the function, so it cannot be named '\(Names.shown(consumer.interfaceName))'"
       )
     }
-    guard let key = specification.interfaceKey else { return }
-    if let problem = Names.problem(withInterfaceName: key.name) { throw Refusal(.invalidArgument, problem) }
-    if let other = claimOfInterface[key] {
-      let place = key.networkNamespace.isEmpty ? "" : " in the network namespace '\(key.networkNamespace)'"
-      throw Refusal(.invalidArgument, "claim '\(other)' already has the interface '\(key.name)'\(place) on \(key.host)")
+    if !consumer.interfaceName.isEmpty, let problem = Names.problem(withInterfaceName: consumer.interfaceName) {
+      throw Refusal(.invalidArgument, problem)
     }
+    if let words = specification.interfaceKey.flatMap(wordsOfHolder) { throw Refusal(.invalidArgument, words) }
+  }
+
+  /// Who has an interface already; nil: nobody.
+  func wordsOfHolder(of key: InterfaceKey) -> String? {
+    guard let other = claimOfInterface[key] else { return nil }
+    let place = key.networkNamespace.isEmpty ? "" : " in the network namespace '\(key.networkNamespace)'"
+    return "claim '\(other)' already has the interface '\(key.name)'\(place) on \(key.host)"
   }
 
   private func validateMAC(_ specification: ClaimSpecification) throws(Refusal) {
@@ -184,7 +195,7 @@ extension Arbiter {
     }
   }
 
-  private func validateSelector(_ specification: ClaimSpecification) throws(Refusal) {
+  private func validateEndNode(_ specification: ClaimSpecification) throws(Refusal) {
     guard let selector = specification.endNode else { return }
     if !selector.host.isEmpty { try requireHost(selector.host) }
     guard !selector.name.isEmpty else { return }

@@ -5,7 +5,8 @@ extension Arbiter {
   /// Whether no index names anything: where there are no claims, none must.
   package var hasEmptyIndexes: Bool {
     claimOfMAC.isEmpty && claimOfVNI.isEmpty && claimOfFunction.isEmpty && claimOfInterface.isEmpty
-      && claimsOfSource.isEmpty && endNodes.served.isEmpty
+      && claimsOfOpenInterface.isEmpty
+      && claimsOfSource.isEmpty && endNodes.served.isEmpty && selectors.isEmpty && hostSelectors.isEmpty
   }
 
   public func claim(named name: String) -> Claim? { claims[name]?.claim }

@@ -135,13 +135,19 @@ extension Arbiter {
     for entry in waiting[deviceClass]?.entries ?? [] {
       guard !open.isEmpty || !openings.hosts.isEmpty || !openings.claims.isEmpty else { return }
       guard let specification = claims[entry.name]?.specification else { continue }
-      let isConcerned =
-        openings.hosts.contains(specification.host) || openings.claims.contains(entry.name)
-        || open.contains { endNodes[$0].map { fits($0, specification) } ?? false }
-      guard isConcerned else { continue }
+      guard isConcerned(entry.name, specification, openings, open) else { continue }
       place(entry.name)
       open = open.filter(isOpen)
     }
+  }
+
+  private func isConcerned(
+    _ name: String, _ specification: ClaimSpecification, _ openings: Openings, _ open: [String]
+  ) -> Bool {
+    guard !openings.claims.contains(name) else { return true }
+    guard !openings.hosts.contains(where: { hosts[$0].map { allows($0, specification) } ?? false }) else { return true }
+    let choice = choice(for: specification)
+    return open.contains { endNodes[$0].map { fits($0, specification, on: choice) } ?? false }
   }
 
   /// Whether a function of the end node could be granted to anybody.

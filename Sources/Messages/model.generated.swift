@@ -2396,7 +2396,7 @@ public struct ClaimSpecification: Message {
   public static var fullName: String { "iov.v1.ClaimSpecification" }
 
   public var deviceClass: String = ""
-  /// where the function is used
+  /// where the function is used; empty if one of several may be it
   public var host: String = ""
   @HeldByReference public var consumer: Consumer?
   public var endNode: EndNodeSelector?
@@ -2405,8 +2405,16 @@ public struct ClaimSpecification: Message {
   public var attributes: Attributes?
   public var lossPolicy: LossPolicy = LossPolicy(rawValue: 0)
   /// Block classes. A claim, whose consumer is a file server: the function is a part of what that one holds, made by the host
-  /// that has it attached. Not together with `end_node`.
+  /// that has it attached. Not together with `end_node` or `selector`.
   public var source: String = ""
+  /// A condition on end nodes, beside `end_node`: 'free.functions > 2 and label.rack == "r1"'. The language is described in
+  /// cluster/operations.md.
+  public var selector: String = ""
+  /// Instead of `host`: on one of these, of which `host_selector` is so. Placement chooses it together with the end node; the
+  /// assignment says which, and it stays until the claim gets another function. Empty: any host.
+  public var hosts: [String] = []
+  /// a condition on hosts, in the same language
+  public var hostSelector: String = ""
 
   public init() {}
 }
@@ -2433,6 +2441,11 @@ extension ClaimSpecification: CLayoutMessage {
     layout.pointee.attributes = arena.message(attributes)
     layout.pointee.loss_policy = .init(rawValue: .init(truncatingIfNeeded: lossPolicy.rawValue))
     layout.pointee.source = arena.string(source)
+    layout.pointee.selector = arena.string(selector)
+    (layout.pointee.n_hosts, layout.pointee.hosts) = arena.list(hosts) {
+      value, arena in arena.presentString(value)
+    }
+    layout.pointee.host_selector = arena.string(hostSelector)
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__ClaimSpecification>) {
@@ -2446,6 +2459,9 @@ extension ClaimSpecification: CLayoutMessage {
     if let value = layout.pointee.attributes { attributes = Attributes(copying: value) }
     lossPolicy = LossPolicy(rawValue: Int32(truncatingIfNeeded: layout.pointee.loss_policy.rawValue))
     source = copiedString(layout.pointee.source)
+    selector = copiedString(layout.pointee.selector)
+    hosts = copied(layout.pointee.n_hosts, layout.pointee.hosts) { copiedString($0) }
+    hostSelector = copiedString(layout.pointee.host_selector)
   }
 }
 
@@ -2453,7 +2469,10 @@ extension ClaimSpecification {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
       decoder, of: Self.fullName,
-      names: ["deviceClass", "host", "consumer", "endNode", "allowedPaths", "attributes", "lossPolicy", "source"])
+      names: [
+        "deviceClass", "host", "consumer", "endNode", "allowedPaths", "attributes", "lossPolicy", "source", "selector",
+        "hosts", "hostSelector",
+      ])
     try fields.read("deviceClass", into: &deviceClass)
     try fields.read("host", into: &host)
     try fields.read("consumer", into: &consumer)
@@ -2462,6 +2481,9 @@ extension ClaimSpecification {
     try fields.read("attributes", into: &attributes)
     try fields.read("lossPolicy", into: &lossPolicy)
     try fields.read("source", into: &source)
+    try fields.read("selector", into: &selector)
+    try fields.read("hosts", into: &hosts)
+    try fields.read("hostSelector", into: &hostSelector)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -2474,6 +2496,9 @@ extension ClaimSpecification {
     try fields.write("attributes", attributes)
     try fields.write("lossPolicy", lossPolicy)
     try fields.write("source", source)
+    try fields.write("selector", selector)
+    try fields.write("hosts", hosts)
+    try fields.write("hostSelector", hostSelector)
   }
 }
 

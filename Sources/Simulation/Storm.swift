@@ -15,6 +15,8 @@ public struct Storm {
   /// What is wrong with the arbiter, to see whether the storm finds it.
   let flaw: Flaw?
   var dice: Dice
+  /// Of their own, so that what claims select disturbs nothing else that a seed stands for.
+  var wishDice: Dice
   var arbiter: Arbiter
   var hosts: [String: StormHost] = [:]
   static let hostNames = ["a", "b", "c", "d"]
@@ -70,6 +72,7 @@ public struct Storm {
     self.isHarsh = isHarsh
     self.flaw = flaw
     dice = Dice(state: seed)
+    wishDice = Dice(state: ~seed)
     if isRecorded { recorder = Hasher() }
     arbiter = try Self.arbiter(records: [], flaw)
     let plugins = [ethernetPlugin(), sataPlugin()]

@@ -32,6 +32,7 @@ extension Storm {
       }
       specification.consumer = Consumer { $0.interfaceName = name }
     }
+    if isHarsh { addWishes(to: &specification) }
     var request = CreateClaimRequest()
     request.name = name
     request.specification = specification

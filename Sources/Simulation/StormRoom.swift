@@ -20,6 +20,7 @@ extension Storm {
     let present = hosts.values.flatMap { host in
       host.functions.values.filter { $0.role != .consumer && $0.assignment.endNode == node.id }
     }
+    guard isSelected(node, present, by: specification) else { return false }
     if let limit = node.capacity?.functions, limit > 0 { return present.count < Int(limit) }
     let asked = specification.attributes?.block
     let operations = present.reduce(0) { $0 + ($1.assignment.attributes?.block?.minOperationsPerSecond ?? 0) }
@@ -39,7 +40,10 @@ extension Storm {
 
   /// A disk that several hosts see is given as a whole to one of them, or as a part.
   private func isReachableAsAWhole(_ node: EndNode, _ specification: ClaimSpecification) -> Bool {
-    node.id != sharedID || hosts[specification.host]?.endNodes.contains { $0.id == sharedID } ?? false
+    guard node.id == sharedID else { return true }
+    return hosts(meantBy: specification).contains { name in
+      hosts[name]?.endNodes.contains { $0.id == sharedID } ?? false
+    }
   }
 
   private func largestGap(of node: EndNode, _ total: UInt64, among present: [StormHost.Function]) -> UInt64 {

@@ -72,6 +72,10 @@ extension Storm {
   private mutating func checkClaimsAtRest() {
     for claim in arbiter.listedClaims {
       let phase = claim.status?.phase
+      if let specification = claim.specification, let host = claim.status?.assignment?.host {
+        let meant = hosts(meantBy: specification)
+        require(meant.contains(host), "\(claim.name) is used on \(host) and may be on \(meant)")
+      }
       // Where an orphan lies in the way, it is for a person to say what becomes of it.
       let isNamed = claim.status?.pending.contains { $0.message.contains("orphan") } ?? false
       let isInTheWay = !arbiter.listedOrphans.isEmpty && (claim.status?.error?.step == "geometry" || isNamed)

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Glibc
 import LinuxDevices
+import Quantities
 import Services
 
 struct BackupCommand: AsyncParsableCommand {
@@ -161,7 +162,7 @@ extension Rack {
     ])
     if let written = backup.written {
       let newer = claims.filter { ($0.created ?? written) > written }.map { claim in
-        [claim.name, claim.specification?.host ?? "", claim.created?.told(at: now) ?? ""]
+        [claim.name, orDash(claim.usedOn), claim.created?.told(at: now) ?? ""]
       }
       text.section("Claims made since that file was written, which would be lost", ["CLAIM", "HOST", "MADE"], newer)
     }

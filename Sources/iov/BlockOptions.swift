@@ -1,4 +1,5 @@
 import ArgumentParser
+import Quantities
 import Services
 
 /// What a claim can say of a disk's function.
@@ -48,17 +49,6 @@ struct BlockLimitOptions: ParsableArguments {
   var isEmpty: Bool {
     [maxReadIops, maxWriteIops, maxReadBytes?.bytesPerSecond, maxWriteBytes?.bytesPerSecond].allSatisfy { $0 == nil }
       && burstFactor == nil && burstSeconds == nil
-  }
-}
-
-/// A rate in bytes per second as people write it: a size, with or without `/s`.
-struct ByteRate: ExpressibleByArgument, Equatable {
-  let bytesPerSecond: UInt64
-
-  init?(argument: String) {
-    let size = argument.hasSuffix("/s") ? String(argument.dropLast(2)) : argument
-    guard let count = ByteCount(argument: size) else { return nil }
-    bytesPerSecond = count.bytes
   }
 }
 

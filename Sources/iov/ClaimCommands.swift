@@ -1,4 +1,5 @@
 import ArgumentParser
+import Quantities
 import Services
 
 struct ClaimCommand: AsyncParsableCommand {

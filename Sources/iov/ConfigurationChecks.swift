@@ -3,6 +3,7 @@ import CertificateAuthority
 import Glibc
 import Identities
 import LinuxDevices
+import Quantities
 import Services
 
 /// What an agent's configuration asks of this host.

@@ -16,13 +16,29 @@ extension ClaimCommand {
           iov claim create disk --class sas --host host-b --path direct --wait
           iov claim create shelf --class sas --host host-a --file-server
           iov claim create part --class sas --host host-b --source shelf --size 10GB --wait
+          iov claim create near --class ethernet --host host-a --select 'label.rack == "r1" and free.functions > 2'
+          iov claim create any --class ethernet --host-select 'label.zone == "east"' --path direct --path direct-software
+
+        What a condition can say of end nodes and of hosts: iov endnode fields, iov host fields
         """)
 
     @Argument(help: "The claim's name, unique in the cluster.") var name: String
     @Option(
       name: .customLong("class"), help: ArgumentHelp("Device class: ethernet, sas, sata, nvme.", valueName: "class"))
     var deviceClass: String
-    @Option(help: "The host that is to use the function.", completion: NameCompletion.hosts) var host: String
+    @Option(help: "The host that is to use the function.", completion: NameCompletion.hosts) var host: String?
+    @Option(
+      name: .customLong("hosts"),
+      help: ArgumentHelp(
+        "Instead of --host: one of these, whichever gets the best path; repeatable, or with commas.", valueName: "host"),
+      completion: NameCompletion.hosts, transform: { $0.split(separator: ",").map(String.init) })
+    var hosts: [[String]] = []
+    @Option(
+      name: .customLong("host-select"),
+      help: ArgumentHelp(
+        "Instead of --host: a host of which this is so, among --hosts if those are given; see `iov host fields`.",
+        valueName: "condition"))
+    var hostCondition: String?
 
     @OptionGroup var consumer: ConsumerOptions
 
@@ -41,6 +57,11 @@ extension ClaimCommand {
       help: ArgumentHelp("Only end nodes with this label; repeatable.", valueName: "key=value"))
     var endNodeLabels: [Label] = []
     @Option(
+      name: .customLong("select"),
+      help: ArgumentHelp(
+        "Only end nodes of which this is so; see `iov endnode fields`.", valueName: "condition"))
+    var condition: String?
+    @Option(
       name: .customLong("path"), help: "An allowed path; repeat it in order of preference. Default: any, fastest first."
     )
     var paths: [Path] = []
@@ -58,6 +79,11 @@ extension ClaimCommand {
 
     @OptionGroup var waiting: WaitOptions
     @OptionGroup var common: CommonOptions
+
+    func validate() throws {
+      guard host == nil, hosts.isEmpty, hostCondition == nil else { return }
+      throw ValidationError("Where is the function used? Name --host, or --hosts or --host-select for one of several.")
+    }
 
     func run() async throws {
       try await withCoordinator(common.connection) { coordinator in
@@ -79,9 +105,12 @@ extension ClaimCommand {
     var specification: ClaimSpecification {
       ClaimSpecification {
         $0.deviceClass = deviceClass
-        $0.host = host
+        $0.host = host ?? ""
+        $0.hosts = hosts.flatMap { $0 }
+        $0.hostSelector = hostCondition ?? ""
         $0.consumer = consumer.consumer
-        $0.endNode = selector
+        $0.endNode = named
+        $0.selector = condition ?? ""
         $0.allowedPaths = paths
         $0.attributes = attributes
         $0.source = source ?? ""
@@ -89,7 +118,7 @@ extension ClaimCommand {
       }
     }
 
-    private var selector: EndNodeSelector? {
+    private var named: EndNodeSelector? {
       guard endNode != nil || endNodeHost != nil || !endNodeLabels.isEmpty else { return nil }
       return EndNodeSelector {
         $0.name = endNode ?? ""

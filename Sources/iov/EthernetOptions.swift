@@ -1,4 +1,5 @@
 import ArgumentParser
+import Quantities
 import Services
 
 /// What a claim can say of an Ethernet function.

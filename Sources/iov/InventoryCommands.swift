@@ -1,21 +1,29 @@
 import ArgumentParser
+import Quantities
+import Selectors
 import Services
 
 struct HostCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "host", abstract: "The machines of the rack.",
-    subcommands: [List.self, Describe.self, ConfirmDead.self, Fence.self, Rescan.self, Forget.self])
+    subcommands: [List.self, Describe.self, Fields.self, ConfirmDead.self, Fence.self, Rescan.self, Forget.self])
 
   struct List: AsyncParsableCommand {
     static let configuration = CommandConfiguration(abstract: "List the hosts that have joined, and their plugins.")
 
+    @Option(
+      name: .customLong("select"),
+      help: ArgumentHelp("Only those of which this is so; see `iov host fields`.", valueName: "condition"),
+      transform: Selector<Host>.argument)
+    var selector: Selector<Host>?
     @OptionGroup var common: ListOptions
 
     func run() async throws {
       try await withCoordinator(common.connection) { coordinator in
-        let answer = try await coordinator.ask {
+        var answer = try await coordinator.ask {
           try await coordinator.inventory.listHosts(ListHostsRequest(), options: .command)
         }
+        if let selector { answer.hosts.removeAll { !selector.matches($0) } }
         common.output.show(
           answer, names: answer.hosts.map(\.name),
           table: [["NAME", "STATE", "MEDIATION ADDRESS", "PLUGINS", "AGENT"]]
@@ -32,18 +40,27 @@ struct HostCommand: AsyncParsableCommand {
 
 struct EndNodeCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "endnode", abstract: "The devices that can be shared.", subcommands: [List.self, Describe.self])
+    commandName: "endnode", abstract: "The devices that can be shared.",
+    subcommands: [List.self, Describe.self, Fields.self])
 
   struct List: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "List the end nodes: where they are and what is in use.")
+    static let configuration = CommandConfiguration(
+      abstract: "List the end nodes: where they are and what is in use.",
+      discussion: "With --select those that a claim with this selector could get: iov endnode fields.")
 
+    @Option(
+      name: .customLong("select"),
+      help: ArgumentHelp("Only those of which this is so, as in `iov claim create`.", valueName: "condition"),
+      transform: Selector<EndNode>.argument)
+    var selector: Selector<EndNode>?
     @OptionGroup var common: ListOptions
 
     func run() async throws {
       try await withCoordinator(common.connection) { coordinator in
-        let answer = try await coordinator.ask {
+        var answer = try await coordinator.ask {
           try await coordinator.inventory.listEndNodes(ListEndNodesRequest(), options: .command)
         }
+        if let selector { answer.endNodes.removeAll { !selector.matches($0) } }
         common.output.show(
           answer, names: answer.endNodes.map(\.name),
           table: [["NAME", "CLASS", "HEALTH", "FUNCTIONS", "SIZE", "LABELS", "ID"]]

@@ -1,3 +1,4 @@
+import Quantities
 import Services
 
 extension Rack {
@@ -117,8 +118,10 @@ extension Rack {
   private func wishes(of specification: ClaimSpecification) -> [[String]] {
     let paths = specification.allowedPaths.map(\.word).joined(separator: ", then ")
     let rows = [
-      ["Class", specification.deviceClass], ["Host", withState(specification.host)],
-      ["Source", specification.source], ["Consumer", specification.consumer?.words ?? "the host"],
+      ["Class", specification.deviceClass],
+      ["Host", specification.host.isEmpty ? specification.hostWords : withState(specification.host)],
+      ["Source", specification.source], ["Selector", specification.selector],
+      ["Consumer", specification.consumer?.words ?? "the host"],
       ["Paths", paths.isEmpty ? "any, fastest first" : paths], ["At loss", specification.lossPolicy.words],
     ]
     return rows.filter { !$0[1].isEmpty } + (specification.endNode?.rows ?? [])
@@ -128,6 +131,7 @@ extension Rack {
   private func holding(_ assignment: Assignment, fencedBy fencer: String?) -> [[String]] {
     var rows = [
       ["Function", assignment.function], ["End node", assignment.endNode], ["Path", assignment.path.word],
+      ["Used on", withState(assignment.host)],
       ["Controlled by", withState(assignment.controllingHost)], ["Token", String(assignment.token?.value ?? 0)],
       ["Fence domain", orDash(assignment.fenceDomain)],
     ]

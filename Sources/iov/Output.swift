@@ -56,9 +56,15 @@ extension Claim {
 
   var tableRow: [String] {
     [
-      name, specification?.deviceClass ?? "", specification?.host ?? "", status?.phase.word ?? "-",
+      name, specification?.deviceClass ?? "", orDash(usedOn), status?.phase.word ?? "-",
       status?.assignment?.path.word ?? "-", orDash(status?.assignment?.endNode), orDash(arrivedAs),
     ]
+  }
+
+  /// The host that uses the function; nil while it is open which one that is.
+  var usedOn: String? {
+    let host = status?.assignment?.host ?? specification?.host ?? ""
+    return host.isEmpty ? nil : host
   }
 
   /// The interface or device the holder uses.
@@ -74,10 +80,11 @@ extension Claim {
   /// Line by line what a person wants to know of one claim.
   var details: [[String]] {
     var lines = [
-      ["Name", name], ["Class", specification?.deviceClass ?? ""], ["Host", specification?.host ?? ""],
+      ["Name", name], ["Class", specification?.deviceClass ?? ""], ["Host", usedOn ?? specification?.hostWords ?? ""],
       ["Phase", status?.phase.word ?? "-"],
     ]
     if let source = specification?.source, !source.isEmpty { lines.insert(["Source", source], at: 3) }
+    if let selector = specification?.selector, !selector.isEmpty { lines.append(["Selector", selector]) }
     for reason in status?.pending ?? [] { lines.append(["Waits for", reason.message]) }
     if let error = status?.error { lines.append(["Error", error.summary]) }
     if let assignment = status?.assignment {
@@ -91,6 +98,15 @@ extension Claim {
       if let uri = assignment.arrival?.uri, !uri.isEmpty { lines.append(["URI", uri]) }
     }
     return lines
+  }
+}
+
+extension ClaimSpecification {
+  /// "host-b", "one of host-b, host-c", "a host of which label.zone == "east" is so".
+  var hostWords: String {
+    guard host.isEmpty else { return host }
+    let kind = hosts.isEmpty ? "a host" : "one of \(hosts.joined(separator: ", "))"
+    return hostSelector.isEmpty ? kind : "\(kind) of which \(hostSelector) is so"
   }
 }
 

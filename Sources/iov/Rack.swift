@@ -1,3 +1,4 @@
+import Quantities
 import Services
 
 /// All that the coordinator knows, as it was a moment ago.

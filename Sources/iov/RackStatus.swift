@@ -1,3 +1,4 @@
+import Quantities
 import Services
 
 /// The rack at a glance, and what of it needs somebody's attention.

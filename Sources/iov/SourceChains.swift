@@ -40,7 +40,7 @@ extension Rack {
       let assignment = part.status?.assignment
       return [
         part.name, part.status?.phase.word ?? "-", orDash(assignment?.function), assignment?.extent?.words ?? "-",
-        orDash(part.specification?.host),
+        orDash(part.usedOn),
         part.status?.phase == .ready ? "" : part.status?.error?.summary ?? part.status?.pending.first?.message ?? "",
       ]
     }

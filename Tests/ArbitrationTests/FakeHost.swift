@@ -33,6 +33,7 @@ struct FakeHost {
   var bootId = "boot-1"
   var mediationAddress: String
   var mediationMtu: UInt32 = 1500
+  var labels: [String: String] = [:]
   var plugins: [Plugin] = []
   var endNodes: [EndNode] = []
   var clusterId = ""
@@ -68,6 +69,7 @@ struct FakeHost {
     host.bootId = bootId
     host.mediationAddress = mediationAddress
     host.mediationMtu = mediationMtu
+    host.labels = labels
     host.watchdogMilliseconds = watchdogMilliseconds
     return AgentHello {
       $0.host = host

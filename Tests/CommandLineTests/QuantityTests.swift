@@ -1,10 +1,11 @@
+import Quantities
 import Testing
 
 @testable import iov
 
 @Test(arguments: [
   ("1gbit", 1_000_000_000), ("250Mbit", 250_000_000), ("1.5gbit", 1_500_000_000), ("100000", 100_000), ("8bit", 8),
-  ("0", 0),
+  ("10G", 10_000_000_000), ("0", 0),
 ])
 func aRateIsRead(text: String, bitsPerSecond: UInt64) {
   #expect(BitRate(argument: text)?.bitsPerSecond == bitsPerSecond)

@@ -15,6 +15,8 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
   case headers
   /// The product's own messages.
   case messages
+  /// Conditions of claims.
+  case selectors
 
   public func run(_ input: UnsafeRawBufferPointer) {
     switch self {
@@ -24,6 +26,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
     case .compression: compressionFuzz(input)
     case .headers: headersFuzz(input)
     case .messages: messagesFuzz(input)
+    case .selectors: selectorsFuzz(input)
     }
   }
 }

@@ -4278,7 +4278,7 @@ const ProtobufCMessageDescriptor iov__v1__claim__descriptor =
   (ProtobufCMessageInit) iov__v1__claim__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__claim_specification__field_descriptors[8] =
+static const ProtobufCFieldDescriptor iov__v1__claim_specification__field_descriptors[11] =
 {
   {
     "device_class",
@@ -4376,6 +4376,42 @@ static const ProtobufCFieldDescriptor iov__v1__claim_specification__field_descri
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "selector",
+    16,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ClaimSpecification, selector),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "hosts",
+    17,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_STRING,
+    offsetof(Iov__V1__ClaimSpecification, n_hosts),
+    offsetof(Iov__V1__ClaimSpecification, hosts),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "host_selector",
+    18,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ClaimSpecification, host_selector),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__claim_specification__field_indices_by_name[] = {
   4,   /* field[4] = allowed_paths */
@@ -4384,13 +4420,17 @@ static const unsigned iov__v1__claim_specification__field_indices_by_name[] = {
   0,   /* field[0] = device_class */
   3,   /* field[3] = end_node */
   1,   /* field[1] = host */
+  10,   /* field[10] = host_selector */
+  9,   /* field[9] = hosts */
   6,   /* field[6] = loss_policy */
+  8,   /* field[8] = selector */
   7,   /* field[7] = source */
 };
-static const ProtobufCIntRange iov__v1__claim_specification__number_ranges[1 + 1] =
+static const ProtobufCIntRange iov__v1__claim_specification__number_ranges[2 + 1] =
 {
   { 1, 0 },
-  { 0, 8 }
+  { 16, 8 },
+  { 0, 11 }
 };
 const ProtobufCMessageDescriptor iov__v1__claim_specification__descriptor =
 {
@@ -4400,10 +4440,10 @@ const ProtobufCMessageDescriptor iov__v1__claim_specification__descriptor =
   "Iov__V1__ClaimSpecification",
   "iov.v1",
   sizeof(Iov__V1__ClaimSpecification),
-  8,
+  11,
   iov__v1__claim_specification__field_descriptors,
   iov__v1__claim_specification__field_indices_by_name,
-  1,  iov__v1__claim_specification__number_ranges,
+  2,  iov__v1__claim_specification__number_ranges,
   (ProtobufCMessageInit) iov__v1__claim_specification__init,
   NULL,NULL,NULL    /* reserved[123] */
 };

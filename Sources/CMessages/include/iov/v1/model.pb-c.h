@@ -973,7 +973,7 @@ struct  Iov__V1__ClaimSpecification
   ProtobufCMessage base;
   char *device_class;
   /*
-   * where the function is used
+   * where the function is used; empty if one of several may be it
    */
   char *host;
   Iov__V1__Consumer *consumer;
@@ -987,13 +987,28 @@ struct  Iov__V1__ClaimSpecification
   Iov__V1__LossPolicy loss_policy;
   /*
    * Block classes. A claim, whose consumer is a file server: the function is a part of what that one holds, made by the host
-   * that has it attached. Not together with `end_node`.
+   * that has it attached. Not together with `end_node` or `selector`.
    */
   char *source;
+  /*
+   * A condition on end nodes, beside `end_node`: 'free.functions > 2 and label.rack == "r1"'. The language is described in
+   * cluster/operations.md.
+   */
+  char *selector;
+  /*
+   * Instead of `host`: on one of these, of which `host_selector` is so. Placement chooses it together with the end node; the
+   * assignment says which, and it stays until the claim gets another function. Empty: any host.
+   */
+  size_t n_hosts;
+  char **hosts;
+  /*
+   * a condition on hosts, in the same language
+   */
+  char *host_selector;
 };
 #define IOV__V1__CLAIM_SPECIFICATION__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__claim_specification__descriptor) \
-    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL, NULL, 0,NULL, NULL, IOV__V1__LOSS_POLICY__LOSS_POLICY_UNSPECIFIED, (char *)protobuf_c_empty_string }
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL, NULL, 0,NULL, NULL, IOV__V1__LOSS_POLICY__LOSS_POLICY_UNSPECIFIED, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0,NULL, (char *)protobuf_c_empty_string }
 
 
 struct  Iov__V1__EndNodeSelector__LabelsEntry

@@ -1,0 +1,174 @@
+import Messages
+import Selectors
+
+/// A claim may leave open on which of several hosts its function is used. Placement decides that together with the end node;
+/// the assignment says which one it is, and it stays that one until the claim gets another function.
+struct HostChoice {
+  /// Of several those that are connected, the one with the fewest claims first.
+  let hosts: [String]
+  /// Why a claim that may go to several has none just now.
+  let absence: String
+  private let places: [String: Int]?
+
+  fileprivate init(_ hosts: [String], absence: String = "") {
+    self.hosts = hosts
+    self.absence = absence
+    // Most often there is one.
+    places = hosts.count > 8 ? Dictionary(hosts.enumerated().map { ($1, $0) }) { first, _ in first } : nil
+  }
+
+  /// Those with a direct path to an end node, and how many stand before each.
+  fileprivate func rootPlaces(of node: EndNodeState) -> [(host: String, place: Int)] {
+    node.record.roots.compactMap { root in place(of: root.host).map { (root.host, $0) } }.sorted { $0.1 < $1.1 }
+  }
+
+  private func place(of host: String) -> Int? {
+    guard let places else { return hosts.firstIndex(of: host) }
+    return places[host]
+  }
+
+  /// Those with a direct path to an end node.
+  func roots(of node: EndNodeState) -> [String] { rootPlaces(of: node).map(\.host) }
+
+  /// Those without one.
+  fileprivate func others(than node: EndNodeState) -> some Sequence<(host: String, place: Int)> {
+    hosts.enumerated().lazy.filter { !node.record.isRoot($0.element) }.map { (host: $0.element, place: $0.offset) }
+  }
+}
+
+/// What came of looking from an end node at one host after the other.
+private struct HostSearch {
+  private(set) var best: (candidate: Candidate, place: Int)?
+  private(set) var furthest: Drop?
+
+  mutating func take(_ candidate: Candidate, at place: Int) {
+    guard best.map({ (candidate.preference, place) < ($0.candidate.preference, $0.place) }) ?? true else { return }
+    best = (candidate, place)
+  }
+
+  mutating func take(_ drop: Drop) {
+    if furthest.map({ $0.filter < drop.filter }) ?? true { furthest = drop }
+  }
+}
+
+extension Arbiter {
+  func choice(for specification: ClaimSpecification) -> HostChoice {
+    guard specification.isForSeveralHosts else { return HostChoice([specification.host]) }
+    let connected = allowedHosts(for: specification).filter(\.isConnected)
+    let ordered = connected.sorted { ($0.claims.count, $0.record.name) < ($1.claims.count, $1.record.name) }
+    return HostChoice(
+      ordered.map(\.record.name), absence: "it is to be used on \(specification.hostWords), and none is connected")
+  }
+
+  /// Also those that are away, by name.
+  func allowedHosts(for specification: ClaimSpecification) -> [HostState] {
+    let named = specification.hosts.isEmpty ? hosts.names.sorted() : specification.hosts
+    return named.compactMap { hosts[$0] }.filter { allows($0, specification) }
+  }
+
+  /// Whether a claim may have its function on a host.
+  func allows(_ host: HostState, _ specification: ClaimSpecification) -> Bool {
+    let name = host.record.name
+    guard specification.isForSeveralHosts else { return name == specification.host }
+    return (specification.hosts.isEmpty || specification.hosts.contains(name))
+      && hostSelectors.matches(specification.hostSelector, host.record)
+  }
+
+  /// The best way from an end node to one of the hosts: by the preferred path, then to the host with the fewest claims.
+  func candidate(
+    _ node: EndNodeState, for specification: ClaimSpecification, on choice: HostChoice
+  ) throws(Drop) -> Candidate {
+    guard specification.isForSeveralHosts else { return try candidate(node, for: specification) }
+    var search = HostSearch()
+    for (host, place) in choice.rootPlaces(of: node) {
+      do throws(Drop) { search.take(try candidate(node, for: specification.used(on: host)), at: place) } catch {
+        search.take(error)
+      }
+    }
+    // All others are reached by one path, so that the first will do.
+    let mediated = specification.paths.firstIndex(of: .mediated) ?? .max
+    if search.best.map({ $0.candidate.preference >= mediated }) ?? true {
+      for (host, place) in choice.others(than: node) {
+        do throws(Drop) {
+          search.take(try candidate(node, for: specification.used(on: host)), at: place)
+          break
+        } catch {
+          search.take(error)
+          guard error.filter.dependsOnHost else { break }
+        }
+      }
+    }
+    if let best = search.best { return best.candidate }
+    if let furthest = search.furthest { throw furthest }
+    // What is wrong with the end node itself says more than that there is no host.
+    do throws(Drop) { return try candidate(node, for: specification) } catch {
+      throw error.filter == .host ? Drop(.host, choice.absence) : error
+    }
+  }
+
+  // MARK: What is wrong with a choice whatever happens later
+
+  func validateHosts(_ specification: ClaimSpecification) throws(Refusal) {
+    guard specification.isForSeveralHosts else { return try validateHost(specification.host) }
+    guard specification.host.isEmpty else {
+      throw Refusal(
+        .invalidArgument,
+        "the claim names the host '\(Names.shown(specification.host))' and also \(specification.hostWords): either one host, or "
+          + "several of which one is chosen")
+    }
+    for host in specification.hosts { try requireHost(host) }
+    guard !specification.hostSelector.isEmpty else { return }
+    do throws(SelectorError) { try hostSelectors.check(specification.hostSelector) } catch {
+      throw Refusal(.invalidArgument, "the host selector, \(error.message)")
+    }
+  }
+
+  /// The specification for each host that it may be on, as far as they are known; as it is if there is none.
+  func onEachHost(_ specification: ClaimSpecification) -> [ClaimSpecification] {
+    guard specification.isForSeveralHosts else { return [specification] }
+    let allowed = allowedHosts(for: specification).map { specification.used(on: $0.record.name) }
+    return allowed.isEmpty ? [specification] : allowed
+  }
+}
+
+extension Filter {
+  /// Whether what it drops for one host may do for another one.
+  fileprivate var dependsOnHost: Bool {
+    switch self {
+    case .mtu, .host, .path, .plugin: true
+    default: false
+    }
+  }
+}
+
+extension ClaimSpecification {
+  var isForSeveralHosts: Bool { !hosts.isEmpty || !hostSelector.isEmpty }
+
+  /// The same, with its host chosen.
+  func used(on host: String) -> ClaimSpecification {
+    var result = self
+    result.host = host
+    return result
+  }
+
+  /// "b", "one of b, c", "a host of which label.rack == "r1" is so".
+  var hostWords: String {
+    guard isForSeveralHosts else { return host }
+    let kind = hosts.isEmpty ? "a host" : "one of \(Names.list(hosts))"
+    return hostSelector.isEmpty ? kind : "\(kind) of which \(hostSelector) is so"
+  }
+
+  /// One spelling: a list of one is that one.
+  mutating func normalizeHosts() {
+    hosts = Set(hosts).sorted()
+    hostSelector = Expression.normalized(hostSelector)
+    guard hosts.count == 1, hostSelector.isEmpty, host.isEmpty || host == hosts[0] else { return }
+    host = hosts[0]
+    hosts = []
+  }
+}
+
+extension ClaimState {
+  /// Where its function is used; empty while that is open.
+  var host: String { assignment?.host ?? specification.host }
+}

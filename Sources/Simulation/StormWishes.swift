@@ -1,0 +1,44 @@
+import Arbitration
+import Messages
+
+/// What claims of harsh storms select, and what it means, told a second time.
+private let conditions: [(text: String, isSo: @Sendable (EndNode, _ inUse: Int) -> Bool)] = [
+  ("\"c\" in roots", { node, _ in node.id.hasSuffix("/c") || node.id == sharedID }),
+  ("not multi_root", { node, _ in node.id != sharedID }),
+  ("used.functions > 0", { _, inUse in inUse > 0 }),
+  ("used.functions == 0 or capacity.functions < 3", { node, inUse in inUse == 0 || node.id == "ethernet/c" }),
+]
+
+private let hostConditions: [(text: String, names: [String])] = [
+  ("name in [\"a\", \"c\"]", ["a", "c"]), ("watchdog or name == \"d\"", ["b", "c", "d"]),
+  ("\"sata\" in classes", ["a", "b", "c", "d"]),
+]
+
+extension Storm {
+  mutating func addWishes(to specification: inout ClaimSpecification) {
+    if specification.source.isEmpty, Int.random(in: 0..<3, using: &wishDice) == 0 {
+      specification.selector = conditions.randomElement(using: &wishDice)?.text ?? ""
+    }
+    guard Int.random(in: 0..<3, using: &wishDice) == 0 else { return }
+    if Int.random(in: 0..<2, using: &wishDice) == 0 {
+      let others = Self.hostNames.filter { _ in Int.random(in: 0..<2, using: &wishDice) == 0 }
+      specification.hosts = [specification.host] + others
+    } else {
+      specification.hostSelector = hostConditions.randomElement(using: &wishDice)?.text ?? ""
+    }
+    specification.host = ""
+  }
+
+  func isSelected(_ node: EndNode, _ present: [StormHost.Function], by specification: ClaimSpecification) -> Bool {
+    conditions.first { $0.text == specification.selector }?.isSo(node, present.count) ?? true
+  }
+
+  /// The hosts that a claim may be used on.
+  func hosts(meantBy specification: ClaimSpecification) -> [String] {
+    guard specification.host.isEmpty else { return [specification.host] }
+    let condition = hostConditions.first { $0.text == specification.hostSelector }
+    return Self.hostNames.filter { name in
+      (specification.hosts.isEmpty || specification.hosts.contains(name)) && (condition?.names.contains(name) ?? true)
+    }
+  }
+}
