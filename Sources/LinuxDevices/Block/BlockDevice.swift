@@ -38,14 +38,21 @@ public enum BlockDevice {
   /// exclusively; loop devices and storage daemons of ours do not. Our own mapped devices do, and with one of them on it nobody
   /// else can.
   public static func isClaimedByKernel(_ path: String) throws(SystemCallError) -> Bool {
-    do throws(SystemCallError) {
-      _ = try FileDescriptor(opening: path, O_RDONLY | O_EXCL)
-      return false
-    } catch {
-      guard error.errno == EBUSY else { throw error }
-      return MappedDevice.names(over: path).isEmpty
+    // Whoever looks in the same way at this moment, such as a plugin that is just being replaced, has it alone as well, and lets go.
+    for _ in 0..<looks {
+      do throws(SystemCallError) {
+        _ = try FileDescriptor(opening: path, O_RDONLY | O_EXCL)
+        return false
+      } catch {
+        guard error.errno == EBUSY else { throw error }
+        guard MappedDevice.names(over: path).isEmpty else { return false }
+        usleep(lookMicroseconds)
+      }
     }
+    return true
   }
+  private static let looks = 5
+  private static let lookMicroseconds: UInt32 = 5000
 
   /// What the kernel calls the device that a path leads to: "sdb". Nil: there is none.
   public static func kernelName(_ path: String) -> String? {
