@@ -216,7 +216,7 @@ extension WantedFunction {
 
 extension EndNodeState {
   /// All control tokens that may be in force.
-  fileprivate var controlTokens: [FencingToken] {
+  var controlTokens: [FencingToken] {
     if let transfer = record.controlTransfer {
       return transfer.formerControlTokens + [transfer.controlToken].compactMap { $0 }
     }

@@ -214,7 +214,7 @@ extension Arbiter {
     return claims[name]?.claim ?? state.claim
   }
 
-  private mutating func adopt(
+  mutating func adopt(
     _ status: FunctionStatus, of assignment: Assignment, on host: String, by state: inout ClaimState
   ) {
     var entry = WantedFunction()
@@ -244,6 +244,12 @@ extension Arbiter {
       )
     }
     let controlling = parts.filter { $0.status.role != .consumer }
+    for part in controlling where part.status.isSpent {
+      throw Refusal(
+        .failedPrecondition,
+        "\(part.host) was told to let go of \(function), and will not give it to anybody under token \(part.status.token) again; it "
+          + "can only be purged: iov orphan purge \(function)")
+    }
     guard controlling.count == 1, let owner = controlling.first, var assignment = owner.status.assignment else {
       let server = parts.first?.status.assignment?.controllingHost ?? ""
       throw Refusal(
@@ -332,6 +338,8 @@ extension Arbiter {
 extension FunctionStatus {
   package var recordName: String { WantedFunction.recordName(role, function?.id ?? "", function?.token) }
   fileprivate var token: UInt64 { function?.token?.value ?? 0 }
+  /// Whether its host has been told to let go of it, and has something of it still.
+  var isSpent: Bool { (error?.highestToken?.value).map { $0 >= token } ?? false }
 
   /// What an orphan takes of its end node, as far as anybody remembers.
   fileprivate var share: Share {

@@ -35,14 +35,45 @@ extension Arbiter {
   /// The orphan that keeps a claim from being set up, because all of its end node is in use by that one.
   func orphanInTheWay(of state: ClaimState) -> String? {
     guard let assignment = state.assignment, let node = endNodes[assignment.endNode] else { return nil }
+    if let other = orphanUnderItsToken(assignment) { return other }
     guard node.isMultiRoot else { return orphanThatTakesRoom(from: assignment, on: node) }
+    if let orphan = orphanThatKeeps(state.controlling, from: node) { return orphan }
     let all = Extent { $0.sizeBytes = node.sizeBytes }
-    let whole = node.shares.keys.sorted().first { other in
-      claimOfFunction[other] == nil && abandonedWithShare[other] == nil && node.shares[other]?.extent == all
+    let orphan = node.shares.keys.sorted().first { other in
+      guard claimOfFunction[other] == nil, abandonedWithShare[other] == nil, let theirs = node.shares[other]?.extent
+      else {
+        return false
+      }
+      return theirs == all || assignment.extent.map(theirs.overlaps) ?? false
     }
-    guard let whole else { return nil }
+    guard let orphan else { return nil }
+    let place = node.shares[orphan]?.extent == all ? "all" : "a part"
     return
-      "the orphan \(whole) is all of \(node.record.name), where \(assignment.function) is to lie; see: iov orphan list"
+      "the orphan \(orphan) is \(place) of \(node.record.name), where \(assignment.function) is to lie; see: iov orphan list"
+  }
+
+  /// Two histories that were both lost may have given one function to different claims.
+  private func orphanUnderItsToken(_ assignment: Assignment) -> String? {
+    let host = assignment.controllingHost
+    let other = orphans(of: assignment.function, on: host).first {
+      $0.role != .consumer && $0.assignment.map { $0.claimUid != assignment.claimUid } ?? false
+    }
+    return other.map {
+      "\(host) has \(assignment.function) for the claim '\($0.assignment?.claim ?? "")' of a history that this store does not know; see: "
+        + "iov orphan list"
+    }
+  }
+
+  /// A disk that several hosts see keeps out whoever comes with a lower token than one of them has it under.
+  private func orphanThatKeeps(_ entry: WantedFunction?, from node: EndNodeState) -> String? {
+    guard let entry, report(of: entry)?.error?.highestToken != nil else { return nil }
+    let others = hostsWithOrphans.sorted().lazy.flatMap { host in
+      (self.hosts[host]?.orphans.values.filter { $0.role != .consumer && $0.function?.endNode == node.record.id } ?? [])
+        .compactMap(\.function?.id).sorted().map { (host, $0) }
+    }
+    return others.first.map { host, orphan in
+      "\(host) keeps \(node.record.name) from others, for the orphan \(orphan); see: iov orphan list"
+    }
   }
 
   /// What an older copy of the store gives and what was given since are more together than there is. The host sets up what it

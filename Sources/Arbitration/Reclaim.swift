@@ -26,9 +26,35 @@ extension Arbiter {
   /// What a host says of an entry whose token it will never obey; nil if it may.
   private func refusal(of entry: WantedFunction) -> FunctionError? {
     guard !entry.released, let token = entry.assignment?.token?.value, let error = report(of: entry)?.error,
-      let highest = error.highestToken?.value, highest >= token
+      let highest = error.highestToken, highest.value >= token, !isControl(highest, over: entry)
     else { return nil }
     return error
+  }
+
+  /// Whether a token is one of control over what a function lies on. Then it is refused because another root has the device, or is
+  /// about to have it, and all that is on it is still there: parts are served by that one, and the whole is taken back.
+  private func isControl(_ token: FencingToken, over entry: WantedFunction) -> Bool {
+    guard entry.role != .consumer, let assignment = entry.assignment, let node = endNodes[assignment.endNode] else {
+      return false
+    }
+    return node.controlTokens.contains(token) && (assignment.path != .direct || node.shares.count == 1)
+  }
+
+  /// A root that took control while nobody knew of the one that has the whole device keeps that one out, and has given nothing of it
+  /// to anybody. It is taken back under a token of its own.
+  mutating func attachAnew(_ state: inout ClaimState) {
+    guard let former = state.controlling, var assignment = state.assignment, assignment.path == .direct,
+      let highest = report(of: former)?.error?.highestToken, highest.value > former.assignment?.token?.value ?? 0,
+      isControl(highest, over: former), let node = endNodes[assignment.endNode], node.record.controlTransfer == nil,
+      silentRoot(of: node) == nil
+    else { return }
+    giveUp(former, of: state, isFenced: true)
+    assignment.token = drawToken(of: assignment.endNode)
+    assignment.arrival = nil
+    takeShare(of: assignment)
+    state.controlling = enter(assignment, of: state.claim.name)
+    state.withStatus { $0.assignment = assignment }
+    claims[state.claim.name] = state
   }
 
   /// A store that is an older copy may have lost that the consumer's side was told to let go. What holds data is still there, and

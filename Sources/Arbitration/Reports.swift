@@ -130,7 +130,7 @@ extension Arbiter {
 
   /// An orphan, or the answer to an abandoned entry.
   private mutating func takeUnclaimed(_ status: FunctionStatus, from host: String) {
-    if giveUpFormer(status, on: host) { return }
+    if giveUpFormer(status, on: host) || takeLater(status, from: host) { return }
     noteOrphan(status, on: host)
     guard let entry = abandoned[status.recordName], entry.host == host else { return }
     guard status.phase == .absent, status.revision >= entry.revision else { return }

@@ -27,11 +27,13 @@ extension Arbiter {
   // MARK: Setting up: the server, then the consumer
 
   private mutating func settleGrant(_ before: ClaimState) {
-    guard let controlling = before.controlling, var assignment = before.assignment else { return }
+    guard before.controlling != nil else { return }
     if let loss = loss(of: before) { return reclaim(before, because: loss) }
     if let conflict = geometryConflict(of: before) { return stop(before, because: conflict) }
     stoppedByGeometry.remove(before.claim.name)
     var state = before
+    attachAnew(&state)
+    guard let controlling = state.controlling, var assignment = state.assignment else { return }
     takeExtent(of: &assignment, in: &state)
     connectAnew(&state)
     let controllingUse = use(of: controlling)

@@ -47,6 +47,9 @@ final class DurableLedger: Sendable {
 
   func knownFunction(_ id: String) -> FunctionRequest? { published.withLock { $0.functions[id]?.request } }
 
+  /// The highest token under which a function was taken down or fenced.
+  func released(_ id: String) -> UInt64? { published.withLock { $0.functions[id]?.released } }
+
   var knownFunctions: [FunctionRequest] {
     published.withLock { ledger in
       ledger.functions.sorted { $0.key < $1.key }.compactMap(\.value.request)

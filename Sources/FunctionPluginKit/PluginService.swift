@@ -222,13 +222,23 @@ final class PluginService<Plugin: FunctionPlugin>: VirtualFunctionsService {
     }
   }
 
-  /// With what this host was told when it set the function up: an orphan is adopted by that.
+  /// With what this host was told when it set the function up: an orphan is adopted by that, unless it was to go already.
   private func withAssignment(_ status: FunctionStatus) -> FunctionStatus {
     guard let function = status.function, let known = ledger.knownFunction(function.id),
       known.role == status.role, known.assignment?.token == function.token
     else { return status }
     var status = status
     status.assignment = known.assignment
+    if let token = function.token, let highest = ledger.released(function.id), highest >= token.value {
+      status.error =
+        status.error
+        ?? FunctionError {
+          $0.step = "observe"
+          $0.code = UInt32(StatusCode.failedPrecondition.rawValue)
+          $0.message = "token \(token.value) of \(function.id) is spent: this host was told to let go of it"
+          $0.highestToken = FencingToken { $0.value = highest }
+        }
+    }
     return status
   }
 

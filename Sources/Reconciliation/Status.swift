@@ -26,8 +26,9 @@ extension TrackedFunction {
     // By this an orphan is adopted. What is wanted is known to whoever wants it. What became an orphan just now was set up
     // by this agent, and has not been observed since.
     status.assignment = wanted == nil ? status.assignment ?? applied : nil
-    // What keeps the plugin from knowing the function, if nothing else is wrong.
-    status.error = error ?? status.error
+    // What keeps the plugin from knowing the function, if nothing else is wrong. That its token is spent is news of what nobody wants.
+    let isNews = wanted == nil || status.error?.highestToken == nil
+    status.error = error ?? (isNews ? status.error : nil)
     status.revision = answeredRevision(in: status.phase, error)
     return status
   }

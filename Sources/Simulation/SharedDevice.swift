@@ -68,12 +68,18 @@ extension StormHost {
       guard functions[name] == nil || entry.fenced || clean(assignment, &device) else { return }
       functions[name] = nil
       extents[assignment.function] = nil
+      if isPart, !entry.keepOthersOut, !usesShared { device.leave(self.name) }
     } else if mayAct, !isSpent(entry), let extent = extent(of: assignment) {
       guard device.take(by: self.name, under: key(for: assignment)) else { return refusals[name] = device.key }
       refusals[name] = nil
       extents[assignment.function] = extent
       functions[name] = Function(assignment: assignment, role: entry.role, isInUse: true)
     }
+  }
+
+  /// With its last part the device is nobody's.
+  private var usesShared: Bool {
+    functions.values.contains { $0.assignment.endNode == sharedID && $0.role != .consumer }
   }
 
   private mutating func clean(_ assignment: Assignment, _ device: inout SharedDevice) -> Bool {

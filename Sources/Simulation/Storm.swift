@@ -22,7 +22,8 @@ public struct Storm {
   static let hostNames = ["a", "b", "c", "d"]
   /// On the coordinator's clock.
   var now: UInt64 = 1_000_000
-  var wallOffset: Int64 = 0
+  var wallOffset: Int64 = 0 { didSet { furthestWallOffset = max(furthestWallOffset, wallOffset) } }
+  private(set) var furthestWallOffset: Int64 = 0
   /// Hosts a, b and c see it.
   var device = SharedDevice()
   /// Those of its roots that have not said what they have since the coordinator began.

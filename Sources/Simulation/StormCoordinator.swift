@@ -13,8 +13,9 @@ extension Storm {
   mutating func restore(_ copy: (store: [RecordKey: Record], acknowledged: [String: String])) {
     coverage.note(.olderCopyRestored)
     hasForgotten = true
-    // Where tokens may be forgotten the next ones are drawn above the time of day, which has to be right by then.
-    wallOffset = max(wallOffset, 0)
+    // Where tokens may be forgotten the next ones are drawn above the time of day, which must not be behind what it was when those
+    // were drawn.
+    wallOffset = furthestWallOffset
     restart(from: copy)
   }
 
@@ -27,10 +28,11 @@ extension Storm {
     // A coordinator that begins in the second in which another one began may draw its tokens again.
     now += 1000
     store = copy.store
-    let functions = hosts.values.flatMap { $0.functions.values }
-    for function in functions where store[RecordKey(.wantedFunction, function.key)] == nil {
-      forgotten.insert(function.id)
+    // Also what a host was told of and has yet to make: it goes on by itself.
+    let told = hosts.values.flatMap { host in
+      host.functions.map { ($0.key, $0.value.id) } + host.wanted.map { ($0.key, $0.value.functionID) }
     }
+    for (key, id) in told where store[RecordKey(.wantedFunction, key)] == nil { forgotten.insert(id) }
     acknowledged = copy.acknowledged
     haveClaimsChanged = true
     unheardRoots = Set(hosts.values.filter { $0.endNodes.contains { $0.id == sharedID } }.map(\.name))

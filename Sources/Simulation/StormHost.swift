@@ -252,9 +252,10 @@ struct StormHost {
 
   private mutating func step(_ entry: WantedFunction, at now: UInt64, _ device: inout SharedDevice) {
     guard let assignment = entry.assignment, let token = assignment.token?.value else { return }
-    // A function is not given on: what has it under another token lets go first.
+    // A function is not given on: what has it under another token, or for another claim, lets go first.
     let hasRival = functions.values.contains {
-      $0.id == assignment.function && $0.role == entry.role && $0.key != entry.recordName
+      guard $0.id == assignment.function, ($0.role == .consumer) == (entry.role == .consumer) else { return false }
+      return ($0.role == entry.role && $0.key != entry.recordName) || $0.assignment.claimUid != assignment.claimUid
     }
     guard entry.released || !hasRival, canReach(entry) else { return }
     defer { noteSource(entry) }
@@ -350,6 +351,13 @@ struct StormHost {
       }
     }
     if entry == nil { status.assignment = function?.assignment }
+    if entry == nil, spent[key] ?? 0 >= assignment.token?.value ?? .max {
+      status.error = FunctionError {
+        $0.step = "observe"
+        $0.message = "its token is spent"
+        $0.highestToken = assignment.token
+      }
+    }
     if status.phase == .inUse, status.role == .server, assignment.mediation?.mediator == "nbd" {
       status.serverPort = 10_809
     }

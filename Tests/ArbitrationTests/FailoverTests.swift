@@ -62,6 +62,53 @@ import Testing
     expectNothingIsLeft(world)
   }
 
+  /// The host that is to lose control is back before the next one has it, and the disk refuses it already.
+  @Test func aPartThatIsRefusedMeanwhileIsNotTakenForLost() {
+    var world = world { $0.hosts["c"]?.isStuck = true }
+    let before = world.assigned("far")
+    world.pass(milliseconds: 20_000)
+    let transfer = world.shared?.record.controlTransfer
+    world.reboot("a")
+    world.hosts["a"]?.failure = FunctionError {
+      $0.step = "attach"
+      $0.highestToken = transfer?.controlToken
+    }
+    world.connect("a")
+    _ = world.hosts["a"]?.work()
+    world.report("a", complete: true)
+    #expect(world.phase("far") == .preparing, "\(world.pendingWords("far"))")
+    world.hosts["c"]?.isStuck = false
+    world.settle()
+    #expect(world.phase("far") == .ready && world.assigned("far")?.controllingHost == "c")
+    #expect(world.assigned("far")?.function == before?.function && world.assigned("far")?.extent == before?.extent)
+  }
+
+  /// It took control while nobody knew that another one has all of the disk, and gives nothing of it.
+  @Test func aWholeDiskThatControlKeepsFromItsClaimIsTakenBack() {
+    var world = World.fabric()
+    world.claimWhole("all", on: "c")
+    let before = world.assigned("all")
+    let control = FencingToken { $0.value = (before?.token?.value ?? 0) + 3 }
+    world.hosts["a"]?.endNodes[0].physicalFunction = PhysicalFunction { $0.controlToken = control }
+    world.reportInventory("a")
+    world.hosts["c"]?.functions = [:]
+    let inForce = world.shared?.record.physicalFunction?.controlToken
+    world.hosts["c"]?.failure = FunctionError {
+      $0.step = "attach"
+      $0.highestToken = inForce
+    }
+    _ = world.hosts["c"]?.work()
+    world.report("c")
+    #expect(world.assigned("all")?.function == before?.function)
+    #expect(world.assigned("all")?.token?.value ?? 0 > control.value)
+    world.hosts["c"]?.failure = nil
+    world.settle()
+    #expect(world.phase("all") == .ready)
+    world.delete("all")
+    world.settle()
+    expectNothingIsLeft(world)
+  }
+
   @Test func cleansWhatWasLetGoOf() {
     var world = world()
     world.delete("far")

@@ -57,6 +57,25 @@ import Testing
     #expect(world.hosts.values.allSatisfy { $0.functions.isEmpty })
   }
 
+  @Test func anOrphanThatItsHostWasToldToLetGoOfCannotBeAdopted() throws {
+    var world = restored { $0.create("web") }
+    let orphan = try #require(world.arbiter.listedOrphans.first)
+    var status = try #require(orphan.status)
+    status.error = FunctionError { $0.highestToken = status.function?.token }
+    let session = try #require(world.hosts[orphan.host]?.session)
+    let report = FunctionReport {
+      $0.epoch = world.hosts[orphan.host]?.epoch ?? 0
+      $0.functions = [status]
+    }
+    world.send(.functionsReported(session, report))
+    let function = status.function?.id ?? ""
+    let refusal = world.adopt(function).refusal?.message ?? ""
+    #expect(refusal.contains("it can only be purged: iov orphan purge \(function)"))
+    #expect(world.purge(function).refusal == nil)
+    world.settle()
+    #expect(world.arbiter.listedOrphans.isEmpty)
+  }
+
   @Test func anOrphanIsAdoptedUnderAnotherNameWhenItsOwnIsTaken() throws {
     var world = restored { $0.create("web") }
     let function = try #require(world.arbiter.listedOrphans.first?.status?.function?.id)
