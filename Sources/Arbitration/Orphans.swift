@@ -301,6 +301,13 @@ extension Arbiter {
     guard claims[name] == nil else {
       throw Refusal(.alreadyExists, "claim '\(name)' exists; adopt \(assignment.function) under another name")
     }
+    // Histories that did not know of each other may have given one function to two claims.
+    if let holder = claimOfFunction[assignment.function] {
+      throw Refusal(
+        .failedPrecondition,
+        "claim '\(holder)' holds \(assignment.function) by another history; it can only be purged: iov orphan purge "
+          + assignment.function)
+    }
     guard !assignment.claimUid.isEmpty, !claims.values.contains(where: { $0.claim.uid == assignment.claimUid }) else {
       throw Refusal(
         .failedPrecondition, "\(assignment.function) was set up for a claim that exists and holds another function")

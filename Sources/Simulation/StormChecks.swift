@@ -71,7 +71,10 @@ extension Storm {
       }
     }
     let inUse = present.filter(\.isInUse)
-    require(Set(inUse.map(\.id)).count == inUse.count, "a function is in use twice")
+    require(
+      Set(inUse.map(\.id)).count == inUse.count,
+      "a function is in use twice: \(inUse.map { "\($0.id) \($0.role) for \($0.assignment.claim) on \($0.assignment.host)" }.sorted())"
+    )
     let addresses = inUse.filter { !forgotten.contains($0.id) }.compactMap(\.assignment.macAddress)
     require(Set(addresses).count == addresses.count, "two functions have one MAC address")
     let networks = inUse.compactMap { $0.assignment.mediation?.vni }.filter { $0 != 0 }
