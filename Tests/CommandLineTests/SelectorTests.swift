@@ -6,13 +6,13 @@ import Testing
 @testable import iov
 
 @Suite struct SelectorTests {
-  private func specification(_ arguments: String...) throws -> ClaimSpecification {
-    let command = try ClaimCommand.Create.parse(["web", "--class", "ethernet"] + arguments)
-    return command.specification
+  private func specification(_ arguments: String...) async throws -> ClaimSpecification {
+    try await ClaimCommand.Create.asyncParse(["web", "--class", "ethernet"] + arguments).specification
   }
 
-  @Test func aClaimStatesACondition() throws {
-    let specification = try specification("--host", "a", "--select", #"label.rack == "r1""#, "--end-node-host", "b")
+  @Test func aClaimStatesACondition() async throws {
+    let specification = try await specification(
+      "--host", "a", "--select", #"label.rack == "r1""#, "--end-node-host", "b")
     #expect(specification.selector == #"label.rack == "r1""#)
     #expect(specification.endNode?.host == "b")
   }
@@ -57,10 +57,10 @@ import Testing
     #expect(try await run(["host", "fields", "--help"]).output.contains("has(label.rack)"))
   }
 
-  @Test func aClaimLeavesItsHostOpen() throws {
-    let several = try specification("--hosts", "a,b", "--hosts", "c", "--host-select", "has(label.gpu)")
+  @Test func aClaimLeavesItsHostOpen() async throws {
+    let several = try await specification("--hosts", "a,b", "--hosts", "c", "--host-select", "has(label.gpu)")
     #expect(several.host == "" && several.hosts == ["a", "b", "c"] && several.hostSelector == "has(label.gpu)")
-    #expect(throws: (any Error).self) { try specification("--select", "true") }
+    await #expect(throws: (any Error).self) { try await specification("--select", "true") }
   }
 
   @Test func whereAClaimIsUsedIsTold() async throws {
