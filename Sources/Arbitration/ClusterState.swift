@@ -268,6 +268,16 @@ struct ClaimState {
     return consumer.flatMap { $0.host == host && $0.recordName == recordName ? $0 : nil }
   }
 
+  /// Its hosts are to set this up, whatever was said of what it had before.
+  mutating func prepare(_ assignment: Assignment) {
+    withStatus {
+      $0.phase = .preparing
+      $0.assignment = assignment
+      $0.error = nil
+      $0.pending = []
+    }
+  }
+
   /// Changes the status in place.
   mutating func withStatus(_ change: (inout ClaimStatus) -> Void) {
     var status = claim.status ?? ClaimStatus()

@@ -146,12 +146,7 @@ extension Arbiter {
     assignment.arrival = nil
     takeShare(of: assignment)
     state.controlling = enter(assignment, of: state.claim.name)
-    state.withStatus {
-      $0.phase = .preparing
-      $0.assignment = assignment
-      $0.error = nil
-      $0.pending = []
-    }
+    state.prepare(assignment)
     put(state)
     settle(state.claim.name)
   }

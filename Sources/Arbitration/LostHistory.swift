@@ -25,12 +25,7 @@ extension Arbiter {
       $0.role == .consumer && $0.function?.token == token
     }
     if let connection { adopt(connection, of: assignment, on: assignment.host, by: &state) }
-    state.withStatus {
-      $0.phase = .preparing
-      $0.assignment = assignment
-      $0.error = nil
-      $0.pending = []
-    }
+    state.prepare(assignment)
     put(state)
     return true
   }
