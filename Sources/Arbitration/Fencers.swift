@@ -108,10 +108,10 @@ extension Arbiter {
   private mutating func concludeFenced(_ function: String) {
     guard let name = abandonedWithShare[function], var victim = abandoned[name] else { return }
     dropFencer(of: function, isDone: true)
-    freeShare(ofAbandoned: function)
     victim.fenced = true
     note(&victim)
     abandoned[name] = victim
+    freeShare(ofAbandoned: function)
   }
 
   /// Whether a host that was cut off may have the device open still. A device that nobody keeps is everybody's: what that host

@@ -198,10 +198,10 @@ extension Arbiter {
   mutating func leaveParts(of function: String) {
     for (part, recordName) in abandonedWithShare.sorted(by: { $0.key < $1.key }) {
       guard var entry = abandoned[recordName], entry.assignment?.endNode == function else { continue }
-      freeShare(ofAbandoned: part)
       entry.fenced = true
       note(&entry)
       abandoned[recordName] = entry
+      freeShare(ofAbandoned: part)
     }
   }
 

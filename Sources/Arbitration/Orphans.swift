@@ -29,12 +29,14 @@ extension Arbiter {
     guard let status = hosts[host]?.orphans.removeValue(forKey: recordName) else { return }
     if hosts[host]?.orphans.isEmpty ?? true { hostsWithOrphans.remove(host) }
     guard status.role != .consumer, let id = status.function?.id, let node = status.function?.endNode else { return }
-    let isStillTaken =
-      claimOfFunction[id] != nil || abandoned[recordName] != nil
-      || parts(of: id).contains { $0.status.role != .consumer }
-    guard !isStillTaken else { return }
+    guard claimOfFunction[id] == nil, abandoned[recordName] == nil, !isTakenByOrphan(id) else { return }
     endNodes.freeShare(id, of: node)
     changes.openings.endNodes.insert(node)
+  }
+
+  /// Whether a host has what takes a function's place on its end node. What was cut off and cleaned takes nothing.
+  func isTakenByOrphan(_ function: String) -> Bool {
+    parts(of: function).contains { $0.status.role != .consumer && abandoned[$0.status.recordName]?.fenced != true }
   }
 
   /// Networks and addresses that orphans use are not given to anybody else.

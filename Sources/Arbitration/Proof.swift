@@ -59,11 +59,10 @@ extension Arbiter {
     entry.abandoned = true
     entry.fenced = isFenced
     note(&entry)
-    if isFenced, let assignment = entry.assignment {
-      dropFencer(of: assignment.function, isDone: true)
-      freeShare(of: assignment)
-    }
     keepAbandoned(entry)
+    guard isFenced, let assignment = entry.assignment else { return }
+    dropFencer(of: assignment.function, isDone: true)
+    freeShare(of: assignment)
   }
 
   private mutating func detach(_ entry: WantedFunction, from state: ClaimState) {

@@ -115,7 +115,9 @@ extension Arbiter {
     noteUse(of: assignment.endNode)
   }
 
+  /// Unless another host has the function as well, of a time before: what it has is there until somebody says what becomes of it.
   mutating func freeShare(of assignment: Assignment) {
+    guard !isTakenByOrphan(assignment.function) else { return }
     endNodes.freeShare(assignment.function, of: assignment.endNode)
     changes.openings.endNodes.insert(assignment.endNode)
   }

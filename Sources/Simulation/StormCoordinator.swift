@@ -28,11 +28,7 @@ extension Storm {
     // A coordinator that begins in the second in which another one began may draw its tokens again.
     now += 1000
     store = copy.store
-    // Also what a host was told of and has yet to make: it goes on by itself.
-    let told = hosts.values.flatMap { host in
-      host.functions.map { ($0.key, $0.value.id) } + host.wanted.map { ($0.key, $0.value.functionID) }
-    }
-    for (key, id) in told where store[RecordKey(.wantedFunction, key)] == nil { forgotten.insert(id) }
+    noteForgotten()
     acknowledged = copy.acknowledged
     haveClaimsChanged = true
     unheardRoots = Set(hosts.values.filter { $0.endNodes.contains { $0.id == sharedID } }.map(\.name))
@@ -42,6 +38,23 @@ extension Storm {
     } catch {
       require(false, "the store cannot be restored: \(error.message)")
     }
+  }
+
+  /// What the store does not know of, or knows as another claim's. Also what a host was told of and has yet to make: it goes on by
+  /// itself.
+  private mutating func noteForgotten() {
+    for host in hosts.values {
+      let made = host.functions.map { (key: $0.key, assignment: $0.value.assignment) }
+      let told = host.wanted.compactMap { key, entry in entry.assignment.map { (key: key, assignment: $0) } }
+      for (key, assignment) in made + told where claimUID(inRecord: key) != assignment.claimUid {
+        forgotten.insert(assignment.function)
+      }
+    }
+  }
+
+  private func claimUID(inRecord name: String) -> String? {
+    guard case .wantedFunction(let entry)? = store[RecordKey(.wantedFunction, name)] else { return nil }
+    return entry.assignment?.claimUid
   }
 
   mutating func send(_ event: Event) {
