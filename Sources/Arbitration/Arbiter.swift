@@ -26,6 +26,8 @@ public struct Arbiter: Sendable {
   package internal(set) var claimsOfSource: [String: Set<String>] = [:]
   /// Claims for a file server that are to be released and wait for those that have parts of what they hold.
   var heldUp: Set<String> = []
+  /// Claims that let go because they were evicted.
+  var evicting: Set<String> = []
   /// By function: the record name of the abandoned entry whose share of the end node has yet to be cleaned.
   var abandonedWithShare: [String: String] = [:]
   var claimOfFunction: [String: String] = [:]
@@ -85,6 +87,10 @@ public struct Arbiter: Sendable {
       answer(call) { (arbiter) throws(Refusal) in .claim(try arbiter.deleteClaim(request)) }
     case .claimRatesUpdated(let call, let request):
       answer(call) { (arbiter) throws(Refusal) in .claim(try arbiter.updateRates(request)) }
+    case .claimEvicted(let call, let claim, let why, let discardsData):
+      answer(call) { (arbiter) throws(Refusal) in
+        .claim(try arbiter.evictClaim(claim, because: why, discardsData: discardsData))
+      }
     case .hostConfirmedDead(let call, let request, let reason):
       answer(call) { (arbiter) throws(Refusal) in .host(try arbiter.confirmDead(request, reason: reason, at: now)) }
     case .hostForgotten(let call, let request):

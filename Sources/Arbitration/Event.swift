@@ -18,6 +18,8 @@ public enum Event: Sendable, Hashable {
   case claimCreated(CallID, CreateClaimRequest, uid: String)
   case claimDeleted(CallID, DeleteClaimRequest)
   case claimRatesUpdated(CallID, UpdateClaimRatesRequest)
+  /// Somebody wants its function back, and says why.
+  case claimEvicted(CallID, claim: String, why: String, discardsData: Bool)
 
   /// Somebody knows from outside that nothing runs on the host any more; `reason` says who, and how. Without a call
   /// where nobody waits for the answer.

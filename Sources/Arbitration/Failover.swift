@@ -146,7 +146,12 @@ extension Arbiter {
     assignment.arrival = nil
     takeShare(of: assignment)
     state.controlling = enter(assignment, of: state.claim.name)
-    state.prepare(assignment)
+    // One that is to go, and waits for its parts to go first, is still to go.
+    if state.phase == .releasing || state.phase == .reclaiming {
+      state.withStatus { $0.assignment = assignment }
+    } else {
+      state.prepare(assignment)
+    }
     put(state)
     settle(state.claim.name)
   }

@@ -150,9 +150,10 @@ extension Arbiter {
         + "iov claim delete \(name) --cascade")
   }
 
-  /// What a source that is to be released waits for; nil: for nothing.
+  /// What a source that is to be released, or evicted, waits for; nil: for nothing.
   func partsInTheWay(of source: ClaimState) -> PendingReason? {
-    guard source.phase == .releasing, source.specification.isForFileServer, let assignment = source.assignment,
+    guard source.phase == .releasing || source.isBeingEvicted, source.specification.isForFileServer,
+      let assignment = source.assignment,
       let host = hosts[source.host], !host.isDead, !isCutWithItsSource(assignment)
     else { return nil }
     var reason = PendingReason()

@@ -44,7 +44,7 @@ extension Arbiter {
       return true
     }
     // What it does not take any more is in the way now.
-    let reasons = pendingReasons(inTheWay(of: state.specification), for: state.specification)
+    let reasons = state.eviction + pendingReasons(inTheWay(of: state.specification), for: state.specification)
     guard state.claim.status?.pending != reasons else { return false }
     state.withStatus { $0.pending = reasons }
     return true

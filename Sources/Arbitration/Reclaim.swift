@@ -5,7 +5,8 @@ extension Arbiter {
   /// Why what a claim holds can never be used by it again; nil if it can.
   func loss(of state: ClaimState) -> String? {
     if let source = source(of: state.assignment), source.phase == .reclaiming {
-      let why = source.claim.status?.pending.first { $0.filter == PendingReason.reclaiming }?.message
+      let causes = [PendingReason.reclaiming, PendingReason.evicted]
+      let why = source.claim.status?.pending.first { causes.contains($0.filter) }?.message
       return "its source '\(source.claim.name)' has lost its function" + (why.map { ": \($0)" } ?? "")
     }
     // What is on a disk is its claim's, and comes back with its host; another function would be an empty one.
@@ -105,11 +106,12 @@ extension Arbiter {
   mutating func waitAgain(_ before: ClaimState) {
     var state = before
     if let assignment = state.assignment { free(assignment, of: state) }
+    evicting.remove(state.claim.name)
     state.withStatus {
       $0.phase = .pending
       $0.assignment = nil
       $0.error = nil
-      $0.pending = []
+      $0.pending = before.eviction
     }
     wait(state)
     put(state)

@@ -53,7 +53,8 @@ extension Arbiter {
           .failedPrecondition, "the store gives function \(assignment.function) to both '\(other)' and '\(name)'")
       }
       reserve(assignment, for: name)
-      if state.phase == .releasing, state.specification.isForFileServer { heldUp.insert(name) }
+      if state.isBeingEvicted { evicting.insert(name) }
+      if state.phase == .releasing || state.isBeingEvicted, state.specification.isForFileServer { heldUp.insert(name) }
       // Without an entry for the controlling side that side has proven its part absent.
       if state.controlling != nil { takeShare(of: assignment) }
       for entry in [state.controlling, state.consumer].compactMap({ $0 }) {

@@ -155,7 +155,8 @@ extension Arbiter {
       return state.phase == .reclaiming ? waitAgain(state) : forget(state)
     }
     let error = lastError(of: state)
-    let cause = state.claim.status?.pending.filter { $0.filter == PendingReason.reclaiming } ?? []
+    let cause =
+      state.claim.status?.pending.filter { [PendingReason.reclaiming, PendingReason.evicted].contains($0.filter) } ?? []
     let waiting = inTheWay.map { [$0] } ?? waitingReasons(of: state, for: "let go of")
     state.withStatus {
       $0.error = error
@@ -175,6 +176,7 @@ extension Arbiter {
     last.status?.error = nil
     if let assignment = state.assignment { free(assignment, of: state) }
     freeNames(of: state)
+    evicting.remove(name)
     claims[name] = nil
     changes.save(RecordKey(.claim, name))
     changes.gone.append(last)

@@ -21,7 +21,8 @@ public struct Coverage: Sendable {
   public init() {}
 
   public static let everyEvent = [
-    "claimCreated", "claimDeleted", "claimRatesUpdated", "hostConfirmedDead", "fenceFailed", "hostForgotten",
+    "claimCreated", "claimDeleted", "claimRatesUpdated", "claimEvicted", "hostConfirmedDead", "fenceFailed",
+    "hostForgotten",
     "hostRescanned", "orphanAdopted", "orphanPurged", "hostConnected", "hostDisconnected", "heartbeatReceived",
     "inventoryReported", "functionsReported", "timePassed",
   ]
@@ -57,6 +58,7 @@ extension Event {
     case .claimCreated: "claimCreated"
     case .claimDeleted: "claimDeleted"
     case .claimRatesUpdated: "claimRatesUpdated"
+    case .claimEvicted: "claimEvicted"
     case .hostConfirmedDead: "hostConfirmedDead"
     case .fenceFailed: "fenceFailed"
     case .hostForgotten: "hostForgotten"

@@ -157,7 +157,8 @@ extension Storm {
     }
     for (host, assignment, hit) in device.wipes {
       let uid = assignment.claimUid
-      let isKept = acknowledged.values.contains(uid) && readyOnce.contains(assignment.function) && !hasForgotten
+      let isReady = readyOnce.contains(assignment.function) && !evicted.contains(assignment.function)
+      let isKept = acknowledged.values.contains(uid) && isReady && !hasForgotten
       require(!isKept, "\(host) wiped \(assignment.function), which its claim never let go of")
       require(hit == nil, "\(host) wiped \(assignment.function) where \(hit ?? "") lies")
     }

@@ -12,11 +12,15 @@ public struct Storm {
   /// Some claims are for a file server, and others from those.
   let hasFileServers: Bool
   let isHarsh: Bool
+  /// Operators take functions away from claims.
+  let isMaintained: Bool
   /// What is wrong with the arbiter, to see whether the storm finds it.
   let flaw: Flaw?
   var dice: Dice
   /// Of their own, so that what claims select disturbs nothing else that a seed stands for.
   var wishDice: Dice
+  /// Of operators.
+  var maintenanceDice: Dice
   var arbiter: Arbiter
   var hosts: [String: StormHost] = [:]
   static let hostNames = ["a", "b", "c", "d"]
@@ -53,6 +57,8 @@ public struct Storm {
   // What is remembered for the checks.
   /// The functions whose holders can have written something.
   var readyOnce: Set<String> = []
+  /// The functions that were taken away from claims that stay.
+  var evicted: Set<String> = []
   /// An older copy of the store took the place of the present one.
   var hasForgotten = false
   /// Functions that a restored older copy knows nothing of: orphans, until somebody adopts or purges them.
@@ -66,14 +72,17 @@ public struct Storm {
   static let failuresKept = 20
 
   init(
-    seed: UInt64, hasFileServers: Bool = false, isHarsh: Bool = false, isRecorded: Bool = false, flaw: Flaw? = nil
+    seed: UInt64, hasFileServers: Bool = false, isHarsh: Bool = false, isMaintained: Bool = false,
+    isRecorded: Bool = false, flaw: Flaw? = nil
   ) throws(Refusal) {
     self.seed = seed
     self.hasFileServers = hasFileServers
     self.isHarsh = isHarsh
+    self.isMaintained = isMaintained
     self.flaw = flaw
     dice = Dice(state: seed)
     wishDice = Dice(state: ~seed)
+    maintenanceDice = Dice(state: seed &* 0x9e37_79b9_7f4a_7c15)
     if isRecorded { recorder = Hasher() }
     arbiter = try Self.arbiter(records: [], flaw)
     let plugins = [ethernetPlugin(), sataPlugin()]
@@ -104,6 +113,7 @@ public struct Storm {
   mutating func act() {
     let host = Self.hostNames.randomElement(using: &dice) ?? "a"
     if isHarsh, roll(0..<3) == 0 { strike(host) } else { strikeGently(host) }
+    if isMaintained { maintain() }
     check()
   }
 

@@ -126,6 +126,7 @@ extension Storm {
     store[record.key] = record
     guard case .claim(let claim) = record else { return }
     haveClaimsChanged = true
+    if claim.isBeingEvicted, let function = claim.status?.assignment?.function { evicted.insert(function) }
     if claim.status?.phase == .ready, let function = claim.status?.assignment?.function { readyOnce.insert(function) }
   }
 

@@ -16,9 +16,15 @@ public struct StormReport: Sendable {
 
 extension Storm {
   /// A harsh storm, every second one with file servers: some steps, then no faults any more, then the end of all claims.
-  public static func run(seed: UInt64, steps: Int, isRecorded: Bool = false) -> StormReport {
+  ///
+  /// - Parameter isMaintained: whether operators take part; nil: in two of three.
+  public static func run(
+    seed: UInt64, steps: Int, isMaintained: Bool? = nil, isRecorded: Bool = false
+  ) -> StormReport {
     do {
-      var storm = try Storm(seed: seed, hasFileServers: seed % 2 == 0, isHarsh: true, isRecorded: isRecorded)
+      var storm = try Storm(
+        seed: seed, hasFileServers: seed % 2 == 0, isHarsh: true, isMaintained: isMaintained ?? (seed % 3 != 0),
+        isRecorded: isRecorded)
       var taken = 0
       while taken < steps, storm.failures.isEmpty {
         storm.act()

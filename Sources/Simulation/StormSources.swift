@@ -58,7 +58,7 @@ extension StormHost {
 }
 
 extension Assignment {
-  fileprivate var isForFileServer: Bool { if case .fileServer = consumer?.kind { true } else { false } }
+  var isForFileServer: Bool { if case .fileServer = consumer?.kind { true } else { false } }
 }
 
 extension Storm {

@@ -120,7 +120,7 @@ struct World {
     return ask { .orphanPurged($0, request) }.map(\.orphans)
   }
 
-  private mutating func ask(_ event: (CallID) -> Event) -> Result<Answer, Refusal> {
+  mutating func ask(_ event: (CallID) -> Event) -> Result<Answer, Refusal> {
     let call = CallID(nextID())
     send(event(call))
     guard let answer = answers[call] else {
