@@ -14,43 +14,50 @@ public struct Arbiter: Sendable {
 
   var hosts = Hosts()
   var endNodes = EndNodes()
-  var claims: [String: ClaimState] = [:]
+  var claims = Table<String, ClaimState>()
   /// By record name: released entries that no claim stands behind, until their hosts have cleaned up.
-  var abandoned: [String: WantedFunction] = [:]
+  var abandoned = Table<String, WantedFunction>()
   /// By function: what another root does about it in the place of a host that is lost.
-  var fencers: [String: WantedFunction] = [:]
+  var fencers = Table<String, WantedFunction>()
 
-  // Indexes, so that a decision does not look at the whole cluster. All follow from the state above.
+  // Indexes, so that a decision does not look at the whole cluster. All follow from the state above. What a claim can change is a
+  // table that can be taken back (Trial.swift).
   package internal(set) var hostOfSession: [SessionID: String] = [:]
   /// By the name of the claim that they have as their source.
-  package internal(set) var claimsOfSource: [String: Set<String>] = [:]
+  package internal(set) var claimsOfSource = Table<String, Set<String>>()
   /// Claims for a file server that are to be released and wait for those that have parts of what they hold.
-  var heldUp: Set<String> = []
+  var heldUp = Register()
   /// Claims that let go because they were evicted.
-  var evicting: Set<String> = []
+  var evicting = Register()
   /// By function: the record name of the abandoned entry whose share of the end node has yet to be cleaned.
-  var abandonedWithShare: [String: String] = [:]
-  var claimOfFunction: [String: String] = [:]
-  var claimOfMAC: [MACAddress: String] = [:]
-  var claimOfInterface: [InterfaceKey: String] = [:]
+  var abandonedWithShare = Table<String, String>()
+  var claimOfFunction = Table<String, String>()
+  var claimOfMAC = Table<MACAddress, String>()
+  var claimOfInterface = Table<InterfaceKey, String>()
   /// Those that name an interface and leave its host open.
-  var claimsOfOpenInterface: Set<String> = []
-  var claimOfVNI: [UInt32: String] = [:]
+  var claimsOfOpenInterface = Register()
+  var claimOfVNI = Table<UInt32, String>()
   var selectors = ClaimSelectors<EndNodeState>(.endNodes)
   var hostSelectors = ClaimSelectors<Host>(.hosts)
   /// By class.
   var waiting: [String: WaitingList] = [:]
   var hostsWithOrphans: Set<String> = []
   /// Claims whose function lies where it cannot; what is let go of beside it may resolve that.
-  var stoppedByGeometry: Set<String> = []
+  var stoppedByGeometry = Register()
 
   /// The revision that this run began with: an entry with a higher one was changed in this run.
   private(set) var firstRevision: UInt64 = 0
   /// When this run took its first event.
   var began: Instant?
+  /// When the event at hand came.
+  var now: Instant?
 
   /// What the event at hand has changed so far.
   var changes = Changes()
+  /// How often what claims may fit into has changed in this run: what is planned holds as long as neither this nor the revision has.
+  var situation: UInt64 = 0
+  /// While something is only tried.
+  var trial: Trial?
 
   /// Restores the state that `records` hold and begins a new epoch: an agent that hears from this arbiter obeys no
   /// earlier one any more. The effects must be durable before anybody is answered.
@@ -80,6 +87,7 @@ public struct Arbiter: Sendable {
   /// Takes one event and answers what is to be done about it.
   public mutating func handle(_ event: Event, at now: Instant) -> [Effect] {
     if began == nil { began = now }
+    self.now = now
     switch event {
     case .claimCreated(let call, let request, let uid):
       answer(call) { (arbiter) throws(Refusal) in .claim(try arbiter.createClaim(request, uid: uid, at: now)) }
@@ -91,6 +99,8 @@ public struct Arbiter: Sendable {
       answer(call) { (arbiter) throws(Refusal) in
         .claim(try arbiter.evictClaim(claim, because: why, discardsData: discardsData))
       }
+    case .claimsApplied(let call, let request, let uids):
+      answer(call) { (arbiter) throws(Refusal) in .plan(try arbiter.applyClaims(request, uids: uids, at: now)) }
     case .hostConfirmedDead(let call, let request, let reason):
       answer(call) { (arbiter) throws(Refusal) in .host(try arbiter.confirmDead(request, reason: reason, at: now)) }
     case .hostForgotten(let call, let request):

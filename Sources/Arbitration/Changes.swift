@@ -91,10 +91,16 @@ extension Arbiter {
     if let waiting = claimsOfSource[state.claim.name] { changes.openings.claims.formUnion(waiting) }
   }
 
-  mutating func takeEffects() -> [Effect] {
+  /// What follows from what has changed: others may go on, or be granted something.
+  mutating func settleConsequences() {
+    if !changes.openings.isEmpty { situation += 1 }
     lookAgainAtGeometry()
     settleSources()
     fillOpenings()
+  }
+
+  mutating func takeEffects() -> [Effect] {
+    settleConsequences()
     let changes = self.changes
     self.changes = Changes()
     let records = changes.changedRecords

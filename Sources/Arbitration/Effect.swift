@@ -35,6 +35,7 @@ public enum Answer: Sendable, Hashable {
   case claim(Claim)
   case host(Host)
   case orphans([Orphan])
+  case plan(ClaimPlan)
 }
 
 /// Why a request is not carried out, in words for the one who must act.

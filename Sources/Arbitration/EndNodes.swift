@@ -2,8 +2,10 @@ import Messages
 
 /// All end nodes, and what finds those that a decision is about without a look at the others. They change here alone, so that no
 /// index can be forgotten.
-struct EndNodes: Sendable {
+struct EndNodes: Sendable, Triable {
   private var states: [String: EndNodeState] = [:]
+  /// What those that have changed were when a trial began; nil while nothing is tried.
+  private var former: [String: EndNodeState?]?
   /// What the indexes say of each.
   private var places: [String: Place] = [:]
 
@@ -21,6 +23,7 @@ struct EndNodes: Sendable {
   subscript(id: String) -> EndNodeState? {
     get { states[id] }
     _modify {
+      remember(id)
       let room = states[id]?.room
       defer { index(id, before: room) }
       yield &states[id]
@@ -60,6 +63,7 @@ struct EndNodes: Sendable {
 
   /// Draws the next token of an end node: one above `highest`, which somebody may have seen, and above all before it.
   mutating func drawToken(above highest: UInt64, of id: String) -> FencingToken? {
+    remember(id)
     guard let index = states.index(forKey: id) else { return nil }
     _ = states.values[index].rememberToken(highest)
     return states.values[index].drawToken()
@@ -67,6 +71,7 @@ struct EndNodes: Sendable {
 
   /// What moves no end node to another class, name or host.
   private mutating func change(_ id: String, _ body: (inout EndNodeState) -> Void) {
+    remember(id)
     guard let index = states.index(forKey: id) else { return }
     let before = states.values[index].room
     body(&states.values[index])
@@ -77,6 +82,23 @@ struct EndNodes: Sendable {
   private mutating func moveRoom(from before: Room?, to after: Room?, ofClass deviceClass: String) {
     if let before { ofClass[deviceClass]?.rooms.remove(before) }
     if let after { ofClass[deviceClass]?.rooms.insert(after) }
+  }
+
+  // MARK: Trials
+
+  mutating func beginTrial() { former = [:] }
+
+  mutating func endTrial(keeping: Bool) {
+    guard let former else { return }
+    self.former = nil
+    guard !keeping else { return }
+    // Indexes follow by themselves.
+    for (id, state) in former { self[id] = state }
+  }
+
+  private mutating func remember(_ id: String) {
+    guard former != nil, former?[id] == nil else { return }
+    former?.updateValue(states[id], forKey: id)
   }
 
   // MARK: What changes with what hosts say

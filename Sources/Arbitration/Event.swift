@@ -20,6 +20,8 @@ public enum Event: Sendable, Hashable {
   case claimRatesUpdated(CallID, UpdateClaimRatesRequest)
   /// Somebody wants its function back, and says why.
   case claimEvicted(CallID, claim: String, why: String, discardsData: Bool)
+  /// `uids` are given to those that are new ones, each by its place in the request.
+  case claimsApplied(CallID, ApplyClaimsRequest, uids: [String])
 
   /// Somebody knows from outside that nothing runs on the host any more; `reason` says who, and how. Without a call
   /// where nobody waits for the answer.

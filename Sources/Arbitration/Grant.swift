@@ -30,9 +30,11 @@ extension Arbiter {
     takeShare(of: assignment)
 
     state.controlling = enter(assignment, of: state.claim.name)
+    let decision = candidate.decision(at: now)
     state.withStatus {
       $0.phase = .preparing
       $0.assignment = assignment
+      $0.decision = decision
     }
     // Its waiting reason names the host that has to act first; of a device that others have, they may be in the way.
     let waiting =

@@ -30,6 +30,11 @@ struct HostChoice {
   /// Those with a direct path to an end node.
   func roots(of node: EndNodeState) -> [String] { rootPlaces(of: node).map(\.host) }
 
+  /// Those that differ in how they reach an end node: the ones with a direct path, and one of the others.
+  func hostsToTry(for node: EndNodeState) -> [String] {
+    roots(of: node) + [others(than: node).first { _ in true }?.host].compactMap { $0 }
+  }
+
   /// Those without one.
   fileprivate func others(than node: EndNodeState) -> some Sequence<(host: String, place: Int)> {
     hosts.enumerated().lazy.filter { !node.record.isRoot($0.element) }.map { (host: $0.element, place: $0.offset) }

@@ -1,14 +1,17 @@
 import Messages
 
 /// All hosts. Those are remembered whose part in placement may be another one since somebody asked last.
-struct Hosts: Sendable {
+struct Hosts: Sendable, Triable {
   private var states: [String: HostState] = [:]
   private var signs: [String: Sign] = [:]
   private(set) var changed: Set<String> = []
+  /// What those that have changed were when a trial began; nil while nothing is tried.
+  private var former: [String: HostState?]?
 
   subscript(name: String) -> HostState? {
     get { states[name] }
     _modify {
+      remember(name)
       defer { noteIfChanged(name) }
       yield &states[name]
     }
@@ -16,10 +19,12 @@ struct Hosts: Sendable {
 
   /// A claim has an entry for the host from now on.
   mutating func note(claim: String, of name: String) {
+    remember(name)
     if let index = states.index(forKey: name) { states.values[index].claims.insert(claim) }
   }
 
   mutating func note(_ status: FunctionStatus, _ recordName: String, of name: String) {
+    remember(name)
     if let index = states.index(forKey: name) { states.values[index].reports[recordName] = status }
   }
 
@@ -35,6 +40,22 @@ struct Hosts: Sendable {
   mutating func takeChanged() -> [String] {
     defer { changed = [] }
     return changed.sorted()
+  }
+
+  // MARK: Trials
+
+  mutating func beginTrial() { former = [:] }
+
+  mutating func endTrial(keeping: Bool) {
+    guard let former else { return }
+    self.former = nil
+    guard !keeping else { return }
+    for (name, state) in former { self[name] = state }
+  }
+
+  private mutating func remember(_ name: String) {
+    guard former != nil, former?[name] == nil else { return }
+    former?.updateValue(states[name], forKey: name)
   }
 
   private mutating func noteIfChanged(_ name: String) {

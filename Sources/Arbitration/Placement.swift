@@ -9,7 +9,7 @@ struct Candidate {
   var route: Route
   /// The place of the route's path in the claim's order of preference.
   var preference: Int
-  private var room: Room
+  let room: Room
 
   init(node: EndNodeState, host: String, route: Route, preference: Int) {
     self.node = node.withoutShares
@@ -22,6 +22,16 @@ struct Candidate {
   /// The better candidate is lower: the preferred path, then the least used end node; the id decides the rest.
   static func isBetter(_ one: Candidate, _ other: Candidate) -> Bool {
     one.isBetter(than: other.room, other.preference)
+  }
+
+  /// What is remembered of why it was taken.
+  func decision(at now: Instant?) -> PlacementDecision {
+    PlacementDecision {
+      $0.at = now?.timestamp
+      $0.preference = UInt32(clamping: preference + 1)
+      $0.functionsInUse = UInt32(clamping: room.functionsInUse)
+      $0.bytesInUse = room.bytesInUse
+    }
   }
 
   /// Whether it is better than any end node with this room, or less, could be by a path of this preference.
@@ -51,7 +61,7 @@ extension Arbiter {
   }
 
   /// Placement looks at end nodes that are known to be of hosts that can be given functions.
-  private mutating func noteServedClasses() {
+  mutating func noteServedClasses() {
     guard !hosts.changed.isEmpty else { return }
     for host in hosts.takeChanged() { endNodes.note(servedClasses: hosts[host]?.servedClasses ?? [], of: host) }
   }
@@ -110,7 +120,7 @@ extension Arbiter {
   }
 
   /// What is in the way on every end node that a claim could choose.
-  private func inTheWay(of specification: ClaimSpecification) -> [Drop] {
+  func inTheWay(of specification: ClaimSpecification) -> [Drop] {
     if let drop = obstacle(ofSourceOf: specification) { return [drop] }
     var drops: [Drop] = []
     let choice = choice(for: specification)
@@ -135,15 +145,32 @@ extension Arbiter {
   }
 
   private func openCandidate(_ node: EndNodeState, for specification: ClaimSpecification) throws(Drop) -> Candidate {
-    let record = node.record
     try checkCapacity(of: node, for: specification)
     try checkMTU(of: node, for: specification)
-    guard node.health.state != .unhealthy else {
-      throw Drop(.health, "\(record.name) is unhealthy: \(node.health.message)")
-    }
+    try checkHealth(of: node)
+    let host = try usingHost(of: specification)
+    try checkNames(of: specification)
+    if !node.isMultiRoot { try checkControl(of: node) }
+    try checkRootsAreHeard(node)
+    try checkClock(node)
+    let (route, preference) = try bestRoute(from: node, to: host, for: specification)
+    try checkRoom(in: node, for: specification)
+    return Candidate(node: node, host: host.record.name, route: route, preference: preference)
+  }
+
+  func checkHealth(of node: EndNodeState) throws(Drop) {
+    guard node.health.state == .unhealthy else { return }
+    throw Drop(.health, "\(node.record.name) is unhealthy: \(node.health.message)")
+  }
+
+  func usingHost(of specification: ClaimSpecification) throws(Drop) -> HostState {
     guard let host = hosts[specification.host], host.isConnected else {
       throw Drop(.host, "\(specification.host) is disconnected")
     }
+    return host
+  }
+
+  func checkNames(of specification: ClaimSpecification) throws(Drop) {
     // Whose host is settled has its name reserved.
     if specification.isForSeveralHosts, let words = specification.interfaceKey.flatMap(wordsOfHolder) {
       throw Drop(.host, words)
@@ -153,12 +180,6 @@ extension Arbiter {
     {
       throw Drop(.attributes, "the MAC address \(mac) is in use by an orphan; see: iov orphan list")
     }
-    if !node.isMultiRoot { try checkControl(of: node) }
-    try checkRootsAreHeard(node)
-    try checkClock(node)
-    let (route, preference) = try bestRoute(from: node, to: host, for: specification)
-    try checkRoom(in: node, for: specification)
-    return Candidate(node: node, host: host.record.name, route: route, preference: preference)
   }
 
   /// Whether the end node could take a claim now, by any path to one of its hosts.
@@ -168,7 +189,7 @@ extension Arbiter {
 
   func isUnderControl(_ node: EndNodeState) -> Bool { (try? checkControl(of: node)) != nil }
 
-  private func checkControl(of node: EndNodeState) throws(Drop) {
+  func checkControl(of node: EndNodeState) throws(Drop) {
     let name = node.controllingHost
     guard let controller = hosts[name], controller.isConnected else {
       throw Drop(.controllingHost, "\(name), which controls \(node.record.name), is disconnected")
@@ -191,7 +212,7 @@ extension Arbiter {
   }
 
   /// The first way in the claim's order of preference that is open and wide enough.
-  private func bestRoute(
+  func bestRoute(
     from node: EndNodeState, to host: HostState, for specification: ClaimSpecification
   ) throws(Drop) -> (Route, Int) {
     let paths = specification.paths
@@ -224,7 +245,7 @@ extension Arbiter {
     return route
   }
 
-  private func checkRoom(in node: EndNodeState, for specification: ClaimSpecification) throws(Drop) {
+  func checkRoom(in node: EndNodeState, for specification: ClaimSpecification) throws(Drop) {
     let capacity = node.record.capacity ?? Capacity()
     guard node.hasFreeFunction else {
       throw Drop(.functions, "all \(capacity.functions) functions of \(node.record.name) are in use")

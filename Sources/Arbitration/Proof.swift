@@ -44,7 +44,7 @@ extension Arbiter {
     return true
   }
 
-  private mutating func drop(_ entry: WantedFunction, of state: ClaimState) {
+  mutating func drop(_ entry: WantedFunction, of state: ClaimState) {
     changes.save(RecordKey(.wantedFunction, entry.recordName))
     detach(entry, from: state)
     guard entry.role != .consumer, let assignment = entry.assignment else { return }

@@ -2,7 +2,7 @@ import Messages
 import Selectors
 
 /// The conditions that claims state, each compiled once, for claims are looked at much more often than they are made.
-struct ClaimSelectors<Subject> {
+struct ClaimSelectors<Subject>: Triable {
   private struct Entry {
     /// Nil: written for another version, with words that this one does not know.
     var selector: Selector<Subject>?
@@ -14,20 +14,36 @@ struct ClaimSelectors<Subject> {
   private var entries: [String: Entry] = [:]
   /// The claims whose end nodes may be others when functions come and go.
   private var dependingOnUse: Set<String> = []
+  /// What has come and gone since a trial began, in order; nil while nothing is tried. Not what the entries were: one condition
+  /// may be that of very many claims.
+  private var tried: [(text: String, claim: String, hasCome: Bool)]?
 
   init(_ vocabulary: Vocabulary<Subject>) { self.vocabulary = vocabulary }
 
   mutating func insert(_ text: String, of claim: String) {
     guard !text.isEmpty else { return }
     if entries[text] == nil { entries[text] = entry(text) }
-    entries[text]?.claims.insert(claim)
+    let hasCome = entries[text]?.claims.insert(claim).inserted ?? false
+    if hasCome { tried?.append((text, claim, true)) }
     if entries[text]?.selector?.changesWithUse ?? false { dependingOnUse.insert(claim) }
   }
 
   mutating func remove(_ text: String, of claim: String) {
-    entries[text]?.claims.remove(claim)
+    let hasGone = entries[text]?.claims.remove(claim) != nil
+    if hasGone { tried?.append((text, claim, false)) }
     if entries[text]?.claims.isEmpty ?? false { entries[text] = nil }
     dependingOnUse.remove(claim)
+  }
+
+  mutating func beginTrial() { tried = [] }
+
+  mutating func endTrial(keeping: Bool) {
+    let tried = tried ?? []
+    self.tried = nil
+    guard !keeping else { return }
+    for change in tried.reversed() {
+      if change.hasCome { remove(change.text, of: change.claim) } else { insert(change.text, of: change.claim) }
+    }
   }
 
   var isEmpty: Bool { entries.isEmpty && dependingOnUse.isEmpty }

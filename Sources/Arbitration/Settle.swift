@@ -168,7 +168,7 @@ extension Arbiter {
   }
 
   /// The claim holds nothing any more: what it used is free.
-  private mutating func forget(_ state: ClaimState) {
+  mutating func forget(_ state: ClaimState) {
     let name = state.claim.name
     var last = state.claim
     last.revision = nextRevision()

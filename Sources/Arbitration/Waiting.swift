@@ -20,6 +20,17 @@ struct WaitingList {
   private var stale: Entry?
   private var isStaleAgain = false
 
+  /// How far a round of looking again has come.
+  struct Round {
+    fileprivate var stale: Entry?
+    fileprivate var isStaleAgain: Bool
+  }
+
+  var round: Round {
+    get { Round(stale: stale, isStaleAgain: isStaleAgain) }
+    set { (stale, isStaleAgain) = (newValue.stale, newValue.isStaleAgain) }
+  }
+
   mutating func insert(_ entry: Entry) { entries.insert(entry, at: position(of: entry)) }
 
   mutating func remove(_ entry: Entry) {
@@ -81,14 +92,24 @@ struct Openings: Sendable {
 /// however many claims wait for something else.
 extension Arbiter {
   mutating func wait(_ state: ClaimState) {
-    waiting[state.specification.deviceClass, default: WaitingList()].insert(state.waitingEntry)
+    let deviceClass = state.specification.deviceClass
+    trial?.waiting.append((deviceClass, state.waitingEntry, isWaiting: true))
+    insert(state.waitingEntry, ofClass: deviceClass)
   }
 
   mutating func stopWaiting(_ state: ClaimState) {
-    waiting[state.specification.deviceClass]?.remove(state.waitingEntry)
-    if waiting[state.specification.deviceClass]?.entries.isEmpty ?? false {
-      waiting[state.specification.deviceClass] = nil
-    }
+    let deviceClass = state.specification.deviceClass
+    trial?.waiting.append((deviceClass, state.waitingEntry, isWaiting: false))
+    remove(state.waitingEntry, ofClass: deviceClass)
+  }
+
+  mutating func insert(_ entry: WaitingList.Entry, ofClass deviceClass: String) {
+    waiting[deviceClass, default: WaitingList()].insert(entry)
+  }
+
+  mutating func remove(_ entry: WaitingList.Entry, ofClass deviceClass: String) {
+    waiting[deviceClass]?.remove(entry)
+    if waiting[deviceClass]?.entries.isEmpty ?? false { waiting[deviceClass] = nil }
   }
 
   /// Whoever waits may say a moment later why it still does, where many do, or there is much to look at.

@@ -45,18 +45,24 @@ public enum Configuration {
       throw ConfigurationError("cannot open the configuration file \(path): \(String(cString: strerror(errno)))")
     }
     defer { close(descriptor) }
+    return try bytes(of: descriptor, path, atMost: maximumByteCount, kind: "configuration")
+  }
+
+  static func bytes(
+    of descriptor: CInt, _ path: String, atMost limit: Int, kind: String
+  ) throws(ConfigurationError) -> [UInt8] {
     var bytes: [UInt8] = []
     var chunk = [UInt8](repeating: 0, count: 65536)
     while true {
       let count = read(descriptor, &chunk, chunk.count)
       if count < 0 {
         if errno == EINTR { continue }
-        throw ConfigurationError("cannot read the configuration file \(path): \(String(cString: strerror(errno)))")
+        throw ConfigurationError("cannot read the \(kind) file \(path): \(String(cString: strerror(errno)))")
       }
       if count == 0 { return bytes }
       bytes += chunk[..<count]
-      guard bytes.count <= maximumByteCount else {
-        throw ConfigurationError("\(path) is larger than \(maximumByteCount) bytes: is it a configuration file?")
+      guard bytes.count <= limit else {
+        throw ConfigurationError("\(path) is larger than \(limit) bytes: is it a \(kind) file?")
       }
     }
   }

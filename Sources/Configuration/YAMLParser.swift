@@ -1,6 +1,6 @@
 import CYAML
 
-/// Builds nodes from libyaml's events. One document, no aliases (a small file could expand without bound), no tags, no
+/// Builds nodes from libyaml's events: no aliases (a small file could expand without bound), no tags, no
 /// key twice.
 struct YAMLParser: ~Copyable {
   private static let maximumDepth = 64
@@ -9,11 +9,24 @@ struct YAMLParser: ~Copyable {
   private let file: String
   private let eventStorage: UnsafeMutablePointer<yaml_event_t>
 
+  /// One document; of an empty file one without keys.
   static func parse(_ bytes: [UInt8], named file: String) throws(ConfigurationError) -> YAMLNode {
+    let found = try documents(bytes, named: file)
+    guard found.count < 2 else {
+      throw ConfigurationError(
+        "\(file):\(found[1].line): a second document begins here; one file holds one configuration")
+    }
+    return found.first?.root ?? YAMLNode(content: .mapping([]), line: 1)
+  }
+
+  /// All documents, each with the line that it begins on.
+  static func documents(
+    _ bytes: [UInt8], named file: String
+  ) throws(ConfigurationError) -> [(line: Int, root: YAMLNode)] {
     let result = bytes.withUnsafeBufferPointer { buffer in
       Result { () throws(ConfigurationError) in
         var parser = try YAMLParser(buffer, file: file)
-        return try parser.document()
+        return try parser.documents()
       }
     }
     return try result.get()
@@ -39,18 +52,18 @@ struct YAMLParser: ~Copyable {
     parser.deallocate()
   }
 
-  private mutating func document() throws(ConfigurationError) -> YAMLNode {
+  private mutating func documents() throws(ConfigurationError) -> [(line: Int, root: YAMLNode)] {
+    var found: [(line: Int, root: YAMLNode)] = []
     try advance()  // stream start
     try advance()
-    if event.type == YAML_STREAM_END_EVENT { return YAMLNode(content: .mapping([]), line: 1) }
-    try advance()
-    let root = try node(depth: 0)
-    try advance()  // document end
-    try advance()
-    guard event.type == YAML_STREAM_END_EVENT else {
-      throw error(line, "a second document begins here; one file holds one configuration")
+    while event.type != YAML_STREAM_END_EVENT {
+      let start = line
+      try advance()
+      found.append((start, try node(depth: 0)))
+      try advance()  // document end
+      try advance()
     }
-    return root
+    return found
   }
 
   /// The node that begins with the current event.

@@ -36,6 +36,30 @@ struct ClaimsFrontend: ClaimsService {
     try await arbiter.askForClaim { .claimRatesUpdated($0, request) }
   }
 
+  func explainClaim(_ request: ExplainClaimRequest, call: ServerCall) async throws -> ClaimExplanation {
+    let result = arbiter.read { arbiter in
+      Result { () throws(Refusal) in try arbiter.explanation(of: request.name) }
+    }
+    do {
+      return try result.get()
+    } catch {
+      throw RPCError(error)
+    }
+  }
+
+  func planClaims(_ request: ApplyClaimsRequest, call: ServerCall) async throws -> ClaimPlan {
+    do {
+      return try arbiter.plan(request)
+    } catch {
+      throw RPCError(error)
+    }
+  }
+
+  func applyClaims(_ request: ApplyClaimsRequest, call: ServerCall) async throws -> ClaimPlan {
+    let uids = request.claims.map { _ in makeUID() }
+    return try await arbiter.askForPlan { .claimsApplied($0, request, uids: uids) }
+  }
+
   func watchClaims(
     _ request: WatchClaimsRequest, responses: ResponseWriter<ClaimEvent>, call: ServerCall
   ) async throws {

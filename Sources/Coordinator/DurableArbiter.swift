@@ -124,6 +124,21 @@ final class DurableArbiter: Sendable {
     return orphans
   }
 
+  func askForPlan(_ event: (CallID) -> Event) async throws -> ClaimPlan {
+    guard case .plan(let plan) = try await ask(event) else {
+      preconditionFailure("the arbiter answers what is to be applied with what was done")
+    }
+    return plan
+  }
+
+  /// Tries something, and leaves everything as it is.
+  func plan(_ request: ApplyClaimsRequest) throws(Refusal) -> ClaimPlan {
+    let result = arbiter.withLock { arbiter in
+      Result { () throws(Refusal) in try arbiter.planClaims(request, at: now()) }
+    }
+    return try result.get()
+  }
+
   // MARK: Sessions
 
   func openSession() -> (id: SessionID, messages: AsyncThrowingStream<CoordinatorMessage, any Error>) {

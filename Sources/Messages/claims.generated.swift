@@ -54,6 +54,58 @@ public enum ClaimEventKind: MessageEnumeration {
   }
 }
 
+public enum ClaimAction: MessageEnumeration {
+  case unspecified
+  case unchanged
+  case create
+  /// rates, in place
+  case update
+  /// released, and made anew once its hosts have let go
+  case replace
+  case refuse
+  /// A number that this version does not know; treated like the zero value.
+  case unrecognized(Int32)
+
+  public init(rawValue: Int32) {
+    switch rawValue {
+    case 0: self = .unspecified
+    case 1: self = .unchanged
+    case 2: self = .create
+    case 3: self = .update
+    case 4: self = .replace
+    case 5: self = .refuse
+    default: self = .unrecognized(rawValue)
+    }
+  }
+
+  public var rawValue: Int32 {
+    switch self {
+    case .unspecified: 0
+    case .unchanged: 1
+    case .create: 2
+    case .update: 3
+    case .replace: 4
+    case .refuse: 5
+    case .unrecognized(let number): number
+    }
+  }
+
+  /// The values that this version knows.
+  public static var allCases: [ClaimAction] { [.unspecified, .unchanged, .create, .update, .replace, .refuse] }
+
+  public var protobufName: String? {
+    switch self {
+    case .unspecified: "CLAIM_ACTION_UNSPECIFIED"
+    case .unchanged: "CLAIM_ACTION_UNCHANGED"
+    case .create: "CLAIM_ACTION_CREATE"
+    case .update: "CLAIM_ACTION_UPDATE"
+    case .replace: "CLAIM_ACTION_REPLACE"
+    case .refuse: "CLAIM_ACTION_REFUSE"
+    case .unrecognized: nil
+    }
+  }
+}
+
 public struct CreateClaimRequest: Message {
   public static var fullName: String { "iov.v1.CreateClaimRequest" }
 
@@ -459,5 +511,580 @@ extension ClaimEvent {
     try fields.write("claim", claim)
     try fields.write("revision", revision)
     try fields.write("epoch", epoch)
+  }
+}
+
+public struct ExplainClaimRequest: Message {
+  public static var fullName: String { "iov.v1.ExplainClaimRequest" }
+
+  public var name: String = ""
+
+  public init() {}
+}
+
+extension ExplainClaimRequest: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__ExplainClaimRequest>) {
+    iov__v1__explain_claim_request__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__ExplainClaimRequest()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__ExplainClaimRequest>, in arena: inout MessageArena) {
+    layout.pointee.name = arena.string(name)
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__ExplainClaimRequest>) {
+    name = copiedString(layout.pointee.name)
+  }
+}
+
+extension ExplainClaimRequest {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["name"])
+    try fields.read("name", into: &name)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("name", name)
+  }
+}
+
+public struct ClaimExplanation: Message {
+  public static var fullName: String { "iov.v1.ClaimExplanation" }
+
+  public var claim: String = ""
+  /// of the state that was looked at
+  public var revision: UInt64 = 0
+  public var phase: ClaimPhase = ClaimPhase(rawValue: 0)
+  /// in one sentence
+  public var summary: String = ""
+  /// The end nodes that it can be about: of its class, or what its source holds.
+  public var endNodes: UInt32 = 0
+  /// those that no filter drops
+  public var fitting: UInt32 = 0
+  /// In the order in which they are tried. An end node is dropped by the first one that it does not pass.
+  public var filters: [FilterExplanation] = []
+  /// Those that least is in the way of, if none fits; the nearest one first.
+  public var nearest: [NearFit] = []
+  /// Those that fit, the best one first, by what is in use now; what the claim holds itself counts as free.
+  public var options: [PlacementOption] = []
+  /// of what it holds
+  @HeldByReference public var decision: PlacementDecision?
+
+  public init() {}
+}
+
+extension ClaimExplanation: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__ClaimExplanation>) {
+    iov__v1__claim_explanation__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__ClaimExplanation()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__ClaimExplanation>, in arena: inout MessageArena) {
+    layout.pointee.claim = arena.string(claim)
+    layout.pointee.revision = revision
+    layout.pointee.phase = .init(rawValue: .init(truncatingIfNeeded: phase.rawValue))
+    layout.pointee.summary = arena.string(summary)
+    layout.pointee.end_nodes = endNodes
+    layout.pointee.fitting = fitting
+    (layout.pointee.n_filters, layout.pointee.filters) = arena.list(filters) {
+      value, arena in arena.presentMessage(value)
+    }
+    (layout.pointee.n_nearest, layout.pointee.nearest) = arena.list(nearest) {
+      value, arena in arena.presentMessage(value)
+    }
+    (layout.pointee.n_options, layout.pointee.options) = arena.list(options) {
+      value, arena in arena.presentMessage(value)
+    }
+    layout.pointee.decision = arena.message(decision)
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__ClaimExplanation>) {
+    claim = copiedString(layout.pointee.claim)
+    revision = layout.pointee.revision
+    phase = ClaimPhase(rawValue: Int32(truncatingIfNeeded: layout.pointee.phase.rawValue))
+    summary = copiedString(layout.pointee.summary)
+    endNodes = layout.pointee.end_nodes
+    fitting = layout.pointee.fitting
+    filters = copied(layout.pointee.n_filters, layout.pointee.filters) { FilterExplanation(copying: $0) }
+    nearest = copied(layout.pointee.n_nearest, layout.pointee.nearest) { NearFit(copying: $0) }
+    options = copied(layout.pointee.n_options, layout.pointee.options) { PlacementOption(copying: $0) }
+    if let value = layout.pointee.decision { decision = PlacementDecision(copying: value) }
+  }
+}
+
+extension ClaimExplanation {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(
+      decoder, of: Self.fullName,
+      names: [
+        "claim", "revision", "phase", "summary", "endNodes", "fitting", "filters", "nearest", "options", "decision",
+      ])
+    try fields.read("claim", into: &claim)
+    try fields.read("revision", into: &revision)
+    try fields.read("phase", into: &phase)
+    try fields.read("summary", into: &summary)
+    try fields.read("endNodes", into: &endNodes)
+    try fields.read("fitting", into: &fitting)
+    try fields.read("filters", into: &filters)
+    try fields.read("nearest", into: &nearest)
+    try fields.read("options", into: &options)
+    try fields.read("decision", into: &decision)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("claim", claim)
+    try fields.write("revision", revision)
+    try fields.write("phase", phase)
+    try fields.write("summary", summary)
+    try fields.write("endNodes", endNodes)
+    try fields.write("fitting", fitting)
+    try fields.write("filters", filters)
+    try fields.write("nearest", nearest)
+    try fields.write("options", options)
+    try fields.write("decision", decision)
+  }
+}
+
+public struct FilterExplanation: Message {
+  public static var fullName: String { "iov.v1.FilterExplanation" }
+
+  public var filter: String = ""
+  public var dropped: UInt32 = 0
+  /// that have passed this one and all before it
+  public var left: UInt32 = 0
+  /// of the first end nodes, each once
+  public var messages: [String] = []
+
+  public init() {}
+}
+
+extension FilterExplanation: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__FilterExplanation>) {
+    iov__v1__filter_explanation__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__FilterExplanation()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__FilterExplanation>, in arena: inout MessageArena) {
+    layout.pointee.filter = arena.string(filter)
+    layout.pointee.dropped = dropped
+    layout.pointee.left = left
+    (layout.pointee.n_messages, layout.pointee.messages) = arena.list(messages) {
+      value, arena in arena.presentString(value)
+    }
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__FilterExplanation>) {
+    filter = copiedString(layout.pointee.filter)
+    dropped = layout.pointee.dropped
+    left = layout.pointee.left
+    messages = copied(layout.pointee.n_messages, layout.pointee.messages) { copiedString($0) }
+  }
+}
+
+extension FilterExplanation {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["filter", "dropped", "left", "messages"])
+    try fields.read("filter", into: &filter)
+    try fields.read("dropped", into: &dropped)
+    try fields.read("left", into: &left)
+    try fields.read("messages", into: &messages)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("filter", filter)
+    try fields.write("dropped", dropped)
+    try fields.write("left", left)
+    try fields.write("messages", messages)
+  }
+}
+
+/// An end node that does not fit, and all that is in the way.
+public struct NearFit: Message {
+  public static var fullName: String { "iov.v1.NearFit" }
+
+  /// id
+  public var endNode: String = ""
+  public var name: String = ""
+  /// where the function would be used
+  public var host: String = ""
+  public var obstacles: [Obstacle] = []
+
+  public init() {}
+}
+
+extension NearFit: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__NearFit>) {
+    iov__v1__near_fit__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__NearFit()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__NearFit>, in arena: inout MessageArena) {
+    layout.pointee.end_node = arena.string(endNode)
+    layout.pointee.name = arena.string(name)
+    layout.pointee.host = arena.string(host)
+    (layout.pointee.n_obstacles, layout.pointee.obstacles) = arena.list(obstacles) {
+      value, arena in arena.presentMessage(value)
+    }
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__NearFit>) {
+    endNode = copiedString(layout.pointee.end_node)
+    name = copiedString(layout.pointee.name)
+    host = copiedString(layout.pointee.host)
+    obstacles = copied(layout.pointee.n_obstacles, layout.pointee.obstacles) { Obstacle(copying: $0) }
+  }
+}
+
+extension NearFit {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["endNode", "name", "host", "obstacles"])
+    try fields.read("endNode", into: &endNode)
+    try fields.read("name", into: &name)
+    try fields.read("host", into: &host)
+    try fields.read("obstacles", into: &obstacles)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("endNode", endNode)
+    try fields.write("name", name)
+    try fields.write("host", host)
+    try fields.write("obstacles", obstacles)
+  }
+}
+
+public struct Obstacle: Message {
+  public static var fullName: String { "iov.v1.Obstacle" }
+
+  public var filter: String = ""
+  public var message: String = ""
+  /// what would have to change
+  public var remedy: String = ""
+
+  public init() {}
+}
+
+extension Obstacle: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__Obstacle>) {
+    iov__v1__obstacle__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__Obstacle()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__Obstacle>, in arena: inout MessageArena) {
+    layout.pointee.filter = arena.string(filter)
+    layout.pointee.message = arena.string(message)
+    layout.pointee.remedy = arena.string(remedy)
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__Obstacle>) {
+    filter = copiedString(layout.pointee.filter)
+    message = copiedString(layout.pointee.message)
+    remedy = copiedString(layout.pointee.remedy)
+  }
+}
+
+extension Obstacle {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["filter", "message", "remedy"])
+    try fields.read("filter", into: &filter)
+    try fields.read("message", into: &message)
+    try fields.read("remedy", into: &remedy)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("filter", filter)
+    try fields.write("message", message)
+    try fields.write("remedy", remedy)
+  }
+}
+
+/// What a claim could get.
+public struct PlacementOption: Message {
+  public static var fullName: String { "iov.v1.PlacementOption" }
+
+  /// id
+  public var endNode: String = ""
+  public var name: String = ""
+  public var host: String = ""
+  public var path: Path = Path(rawValue: 0)
+  /// the path's place in the claim's order, from 1
+  public var preference: UInt32 = 0
+  public var functionsInUse: UInt32 = 0
+  public var bytesInUse: UInt64 = 0
+  /// the claim has a function of it, on this host
+  public var held: Bool = false
+
+  public init() {}
+}
+
+extension PlacementOption: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__PlacementOption>) {
+    iov__v1__placement_option__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__PlacementOption()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__PlacementOption>, in arena: inout MessageArena) {
+    layout.pointee.end_node = arena.string(endNode)
+    layout.pointee.name = arena.string(name)
+    layout.pointee.host = arena.string(host)
+    layout.pointee.path = .init(rawValue: .init(truncatingIfNeeded: path.rawValue))
+    layout.pointee.preference = preference
+    layout.pointee.functions_in_use = functionsInUse
+    layout.pointee.bytes_in_use = bytesInUse
+    layout.pointee.held = held ? 1 : 0
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__PlacementOption>) {
+    endNode = copiedString(layout.pointee.end_node)
+    name = copiedString(layout.pointee.name)
+    host = copiedString(layout.pointee.host)
+    path = Path(rawValue: Int32(truncatingIfNeeded: layout.pointee.path.rawValue))
+    preference = layout.pointee.preference
+    functionsInUse = layout.pointee.functions_in_use
+    bytesInUse = layout.pointee.bytes_in_use
+    held = layout.pointee.held != 0
+  }
+}
+
+extension PlacementOption {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(
+      decoder, of: Self.fullName,
+      names: ["endNode", "name", "host", "path", "preference", "functionsInUse", "bytesInUse", "held"])
+    try fields.read("endNode", into: &endNode)
+    try fields.read("name", into: &name)
+    try fields.read("host", into: &host)
+    try fields.read("path", into: &path)
+    try fields.read("preference", into: &preference)
+    try fields.read("functionsInUse", into: &functionsInUse)
+    try fields.read("bytesInUse", into: &bytesInUse)
+    try fields.read("held", into: &held)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("endNode", endNode)
+    try fields.write("name", name)
+    try fields.write("host", host)
+    try fields.write("path", path)
+    try fields.write("preference", preference)
+    try fields.write("functionsInUse", functionsInUse)
+    try fields.write("bytesInUse", bytesInUse)
+    try fields.write("held", held)
+  }
+}
+
+public struct ApplyClaimsRequest: Message {
+  public static var fullName: String { "iov.v1.ApplyClaimsRequest" }
+
+  public var claims: [CreateClaimRequest] = []
+  public var replace: Bool = false
+  /// of the plan that is to be carried out, and no other; empty: whatever it comes to now
+  public var planRevision: String = ""
+
+  public init() {}
+}
+
+extension ApplyClaimsRequest: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__ApplyClaimsRequest>) {
+    iov__v1__apply_claims_request__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__ApplyClaimsRequest()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__ApplyClaimsRequest>, in arena: inout MessageArena) {
+    (layout.pointee.n_claims, layout.pointee.claims) = arena.list(claims) {
+      value, arena in arena.presentMessage(value)
+    }
+    layout.pointee.replace = replace ? 1 : 0
+    layout.pointee.plan_revision = arena.string(planRevision)
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__ApplyClaimsRequest>) {
+    claims = copied(layout.pointee.n_claims, layout.pointee.claims) { CreateClaimRequest(copying: $0) }
+    replace = layout.pointee.replace != 0
+    planRevision = copiedString(layout.pointee.plan_revision)
+  }
+}
+
+extension ApplyClaimsRequest {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["claims", "replace", "planRevision"])
+    try fields.read("claims", into: &claims)
+    try fields.read("replace", into: &replace)
+    try fields.read("planRevision", into: &planRevision)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("claims", claims)
+    try fields.write("replace", replace)
+    try fields.write("planRevision", planRevision)
+  }
+}
+
+public struct ClaimPlan: Message {
+  public static var fullName: String { "iov.v1.ClaimPlan" }
+
+  /// for ApplyClaimsRequest.plan_revision
+  public var revision: String = ""
+  /// those that were asked for, in that order
+  public var claims: [PlannedClaim] = []
+  /// Others that it changes: what waits for them, or because of them.
+  public var others: [PlannedClaim] = []
+
+  public init() {}
+}
+
+extension ClaimPlan: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__ClaimPlan>) {
+    iov__v1__claim_plan__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__ClaimPlan()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__ClaimPlan>, in arena: inout MessageArena) {
+    layout.pointee.revision = arena.string(revision)
+    (layout.pointee.n_claims, layout.pointee.claims) = arena.list(claims) {
+      value, arena in arena.presentMessage(value)
+    }
+    (layout.pointee.n_others, layout.pointee.others) = arena.list(others) {
+      value, arena in arena.presentMessage(value)
+    }
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__ClaimPlan>) {
+    revision = copiedString(layout.pointee.revision)
+    claims = copied(layout.pointee.n_claims, layout.pointee.claims) { PlannedClaim(copying: $0) }
+    others = copied(layout.pointee.n_others, layout.pointee.others) { PlannedClaim(copying: $0) }
+  }
+}
+
+extension ClaimPlan {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["revision", "claims", "others"])
+    try fields.read("revision", into: &revision)
+    try fields.read("claims", into: &claims)
+    try fields.read("others", into: &others)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("revision", revision)
+    try fields.write("claims", claims)
+    try fields.write("others", others)
+  }
+}
+
+public struct PlannedClaim: Message {
+  public static var fullName: String { "iov.v1.PlannedClaim" }
+
+  public var name: String = ""
+  public var action: ClaimAction = ClaimAction(rawValue: 0)
+  /// of the claim that exists
+  @HeldByReference public var former: ClaimSpecification?
+  /// As it is then. Of a plan: the uid, and what is derived from it, is drawn when it is made. Of a claim to be replaced: as it is
+  /// once its hosts have let go, if nothing else changes until then.
+  @HeldByReference public var claim: Claim?
+  /// why it cannot be done
+  public var refusal: String = ""
+  /// as it was asked for, in the one spelling that claims have
+  @HeldByReference public var specification: ClaimSpecification?
+
+  public init() {}
+}
+
+extension PlannedClaim: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__PlannedClaim>) {
+    iov__v1__planned_claim__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__PlannedClaim()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__PlannedClaim>, in arena: inout MessageArena) {
+    layout.pointee.name = arena.string(name)
+    layout.pointee.action = .init(rawValue: .init(truncatingIfNeeded: action.rawValue))
+    layout.pointee.former = arena.message(former)
+    layout.pointee.claim = arena.message(claim)
+    layout.pointee.refusal = arena.string(refusal)
+    layout.pointee.specification = arena.message(specification)
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__PlannedClaim>) {
+    name = copiedString(layout.pointee.name)
+    action = ClaimAction(rawValue: Int32(truncatingIfNeeded: layout.pointee.action.rawValue))
+    if let value = layout.pointee.former { former = ClaimSpecification(copying: value) }
+    if let value = layout.pointee.claim { claim = Claim(copying: value) }
+    refusal = copiedString(layout.pointee.refusal)
+    if let value = layout.pointee.specification { specification = ClaimSpecification(copying: value) }
+  }
+}
+
+extension PlannedClaim {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(
+      decoder, of: Self.fullName, names: ["name", "action", "former", "claim", "refusal", "specification"])
+    try fields.read("name", into: &name)
+    try fields.read("action", into: &action)
+    try fields.read("former", into: &former)
+    try fields.read("claim", into: &claim)
+    try fields.read("refusal", into: &refusal)
+    try fields.read("specification", into: &specification)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("name", name)
+    try fields.write("action", action)
+    try fields.write("former", former)
+    try fields.write("claim", claim)
+    try fields.write("refusal", refusal)
+    try fields.write("specification", specification)
   }
 }

@@ -2572,6 +2572,8 @@ public struct ClaimStatus: Message {
   @HeldByReference public var assignment: Assignment?
   /// the last failure of a host to set up or tear down; it tries again
   @HeldByReference public var error: FunctionError?
+  /// why `assignment` is the one that it is; absent: an earlier version granted it
+  @HeldByReference public var decision: PlacementDecision?
 
   public init() {}
 }
@@ -2594,6 +2596,7 @@ extension ClaimStatus: CLayoutMessage {
     }
     layout.pointee.assignment = arena.message(assignment)
     layout.pointee.error = arena.message(error)
+    layout.pointee.decision = arena.message(decision)
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__ClaimStatus>) {
@@ -2601,17 +2604,19 @@ extension ClaimStatus: CLayoutMessage {
     pending = copied(layout.pointee.n_pending, layout.pointee.pending) { PendingReason(copying: $0) }
     if let value = layout.pointee.assignment { assignment = Assignment(copying: value) }
     if let value = layout.pointee.error { error = FunctionError(copying: value) }
+    if let value = layout.pointee.decision { decision = PlacementDecision(copying: value) }
   }
 }
 
 extension ClaimStatus {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
-      decoder, of: Self.fullName, names: ["phase", "pending", "assignment", "error"])
+      decoder, of: Self.fullName, names: ["phase", "pending", "assignment", "error", "decision"])
     try fields.read("phase", into: &phase)
     try fields.read("pending", into: &pending)
     try fields.read("assignment", into: &assignment)
     try fields.read("error", into: &error)
+    try fields.read("decision", into: &decision)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -2620,6 +2625,66 @@ extension ClaimStatus {
     try fields.write("pending", pending)
     try fields.write("assignment", assignment)
     try fields.write("error", error)
+    try fields.write("decision", decision)
+  }
+}
+
+/// Why placement gave a claim what it got: as it was at that moment.
+public struct PlacementDecision: Message {
+  public static var fullName: String { "iov.v1.PlacementDecision" }
+
+  public var at: Timestamp?
+  /// the path's place in the claim's order, from 1
+  public var preference: UInt32 = 0
+  /// of the end node, before it
+  public var functionsInUse: UInt32 = 0
+  public var bytesInUse: UInt64 = 0
+
+  public init() {}
+}
+
+extension PlacementDecision: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__PlacementDecision>) {
+    iov__v1__placement_decision__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__PlacementDecision()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__PlacementDecision>, in arena: inout MessageArena) {
+    layout.pointee.at = arena.timestamp(at)
+    layout.pointee.preference = preference
+    layout.pointee.functions_in_use = functionsInUse
+    layout.pointee.bytes_in_use = bytesInUse
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__PlacementDecision>) {
+    if let value = layout.pointee.at { at = Timestamp(copying: value) }
+    preference = layout.pointee.preference
+    functionsInUse = layout.pointee.functions_in_use
+    bytesInUse = layout.pointee.bytes_in_use
+  }
+}
+
+extension PlacementDecision {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(
+      decoder, of: Self.fullName, names: ["at", "preference", "functionsInUse", "bytesInUse"])
+    try fields.read("at", into: &at)
+    try fields.read("preference", into: &preference)
+    try fields.read("functionsInUse", into: &functionsInUse)
+    try fields.read("bytesInUse", into: &bytesInUse)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("at", at)
+    try fields.write("preference", preference)
+    try fields.write("functionsInUse", functionsInUse)
+    try fields.write("bytesInUse", bytesInUse)
   }
 }
 

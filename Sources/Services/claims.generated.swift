@@ -17,6 +17,12 @@ public enum ClaimsMethods {
     service: "iov.v1.Claims", method: "UpdateClaimRates")
   public static let watchClaims = MethodDescriptor<WatchClaimsRequest, ClaimEvent>(
     service: "iov.v1.Claims", method: "WatchClaims")
+  public static let explainClaim = MethodDescriptor<ExplainClaimRequest, ClaimExplanation>(
+    service: "iov.v1.Claims", method: "ExplainClaim")
+  public static let planClaims = MethodDescriptor<ApplyClaimsRequest, ClaimPlan>(
+    service: "iov.v1.Claims", method: "PlanClaims")
+  public static let applyClaims = MethodDescriptor<ApplyClaimsRequest, ClaimPlan>(
+    service: "iov.v1.Claims", method: "ApplyClaims")
 }
 
 /// Serves iov.v1.Claims.
@@ -35,6 +41,14 @@ public protocol ClaimsService: RPCService {
   /// First what there is, then every change, in the order of revisions, until the caller stops. With `from_revision` only the
   /// changes after it; OUT_OF_RANGE if the coordinator does not have them all any more, or `epoch` is not its own: begin anew.
   func watchClaims(_ request: WatchClaimsRequest, responses: ResponseWriter<ClaimEvent>, call: ServerCall) async throws
+  /// Why a claim waits, filter by filter, or why it got what it has. Changes nothing.
+  func explainClaim(_ request: ExplainClaimRequest, call: ServerCall) async throws -> ClaimExplanation
+  /// What ApplyClaims would do now. Changes nothing.
+  func planClaims(_ request: ApplyClaimsRequest, call: ServerCall) async throws -> ClaimPlan
+  /// Makes claims as they are asked for here: new ones are made, rates are changed in place. One decision: all of it, or nothing
+  /// where one of them is refused. With `replace`, claims that must be made anew are released by it; ask again once they are
+  /// gone. With `plan_revision`, ABORTED if the state is not the one any more that the plan was made on.
+  func applyClaims(_ request: ApplyClaimsRequest, call: ServerCall) async throws -> ClaimPlan
 }
 
 extension ClaimsService {
@@ -47,6 +61,9 @@ extension ClaimsService {
     router.serverStreaming(ClaimsMethods.watchClaims) {
       try await self.watchClaims($0, responses: $1, call: $2)
     }
+    router.unary(ClaimsMethods.explainClaim) { try await self.explainClaim($0, call: $1) }
+    router.unary(ClaimsMethods.planClaims) { try await self.planClaims($0, call: $1) }
+    router.unary(ClaimsMethods.applyClaims) { try await self.applyClaims($0, call: $1) }
   }
 }
 
@@ -92,5 +109,26 @@ public struct ClaimsClient: Sendable {
     -> ResponseStream<ClaimEvent>
   {
     try await channel.serverStreaming(ClaimsMethods.watchClaims, request, options: options)
+  }
+
+  /// Why a claim waits, filter by filter, or why it got what it has. Changes nothing.
+  public func explainClaim(_ request: ExplainClaimRequest, options: CallOptions = CallOptions()) async throws
+    -> ClaimExplanation
+  {
+    try await channel.unary(ClaimsMethods.explainClaim, request, options: options)
+  }
+
+  /// What ApplyClaims would do now. Changes nothing.
+  public func planClaims(_ request: ApplyClaimsRequest, options: CallOptions = CallOptions()) async throws -> ClaimPlan
+  {
+    try await channel.unary(ClaimsMethods.planClaims, request, options: options)
+  }
+
+  /// Makes claims as they are asked for here: new ones are made, rates are changed in place. One decision: all of it, or nothing
+  /// where one of them is refused. With `replace`, claims that must be made anew are released by it; ask again once they are
+  /// gone. With `plan_revision`, ABORTED if the state is not the one any more that the plan was made on.
+  public func applyClaims(_ request: ApplyClaimsRequest, options: CallOptions = CallOptions()) async throws -> ClaimPlan
+  {
+    try await channel.unary(ClaimsMethods.applyClaims, request, options: options)
   }
 }

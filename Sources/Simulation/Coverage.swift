@@ -21,7 +21,8 @@ public struct Coverage: Sendable {
   public init() {}
 
   public static let everyEvent = [
-    "claimCreated", "claimDeleted", "claimRatesUpdated", "claimEvicted", "hostConfirmedDead", "fenceFailed",
+    "claimCreated", "claimDeleted", "claimRatesUpdated", "claimsApplied", "claimEvicted", "hostConfirmedDead",
+    "fenceFailed",
     "hostForgotten",
     "hostRescanned", "orphanAdopted", "orphanPurged", "hostConnected", "hostDisconnected", "heartbeatReceived",
     "inventoryReported", "functionsReported", "timePassed",
@@ -30,7 +31,8 @@ public struct Coverage: Sendable {
     RecordKey.Kind.allCases.map { "save \($0.rawValue)" } + [
       "remove host", "remove end-node", "remove claim", "remove wanted-function", "send welcome", "send heartbeat",
       "send wanted",
-      "send rescan", "endSession", "answer claim", "answer host", "answer orphans", "refuse", "claimChanged",
+      "send rescan", "endSession", "answer claim", "answer host", "answer orphans", "answer plan", "refuse",
+      "claimChanged",
       "claimGone",
       "fenceHost",
     ]
@@ -59,6 +61,7 @@ extension Event {
     case .claimDeleted: "claimDeleted"
     case .claimRatesUpdated: "claimRatesUpdated"
     case .claimEvicted: "claimEvicted"
+    case .claimsApplied: "claimsApplied"
     case .hostConfirmedDead: "hostConfirmedDead"
     case .fenceFailed: "fenceFailed"
     case .hostForgotten: "hostForgotten"
@@ -85,6 +88,7 @@ extension Effect {
     case .answer(_, .claim): "answer claim"
     case .answer(_, .host): "answer host"
     case .answer(_, .orphans): "answer orphans"
+    case .answer(_, .plan): "answer plan"
     case .refuse: "refuse"
     case .claimChanged: "claimChanged"
     case .claimGone: "claimGone"

@@ -21,6 +21,8 @@ public struct Storm {
   var wishDice: Dice
   /// Of operators.
   var maintenanceDice: Dice
+  /// Likewise, for what is planned.
+  var planDice: Dice
   var arbiter: Arbiter
   var hosts: [String: StormHost] = [:]
   static let hostNames = ["a", "b", "c", "d"]
@@ -51,6 +53,10 @@ public struct Storm {
   // Callers.
   /// What they have asked for and not been answered.
   var requests: [CallID: StormRequest] = [:]
+  /// What is to come of what was planned.
+  var plans: [CallID: ClaimPlan] = [:]
+  /// A plan that somebody made and has not carried out.
+  var keptPlan: (request: ApplyClaimsRequest, plan: ClaimPlan)?
   /// The claims that were acknowledged and not deleted: name to uid.
   var acknowledged: [String: String] = [:]
 
@@ -83,6 +89,7 @@ public struct Storm {
     dice = Dice(state: seed)
     wishDice = Dice(state: ~seed)
     maintenanceDice = Dice(state: seed &* 0x9e37_79b9_7f4a_7c15)
+    planDice = Dice(state: seed ^ 0x706c_616e)
     if isRecorded { recorder = Hasher() }
     arbiter = try Self.arbiter(records: [], flaw)
     let plugins = [ethernetPlugin(), sataPlugin()]
@@ -121,7 +128,8 @@ public struct Storm {
     let name = "claim-\(roll(0..<7))"
     let choice = roll(0..<60)
     switch choice {
-    case 0, 1, 2, 3: create(name, for: host)
+    case 0, 1, 2, 3:
+      if plansClaims, Int.random(in: 0..<2, using: &planDice) == 0 { planAndApply() } else { create(name, for: host) }
     case 4, 5: delete(name, cascade: hasFileServers && roll(0..<2) == 0)
     case 6, 7, 8: exchange(host)
     case 9: hosts[host]?.toHost.isEmpty == false ? deliverToHost(host) : exchange(host)

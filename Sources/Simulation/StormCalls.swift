@@ -82,6 +82,7 @@ extension Storm {
   }
 
   mutating func take(_ answer: Answer, to call: CallID) {
+    if case .plan(let plan) = answer { takeApplied(plan, to: call) }
     switch (requests.removeValue(forKey: call), answer) {
     case (.creation, .claim(let claim)): acknowledged[claim.name] = claim.uid
     case (.deletion(let names), _): for name in names { acknowledged[name] = nil }

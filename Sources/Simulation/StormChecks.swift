@@ -18,6 +18,8 @@ extension Storm {
     // Not the arbiter itself, so that it is not known of that somebody looked.
     var arbiter = arbiter
     for specification in arbiter.listedClaims.compactMap(\.specification) {
+      require(
+        arbiter.explainsPlacement(of: specification), "what is in the way of \(specification) is not what is said")
       require(arbiter.findsTheBest(for: specification), "the search for \(specification) missed the best end node")
     }
   }

@@ -22,7 +22,7 @@ extension Storm {
   /// What waits for the disk is lost with the process, and nobody has heard of it.
   mutating func restart(from copy: (store: [RecordKey: Record], acknowledged: [String: String])) {
     if !commits.isEmpty { coverage.note(.commitsLost) }
-    (commits, requests) = ([], [:])
+    (commits, requests, plans) = ([], [:], [:])
     for name in Self.hostNames { hosts[name]?.loseConnection() }
     (stragglers, repeated, late) = ([], [], [])
     // A coordinator that begins in the second in which another one began may draw its tokens again.
@@ -114,7 +114,9 @@ extension Storm {
         guard let host = host(in: session) else { continue }
         hosts[host]?.loseConnection()
       case .answer(let call, let answer): take(answer, to: call)
-      case .refuse(let call, _): requests[call] = nil
+      case .refuse(let call, let refusal):
+        requests[call] = nil
+        noteRefused(call, refusal)
       case .claimChanged, .claimGone: continue
       case .fenceHost(let host, let bootID): fences.append((host, bootID))
       }

@@ -6,7 +6,9 @@ struct ClaimCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "claim", abstract: "Ask for functions, see what was granted, release them.",
     subcommands: [
-      Create.self, Get.self, Describe.self, List.self, Update.self, Delete.self, Wait.self, Watch.self, Libvirt.self,
+      Create.self, Apply.self, Plan.self, Get.self, Describe.self, Explain.self, List.self, Update.self, Delete.self,
+      Wait.self, Watch.self,
+      Libvirt.self,
     ])
 
   struct Get: AsyncParsableCommand {

@@ -31,7 +31,7 @@ struct Iov: AsyncParsableCommand {
       A coordinator that restarts is waited for (--connect-timeout), and watches and waits go on where they were.
 
       Exit codes: 0 done, or all is well; 1 refused, the message says why, or something needs attention (status, \
-      doctor); 2 not found; 3 the coordinator cannot be reached; 4 the wait timed out; 64 the command line is wrong.
+      doctor); 2 not found; 3 the coordinator cannot be reached; 4 the wait timed out; 5 the plan is stale; 64 the command line is wrong.
       """,
     version: iovmeshVersion,
     subcommands: [

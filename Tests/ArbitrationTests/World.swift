@@ -120,6 +120,28 @@ struct World {
     return ask { .orphanPurged($0, request) }.map(\.orphans)
   }
 
+  func plan(_ claims: [CreateClaimRequest], replace: Bool = false) throws -> ClaimPlan {
+    var arbiter = arbiter
+    return try arbiter.planClaims(request(claims, replace: replace), at: now)
+  }
+
+  @discardableResult
+  mutating func apply(
+    _ claims: [CreateClaimRequest], replace: Bool = false, planRevision: String = ""
+  ) -> Result<ClaimPlan, Refusal> {
+    var request = request(claims, replace: replace)
+    request.planRevision = planRevision
+    let uids = claims.map { "uid-\(nextID())-\($0.name)" }
+    return ask { .claimsApplied($0, request, uids: uids) }.map(\.plan)
+  }
+
+  private func request(_ claims: [CreateClaimRequest], replace: Bool) -> ApplyClaimsRequest {
+    ApplyClaimsRequest {
+      $0.claims = claims
+      $0.replace = replace
+    }
+  }
+
   mutating func ask(_ event: (CallID) -> Event) -> Result<Answer, Refusal> {
     let call = CallID(nextID())
     send(event(call))
@@ -386,5 +408,6 @@ struct World {
 extension Answer {
   var claim: Claim { if case .claim(let claim) = self { claim } else { Claim() } }
   var host: Host { if case .host(let host) = self { host } else { Host() } }
+  var plan: ClaimPlan { if case .plan(let plan) = self { plan } else { ClaimPlan() } }
   var orphans: [Orphan] { if case .orphans(let orphans) = self { orphans } else { [] } }
 }

@@ -20,6 +20,10 @@ final class FakeCoordinator: Sendable {
     /// What `Backup` sends and `Restore` has received.
     var backup: [[UInt8]] = []
     var restored: [UInt8] = []
+    var explanation = ClaimExplanation()
+    /// What a plan comes to, and what is asked to be applied.
+    var plan = ClaimPlan()
+    var applied: [ApplyClaimsRequest] = []
     /// Watch events, told to each watcher after what there is; a watch of a lower revision is told the later ones.
     var events: [ClaimEvent] = []
     var watchRequests: [WatchClaimsRequest] = []
@@ -141,6 +145,24 @@ private struct FakeClaims: ClaimsService {
 
   func updateClaimRates(_ request: UpdateClaimRatesRequest, call: ServerCall) async throws -> Claim {
     throw RPCError(.unimplemented, "not here")
+  }
+
+  func explainClaim(_ request: ExplainClaimRequest, call: ServerCall) async throws -> ClaimExplanation {
+    try coordinator.carryOut("explainClaim") { $0.explanation }
+  }
+
+  func planClaims(_ request: ApplyClaimsRequest, call: ServerCall) async throws -> ClaimPlan {
+    try coordinator.carryOut("planClaims") { $0.plan }
+  }
+
+  func applyClaims(_ request: ApplyClaimsRequest, call: ServerCall) async throws -> ClaimPlan {
+    try coordinator.carryOut("applyClaims") { world in
+      guard request.planRevision.isEmpty || request.planRevision == world.plan.revision else {
+        throw RPCError(.aborted, "the plan is stale")
+      }
+      world.applied.append(request)
+      return world.plan
+    }
   }
 
   func watchClaims(

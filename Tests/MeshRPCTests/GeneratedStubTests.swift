@@ -22,6 +22,9 @@ struct EchoClaims: ClaimsService {
   func listClaims(_ request: ListClaimsRequest, call: ServerCall) async throws -> ListClaimsResponse { .init() }
   func deleteClaim(_ request: DeleteClaimRequest, call: ServerCall) async throws -> Claim { .init() }
   func updateClaimRates(_ request: UpdateClaimRatesRequest, call: ServerCall) async throws -> Claim { .init() }
+  func explainClaim(_ request: ExplainClaimRequest, call: ServerCall) async throws -> ClaimExplanation { .init() }
+  func planClaims(_ request: ApplyClaimsRequest, call: ServerCall) async throws -> ClaimPlan { .init() }
+  func applyClaims(_ request: ApplyClaimsRequest, call: ServerCall) async throws -> ClaimPlan { .init() }
 
   func watchClaims(
     _ request: WatchClaimsRequest, responses: ResponseWriter<ClaimEvent>, call: ServerCall

@@ -367,6 +367,411 @@ void   iov__v1__claim_event__free_unpacked
   assert(message->base.descriptor == &iov__v1__claim_event__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   iov__v1__explain_claim_request__init
+                     (Iov__V1__ExplainClaimRequest         *message)
+{
+  static const Iov__V1__ExplainClaimRequest init_value = IOV__V1__EXPLAIN_CLAIM_REQUEST__INIT;
+  *message = init_value;
+}
+size_t iov__v1__explain_claim_request__get_packed_size
+                     (const Iov__V1__ExplainClaimRequest *message)
+{
+  assert(message->base.descriptor == &iov__v1__explain_claim_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__explain_claim_request__pack
+                     (const Iov__V1__ExplainClaimRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__explain_claim_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__explain_claim_request__pack_to_buffer
+                     (const Iov__V1__ExplainClaimRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__explain_claim_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__ExplainClaimRequest *
+       iov__v1__explain_claim_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__ExplainClaimRequest *)
+     protobuf_c_message_unpack (&iov__v1__explain_claim_request__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__explain_claim_request__free_unpacked
+                     (Iov__V1__ExplainClaimRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__explain_claim_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   iov__v1__claim_explanation__init
+                     (Iov__V1__ClaimExplanation         *message)
+{
+  static const Iov__V1__ClaimExplanation init_value = IOV__V1__CLAIM_EXPLANATION__INIT;
+  *message = init_value;
+}
+size_t iov__v1__claim_explanation__get_packed_size
+                     (const Iov__V1__ClaimExplanation *message)
+{
+  assert(message->base.descriptor == &iov__v1__claim_explanation__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__claim_explanation__pack
+                     (const Iov__V1__ClaimExplanation *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__claim_explanation__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__claim_explanation__pack_to_buffer
+                     (const Iov__V1__ClaimExplanation *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__claim_explanation__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__ClaimExplanation *
+       iov__v1__claim_explanation__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__ClaimExplanation *)
+     protobuf_c_message_unpack (&iov__v1__claim_explanation__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__claim_explanation__free_unpacked
+                     (Iov__V1__ClaimExplanation *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__claim_explanation__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   iov__v1__filter_explanation__init
+                     (Iov__V1__FilterExplanation         *message)
+{
+  static const Iov__V1__FilterExplanation init_value = IOV__V1__FILTER_EXPLANATION__INIT;
+  *message = init_value;
+}
+size_t iov__v1__filter_explanation__get_packed_size
+                     (const Iov__V1__FilterExplanation *message)
+{
+  assert(message->base.descriptor == &iov__v1__filter_explanation__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__filter_explanation__pack
+                     (const Iov__V1__FilterExplanation *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__filter_explanation__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__filter_explanation__pack_to_buffer
+                     (const Iov__V1__FilterExplanation *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__filter_explanation__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__FilterExplanation *
+       iov__v1__filter_explanation__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__FilterExplanation *)
+     protobuf_c_message_unpack (&iov__v1__filter_explanation__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__filter_explanation__free_unpacked
+                     (Iov__V1__FilterExplanation *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__filter_explanation__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   iov__v1__near_fit__init
+                     (Iov__V1__NearFit         *message)
+{
+  static const Iov__V1__NearFit init_value = IOV__V1__NEAR_FIT__INIT;
+  *message = init_value;
+}
+size_t iov__v1__near_fit__get_packed_size
+                     (const Iov__V1__NearFit *message)
+{
+  assert(message->base.descriptor == &iov__v1__near_fit__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__near_fit__pack
+                     (const Iov__V1__NearFit *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__near_fit__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__near_fit__pack_to_buffer
+                     (const Iov__V1__NearFit *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__near_fit__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__NearFit *
+       iov__v1__near_fit__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__NearFit *)
+     protobuf_c_message_unpack (&iov__v1__near_fit__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__near_fit__free_unpacked
+                     (Iov__V1__NearFit *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__near_fit__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   iov__v1__obstacle__init
+                     (Iov__V1__Obstacle         *message)
+{
+  static const Iov__V1__Obstacle init_value = IOV__V1__OBSTACLE__INIT;
+  *message = init_value;
+}
+size_t iov__v1__obstacle__get_packed_size
+                     (const Iov__V1__Obstacle *message)
+{
+  assert(message->base.descriptor == &iov__v1__obstacle__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__obstacle__pack
+                     (const Iov__V1__Obstacle *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__obstacle__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__obstacle__pack_to_buffer
+                     (const Iov__V1__Obstacle *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__obstacle__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__Obstacle *
+       iov__v1__obstacle__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__Obstacle *)
+     protobuf_c_message_unpack (&iov__v1__obstacle__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__obstacle__free_unpacked
+                     (Iov__V1__Obstacle *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__obstacle__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   iov__v1__placement_option__init
+                     (Iov__V1__PlacementOption         *message)
+{
+  static const Iov__V1__PlacementOption init_value = IOV__V1__PLACEMENT_OPTION__INIT;
+  *message = init_value;
+}
+size_t iov__v1__placement_option__get_packed_size
+                     (const Iov__V1__PlacementOption *message)
+{
+  assert(message->base.descriptor == &iov__v1__placement_option__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__placement_option__pack
+                     (const Iov__V1__PlacementOption *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__placement_option__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__placement_option__pack_to_buffer
+                     (const Iov__V1__PlacementOption *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__placement_option__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__PlacementOption *
+       iov__v1__placement_option__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__PlacementOption *)
+     protobuf_c_message_unpack (&iov__v1__placement_option__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__placement_option__free_unpacked
+                     (Iov__V1__PlacementOption *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__placement_option__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   iov__v1__apply_claims_request__init
+                     (Iov__V1__ApplyClaimsRequest         *message)
+{
+  static const Iov__V1__ApplyClaimsRequest init_value = IOV__V1__APPLY_CLAIMS_REQUEST__INIT;
+  *message = init_value;
+}
+size_t iov__v1__apply_claims_request__get_packed_size
+                     (const Iov__V1__ApplyClaimsRequest *message)
+{
+  assert(message->base.descriptor == &iov__v1__apply_claims_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__apply_claims_request__pack
+                     (const Iov__V1__ApplyClaimsRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__apply_claims_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__apply_claims_request__pack_to_buffer
+                     (const Iov__V1__ApplyClaimsRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__apply_claims_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__ApplyClaimsRequest *
+       iov__v1__apply_claims_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__ApplyClaimsRequest *)
+     protobuf_c_message_unpack (&iov__v1__apply_claims_request__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__apply_claims_request__free_unpacked
+                     (Iov__V1__ApplyClaimsRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__apply_claims_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   iov__v1__claim_plan__init
+                     (Iov__V1__ClaimPlan         *message)
+{
+  static const Iov__V1__ClaimPlan init_value = IOV__V1__CLAIM_PLAN__INIT;
+  *message = init_value;
+}
+size_t iov__v1__claim_plan__get_packed_size
+                     (const Iov__V1__ClaimPlan *message)
+{
+  assert(message->base.descriptor == &iov__v1__claim_plan__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__claim_plan__pack
+                     (const Iov__V1__ClaimPlan *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__claim_plan__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__claim_plan__pack_to_buffer
+                     (const Iov__V1__ClaimPlan *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__claim_plan__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__ClaimPlan *
+       iov__v1__claim_plan__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__ClaimPlan *)
+     protobuf_c_message_unpack (&iov__v1__claim_plan__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__claim_plan__free_unpacked
+                     (Iov__V1__ClaimPlan *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__claim_plan__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   iov__v1__planned_claim__init
+                     (Iov__V1__PlannedClaim         *message)
+{
+  static const Iov__V1__PlannedClaim init_value = IOV__V1__PLANNED_CLAIM__INIT;
+  *message = init_value;
+}
+size_t iov__v1__planned_claim__get_packed_size
+                     (const Iov__V1__PlannedClaim *message)
+{
+  assert(message->base.descriptor == &iov__v1__planned_claim__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__planned_claim__pack
+                     (const Iov__V1__PlannedClaim *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__planned_claim__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__planned_claim__pack_to_buffer
+                     (const Iov__V1__PlannedClaim *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__planned_claim__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__PlannedClaim *
+       iov__v1__planned_claim__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__PlannedClaim *)
+     protobuf_c_message_unpack (&iov__v1__planned_claim__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__planned_claim__free_unpacked
+                     (Iov__V1__PlannedClaim *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__planned_claim__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 static const ProtobufCFieldDescriptor iov__v1__create_claim_request__field_descriptors[2] =
 {
   {
@@ -859,6 +1264,777 @@ const ProtobufCMessageDescriptor iov__v1__claim_event__descriptor =
   (ProtobufCMessageInit) iov__v1__claim_event__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
+static const ProtobufCFieldDescriptor iov__v1__explain_claim_request__field_descriptors[1] =
+{
+  {
+    "name",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ExplainClaimRequest, name),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__explain_claim_request__field_indices_by_name[] = {
+  0,   /* field[0] = name */
+};
+static const ProtobufCIntRange iov__v1__explain_claim_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor iov__v1__explain_claim_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.ExplainClaimRequest",
+  "ExplainClaimRequest",
+  "Iov__V1__ExplainClaimRequest",
+  "iov.v1",
+  sizeof(Iov__V1__ExplainClaimRequest),
+  1,
+  iov__v1__explain_claim_request__field_descriptors,
+  iov__v1__explain_claim_request__field_indices_by_name,
+  1,  iov__v1__explain_claim_request__number_ranges,
+  (ProtobufCMessageInit) iov__v1__explain_claim_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__claim_explanation__field_descriptors[10] =
+{
+  {
+    "claim",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ClaimExplanation, claim),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "revision",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ClaimExplanation, revision),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "phase",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ClaimExplanation, phase),
+    &iov__v1__claim_phase__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "summary",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ClaimExplanation, summary),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "end_nodes",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ClaimExplanation, end_nodes),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "fitting",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ClaimExplanation, fitting),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "filters",
+    7,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Iov__V1__ClaimExplanation, n_filters),
+    offsetof(Iov__V1__ClaimExplanation, filters),
+    &iov__v1__filter_explanation__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "nearest",
+    8,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Iov__V1__ClaimExplanation, n_nearest),
+    offsetof(Iov__V1__ClaimExplanation, nearest),
+    &iov__v1__near_fit__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "options",
+    9,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Iov__V1__ClaimExplanation, n_options),
+    offsetof(Iov__V1__ClaimExplanation, options),
+    &iov__v1__placement_option__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "decision",
+    10,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ClaimExplanation, decision),
+    &iov__v1__placement_decision__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__claim_explanation__field_indices_by_name[] = {
+  0,   /* field[0] = claim */
+  9,   /* field[9] = decision */
+  4,   /* field[4] = end_nodes */
+  6,   /* field[6] = filters */
+  5,   /* field[5] = fitting */
+  7,   /* field[7] = nearest */
+  8,   /* field[8] = options */
+  2,   /* field[2] = phase */
+  1,   /* field[1] = revision */
+  3,   /* field[3] = summary */
+};
+static const ProtobufCIntRange iov__v1__claim_explanation__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 10 }
+};
+const ProtobufCMessageDescriptor iov__v1__claim_explanation__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.ClaimExplanation",
+  "ClaimExplanation",
+  "Iov__V1__ClaimExplanation",
+  "iov.v1",
+  sizeof(Iov__V1__ClaimExplanation),
+  10,
+  iov__v1__claim_explanation__field_descriptors,
+  iov__v1__claim_explanation__field_indices_by_name,
+  1,  iov__v1__claim_explanation__number_ranges,
+  (ProtobufCMessageInit) iov__v1__claim_explanation__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__filter_explanation__field_descriptors[4] =
+{
+  {
+    "filter",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__FilterExplanation, filter),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "dropped",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__FilterExplanation, dropped),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "left",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__FilterExplanation, left),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "messages",
+    4,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_STRING,
+    offsetof(Iov__V1__FilterExplanation, n_messages),
+    offsetof(Iov__V1__FilterExplanation, messages),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__filter_explanation__field_indices_by_name[] = {
+  1,   /* field[1] = dropped */
+  0,   /* field[0] = filter */
+  2,   /* field[2] = left */
+  3,   /* field[3] = messages */
+};
+static const ProtobufCIntRange iov__v1__filter_explanation__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor iov__v1__filter_explanation__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.FilterExplanation",
+  "FilterExplanation",
+  "Iov__V1__FilterExplanation",
+  "iov.v1",
+  sizeof(Iov__V1__FilterExplanation),
+  4,
+  iov__v1__filter_explanation__field_descriptors,
+  iov__v1__filter_explanation__field_indices_by_name,
+  1,  iov__v1__filter_explanation__number_ranges,
+  (ProtobufCMessageInit) iov__v1__filter_explanation__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__near_fit__field_descriptors[4] =
+{
+  {
+    "end_node",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__NearFit, end_node),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "name",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__NearFit, name),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "host",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__NearFit, host),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "obstacles",
+    4,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Iov__V1__NearFit, n_obstacles),
+    offsetof(Iov__V1__NearFit, obstacles),
+    &iov__v1__obstacle__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__near_fit__field_indices_by_name[] = {
+  0,   /* field[0] = end_node */
+  2,   /* field[2] = host */
+  1,   /* field[1] = name */
+  3,   /* field[3] = obstacles */
+};
+static const ProtobufCIntRange iov__v1__near_fit__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor iov__v1__near_fit__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.NearFit",
+  "NearFit",
+  "Iov__V1__NearFit",
+  "iov.v1",
+  sizeof(Iov__V1__NearFit),
+  4,
+  iov__v1__near_fit__field_descriptors,
+  iov__v1__near_fit__field_indices_by_name,
+  1,  iov__v1__near_fit__number_ranges,
+  (ProtobufCMessageInit) iov__v1__near_fit__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__obstacle__field_descriptors[3] =
+{
+  {
+    "filter",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Obstacle, filter),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "message",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Obstacle, message),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "remedy",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Obstacle, remedy),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__obstacle__field_indices_by_name[] = {
+  0,   /* field[0] = filter */
+  1,   /* field[1] = message */
+  2,   /* field[2] = remedy */
+};
+static const ProtobufCIntRange iov__v1__obstacle__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor iov__v1__obstacle__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.Obstacle",
+  "Obstacle",
+  "Iov__V1__Obstacle",
+  "iov.v1",
+  sizeof(Iov__V1__Obstacle),
+  3,
+  iov__v1__obstacle__field_descriptors,
+  iov__v1__obstacle__field_indices_by_name,
+  1,  iov__v1__obstacle__number_ranges,
+  (ProtobufCMessageInit) iov__v1__obstacle__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__placement_option__field_descriptors[8] =
+{
+  {
+    "end_node",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__PlacementOption, end_node),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "name",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__PlacementOption, name),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "host",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__PlacementOption, host),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "path",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__PlacementOption, path),
+    &iov__v1__path__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "preference",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__PlacementOption, preference),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "functions_in_use",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__PlacementOption, functions_in_use),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "bytes_in_use",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__PlacementOption, bytes_in_use),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "held",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__PlacementOption, held),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__placement_option__field_indices_by_name[] = {
+  6,   /* field[6] = bytes_in_use */
+  0,   /* field[0] = end_node */
+  5,   /* field[5] = functions_in_use */
+  7,   /* field[7] = held */
+  2,   /* field[2] = host */
+  1,   /* field[1] = name */
+  3,   /* field[3] = path */
+  4,   /* field[4] = preference */
+};
+static const ProtobufCIntRange iov__v1__placement_option__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 8 }
+};
+const ProtobufCMessageDescriptor iov__v1__placement_option__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.PlacementOption",
+  "PlacementOption",
+  "Iov__V1__PlacementOption",
+  "iov.v1",
+  sizeof(Iov__V1__PlacementOption),
+  8,
+  iov__v1__placement_option__field_descriptors,
+  iov__v1__placement_option__field_indices_by_name,
+  1,  iov__v1__placement_option__number_ranges,
+  (ProtobufCMessageInit) iov__v1__placement_option__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__apply_claims_request__field_descriptors[3] =
+{
+  {
+    "claims",
+    1,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Iov__V1__ApplyClaimsRequest, n_claims),
+    offsetof(Iov__V1__ApplyClaimsRequest, claims),
+    &iov__v1__create_claim_request__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "replace",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ApplyClaimsRequest, replace),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "plan_revision",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ApplyClaimsRequest, plan_revision),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__apply_claims_request__field_indices_by_name[] = {
+  0,   /* field[0] = claims */
+  2,   /* field[2] = plan_revision */
+  1,   /* field[1] = replace */
+};
+static const ProtobufCIntRange iov__v1__apply_claims_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor iov__v1__apply_claims_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.ApplyClaimsRequest",
+  "ApplyClaimsRequest",
+  "Iov__V1__ApplyClaimsRequest",
+  "iov.v1",
+  sizeof(Iov__V1__ApplyClaimsRequest),
+  3,
+  iov__v1__apply_claims_request__field_descriptors,
+  iov__v1__apply_claims_request__field_indices_by_name,
+  1,  iov__v1__apply_claims_request__number_ranges,
+  (ProtobufCMessageInit) iov__v1__apply_claims_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__claim_plan__field_descriptors[3] =
+{
+  {
+    "revision",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ClaimPlan, revision),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "claims",
+    2,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Iov__V1__ClaimPlan, n_claims),
+    offsetof(Iov__V1__ClaimPlan, claims),
+    &iov__v1__planned_claim__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "others",
+    3,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Iov__V1__ClaimPlan, n_others),
+    offsetof(Iov__V1__ClaimPlan, others),
+    &iov__v1__planned_claim__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__claim_plan__field_indices_by_name[] = {
+  1,   /* field[1] = claims */
+  2,   /* field[2] = others */
+  0,   /* field[0] = revision */
+};
+static const ProtobufCIntRange iov__v1__claim_plan__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor iov__v1__claim_plan__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.ClaimPlan",
+  "ClaimPlan",
+  "Iov__V1__ClaimPlan",
+  "iov.v1",
+  sizeof(Iov__V1__ClaimPlan),
+  3,
+  iov__v1__claim_plan__field_descriptors,
+  iov__v1__claim_plan__field_indices_by_name,
+  1,  iov__v1__claim_plan__number_ranges,
+  (ProtobufCMessageInit) iov__v1__claim_plan__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__planned_claim__field_descriptors[6] =
+{
+  {
+    "name",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__PlannedClaim, name),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "action",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__PlannedClaim, action),
+    &iov__v1__claim_action__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "former",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__PlannedClaim, former),
+    &iov__v1__claim_specification__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "claim",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__PlannedClaim, claim),
+    &iov__v1__claim__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "refusal",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__PlannedClaim, refusal),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "specification",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__PlannedClaim, specification),
+    &iov__v1__claim_specification__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__planned_claim__field_indices_by_name[] = {
+  1,   /* field[1] = action */
+  3,   /* field[3] = claim */
+  2,   /* field[2] = former */
+  0,   /* field[0] = name */
+  4,   /* field[4] = refusal */
+  5,   /* field[5] = specification */
+};
+static const ProtobufCIntRange iov__v1__planned_claim__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 6 }
+};
+const ProtobufCMessageDescriptor iov__v1__planned_claim__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.PlannedClaim",
+  "PlannedClaim",
+  "Iov__V1__PlannedClaim",
+  "iov.v1",
+  sizeof(Iov__V1__PlannedClaim),
+  6,
+  iov__v1__planned_claim__field_descriptors,
+  iov__v1__planned_claim__field_indices_by_name,
+  1,  iov__v1__planned_claim__number_ranges,
+  (ProtobufCMessageInit) iov__v1__planned_claim__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
 static const ProtobufCEnumValue iov__v1__claim_event_kind__enum_values_by_number[5] =
 {
   { "CLAIM_EVENT_KIND_UNSPECIFIED", "IOV__V1__CLAIM_EVENT_KIND__CLAIM_EVENT_KIND_UNSPECIFIED", 0 },
@@ -893,7 +2069,43 @@ const ProtobufCEnumDescriptor iov__v1__claim_event_kind__descriptor =
   iov__v1__claim_event_kind__value_ranges,
   NULL,NULL,NULL,NULL   /* reserved[1234] */
 };
-static const ProtobufCMethodDescriptor iov__v1__claims__method_descriptors[6] =
+static const ProtobufCEnumValue iov__v1__claim_action__enum_values_by_number[6] =
+{
+  { "CLAIM_ACTION_UNSPECIFIED", "IOV__V1__CLAIM_ACTION__CLAIM_ACTION_UNSPECIFIED", 0 },
+  { "CLAIM_ACTION_UNCHANGED", "IOV__V1__CLAIM_ACTION__CLAIM_ACTION_UNCHANGED", 1 },
+  { "CLAIM_ACTION_CREATE", "IOV__V1__CLAIM_ACTION__CLAIM_ACTION_CREATE", 2 },
+  { "CLAIM_ACTION_UPDATE", "IOV__V1__CLAIM_ACTION__CLAIM_ACTION_UPDATE", 3 },
+  { "CLAIM_ACTION_REPLACE", "IOV__V1__CLAIM_ACTION__CLAIM_ACTION_REPLACE", 4 },
+  { "CLAIM_ACTION_REFUSE", "IOV__V1__CLAIM_ACTION__CLAIM_ACTION_REFUSE", 5 },
+};
+static const ProtobufCIntRange iov__v1__claim_action__value_ranges[] = {
+{0, 0},{0, 6}
+};
+static const ProtobufCEnumValueIndex iov__v1__claim_action__enum_values_by_name[6] =
+{
+  { "CLAIM_ACTION_CREATE", 2 },
+  { "CLAIM_ACTION_REFUSE", 5 },
+  { "CLAIM_ACTION_REPLACE", 4 },
+  { "CLAIM_ACTION_UNCHANGED", 1 },
+  { "CLAIM_ACTION_UNSPECIFIED", 0 },
+  { "CLAIM_ACTION_UPDATE", 3 },
+};
+const ProtobufCEnumDescriptor iov__v1__claim_action__descriptor =
+{
+  PROTOBUF_C__ENUM_DESCRIPTOR_MAGIC,
+  "iov.v1.ClaimAction",
+  "ClaimAction",
+  "Iov__V1__ClaimAction",
+  "iov.v1",
+  6,
+  iov__v1__claim_action__enum_values_by_number,
+  6,
+  iov__v1__claim_action__enum_values_by_name,
+  1,
+  iov__v1__claim_action__value_ranges,
+  NULL,NULL,NULL,NULL   /* reserved[1234] */
+};
+static const ProtobufCMethodDescriptor iov__v1__claims__method_descriptors[9] =
 {
   { "CreateClaim", &iov__v1__create_claim_request__descriptor, &iov__v1__claim__descriptor },
   { "GetClaim", &iov__v1__get_claim_request__descriptor, &iov__v1__claim__descriptor },
@@ -901,12 +2113,18 @@ static const ProtobufCMethodDescriptor iov__v1__claims__method_descriptors[6] =
   { "DeleteClaim", &iov__v1__delete_claim_request__descriptor, &iov__v1__claim__descriptor },
   { "UpdateClaimRates", &iov__v1__update_claim_rates_request__descriptor, &iov__v1__claim__descriptor },
   { "WatchClaims", &iov__v1__watch_claims_request__descriptor, &iov__v1__claim_event__descriptor },
+  { "ExplainClaim", &iov__v1__explain_claim_request__descriptor, &iov__v1__claim_explanation__descriptor },
+  { "PlanClaims", &iov__v1__apply_claims_request__descriptor, &iov__v1__claim_plan__descriptor },
+  { "ApplyClaims", &iov__v1__apply_claims_request__descriptor, &iov__v1__claim_plan__descriptor },
 };
 const unsigned iov__v1__claims__method_indices_by_name[] = {
+  8,        /* ApplyClaims */
   0,        /* CreateClaim */
   3,        /* DeleteClaim */
+  6,        /* ExplainClaim */
   1,        /* GetClaim */
   2,        /* ListClaims */
+  7,        /* PlanClaims */
   4,        /* UpdateClaimRates */
   5         /* WatchClaims */
 };
@@ -917,7 +2135,7 @@ const ProtobufCServiceDescriptor iov__v1__claims__descriptor =
   "Claims",
   "Iov__V1__Claims",
   "iov.v1",
-  6,
+  9,
   iov__v1__claims__method_descriptors,
   iov__v1__claims__method_indices_by_name
 };
@@ -968,6 +2186,30 @@ void iov__v1__claims__watch_claims(ProtobufCService *service,
 {
   assert(service->descriptor == &iov__v1__claims__descriptor);
   service->invoke(service, 5, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
+void iov__v1__claims__explain_claim(ProtobufCService *service,
+                                    const Iov__V1__ExplainClaimRequest *input,
+                                    Iov__V1__ClaimExplanation_Closure closure,
+                                    void *closure_data)
+{
+  assert(service->descriptor == &iov__v1__claims__descriptor);
+  service->invoke(service, 6, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
+void iov__v1__claims__plan_claims(ProtobufCService *service,
+                                  const Iov__V1__ApplyClaimsRequest *input,
+                                  Iov__V1__ClaimPlan_Closure closure,
+                                  void *closure_data)
+{
+  assert(service->descriptor == &iov__v1__claims__descriptor);
+  service->invoke(service, 7, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
+void iov__v1__claims__apply_claims(ProtobufCService *service,
+                                   const Iov__V1__ApplyClaimsRequest *input,
+                                   Iov__V1__ClaimPlan_Closure closure,
+                                   void *closure_data)
+{
+  assert(service->descriptor == &iov__v1__claims__descriptor);
+  service->invoke(service, 8, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void iov__v1__claims__init (Iov__V1__Claims_Service *service,
                             Iov__V1__Claims_ServiceDestroy destroy)

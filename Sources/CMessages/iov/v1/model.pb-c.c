@@ -1375,6 +1375,51 @@ void   iov__v1__claim_status__free_unpacked
   assert(message->base.descriptor == &iov__v1__claim_status__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   iov__v1__placement_decision__init
+                     (Iov__V1__PlacementDecision         *message)
+{
+  static const Iov__V1__PlacementDecision init_value = IOV__V1__PLACEMENT_DECISION__INIT;
+  *message = init_value;
+}
+size_t iov__v1__placement_decision__get_packed_size
+                     (const Iov__V1__PlacementDecision *message)
+{
+  assert(message->base.descriptor == &iov__v1__placement_decision__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__placement_decision__pack
+                     (const Iov__V1__PlacementDecision *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__placement_decision__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__placement_decision__pack_to_buffer
+                     (const Iov__V1__PlacementDecision *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__placement_decision__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__PlacementDecision *
+       iov__v1__placement_decision__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__PlacementDecision *)
+     protobuf_c_message_unpack (&iov__v1__placement_decision__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__placement_decision__free_unpacked
+                     (Iov__V1__PlacementDecision *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__placement_decision__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   iov__v1__pending_reason__init
                      (Iov__V1__PendingReason         *message)
 {
@@ -4562,7 +4607,7 @@ const ProtobufCMessageDescriptor iov__v1__end_node_selector__descriptor =
   (ProtobufCMessageInit) iov__v1__end_node_selector__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__claim_status__field_descriptors[4] =
+static const ProtobufCFieldDescriptor iov__v1__claim_status__field_descriptors[5] =
 {
   {
     "phase",
@@ -4612,17 +4657,31 @@ static const ProtobufCFieldDescriptor iov__v1__claim_status__field_descriptors[4
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "decision",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ClaimStatus, decision),
+    &iov__v1__placement_decision__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__claim_status__field_indices_by_name[] = {
   2,   /* field[2] = assignment */
+  4,   /* field[4] = decision */
   3,   /* field[3] = error */
   1,   /* field[1] = pending */
   0,   /* field[0] = phase */
 };
-static const ProtobufCIntRange iov__v1__claim_status__number_ranges[1 + 1] =
+static const ProtobufCIntRange iov__v1__claim_status__number_ranges[2 + 1] =
 {
   { 1, 0 },
-  { 0, 4 }
+  { 8, 4 },
+  { 0, 5 }
 };
 const ProtobufCMessageDescriptor iov__v1__claim_status__descriptor =
 {
@@ -4632,11 +4691,88 @@ const ProtobufCMessageDescriptor iov__v1__claim_status__descriptor =
   "Iov__V1__ClaimStatus",
   "iov.v1",
   sizeof(Iov__V1__ClaimStatus),
-  4,
+  5,
   iov__v1__claim_status__field_descriptors,
   iov__v1__claim_status__field_indices_by_name,
-  1,  iov__v1__claim_status__number_ranges,
+  2,  iov__v1__claim_status__number_ranges,
   (ProtobufCMessageInit) iov__v1__claim_status__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__placement_decision__field_descriptors[4] =
+{
+  {
+    "at",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__PlacementDecision, at),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "preference",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__PlacementDecision, preference),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "functions_in_use",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__PlacementDecision, functions_in_use),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "bytes_in_use",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__PlacementDecision, bytes_in_use),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__placement_decision__field_indices_by_name[] = {
+  0,   /* field[0] = at */
+  3,   /* field[3] = bytes_in_use */
+  2,   /* field[2] = functions_in_use */
+  1,   /* field[1] = preference */
+};
+static const ProtobufCIntRange iov__v1__placement_decision__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor iov__v1__placement_decision__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.PlacementDecision",
+  "PlacementDecision",
+  "Iov__V1__PlacementDecision",
+  "iov.v1",
+  sizeof(Iov__V1__PlacementDecision),
+  4,
+  iov__v1__placement_decision__field_descriptors,
+  iov__v1__placement_decision__field_indices_by_name,
+  1,  iov__v1__placement_decision__number_ranges,
+  (ProtobufCMessageInit) iov__v1__placement_decision__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor iov__v1__pending_reason__field_descriptors[3] =

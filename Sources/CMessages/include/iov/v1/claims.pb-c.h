@@ -25,6 +25,15 @@ typedef struct Iov__V1__DeleteClaimRequest Iov__V1__DeleteClaimRequest;
 typedef struct Iov__V1__UpdateClaimRatesRequest Iov__V1__UpdateClaimRatesRequest;
 typedef struct Iov__V1__WatchClaimsRequest Iov__V1__WatchClaimsRequest;
 typedef struct Iov__V1__ClaimEvent Iov__V1__ClaimEvent;
+typedef struct Iov__V1__ExplainClaimRequest Iov__V1__ExplainClaimRequest;
+typedef struct Iov__V1__ClaimExplanation Iov__V1__ClaimExplanation;
+typedef struct Iov__V1__FilterExplanation Iov__V1__FilterExplanation;
+typedef struct Iov__V1__NearFit Iov__V1__NearFit;
+typedef struct Iov__V1__Obstacle Iov__V1__Obstacle;
+typedef struct Iov__V1__PlacementOption Iov__V1__PlacementOption;
+typedef struct Iov__V1__ApplyClaimsRequest Iov__V1__ApplyClaimsRequest;
+typedef struct Iov__V1__ClaimPlan Iov__V1__ClaimPlan;
+typedef struct Iov__V1__PlannedClaim Iov__V1__PlannedClaim;
 
 
 /* --- enums --- */
@@ -49,6 +58,21 @@ typedef enum _Iov__V1__ClaimEventKind {
   IOV__V1__CLAIM_EVENT_KIND__CLAIM_EVENT_KIND_GONE = 4
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(IOV__V1__CLAIM_EVENT_KIND)
 } Iov__V1__ClaimEventKind;
+typedef enum _Iov__V1__ClaimAction {
+  IOV__V1__CLAIM_ACTION__CLAIM_ACTION_UNSPECIFIED = 0,
+  IOV__V1__CLAIM_ACTION__CLAIM_ACTION_UNCHANGED = 1,
+  IOV__V1__CLAIM_ACTION__CLAIM_ACTION_CREATE = 2,
+  /*
+   * rates, in place
+   */
+  IOV__V1__CLAIM_ACTION__CLAIM_ACTION_UPDATE = 3,
+  /*
+   * released, and made anew once its hosts have let go
+   */
+  IOV__V1__CLAIM_ACTION__CLAIM_ACTION_REPLACE = 4,
+  IOV__V1__CLAIM_ACTION__CLAIM_ACTION_REFUSE = 5
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(IOV__V1__CLAIM_ACTION)
+} Iov__V1__ClaimAction;
 
 /* --- messages --- */
 
@@ -167,6 +191,216 @@ struct  Iov__V1__ClaimEvent
 #define IOV__V1__CLAIM_EVENT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__claim_event__descriptor) \
     , IOV__V1__CLAIM_EVENT_KIND__CLAIM_EVENT_KIND_UNSPECIFIED, NULL, 0, 0 }
+
+
+struct  Iov__V1__ExplainClaimRequest
+{
+  ProtobufCMessage base;
+  char *name;
+};
+#define IOV__V1__EXPLAIN_CLAIM_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__explain_claim_request__descriptor) \
+    , (char *)protobuf_c_empty_string }
+
+
+struct  Iov__V1__ClaimExplanation
+{
+  ProtobufCMessage base;
+  char *claim;
+  /*
+   * of the state that was looked at
+   */
+  uint64_t revision;
+  Iov__V1__ClaimPhase phase;
+  /*
+   * in one sentence
+   */
+  char *summary;
+  /*
+   * The end nodes that it can be about: of its class, or what its source holds.
+   */
+  uint32_t end_nodes;
+  /*
+   * those that no filter drops
+   */
+  uint32_t fitting;
+  /*
+   * In the order in which they are tried. An end node is dropped by the first one that it does not pass.
+   */
+  size_t n_filters;
+  Iov__V1__FilterExplanation **filters;
+  /*
+   * Those that least is in the way of, if none fits; the nearest one first.
+   */
+  size_t n_nearest;
+  Iov__V1__NearFit **nearest;
+  /*
+   * Those that fit, the best one first, by what is in use now; what the claim holds itself counts as free.
+   */
+  size_t n_options;
+  Iov__V1__PlacementOption **options;
+  /*
+   * of what it holds
+   */
+  Iov__V1__PlacementDecision *decision;
+};
+#define IOV__V1__CLAIM_EXPLANATION__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__claim_explanation__descriptor) \
+    , (char *)protobuf_c_empty_string, 0, IOV__V1__CLAIM_PHASE__CLAIM_PHASE_UNSPECIFIED, (char *)protobuf_c_empty_string, 0, 0, 0,NULL, 0,NULL, 0,NULL, NULL }
+
+
+struct  Iov__V1__FilterExplanation
+{
+  ProtobufCMessage base;
+  char *filter;
+  uint32_t dropped;
+  /*
+   * that have passed this one and all before it
+   */
+  uint32_t left;
+  /*
+   * of the first end nodes, each once
+   */
+  size_t n_messages;
+  char **messages;
+};
+#define IOV__V1__FILTER_EXPLANATION__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__filter_explanation__descriptor) \
+    , (char *)protobuf_c_empty_string, 0, 0, 0,NULL }
+
+
+/*
+ * An end node that does not fit, and all that is in the way.
+ */
+struct  Iov__V1__NearFit
+{
+  ProtobufCMessage base;
+  /*
+   * id
+   */
+  char *end_node;
+  char *name;
+  /*
+   * where the function would be used
+   */
+  char *host;
+  size_t n_obstacles;
+  Iov__V1__Obstacle **obstacles;
+};
+#define IOV__V1__NEAR_FIT__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__near_fit__descriptor) \
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0,NULL }
+
+
+struct  Iov__V1__Obstacle
+{
+  ProtobufCMessage base;
+  char *filter;
+  char *message;
+  /*
+   * what would have to change
+   */
+  char *remedy;
+};
+#define IOV__V1__OBSTACLE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__obstacle__descriptor) \
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string }
+
+
+/*
+ * What a claim could get.
+ */
+struct  Iov__V1__PlacementOption
+{
+  ProtobufCMessage base;
+  /*
+   * id
+   */
+  char *end_node;
+  char *name;
+  char *host;
+  Iov__V1__Path path;
+  /*
+   * the path's place in the claim's order, from 1
+   */
+  uint32_t preference;
+  uint32_t functions_in_use;
+  uint64_t bytes_in_use;
+  /*
+   * the claim has a function of it, on this host
+   */
+  protobuf_c_boolean held;
+};
+#define IOV__V1__PLACEMENT_OPTION__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__placement_option__descriptor) \
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, IOV__V1__PATH__PATH_UNSPECIFIED, 0, 0, 0, 0 }
+
+
+struct  Iov__V1__ApplyClaimsRequest
+{
+  ProtobufCMessage base;
+  size_t n_claims;
+  Iov__V1__CreateClaimRequest **claims;
+  protobuf_c_boolean replace;
+  /*
+   * of the plan that is to be carried out, and no other; empty: whatever it comes to now
+   */
+  char *plan_revision;
+};
+#define IOV__V1__APPLY_CLAIMS_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__apply_claims_request__descriptor) \
+    , 0,NULL, 0, (char *)protobuf_c_empty_string }
+
+
+struct  Iov__V1__ClaimPlan
+{
+  ProtobufCMessage base;
+  /*
+   * for ApplyClaimsRequest.plan_revision
+   */
+  char *revision;
+  /*
+   * those that were asked for, in that order
+   */
+  size_t n_claims;
+  Iov__V1__PlannedClaim **claims;
+  /*
+   * Others that it changes: what waits for them, or because of them.
+   */
+  size_t n_others;
+  Iov__V1__PlannedClaim **others;
+};
+#define IOV__V1__CLAIM_PLAN__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__claim_plan__descriptor) \
+    , (char *)protobuf_c_empty_string, 0,NULL, 0,NULL }
+
+
+struct  Iov__V1__PlannedClaim
+{
+  ProtobufCMessage base;
+  char *name;
+  Iov__V1__ClaimAction action;
+  /*
+   * of the claim that exists
+   */
+  Iov__V1__ClaimSpecification *former;
+  /*
+   * As it is then. Of a plan: the uid, and what is derived from it, is drawn when it is made. Of a claim to be replaced: as it is
+   * once its hosts have let go, if nothing else changes until then.
+   */
+  Iov__V1__Claim *claim;
+  /*
+   * why it cannot be done
+   */
+  char *refusal;
+  /*
+   * as it was asked for, in the one spelling that claims have
+   */
+  Iov__V1__ClaimSpecification *specification;
+};
+#define IOV__V1__PLANNED_CLAIM__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__planned_claim__descriptor) \
+    , (char *)protobuf_c_empty_string, IOV__V1__CLAIM_ACTION__CLAIM_ACTION_UNSPECIFIED, NULL, NULL, (char *)protobuf_c_empty_string, NULL }
 
 
 /* Iov__V1__CreateClaimRequest methods */
@@ -321,6 +555,177 @@ Iov__V1__ClaimEvent *
 void   iov__v1__claim_event__free_unpacked
                      (Iov__V1__ClaimEvent *message,
                       ProtobufCAllocator *allocator);
+/* Iov__V1__ExplainClaimRequest methods */
+void   iov__v1__explain_claim_request__init
+                     (Iov__V1__ExplainClaimRequest         *message);
+size_t iov__v1__explain_claim_request__get_packed_size
+                     (const Iov__V1__ExplainClaimRequest   *message);
+size_t iov__v1__explain_claim_request__pack
+                     (const Iov__V1__ExplainClaimRequest   *message,
+                      uint8_t             *out);
+size_t iov__v1__explain_claim_request__pack_to_buffer
+                     (const Iov__V1__ExplainClaimRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__ExplainClaimRequest *
+       iov__v1__explain_claim_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__explain_claim_request__free_unpacked
+                     (Iov__V1__ExplainClaimRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Iov__V1__ClaimExplanation methods */
+void   iov__v1__claim_explanation__init
+                     (Iov__V1__ClaimExplanation         *message);
+size_t iov__v1__claim_explanation__get_packed_size
+                     (const Iov__V1__ClaimExplanation   *message);
+size_t iov__v1__claim_explanation__pack
+                     (const Iov__V1__ClaimExplanation   *message,
+                      uint8_t             *out);
+size_t iov__v1__claim_explanation__pack_to_buffer
+                     (const Iov__V1__ClaimExplanation   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__ClaimExplanation *
+       iov__v1__claim_explanation__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__claim_explanation__free_unpacked
+                     (Iov__V1__ClaimExplanation *message,
+                      ProtobufCAllocator *allocator);
+/* Iov__V1__FilterExplanation methods */
+void   iov__v1__filter_explanation__init
+                     (Iov__V1__FilterExplanation         *message);
+size_t iov__v1__filter_explanation__get_packed_size
+                     (const Iov__V1__FilterExplanation   *message);
+size_t iov__v1__filter_explanation__pack
+                     (const Iov__V1__FilterExplanation   *message,
+                      uint8_t             *out);
+size_t iov__v1__filter_explanation__pack_to_buffer
+                     (const Iov__V1__FilterExplanation   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__FilterExplanation *
+       iov__v1__filter_explanation__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__filter_explanation__free_unpacked
+                     (Iov__V1__FilterExplanation *message,
+                      ProtobufCAllocator *allocator);
+/* Iov__V1__NearFit methods */
+void   iov__v1__near_fit__init
+                     (Iov__V1__NearFit         *message);
+size_t iov__v1__near_fit__get_packed_size
+                     (const Iov__V1__NearFit   *message);
+size_t iov__v1__near_fit__pack
+                     (const Iov__V1__NearFit   *message,
+                      uint8_t             *out);
+size_t iov__v1__near_fit__pack_to_buffer
+                     (const Iov__V1__NearFit   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__NearFit *
+       iov__v1__near_fit__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__near_fit__free_unpacked
+                     (Iov__V1__NearFit *message,
+                      ProtobufCAllocator *allocator);
+/* Iov__V1__Obstacle methods */
+void   iov__v1__obstacle__init
+                     (Iov__V1__Obstacle         *message);
+size_t iov__v1__obstacle__get_packed_size
+                     (const Iov__V1__Obstacle   *message);
+size_t iov__v1__obstacle__pack
+                     (const Iov__V1__Obstacle   *message,
+                      uint8_t             *out);
+size_t iov__v1__obstacle__pack_to_buffer
+                     (const Iov__V1__Obstacle   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__Obstacle *
+       iov__v1__obstacle__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__obstacle__free_unpacked
+                     (Iov__V1__Obstacle *message,
+                      ProtobufCAllocator *allocator);
+/* Iov__V1__PlacementOption methods */
+void   iov__v1__placement_option__init
+                     (Iov__V1__PlacementOption         *message);
+size_t iov__v1__placement_option__get_packed_size
+                     (const Iov__V1__PlacementOption   *message);
+size_t iov__v1__placement_option__pack
+                     (const Iov__V1__PlacementOption   *message,
+                      uint8_t             *out);
+size_t iov__v1__placement_option__pack_to_buffer
+                     (const Iov__V1__PlacementOption   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__PlacementOption *
+       iov__v1__placement_option__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__placement_option__free_unpacked
+                     (Iov__V1__PlacementOption *message,
+                      ProtobufCAllocator *allocator);
+/* Iov__V1__ApplyClaimsRequest methods */
+void   iov__v1__apply_claims_request__init
+                     (Iov__V1__ApplyClaimsRequest         *message);
+size_t iov__v1__apply_claims_request__get_packed_size
+                     (const Iov__V1__ApplyClaimsRequest   *message);
+size_t iov__v1__apply_claims_request__pack
+                     (const Iov__V1__ApplyClaimsRequest   *message,
+                      uint8_t             *out);
+size_t iov__v1__apply_claims_request__pack_to_buffer
+                     (const Iov__V1__ApplyClaimsRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__ApplyClaimsRequest *
+       iov__v1__apply_claims_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__apply_claims_request__free_unpacked
+                     (Iov__V1__ApplyClaimsRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Iov__V1__ClaimPlan methods */
+void   iov__v1__claim_plan__init
+                     (Iov__V1__ClaimPlan         *message);
+size_t iov__v1__claim_plan__get_packed_size
+                     (const Iov__V1__ClaimPlan   *message);
+size_t iov__v1__claim_plan__pack
+                     (const Iov__V1__ClaimPlan   *message,
+                      uint8_t             *out);
+size_t iov__v1__claim_plan__pack_to_buffer
+                     (const Iov__V1__ClaimPlan   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__ClaimPlan *
+       iov__v1__claim_plan__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__claim_plan__free_unpacked
+                     (Iov__V1__ClaimPlan *message,
+                      ProtobufCAllocator *allocator);
+/* Iov__V1__PlannedClaim methods */
+void   iov__v1__planned_claim__init
+                     (Iov__V1__PlannedClaim         *message);
+size_t iov__v1__planned_claim__get_packed_size
+                     (const Iov__V1__PlannedClaim   *message);
+size_t iov__v1__planned_claim__pack
+                     (const Iov__V1__PlannedClaim   *message,
+                      uint8_t             *out);
+size_t iov__v1__planned_claim__pack_to_buffer
+                     (const Iov__V1__PlannedClaim   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__PlannedClaim *
+       iov__v1__planned_claim__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__planned_claim__free_unpacked
+                     (Iov__V1__PlannedClaim *message,
+                      ProtobufCAllocator *allocator);
 /* --- per-message closures --- */
 
 typedef void (*Iov__V1__CreateClaimRequest_Closure)
@@ -346,6 +751,33 @@ typedef void (*Iov__V1__WatchClaimsRequest_Closure)
                   void *closure_data);
 typedef void (*Iov__V1__ClaimEvent_Closure)
                  (const Iov__V1__ClaimEvent *message,
+                  void *closure_data);
+typedef void (*Iov__V1__ExplainClaimRequest_Closure)
+                 (const Iov__V1__ExplainClaimRequest *message,
+                  void *closure_data);
+typedef void (*Iov__V1__ClaimExplanation_Closure)
+                 (const Iov__V1__ClaimExplanation *message,
+                  void *closure_data);
+typedef void (*Iov__V1__FilterExplanation_Closure)
+                 (const Iov__V1__FilterExplanation *message,
+                  void *closure_data);
+typedef void (*Iov__V1__NearFit_Closure)
+                 (const Iov__V1__NearFit *message,
+                  void *closure_data);
+typedef void (*Iov__V1__Obstacle_Closure)
+                 (const Iov__V1__Obstacle *message,
+                  void *closure_data);
+typedef void (*Iov__V1__PlacementOption_Closure)
+                 (const Iov__V1__PlacementOption *message,
+                  void *closure_data);
+typedef void (*Iov__V1__ApplyClaimsRequest_Closure)
+                 (const Iov__V1__ApplyClaimsRequest *message,
+                  void *closure_data);
+typedef void (*Iov__V1__ClaimPlan_Closure)
+                 (const Iov__V1__ClaimPlan *message,
+                  void *closure_data);
+typedef void (*Iov__V1__PlannedClaim_Closure)
+                 (const Iov__V1__PlannedClaim *message,
                   void *closure_data);
 
 /* --- services --- */
@@ -378,6 +810,18 @@ struct Iov__V1__Claims_Service
                        const Iov__V1__WatchClaimsRequest *input,
                        Iov__V1__ClaimEvent_Closure closure,
                        void *closure_data);
+  void (*explain_claim)(Iov__V1__Claims_Service *service,
+                        const Iov__V1__ExplainClaimRequest *input,
+                        Iov__V1__ClaimExplanation_Closure closure,
+                        void *closure_data);
+  void (*plan_claims)(Iov__V1__Claims_Service *service,
+                      const Iov__V1__ApplyClaimsRequest *input,
+                      Iov__V1__ClaimPlan_Closure closure,
+                      void *closure_data);
+  void (*apply_claims)(Iov__V1__Claims_Service *service,
+                       const Iov__V1__ApplyClaimsRequest *input,
+                       Iov__V1__ClaimPlan_Closure closure,
+                       void *closure_data);
 };
 typedef void (*Iov__V1__Claims_ServiceDestroy)(Iov__V1__Claims_Service *);
 void iov__v1__claims__init (Iov__V1__Claims_Service *service,
@@ -391,7 +835,10 @@ void iov__v1__claims__init (Iov__V1__Claims_Service *service,
       function_prefix__ ## list_claims,\
       function_prefix__ ## delete_claim,\
       function_prefix__ ## update_claim_rates,\
-      function_prefix__ ## watch_claims  }
+      function_prefix__ ## watch_claims,\
+      function_prefix__ ## explain_claim,\
+      function_prefix__ ## plan_claims,\
+      function_prefix__ ## apply_claims  }
 void iov__v1__claims__create_claim(ProtobufCService *service,
                                    const Iov__V1__CreateClaimRequest *input,
                                    Iov__V1__Claim_Closure closure,
@@ -416,10 +863,23 @@ void iov__v1__claims__watch_claims(ProtobufCService *service,
                                    const Iov__V1__WatchClaimsRequest *input,
                                    Iov__V1__ClaimEvent_Closure closure,
                                    void *closure_data);
+void iov__v1__claims__explain_claim(ProtobufCService *service,
+                                    const Iov__V1__ExplainClaimRequest *input,
+                                    Iov__V1__ClaimExplanation_Closure closure,
+                                    void *closure_data);
+void iov__v1__claims__plan_claims(ProtobufCService *service,
+                                  const Iov__V1__ApplyClaimsRequest *input,
+                                  Iov__V1__ClaimPlan_Closure closure,
+                                  void *closure_data);
+void iov__v1__claims__apply_claims(ProtobufCService *service,
+                                   const Iov__V1__ApplyClaimsRequest *input,
+                                   Iov__V1__ClaimPlan_Closure closure,
+                                   void *closure_data);
 
 /* --- descriptors --- */
 
 extern const ProtobufCEnumDescriptor    iov__v1__claim_event_kind__descriptor;
+extern const ProtobufCEnumDescriptor    iov__v1__claim_action__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__create_claim_request__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__get_claim_request__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__list_claims_request__descriptor;
@@ -428,6 +888,15 @@ extern const ProtobufCMessageDescriptor iov__v1__delete_claim_request__descripto
 extern const ProtobufCMessageDescriptor iov__v1__update_claim_rates_request__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__watch_claims_request__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__claim_event__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__explain_claim_request__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__claim_explanation__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__filter_explanation__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__near_fit__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__obstacle__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__placement_option__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__apply_claims_request__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__claim_plan__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__planned_claim__descriptor;
 extern const ProtobufCServiceDescriptor iov__v1__claims__descriptor;
 
 PROTOBUF_C__END_DECLS

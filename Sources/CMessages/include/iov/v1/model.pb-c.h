@@ -50,6 +50,7 @@ typedef struct Iov__V1__ClaimSpecification Iov__V1__ClaimSpecification;
 typedef struct Iov__V1__EndNodeSelector Iov__V1__EndNodeSelector;
 typedef struct Iov__V1__EndNodeSelector__LabelsEntry Iov__V1__EndNodeSelector__LabelsEntry;
 typedef struct Iov__V1__ClaimStatus Iov__V1__ClaimStatus;
+typedef struct Iov__V1__PlacementDecision Iov__V1__PlacementDecision;
 typedef struct Iov__V1__PendingReason Iov__V1__PendingReason;
 typedef struct Iov__V1__FunctionError Iov__V1__FunctionError;
 typedef struct Iov__V1__Assignment Iov__V1__Assignment;
@@ -1055,10 +1056,36 @@ struct  Iov__V1__ClaimStatus
    * the last failure of a host to set up or tear down; it tries again
    */
   Iov__V1__FunctionError *error;
+  /*
+   * why `assignment` is the one that it is; absent: an earlier version granted it
+   */
+  Iov__V1__PlacementDecision *decision;
 };
 #define IOV__V1__CLAIM_STATUS__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__claim_status__descriptor) \
-    , IOV__V1__CLAIM_PHASE__CLAIM_PHASE_UNSPECIFIED, 0,NULL, NULL, NULL }
+    , IOV__V1__CLAIM_PHASE__CLAIM_PHASE_UNSPECIFIED, 0,NULL, NULL, NULL, NULL }
+
+
+/*
+ * Why placement gave a claim what it got: as it was at that moment.
+ */
+struct  Iov__V1__PlacementDecision
+{
+  ProtobufCMessage base;
+  Google__Protobuf__Timestamp *at;
+  /*
+   * the path's place in the claim's order, from 1
+   */
+  uint32_t preference;
+  /*
+   * of the end node, before it
+   */
+  uint32_t functions_in_use;
+  uint64_t bytes_in_use;
+};
+#define IOV__V1__PLACEMENT_DECISION__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__placement_decision__descriptor) \
+    , NULL, 0, 0, 0 }
 
 
 /*
@@ -1932,6 +1959,25 @@ Iov__V1__ClaimStatus *
 void   iov__v1__claim_status__free_unpacked
                      (Iov__V1__ClaimStatus *message,
                       ProtobufCAllocator *allocator);
+/* Iov__V1__PlacementDecision methods */
+void   iov__v1__placement_decision__init
+                     (Iov__V1__PlacementDecision         *message);
+size_t iov__v1__placement_decision__get_packed_size
+                     (const Iov__V1__PlacementDecision   *message);
+size_t iov__v1__placement_decision__pack
+                     (const Iov__V1__PlacementDecision   *message,
+                      uint8_t             *out);
+size_t iov__v1__placement_decision__pack_to_buffer
+                     (const Iov__V1__PlacementDecision   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__PlacementDecision *
+       iov__v1__placement_decision__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__placement_decision__free_unpacked
+                     (Iov__V1__PlacementDecision *message,
+                      ProtobufCAllocator *allocator);
 /* Iov__V1__PendingReason methods */
 void   iov__v1__pending_reason__init
                      (Iov__V1__PendingReason         *message);
@@ -2204,6 +2250,9 @@ typedef void (*Iov__V1__EndNodeSelector_Closure)
 typedef void (*Iov__V1__ClaimStatus_Closure)
                  (const Iov__V1__ClaimStatus *message,
                   void *closure_data);
+typedef void (*Iov__V1__PlacementDecision_Closure)
+                 (const Iov__V1__PlacementDecision *message,
+                  void *closure_data);
 typedef void (*Iov__V1__PendingReason_Closure)
                  (const Iov__V1__PendingReason *message,
                   void *closure_data);
@@ -2282,6 +2331,7 @@ extern const ProtobufCMessageDescriptor iov__v1__claim_specification__descriptor
 extern const ProtobufCMessageDescriptor iov__v1__end_node_selector__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__end_node_selector__labels_entry__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__claim_status__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__placement_decision__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__pending_reason__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__function_error__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__assignment__descriptor;

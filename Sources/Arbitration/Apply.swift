@@ -1,0 +1,231 @@
+import Messages
+
+/// Claims as somebody has them written down: those that are new are made, rates are changed in place, and what cannot be changed is
+/// made anew, if that is asked for. A plan is the same decision, taken back.
+extension Arbiter {
+  /// Of the state that a plan is made on.
+  public var planRevision: String { "\(cluster.epoch).\(cluster.revision).\(situation)" }
+
+  /// What `applyClaims` would do now.
+  public mutating func planClaims(_ request: ApplyClaimsRequest, at now: Instant) throws(Refusal) -> ClaimPlan {
+    let before = self.now
+    self.now = now
+    defer { self.now = before }
+    let order = try order(of: request)
+    var plan = ClaimPlan()
+    plan.revision = planRevision
+    beginTrial()
+    let uids = request.claims.indices.map(Self.plannedUID)
+    plan.claims = carryOut(request, order, uids: uids, at: now)
+    plan.others = othersTried(beside: request)
+    tryReplacements(&plan, request, at: now)
+    endTrial(keeping: false)
+    for index in plan.claims.indices { plan.claims[index].forgetWhatIsDrawn() }
+    return plan
+  }
+
+  /// All of it, or nothing.
+  mutating func applyClaims(
+    _ request: ApplyClaimsRequest, uids: [String], at now: Instant
+  ) throws(Refusal) -> ClaimPlan {
+    let found = planRevision
+    guard request.planRevision.isEmpty || request.planRevision == found else {
+      throw Refusal(
+        .aborted,
+        "the plan was made on the revision \(Names.shown(request.planRevision)), and the state is at \(found) by now, so that it may come to "
+          + "something else: nothing was done; make a new plan")
+    }
+    let order = try order(of: request)
+    beginTrial()
+    var plan = ClaimPlan()
+    plan.claims = carryOut(request, order, uids: uids, at: now)
+    let problems = plan.claims.filter { !$0.refusal.isEmpty }.map { "claim '\($0.name)': \($0.refusal)" }
+    guard problems.isEmpty else {
+      endTrial(keeping: false)
+      throw Refusal(.failedPrecondition, "nothing was done. " + problems.joined(separator: "\n"))
+    }
+    plan.others = othersTried(beside: request)
+    endTrial(keeping: true)
+    plan.revision = planRevision
+    return plan
+  }
+
+  /// Sources before what is to be a part of them; as they stand in the request otherwise.
+  private func order(of request: ApplyClaimsRequest) throws(Refusal) -> [Int] {
+    var names: Set<String> = []
+    for claim in request.claims where !names.insert(claim.name).inserted {
+      throw Refusal(.invalidArgument, "claim '\(Names.shown(claim.name))' stands twice in what is to be applied")
+    }
+    var left = Array(request.claims.indices)
+    var order: [Int] = []
+    while !left.isEmpty {
+      let ready = left.filter { !names.contains(request.claims[$0].specification?.source ?? "") }
+      // Those in a circle are refused when they are made.
+      guard !ready.isEmpty else { return order + left }
+      order += ready
+      left.removeAll { ready.contains($0) }
+      names.subtract(ready.map { request.claims[$0].name })
+    }
+    return order
+  }
+
+  // MARK: One claim after the other
+
+  private mutating func carryOut(
+    _ request: ApplyClaimsRequest, _ order: [Int], uids: [String], at now: Instant
+  ) -> [PlannedClaim] {
+    var planned = request.claims.map { claim in
+      PlannedClaim {
+        $0.name = claim.name
+        $0.specification = claim.specification?.normalized
+      }
+    }
+    // They decide between claims of one instant, which wait in the order of the request.
+    let uids = uids.sorted()
+    for index in order where index < uids.count {
+      do throws(Refusal) {
+        try carryOut(request.claims[index], uid: uids[index], replace: request.replace, at: now, &planned[index])
+      } catch {
+        planned[index].action = .refuse
+        planned[index].refusal = error.message
+      }
+      // As after an event of its own.
+      settleConsequences()
+    }
+    for index in planned.indices { planned[index].claim = claims[planned[index].name]?.claim ?? planned[index].claim }
+    return planned
+  }
+
+  private mutating func carryOut(
+    _ request: CreateClaimRequest, uid: String, replace: Bool, at now: Instant, _ planned: inout PlannedClaim
+  ) throws(Refusal) {
+    guard let existing = claims[request.name] else {
+      planned.claim = try createClaim(request, uid: uid, at: now)
+      planned.action = .create
+      return
+    }
+    planned.former = existing.specification
+    guard let asked = request.specification?.normalized else {
+      throw Refusal(.invalidArgument, "it has no specification")
+    }
+    guard existing.phase != .releasing else {
+      throw Refusal(.aborted, "it is being released; apply again once it is gone")
+    }
+    guard asked != existing.specification else { return planned.action = .unchanged }
+    if let rates = existing.specification.rates(to: asked, of: request.name) {
+      planned.claim = try updateRates(rates)
+      planned.action = .update
+      return
+    }
+    // Before the former one is released for it.
+    try validateReplacement(of: existing, by: asked)
+    planned.action = .replace
+    guard replace else {
+      planned.refusal =
+        "only rates can be changed in place: apply it with `replace`, which releases what it has"
+        + (existing.assignment?.holdsData ?? false ? ", and the data with it" : "") + ", or delete it"
+      return
+    }
+    planned.claim = try deleteClaim(DeleteClaimRequest { $0.name = request.name })
+  }
+
+  /// What is wrong with the new one whatever becomes of the former.
+  private func validateReplacement(of existing: ClaimState, by specification: ClaimSpecification) throws(Refusal) {
+    // Names that the former one has are free for the new one.
+    var other = specification
+    let held = existing.assignment?.attributes ?? existing.specification.attributes
+    if other.attributes?.ethernet?.macAddress == held?.ethernet?.macAddress {
+      other.attributes?.ethernet?.macAddress = nil
+    }
+    if other.consumer?.interfaceName == existing.specification.consumer?.interfaceName {
+      other.consumer?.interfaceName = ""
+    }
+    try validate(other, of: existing.claim.name)
+  }
+
+  // MARK: Plans
+
+  private static func plannedUID(_ index: Int) -> String { "planned-\(1_000_000 + index)" }
+
+  /// What those that are replaced would get if their hosts had let go now, and nothing else had happened.
+  private mutating func tryReplacements(_ plan: inout ClaimPlan, _ request: ApplyClaimsRequest, at now: Instant) {
+    for (index, planned) in plan.claims.enumerated() where planned.action == .replace && planned.refusal.isEmpty {
+      if var state = claims[planned.name] {
+        for entry in [state.controlling, state.consumer].compactMap({ $0 }) { drop(entry, of: state) }
+        (state.controlling, state.consumer) = (nil, nil)
+        forget(state)
+        settleConsequences()
+      }
+      do throws(Refusal) {
+        plan.claims[index].claim = try createClaim(request.claims[index], uid: Self.plannedUID(index), at: now)
+        settleConsequences()
+      } catch {
+        plan.claims[index].refusal = error.message
+      }
+    }
+  }
+
+  /// Claims that were not asked for, and are in another phase or have another function.
+  private func othersTried(beside request: ApplyClaimsRequest) -> [PlannedClaim] {
+    let asked = Set(request.claims.map(\.name))
+    return claims.tried.filter { !asked.contains($0) }.sorted().compactMap { name in
+      let (before, after) = (claims.former(name), claims[name])
+      guard before?.phase != after?.phase || before?.assignment?.function != after?.assignment?.function else {
+        return nil
+      }
+      return PlannedClaim {
+        $0.name = name
+        $0.former = before?.specification
+        $0.claim = after?.claim ?? before?.claim
+      }
+    }
+  }
+}
+
+extension PlannedClaim {
+  /// The uid of a claim that is yet to be made, and what is derived from it.
+  fileprivate mutating func forgetWhatIsDrawn() {
+    guard action == .create || action == .replace, var claim else { return }
+    claim.uid = ""
+    if var assignment = claim.status?.assignment {
+      assignment.claimUid = ""
+      if claim.specification?.attributes?.ethernet?.macAddress == nil {
+        assignment.attributes?.ethernet?.macAddress = nil
+      }
+      assignment.mediation?.vni = 0
+      assignment.mediation?.exportName = ""
+      claim.status?.assignment = assignment
+    }
+    self.claim = claim
+  }
+}
+
+extension ClaimSpecification {
+  /// The change of rates that makes another one of it; nil if that one differs in something else.
+  fileprivate func rates(to other: ClaimSpecification, of claim: String) -> UpdateClaimRatesRequest? {
+    var request = UpdateClaimRatesRequest()
+    request.name = claim
+    let (ethernet, theirs) = (attributes?.ethernet, other.attributes?.ethernet)
+    request.maxTransmitBitsPerSecond = change(ethernet?.maxTransmitBitsPerSecond, theirs?.maxTransmitBitsPerSecond)
+    request.maxReceiveBitsPerSecond = change(ethernet?.maxReceiveBitsPerSecond, theirs?.maxReceiveBitsPerSecond)
+    let (block, wanted) = (attributes?.block, other.attributes?.block)
+    request.maxReadOperationsPerSecond = change(block?.maxReadOperationsPerSecond, wanted?.maxReadOperationsPerSecond)
+    request.maxWriteOperationsPerSecond = change(
+      block?.maxWriteOperationsPerSecond, wanted?.maxWriteOperationsPerSecond)
+    request.maxReadBytesPerSecond = change(block?.maxReadBytesPerSecond, wanted?.maxReadBytesPerSecond)
+    request.maxWriteBytesPerSecond = change(block?.maxWriteBytesPerSecond, wanted?.maxWriteBytesPerSecond)
+    request.burstFactor = change(block?.burstFactor, wanted?.burstFactor)
+    request.burstSeconds = change(block?.burstSeconds, wanted?.burstSeconds)
+    guard request.namesRates else { return nil }
+    var result = self
+    var changed = attributes ?? Attributes()
+    changed.setRates(request)
+    result.attributes = changed
+    return result.normalized == other ? request : nil
+  }
+
+  /// Zero removes a limit.
+  private func change<Rate: FixedWidthInteger>(_ one: Rate?, _ other: Rate?) -> Rate? {
+    one == other ? nil : other ?? 0
+  }
+}

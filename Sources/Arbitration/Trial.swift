@@ -1,0 +1,73 @@
+import Messages
+
+/// What is tried and taken back, with the real decisions and without a copy of the tables: those remember what their entries were
+/// before, and everything else that a claim can change stands here.
+struct Trial {
+  fileprivate var cluster: Cluster
+  fileprivate var situation: UInt64
+  /// By class.
+  fileprivate var rounds: [String: WaitingList.Round]
+  /// Claims that began to wait or ceased to, in order.
+  var waiting: [(deviceClass: String, entry: WaitingList.Entry, isWaiting: Bool)] = []
+}
+
+extension Arbiter {
+  /// Between events only: nothing else is under way then.
+  mutating func beginTrial() {
+    precondition(trial == nil, "a trial inside a trial")
+    noteServedClasses()
+    trial = Trial(cluster: cluster, situation: situation, rounds: waiting.mapValues(\.round))
+    forEachTable(.begin)
+  }
+
+  /// - Parameter keeping: what was tried is as it is to be, and its effects are yet to be taken.
+  mutating func endTrial(keeping: Bool) {
+    guard let trial else { return }
+    self.trial = nil
+    forEachTable(.end(keeping: keeping))
+    guard !keeping else { return }
+    cluster = trial.cluster
+    situation = trial.situation
+    changes = Changes()
+    for change in trial.waiting.reversed() {
+      if change.isWaiting {
+        remove(change.entry, ofClass: change.deviceClass)
+      } else {
+        insert(change.entry, ofClass: change.deviceClass)
+      }
+    }
+    for (deviceClass, round) in trial.rounds { waiting[deviceClass]?.round = round }
+  }
+
+  private mutating func forEachTable(_ step: TrialStep) {
+    step.take(&hosts)
+    step.take(&endNodes)
+    step.take(&claims)
+    step.take(&abandoned)
+    step.take(&fencers)
+    step.take(&claimsOfSource)
+    step.take(&heldUp)
+    step.take(&evicting)
+    step.take(&abandonedWithShare)
+    step.take(&claimOfFunction)
+    step.take(&claimOfMAC)
+    step.take(&claimOfInterface)
+    step.take(&claimsOfOpenInterface)
+    step.take(&claimOfVNI)
+    step.take(&stoppedByGeometry)
+    step.take(&selectors)
+    step.take(&hostSelectors)
+  }
+}
+
+private enum TrialStep {
+  case begin
+  case end(keeping: Bool)
+
+  func take(_ table: inout some Triable) {
+    switch self {
+    case .begin: table.beginTrial()
+    case .end(let keeping): table.endTrial(keeping: keeping)
+    }
+  }
+}

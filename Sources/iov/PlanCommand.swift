@@ -1,0 +1,141 @@
+import ArgumentParser
+import Configuration
+import Services
+
+/// What both commands on files of claims take.
+struct ClaimFileOptions: ParsableArguments {
+  @Flag(
+    help: "Release claims that cannot be changed in place, and make them anew; what is on a disk of theirs is lost.")
+  var replace = false
+}
+
+extension ClaimCommand {
+  struct Plan: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Show what applying a file of claims would come to, and change nothing.",
+      discussion: """
+        The coordinator decides as it would for `iov claim apply`, and takes it back: which end node, path and host each claim gets, \
+        what waits and why, and what it does to others. The plan's revision, given to `iov claim apply --plan-revision`, has \
+        just this plan carried out, or nothing if something has changed since.
+        """)
+
+    @Argument(help: "The file; - is standard input.", completion: .file()) var file: String
+    @OptionGroup var options: ClaimFileOptions
+    @OptionGroup var common: CommonOptions
+
+    func run() async throws {
+      let file = try readClaims(file)
+      try await withCoordinator(common.connection) { coordinator in
+        let plan = try await coordinator.plan(file, replace: options.replace)
+        common.output.show(plan) {
+          for line in plan.lines(file) { print(line) }
+          print("\nplan revision \(plan.revision)")
+        }
+        guard plan.refused.isEmpty else { throw ExitCode.refused }
+      }
+    }
+  }
+
+  struct Apply: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Have claims be as a file says: makes new ones, and changes rates in place.",
+      discussion: """
+        The file holds documents of YAML or JSON, each a claim or a list of claims, as `iov claim get -o yaml` and `iov claim \
+        list -o yaml` print them. Shows first what would change, and asks; scripts give --yes. It is one decision: if one claim is refused, \
+        none is changed. A claim that cannot be changed in place is refused unless --replace is given. Claims that the file does not name \
+        stay as they are.
+
+        What was shown is what is done: if something changes between the plan and the answer, nothing is done, and the exit code is 5. \
+        The same holds with --plan-revision for a plan of `iov claim plan`.
+        """)
+
+    @Option(name: .shortAndLong, help: "The file; - is standard input.", completion: .file()) var file: String
+    @OptionGroup var options: ClaimFileOptions
+    @Option(help: ArgumentHelp("Carry out this plan, or nothing.", valueName: "revision")) var planRevision: String?
+    @OptionGroup var confirmation: ConfirmationOptions
+    @OptionGroup var waiting: WaitOptions
+    @OptionGroup var common: CommonOptions
+
+    func run() async throws {
+      let file = try readClaims(file)
+      try await withCoordinator(common.connection) { coordinator in
+        let plan = try await coordinator.plan(file, replace: options.replace)
+        let lines = plan.lines(file)
+        guard plan.refused.isEmpty else {
+          for line in lines { printToStandardError(line) }
+          printToStandardError("iov: nothing was done")
+          throw ExitCode.refused
+        }
+        var revision = planRevision ?? ""
+        if plan.changesSomething {
+          try confirmation.confirm(typing: "yes", lines)
+          // What a person has said yes to.
+          if !confirmation.yes, revision.isEmpty { revision = plan.revision }
+        }
+        var done = try await coordinator.apply(file, replace: options.replace, revision: revision)
+        let replaced = done.claims.filter { $0.action == .replace }
+        if !replaced.isEmpty {
+          for claim in replaced { try await coordinator.waitUntilGone(claim, within: waiting.limit) }
+          done = try await coordinator.apply(file, replace: false, revision: "")
+        }
+        if waiting.wait { try await coordinator.waitUntilReady(&done, within: waiting.limit) }
+        common.output.show(done) {
+          printTable([Claim.tableHeading] + done.claims.compactMap { $0.claim?.tableRow })
+        }
+      }
+    }
+  }
+}
+
+private func readClaims(_ path: String) throws -> ClaimFile {
+  do {
+    return try ClaimFile(path: path)
+  } catch {
+    printToStandardError("iov: \(error)")
+    throw ExitCode.refused
+  }
+}
+
+extension ExitCode {
+  static let stalePlan = ExitCode(5)
+}
+
+extension Coordinator {
+  fileprivate func plan(_ file: ClaimFile, replace: Bool) async throws -> ClaimPlan {
+    let request = ApplyClaimsRequest {
+      $0.claims = file.claims
+      $0.replace = replace
+    }
+    return try await ask { try await claims.planClaims(request, options: .command) }
+  }
+
+  fileprivate func apply(_ file: ClaimFile, replace: Bool, revision: String) async throws -> ClaimPlan {
+    let request = ApplyClaimsRequest {
+      $0.claims = file.claims
+      $0.replace = replace
+      $0.planRevision = revision
+    }
+    return try await ask { isAgain in
+      do {
+        return try await claims.applyClaims(request, options: .command)
+      } catch let error as RPCError where error.code == .aborted {
+        printToStandardError("iov: \(error.message)")
+        if isAgain { printToStandardError("iov: a call before was broken off, and may have been carried out") }
+        throw ExitCode.stalePlan
+      }
+    }
+  }
+
+  fileprivate func waitUntilGone(_ planned: PlannedClaim, within limit: WaitLimit) async throws {
+    guard let uid = planned.claim?.uid else { return }
+    _ = try await claim(named: planned.name, uid: uid, reaches: .gone, within: limit)
+  }
+
+  fileprivate func waitUntilReady(_ plan: inout ClaimPlan, within limit: WaitLimit) async throws {
+    for (index, planned) in plan.claims.enumerated() {
+      guard let present = planned.claim, present.status?.phase != .ready else { continue }
+      plan.claims[index].claim =
+        try await claim(named: planned.name, uid: present.uid, reaches: .ready, within: limit) ?? present
+    }
+  }
+}

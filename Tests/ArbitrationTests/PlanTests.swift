@@ -1,0 +1,171 @@
+import Messages
+import Testing
+
+@testable import Arbitration
+@testable import Simulation
+
+private func wanted(
+  _ name: String, host: String = "b", deviceClass: String = "ethernet",
+  _ change: (inout ClaimSpecification) -> Void = { _ in }
+) -> CreateClaimRequest {
+  CreateClaimRequest {
+    $0.name = name
+    $0.specification = ClaimSpecification {
+      $0.deviceClass = deviceClass
+      $0.host = host
+      change(&$0)
+    }
+  }
+}
+
+/// What a file of claims comes to: a plan of it, and the thing itself.
+@Suite struct PlanTests {
+  @Test func newOnesAreMadeAndOthersStay() throws {
+    var world = World.rack()
+    let file = [wanted("one"), wanted("two", host: "a")]
+    let plan = try world.plan(file)
+    #expect(plan.claims.map(\.action) == [.create, .create])
+    #expect(plan.claims.map { $0.claim?.status?.assignment?.path } == [.mediated, .directSoftware])
+    #expect(world.arbiter.listedClaims.isEmpty)
+    let applied = try world.apply(file, planRevision: plan.revision).get()
+    #expect(
+      applied.claims.map { $0.claim?.status?.assignment?.function }
+        == plan.claims.map { $0.claim?.status?.assignment?.function })
+    world.settle()
+    #expect(world.phase("one") == .ready && world.phase("two") == .ready)
+    #expect(try world.apply(file).get().claims.map(\.action) == [.unchanged, .unchanged])
+  }
+
+  @Test func ratesAreChangedInPlace() throws {
+    var world = World.rack()
+    world.create("web")
+    world.settle()
+    let token = world.claim("web")?.status?.assignment?.token
+    let file = [
+      wanted("web") {
+        $0.attributes = Attributes { $0.ethernet = EthernetAttributes { $0.maxTransmitBitsPerSecond = 1_000_000 } }
+      }
+    ]
+    #expect(try world.plan(file).claims.map(\.action) == [.update])
+    #expect(world.claim("web")?.specification?.attributes == nil)
+    world.apply(file)
+    world.settle()
+    #expect(world.claim("web")?.status?.assignment?.attributes?.ethernet?.maxTransmitBitsPerSecond == 1_000_000)
+    #expect(world.claim("web")?.status?.assignment?.token == token)
+    // What the file does not say any more has no limit.
+    #expect(try world.apply([wanted("web")]).get().claims.map(\.action) == [.update])
+    #expect(world.claim("web")?.status?.assignment?.attributes?.ethernet?.maxTransmitBitsPerSecond == nil)
+  }
+
+  @Test func whatCannotBeChangedIsMadeAnewIfThatIsAskedFor() throws {
+    var world = World.rack()
+    world.create("web")
+    world.settle()
+    let file = [wanted("web", host: "c"), wanted("more")]
+    let plan = try world.plan(file)
+    #expect(plan.claims.map(\.action) == [.replace, .create])
+    #expect(plan.claims[0].refusal.contains("only rates can be changed in place"))
+    guard case .failure(let refusal) = world.apply(file) else {
+      Issue.record("it was not refused")
+      return
+    }
+    #expect(
+      refusal.code == .failedPrecondition && refusal.message.hasPrefix("nothing was done. claim 'web': only rates"))
+    #expect(world.claim("more") == nil)
+
+    let replacing = try world.plan(file, replace: true)
+    #expect(replacing.claims[0].refusal.isEmpty && replacing.claims[0].claim?.status?.assignment?.host == "c")
+    let applied = try world.apply(file, replace: true, planRevision: replacing.revision).get()
+    #expect(applied.claims.map { $0.claim?.status?.phase } == [.releasing, .preparing])
+    world.settle()
+    #expect(world.claim("web") == nil)
+    #expect(try world.apply(file).get().claims.map(\.action) == [.create, .unchanged])
+    world.settle()
+    #expect(world.claim("web")?.status?.assignment?.host == "c")
+  }
+
+  @Test func oneThatIsRefusedHasNoneDone() throws {
+    var world = World.rack()
+    let file = [wanted("one"), wanted("two", host: "z"), wanted("three", deviceClass: "tape")]
+    #expect(try world.plan(file).claims.map(\.action) == [.create, .refuse, .refuse])
+    guard case .failure(let refusal) = world.apply(file) else {
+      Issue.record("it was not refused")
+      return
+    }
+    #expect(refusal.message.contains("claim 'two': there is no host 'z'"))
+    #expect(refusal.message.contains("claim 'three': no host has a plugin for the class 'tape'"))
+    #expect(world.arbiter.listedClaims.isEmpty && world.arbiter.hasEmptyIndexes)
+  }
+
+  @Test func aSourceMayStandBehindItsParts() throws {
+    var world = World.rack()
+    world.hosts["c"]?.endNodes[0].capabilities?.consumers = ["host", "file_server"]
+    world.reportInventory("c")
+    let file = [
+      wanted("part", deviceClass: "sata") { $0.source = "source" },
+      wanted("source", host: "c", deviceClass: "sata") {
+        $0.consumer = Consumer { $0.kind = .fileServer(FileServerConsumer()) }
+      },
+    ]
+    #expect(try world.plan(file).claims.map(\.action) == [.create, .create])
+    world.apply(file)
+    world.settle()
+    #expect(world.phase("source") == .ready && world.phase("part") == .ready)
+  }
+
+  @Test func aStalePlanIsRefusedAsSuch() throws {
+    var world = World.rack()
+    let file = [wanted("one")]
+    let plan = try world.plan(file)
+    world.create("other")
+    guard case .failure(let refusal) = world.apply(file, planRevision: plan.revision) else {
+      Issue.record("it was not refused")
+      return
+    }
+    #expect(refusal.code == .aborted && refusal.message.contains("the plan was made on the revision \(plan.revision)"))
+    #expect(world.claim("one") == nil)
+    // A host that goes is no new revision of any claim, and a plan may come to something else without it.
+    let second = try world.plan(file)
+    world.disconnect("c")
+    #expect(throws: Refusal.self) { try world.apply(file, planRevision: second.revision).get() }
+    #expect(throws: Never.self) { try world.apply(file, planRevision: try world.plan(file).revision).get() }
+  }
+
+  @Test func aClaimThatStandsTwiceIsRefused() {
+    #expect(throws: Refusal.self) { try World.rack().plan([wanted("one"), wanted("one")]) }
+  }
+
+  /// Whatever the state is, a plan changes nothing of it.
+  @Test(arguments: UInt64(1)...12)
+  func aPlanLeavesEverythingAsItIs(seed: UInt64) throws {
+    var storm = try Storm(seed: seed, hasFileServers: seed % 2 == 0, isHarsh: true)
+    for step in 0..<120 {
+      storm.act()
+      guard step % 8 == 0 else { continue }
+      let request = storm.wanted()
+      storm.arbiter.noteServedClasses()
+      let before = contents(storm.arbiter)
+      _ = try storm.arbiter.planClaims(
+        request, at: Instant(monotonicMilliseconds: storm.now, wallMilliseconds: 1_800_000_000_000))
+      let after = contents(storm.arbiter)
+      let difference = zip(before, after).first { $0 != $1 }
+      #expect(before == after, "seed \(seed), step \(step): \(difference.map { "\($0.0)\nbecame\n\($0.1)" } ?? "")")
+    }
+  }
+}
+
+/// All that a value holds, line by line, in an order that does not depend on hashing.
+private func contents(_ value: Any, at path: String = "") -> [String] {
+  if let set = value as? OrderedSet<String> { return ["\(path): \(Array(set))"] }
+  if let set = value as? OrderedSet<Room> { return ["\(path): \(Array(set))"] }
+  let mirror = Mirror(reflecting: value)
+  guard !mirror.children.isEmpty else { return ["\(path): \(value)"] }
+  switch mirror.displayStyle {
+  case .dictionary, .set:
+    return mirror.children.map { contents($0.value).joined(separator: " | ") }.sorted().map { "\(path)[]: \($0)" }
+  default:
+    return mirror.children.enumerated().flatMap { place, child in
+      contents(child.value, at: "\(path).\(child.label ?? "\(place)")")
+    }
+  }
+}

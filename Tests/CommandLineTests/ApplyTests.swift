@@ -1,0 +1,200 @@
+import Configuration
+import Messages
+import Services
+import Testing
+
+@testable import iov
+
+/// Files of claims: how they are read, shown and applied.
+@Suite(.timeLimit(.minutes(1))) struct ApplyTests {
+  private func read(_ text: String) throws(ConfigurationError) -> ClaimFile {
+    try ClaimFile(YAMLDocument.parse(text, named: "web.yaml"), named: "web.yaml")
+  }
+
+  private let two = """
+    name: one
+    specification: {deviceClass: ethernet, host: a}
+    ---
+    claims:
+    - name: two
+      specification:
+        deviceClass: sata
+        host: b
+        attributes: {block: {sizeBytes: "1048576"}}
+    """
+
+  @Test func aFileHoldsDocumentsAndLists() throws {
+    let file = try read(two)
+    #expect(file.claims.map(\.name) == ["one", "two"])
+    #expect(file.places == ["one": "web.yaml:1", "two": "web.yaml:5"])
+    #expect(file.claims[1].specification?.attributes?.block?.sizeBytes == 1_048_576)
+    let json =
+      #"[{"name": "one", "specification": {"deviceClass": "sas", "host": "a", "allowedPaths": ["PATH_DIRECT"]}}]"#
+    #expect(try read(json).claims.first?.specification?.allowedPaths == [.direct])
+  }
+
+  @Test func whatIsPrintedIsRead() throws {
+    let claim = Claim {
+      $0.name = "web"
+      $0.uid = "uid"
+      $0.revision = 7
+      $0.specification = ClaimSpecification {
+        $0.deviceClass = "ethernet"
+        $0.host = "a"
+        $0.consumer = Consumer { $0.kind = .networkNamespace(NetworkNamespaceConsumer { $0.name = "web" }) }
+      }
+      $0.status = ClaimStatus {
+        $0.phase = .ready
+        $0.decision = PlacementDecision { $0.preference = 2 }
+      }
+    }
+    #expect(try read(YAMLEmitter.document(JSONTree(claim))).claims.first?.specification == claim.specification)
+    let list = ListClaimsResponse { $0.claims = [claim] }
+    #expect(try read(YAMLEmitter.document(JSONTree(list))).claims.first?.specification == claim.specification)
+  }
+
+  @Test(arguments: [
+    ("name: one\nspecification: {hosst: a}", "web.yaml:2: unknown key 'hosst'; did you mean 'host'?"),
+    (
+      "name: one\nspecification:\n  attributes: {ethernet: {mtu: x}}",
+      "web.yaml:3: 'specification.attributes.ethernet.mtu' "
+    ),
+    ("\nspecification: {}", "web.yaml:2: a claim without a 'name' begins here"),
+    ("name: one", "web.yaml:1: claim 'one' has no 'specification'"),
+    (
+      "name: one\nspecification: {}\n---\nname: one\nspecification: {}",
+      "web.yaml:4: claim 'one' stands twice, first at web.yaml:1"
+    ),
+    ("claims: 3", "web.yaml:1: 'claims' must be a list"), ("", "web.yaml: there is no claim in it"),
+  ])
+  func aMistakeIsNamedWithItsPlace(text: String, expected: String) {
+    do throws(ConfigurationError) {
+      _ = try read(text)
+      Issue.record("it was read")
+    } catch {
+      #expect(error.description.hasPrefix(expected), "\(error)")
+    }
+  }
+
+  private func plan(_ change: (inout ClaimPlan) -> Void = { _ in }) -> ClaimPlan {
+    ClaimPlan {
+      $0.revision = "3.7.1"
+      $0.claims = [
+        PlannedClaim {
+          $0.name = "one"
+          $0.action = .update
+          $0.former = ClaimSpecification { $0.deviceClass = "ethernet" }
+          $0.specification = ClaimSpecification {
+            $0.deviceClass = "ethernet"
+            $0.attributes = Attributes { $0.ethernet = EthernetAttributes { $0.maxReceiveBitsPerSecond = 5 } }
+          }
+        },
+        PlannedClaim {
+          $0.name = "two"
+          $0.action = .create
+          $0.claim = Claim {
+            $0.name = "two"
+            $0.status = ClaimStatus {
+              $0.phase = .pending
+              $0.pending = [PendingReason { $0.message = "all 2 functions of a/eth1 are in use" }]
+            }
+          }
+        },
+      ]
+      change(&$0)
+    }
+  }
+
+  @Test func aPlanIsShownAndChangesNothing() async throws {
+    let plan = plan()
+    let coordinator = try await FakeCoordinator { $0.plan = plan }
+    let run = try await coordinator.iov("claim", "plan", "-", input: two)
+    #expect(
+      run.output == """
+        ~ one: rates change in place
+            specification.attributes.ethernet.maxReceiveBitsPerSecond: not set -> 5
+        + two: new: waits: all 2 functions of a/eth1 are in use
+
+        plan revision 3.7.1
+
+        """)
+    #expect(run.code == 0 && coordinator.world.withLock { $0.calls } == ["planClaims"])
+  }
+
+  @Test func itIsAppliedOnceSomebodyHasSaidYes() async throws {
+    let plan = plan()
+    let coordinator = try await FakeCoordinator { $0.plan = plan }
+    let unasked = try await coordinator.iov("claim", "apply", "-f", "-", input: two)
+    #expect(unasked.code == 1 && unasked.errors.contains("~ one: rates change in place"))
+    #expect(unasked.errors.contains("there is no terminal to ask for confirmation on; give --yes"))
+    #expect(coordinator.world.withLock { $0.applied.isEmpty })
+    let run = try await coordinator.iov("claim", "apply", "-f", "-", "--yes", input: two)
+    #expect(run.code == 0)
+    #expect(coordinator.world.withLock { $0.applied.map { $0.claims.map(\.name) } } == [["one", "two"]])
+  }
+
+  @Test func aStalePlanHasAnExitCodeOfItsOwn() async throws {
+    let plan = plan()
+    let coordinator = try await FakeCoordinator { $0.plan = plan }
+    let run = try await coordinator.iov(
+      "claim", "apply", "-f", "-", "--yes", "--plan-revision", "3.6.1", input: two)
+    #expect(run.code == 5 && run.errors.contains("iov: the plan is stale"))
+    #expect(coordinator.world.withLock { $0.applied.isEmpty })
+  }
+
+  @Test func whatIsRefusedIsNamedWithItsPlaceAndNothingIsDone() async throws {
+    let plan = plan { $0.claims[1].refusal = "there is no host 'b'" }
+    let coordinator = try await FakeCoordinator { $0.plan = plan }
+    let run = try await coordinator.iov("claim", "apply", "-f", "-", "--yes", input: two)
+    #expect(run.code == 1)
+    #expect(run.errors.contains("x two: refused\n    standard input:5: there is no host 'b'\niov: nothing was done"))
+    #expect(coordinator.world.withLock { $0.calls } == ["planClaims"])
+  }
+
+  @Test func anExplanationIsToldFilterByFilter() async throws {
+    let explanation = ClaimExplanation {
+      $0.claim = "web"
+      $0.phase = .pending
+      $0.summary = "it waits: none of 2 end nodes of class ethernet fits"
+      $0.filters = [
+        FilterExplanation {
+          $0.filter = "functions"
+          $0.dropped = 2
+          $0.messages = ["all 2 functions of a/eth1 are in use"]
+        }
+      ]
+      $0.nearest = [
+        NearFit {
+          $0.name = "a/eth1"
+          $0.host = "b"
+          $0.obstacles = [
+            Obstacle {
+              $0.filter = "functions"
+              $0.message = "all 2 functions of a/eth1 are in use"
+              $0.remedy = "one who has a part of it has to let go: x"
+            }
+          ]
+        }
+      ]
+    }
+    let coordinator = try await FakeCoordinator { world in
+      world.explanation = explanation
+      world.claims = [Claim { $0.name = "web" }]
+    }
+    let run = try await coordinator.iov("claim", "explain", "web")
+    #expect(
+      run.output == """
+        web is pending: it waits: none of 2 end nodes of class ethernet fits
+
+        FILTER     DROPPED  LEFT  WHY
+        functions  2        0     all 2 functions of a/eth1 are in use
+
+        Nearest: a/eth1 for b
+          functions: all 2 functions of a/eth1 are in use (one who has a part of it has to let go: x)
+
+        """)
+    let json = try await coordinator.iov("claim", "explain", "web", "-o", "json")
+    #expect(try Configuration.decode(ClaimExplanation.self, from: json.output, named: "x") == explanation)
+    #expect(try await coordinator.iov("claim", "explain", "wbe").code == 2)
+  }
+}
