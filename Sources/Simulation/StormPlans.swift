@@ -57,19 +57,13 @@ extension Storm {
     return specification
   }
 
-  /// Nothing, or a rate.
+  /// Nothing, or a rate of a network: the storm's disks keep none.
   private mutating func change(_ specification: inout ClaimSpecification) {
-    guard pick(0..<2) == 0 else { return }
+    guard specification.deviceClass == "ethernet", pick(0..<2) == 0 else { return }
     var attributes = specification.attributes ?? Attributes()
-    if specification.deviceClass == "ethernet" {
-      var ethernet = attributes.ethernet ?? EthernetAttributes()
-      ethernet.maxTransmitBitsPerSecond = UInt64(pick(0..<3)) * 1_000_000
-      attributes.ethernet = ethernet
-    } else {
-      var block = attributes.block ?? BlockAttributes()
-      block.maxReadBytesPerSecond = UInt64(pick(0..<3)) * 1_000_000
-      attributes.block = block
-    }
+    var ethernet = attributes.ethernet ?? EthernetAttributes()
+    ethernet.maxTransmitBitsPerSecond = UInt64(pick(0..<3)) * 1_000_000
+    attributes.ethernet = ethernet
     specification.attributes = attributes
   }
 
