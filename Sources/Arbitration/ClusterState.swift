@@ -99,18 +99,17 @@ struct HostState {
 /// What one function takes of its end node.
 struct Share {
   var path: Path
-  /// Nil: its place alone, as of a network card. There are as many of these as functions.
+  /// Nil: its place alone, as of most functions of network cards. There are as many of these as functions.
   private var part: Boxed<Part>?
 
   struct Part {
     var sizeBytes: UInt64 = 0
     /// What it may rely on.
-    var operationsPerSecond: UInt64 = 0
-    var bytesPerSecond: UInt64 = 0
+    var rates = MinimumRates()
     /// Where it lies, once its host has said so.
     var extent: Extent?
 
-    var isNothing: Bool { sizeBytes == 0 && operationsPerSecond == 0 && bytesPerSecond == 0 && extent == nil }
+    var isNothing: Bool { sizeBytes == 0 && rates == MinimumRates() && extent == nil }
   }
 
   init(path: Path, _ part: Part) {
@@ -118,19 +117,19 @@ struct Share {
     self.part = part.isNothing ? nil : Boxed(wrappedValue: part)
   }
 
-  var disk: Part { part?.wrappedValue ?? Part() }
-  var sizeBytes: UInt64 { disk.sizeBytes }
-  var extent: Extent? { disk.extent }
+  private var said: Part { part?.wrappedValue ?? Part() }
+  var sizeBytes: UInt64 { said.sizeBytes }
+  var rates: MinimumRates { said.rates }
+  var extent: Extent? { said.extent }
 
   /// A host that answers for a function does not repeat what it was told of it, nor does one that has forgotten it. All of that
   /// is settled when a function is made.
-  fileprivate func completed(by known: Share?) -> Share {
+  func completed(by known: Share?) -> Share {
     guard let known else { return self }
-    let before = known.disk
-    var part = disk
+    let before = known.said
+    var part = said
     if part.sizeBytes == 0 { part.sizeBytes = before.sizeBytes }
-    if part.operationsPerSecond == 0 { part.operationsPerSecond = before.operationsPerSecond }
-    if part.bytesPerSecond == 0 { part.bytesPerSecond = before.bytesPerSecond }
+    part.rates = part.rates.completed(by: before.rates)
     part.extent = part.extent ?? before.extent
     return Share(path: path == .unspecified ? known.path : path, part)
   }
@@ -145,7 +144,7 @@ struct EndNodeState {
   private var functionsByPath: [Path: Int] = [:]
   private(set) var usedSizeBytes: UInt64 = 0
   /// The minimum rates that are granted.
-  private(set) var usedRates: (operationsPerSecond: UInt64, bytesPerSecond: UInt64) = (0, 0)
+  private(set) var usedRates = MinimumRates()
   /// What other hosts say that they have under this identity: identities get cloned, and nobody can tell which one is
   /// meant.
   var conflicting: [String: EndNode] = [:]
@@ -167,7 +166,8 @@ struct EndNodeState {
     used.sizeBytes = usedSizeBytes
     used.operationsPerSecond = usedRates.operationsPerSecond
     used.bytesPerSecond = usedRates.bytesPerSecond
-    // A maximum rate reserves no bandwidth, so none is shown as used.
+    // A maximum rate reserves nothing.
+    used.bitsPerSecond = usedRates.bitsPerSecond
     node.used = used
     return node
   }
@@ -188,16 +188,14 @@ struct EndNodeState {
     functionsByPath[share.path, default: 0] += 1
     // What an agent made up must not overflow the sums.
     usedSizeBytes &+= share.sizeBytes
-    usedRates.operationsPerSecond &+= share.disk.operationsPerSecond
-    usedRates.bytesPerSecond &+= share.disk.bytesPerSecond
+    usedRates.add(share.rates)
   }
 
   mutating func freeShare(_ function: String) {
     guard let share = shares.removeValue(forKey: function) else { return }
     functionsByPath[share.path, default: 0] -= 1
     usedSizeBytes &-= share.sizeBytes
-    usedRates.operationsPerSecond &-= share.disk.operationsPerSecond
-    usedRates.bytesPerSecond &-= share.disk.bytesPerSecond
+    usedRates.subtract(share.rates)
   }
 
   /// For whoever keeps it while its functions change, which would otherwise be copied.

@@ -45,8 +45,8 @@ extension Arbiter {
     let record = node.record
     let capacity = record.capacity ?? Capacity()
     if let ethernet = specification.attributes?.ethernet { try check(ratesOf: ethernet, against: capacity, of: record) }
-    guard node.isBlockDevice else { return }
     try checkMinima(of: node, for: specification)
+    guard node.isBlockDevice else { return }
     // Without a size it is the whole.
     guard let size = specification.attributes?.block?.sizeBytes else { return }
     guard size > 0 else { throw Drop(.capacity, "a size of zero bytes is asked for") }
@@ -65,7 +65,6 @@ extension Arbiter {
   ) throws(Drop) {
     let rates = [
       ("maximum transmit", ethernet.maxTransmitBitsPerSecond), ("maximum receive", ethernet.maxReceiveBitsPerSecond),
-      ("minimum transmit", ethernet.minTransmitBitsPerSecond),
     ]
     for (kind, rate) in rates {
       guard let rate, capacity.bitsPerSecond > 0, rate > capacity.bitsPerSecond else { continue }

@@ -353,10 +353,8 @@ extension FunctionStatus {
   /// What an orphan takes of its end node, as far as anybody remembers.
   fileprivate var share: Share {
     let share = assignment?.share ?? Share(path: .unspecified, Share.Part())
-    var part = share.disk
-    if part.sizeBytes == 0 { part.sizeBytes = function?.enforced?.block?.sizeBytes ?? 0 }
-    part.extent = part.extent ?? function?.extent
-    return Share(path: share.path, part)
+    let remembered = Share.Part(sizeBytes: function?.enforced?.block?.sizeBytes ?? 0, extent: function?.extent)
+    return share.completed(by: Share(path: share.path, remembered))
   }
 
   /// Of an abandoned entry whose host has not reported since.

@@ -250,8 +250,8 @@ extension Arbiter {
     guard node.hasFreeFunction else {
       throw Drop(.functions, "all \(capacity.functions) functions of \(node.record.name) are in use")
     }
-    guard node.isBlockDevice else { return }
     try checkRoomForMinima(in: node, for: specification)
+    guard node.isBlockDevice else { return }
     guard !specification.asksForAll(of: node) else {
       guard node.shares.isEmpty else {
         throw Drop(

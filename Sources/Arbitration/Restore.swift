@@ -133,8 +133,7 @@ extension Assignment {
     Share(
       path: path,
       Share.Part(
-        sizeBytes: sizeBytes, operationsPerSecond: attributes?.block?.minOperationsPerSecond ?? 0,
-        bytesPerSecond: attributes?.block?.minBytesPerSecond ?? 0, extent: extent))
+        sizeBytes: sizeBytes, rates: attributes?.minimumRates ?? MinimumRates(), extent: extent))
   }
 
   /// A part of a disk is its content; a function of a network card holds nothing.

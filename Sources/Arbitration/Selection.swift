@@ -142,6 +142,7 @@ extension EndNodeState: EndNodeFacts {
   var healthState: HealthState { health.state }
   var functionsInUse: UInt64 { UInt64(shares.count) }
   var bytesInUse: UInt64 { usedSizeBytes }
+  var promisedBits: UInt64 { usedRates.bitsPerSecond }
   var promisedOperations: UInt64 { usedRates.operationsPerSecond }
   var promisedBytes: UInt64 { usedRates.bytesPerSecond }
 }

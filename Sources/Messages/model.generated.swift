@@ -961,7 +961,7 @@ public struct Capacity: Message {
   public static var fullName: String { "iov.v1.Capacity" }
 
   public var functions: UInt32 = 0
-  /// a network's bandwidth in each direction
+  /// A network's bandwidth in each direction; in use is what functions are promised to send (minimum rates).
   public var bitsPerSecond: UInt64 = 0
   /// a disk's size
   public var sizeBytes: UInt64 = 0

@@ -7,6 +7,7 @@ public protocol EndNodeFacts {
   var functionsInUse: UInt64 { get }
   var bytesInUse: UInt64 { get }
   /// What minimum rates are granted of it.
+  var promisedBits: UInt64 { get }
   var promisedOperations: UInt64 { get }
   var promisedBytes: UInt64 { get }
 }
@@ -17,6 +18,7 @@ extension EndNode: EndNodeFacts {
   public var healthState: HealthState { health?.state ?? .unknown }
   public var functionsInUse: UInt64 { UInt64(used?.functions ?? 0) }
   public var bytesInUse: UInt64 { used?.sizeBytes ?? 0 }
+  public var promisedBits: UInt64 { used?.bitsPerSecond ?? 0 }
   public var promisedOperations: UInt64 { used?.operationsPerSecond ?? 0 }
   public var promisedBytes: UInt64 { used?.bytesPerSecond ?? 0 }
 }
@@ -107,6 +109,9 @@ extension Vocabulary where Subject: EndNodeFacts & SendableMetatype {
       },
       .used("free.size", "what is left of a disk, in one piece or several", as: .bytes) {
         left($0.capacity.sizeBytes, $0.bytesInUse)
+      },
+      .used("free.bandwidth", "of what a card sends, the rate that no function was promised", as: .bitRate) {
+        left($0.capacity.bitsPerSecond, $0.promisedBits)
       },
       .used("free.operations", "operations in a second that no function was promised") {
         left($0.capacity.operationsPerSecond, $0.promisedOperations)

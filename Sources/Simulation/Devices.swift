@@ -36,7 +36,7 @@ func card(_ id: String, on localName: String = "eth1", functions: UInt32 = 4) ->
       $0.consumers = ["host", "network_namespace"]
       $0.attributes = [
         "ethernet.mac_address", "ethernet.mtu", "ethernet.max_transmit_bits_per_second",
-        "ethernet.max_receive_bits_per_second",
+        "ethernet.max_receive_bits_per_second", "ethernet.min_transmit_bits_per_second",
       ]
       $0.minimumMtu = 68
       $0.maximumMtu = 9000

@@ -109,6 +109,9 @@ public struct Storm {
     for name in Self.hostNames { exchange(name) }
   }
 
+  /// Whether functions of cards are promised rates. A quarter of the storms; those that tests name are of the others.
+  var hasMinimumRates: Bool { seed % 4 == 2 }
+
   mutating func roll(_ range: Range<Int>) -> Int { Int.random(in: range, using: &dice) }
   mutating func nextID() -> UInt64 {
     lastID += 1

@@ -13,6 +13,7 @@ struct StormHost {
     var isInUse: Bool
 
     var id: String { assignment.function }
+    var promisedBitsPerSecond: UInt64 { assignment.attributes?.ethernet?.minTransmitBitsPerSecond ?? 0 }
     var key: String { WantedFunction.recordName(role, id, assignment.token) }
 
     func isConnected(to server: Function) -> Bool {

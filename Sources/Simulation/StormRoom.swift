@@ -21,7 +21,12 @@ extension Storm {
       host.functions.values.filter { $0.role != .consumer && $0.assignment.endNode == node.id }
     }
     guard isSelected(node, present, by: specification) else { return false }
-    if let limit = node.capacity?.functions, limit > 0 { return present.count < Int(limit) }
+    if let limit = node.capacity?.functions, limit > 0 {
+      let promised = present.reduce(specification.attributes?.ethernet?.minTransmitBitsPerSecond ?? 0) {
+        $0 + $1.promisedBitsPerSecond
+      }
+      return present.count < Int(limit) && promised <= node.capacity?.bitsPerSecond ?? 0
+    }
     let asked = specification.attributes?.block
     let operations = present.reduce(0) { $0 + ($1.assignment.attributes?.block?.minOperationsPerSecond ?? 0) }
     let isFastEnough = operations + (asked?.minOperationsPerSecond ?? 0) <= node.capacity?.operationsPerSecond ?? 0

@@ -16,6 +16,12 @@ private let hostConditions: [(text: String, names: [String])] = [
 
 extension Storm {
   mutating func addWishes(to specification: inout ClaimSpecification) {
+    if specification.deviceClass == "ethernet", hasMinimumRates, Int.random(in: 0..<2, using: &wishDice) == 0 {
+      let rate = UInt64.random(in: 1...4, using: &wishDice) * 2_000_000_000
+      var ethernet = specification.attributes?.ethernet ?? EthernetAttributes()
+      ethernet.minTransmitBitsPerSecond = rate
+      specification.attributes = Attributes { $0.ethernet = ethernet }
+    }
     if specification.source.isEmpty, Int.random(in: 0..<3, using: &wishDice) == 0 {
       specification.selector = conditions.randomElement(using: &wishDice)?.text ?? ""
     }

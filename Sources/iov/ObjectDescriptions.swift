@@ -10,7 +10,7 @@ extension Rack {
       ("Name", node.name), ("Id", node.id), ("Class", node.deviceClass), ("Health", node.health?.words ?? "-"),
       ("Labels", node.labels.labelText), ("Functions in use", node.functionsInUse),
       ("Size in use", node.sizeInUse == "-" ? nil : node.sizeInUse),
-      ("Bandwidth", node.capacity.flatMap { $0.bitsPerSecond == 0 ? nil : formatBitRate($0.bitsPerSecond) }),
+      ("Bandwidth", node.bandwidthWords),
       (
         "Operations",
         node.capacity.flatMap { $0.operationsPerSecond == 0 ? nil : node.promised(\.operationsPerSecond, "/s") }
@@ -190,6 +190,13 @@ extension FunctionError {
 }
 
 extension EndNode {
+  /// "10Gbit", "10Gbit, 4Gbit of it promised to functions that send"
+  fileprivate var bandwidthWords: String? {
+    guard let all = capacity?.bitsPerSecond, all > 0 else { return nil }
+    guard let promised = used?.bitsPerSecond, promised > 0 else { return formatBitRate(all) }
+    return "\(formatBitRate(all)), \(formatBitRate(promised)) of it promised to functions that send"
+  }
+
   /// "300 of 1000/s promised"
   fileprivate func promised(_ rate: KeyPath<Capacity, UInt64>, _ unit: String) -> String {
     "\(used?[keyPath: rate] ?? 0) of \(capacity?[keyPath: rate] ?? 0)\(unit) promised"

@@ -15,7 +15,7 @@ import Testing
     #""ethernet.vlan" in attributes && "ethernet.mtu" in attributes"#, #"not "ethernet.trust" in attributes"#,
     "capacity.functions == 8", "free.functions == 5", "used.functions == 3", "capacity.bandwidth >= 10G",
     "capacity.bandwidth == 25Gbit", "maximum_mtu >= 9000", #"health == "healthy""#, "true",
-    "free.functions <= capacity.functions",
+    "free.functions <= capacity.functions", "free.bandwidth == 15Gbit",
   ])
   func aCardIs(text: String) throws {
     #expect(try matches(text, card))
@@ -35,9 +35,11 @@ import Testing
   }
 
   /// Unlike in CEL, where asking for what is not there ends the search with an error.
-  @Test(arguments: ["numa_node", "driver", "firmware", "label.owner", "capacity.bandwidth", "own_functions"])
+  @Test(arguments: [
+    "numa_node", "driver", "firmware", "label.owner", "capacity.bandwidth", "own_functions", "free.bandwidth",
+  ])
   func whatIsNotThereIsEqualToNothing(field: String) throws {
-    let isQuantity = ["numa_node", "capacity.bandwidth", "own_functions"].contains(field)
+    let isQuantity = ["numa_node", "capacity.bandwidth", "own_functions", "free.bandwidth"].contains(field)
     let value = isQuantity ? "1" : "\"1\""
     #expect(try !matches("has(\(field))", disk))
     for comparison in ["==", "<", "<=", ">", ">="] {

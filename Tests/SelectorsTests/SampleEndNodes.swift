@@ -27,7 +27,10 @@ let card = EndNode {
     $0.functions = 8
     $0.bitsPerSecond = 25_000_000_000
   }
-  $0.used = Capacity { $0.functions = 3 }
+  $0.used = Capacity {
+    $0.functions = 3
+    $0.bitsPerSecond = 10_000_000_000
+  }
   $0.capabilities = Capabilities {
     $0.paths = [.direct, .mediated]
     $0.mediators = ["vxlan"]

@@ -50,3 +50,62 @@ measure_disks() {
   done <<<"$disk_loads"
   rm -rf "$figures"
 }
+
+# Figures of a LUN that every node sees: how long a part of it is away when the node that serves it loses its power, or is cut off from
+# everybody and writes on; and until when that one writes.
+
+# seconds FROM TO, as of EPOCHREALTIME
+seconds() { awk -v from="$1" -v to="$2" 'BEGIN {printf "%.2f\n", to - from}'; }
+
+is_served_again() {
+  iov claim get "$1" -o json 2>/dev/null | jq -e --arg lost "$2" '.status | .phase == "CLAIM_PHASE_READY" and .assignment.controllingHost != $lost' >/dev/null
+}
+
+# By how much a node's clock is ahead.
+ahead() {
+  local begun=$EPOCHREALTIME there
+  there=$(on "$1" 'echo $EPOCHREALTIME')
+  awk -v from="$begun" -v to="$EPOCHREALTIME" -v there="$there" 'BEGIN {printf "%.6f\n", there - (from + to) / 2}'
+}
+
+# lose_server power|network: with the words of a scenario's steps
+lose_server() {
+  local fault=$1 node server user begun
+  for node in "${nodes[@]}"; do
+    claim "$node-part" --class sas --end-node-label disk=shared --host "$node" --size 16MiB >/dev/null 2>&1 || return
+  done
+  server=$(server_of n1-part) user=$(others "$server") user=${user%% *}
+  on "$server" "(setsid /iov/stamps write /dev/iov/$server-part --token $server --log /tmp/lost.log >/dev/null 2>&1 &)"
+  within 20 on "$server" "grep -q '^ack 50 ' /tmp/lost.log" || return
+  begun=$EPOCHREALTIME
+  if [[ $fault == power ]]; then kill node "$server"; else cut network "$server"; fi
+  wait_until 1200 "is_served_again $user-part $server" || return
+  seconds "$begun" "$EPOCHREALTIME" >>"$figures/$fault.ready"
+  within 30 on "$user" "dd if=/dev/iov/$user-part of=/dev/null bs=4k count=1 iflag=direct status=none" || return
+  seconds "$begun" "$EPOCHREALTIME" >>"$figures/$fault.read"
+  if [[ $fault == power ]]; then
+    start node "$server"
+  else
+    within 30 on "$server" '! pgrep stamps >/dev/null' || return
+    seconds "$begun" "$(awk -v last="$(on "$server" "sed -n 's/^ack .* //p' /tmp/lost.log | tail -n 1")" -v ahead="$(ahead "$server")" \
+      'BEGIN {printf "%.6f", last - ahead}')" >>"$figures/$fault.written"
+    mend network "$server"
+  fi
+  for node in "${nodes[@]}"; do
+    within 120 holds "$node-part" .status.phase CLAIM_PHASE_READY || return
+  done
+  release "${nodes[@]/%/-part}" >/dev/null 2>&1
+}
+
+measure_failover() {
+  local rounds=${ROUNDS:-5} figures fault round
+  figures=$(mktemp -d)
+  for ((round = 0; round < rounds; round++)); do
+    for fault in power network; do lose_server "$fault" || fail "round $round went wrong, with its $fault lost"; done
+  done
+  echo "| the serving node | another one serves, median s | a block is read from it | the lost one's last write | rounds |"
+  echo "|---|---|---|---|---|"
+  echo "| loses its power | $(median <"$figures/power.ready") | $(median <"$figures/power.read") | | $rounds |"
+  echo "| is cut off, and writes on | $(median <"$figures/network.ready") | $(median <"$figures/network.read") | $(median <"$figures/network.written") | $rounds |"
+  rm -rf "$figures"
+}

@@ -423,7 +423,7 @@ struct  Iov__V1__Capacity
   ProtobufCMessage base;
   uint32_t functions;
   /*
-   * a network's bandwidth in each direction
+   * A network's bandwidth in each direction; in use is what functions are promised to send (minimum rates).
    */
   uint64_t bits_per_second;
   /*
