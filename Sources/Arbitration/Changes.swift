@@ -8,6 +8,8 @@ struct Changes: Sendable {
   private var claims: [String] = []
   private var isClusterChanged = false
   var gone: [Claim] = []
+  /// For the audit, as it came about.
+  var holdings: [Holding] = []
   /// By host: the entries that it must hear of.
   private(set) var entries: [String: [WantedFunction]] = [:]
   /// By host: the end nodes that it controls under a new token.
@@ -108,6 +110,7 @@ extension Arbiter {
     // A record, a message, a watcher and an answer of most.
     effects.reserveCapacity(2 * records.count + changes.messages.count)
     for key in records { effects.append(record(key).map(Effect.save) ?? .remove(key)) }
+    for holding in changes.holdings { effects.append(.audit(holding)) }
     effects += changes.messages
     for host in changes.hosts {
       guard let session = hosts[host]?.session else { continue }

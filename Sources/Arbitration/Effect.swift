@@ -5,6 +5,9 @@ import Messages
 public enum Effect: Sendable, Hashable {
   case save(Record)
   case remove(RecordKey)
+  /// What is new of who holds what: by its function and token it is about the last holding of these that has not ended, or it is
+  /// the beginning of one.
+  indirect case audit(Holding)
 
   case send(SessionID, CoordinatorMessage)
   /// The agent is told the refusal and its stream ends.
@@ -24,7 +27,7 @@ public enum Effect: Sendable, Hashable {
   /// Whether this effect goes to the store.
   public var isDurable: Bool {
     switch self {
-    case .save, .remove: true
+    case .save, .remove, .audit: true
     default: false
     }
   }

@@ -31,6 +31,7 @@ extension Arbiter {
 
     state.controlling = enter(assignment, of: state.claim.name)
     let decision = candidate.decision(at: now)
+    noteGranted(assignment, decision)
     state.withStatus {
       $0.phase = .preparing
       $0.assignment = assignment

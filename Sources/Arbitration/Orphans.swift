@@ -223,7 +223,12 @@ extension Arbiter {
     entry.assignment = status.role == .consumer ? status.assignment : assignment
     entry.role = status.role
     note(&entry)
-    if status.role == .consumer { state.consumer = entry } else { state.controlling = entry }
+    if status.role == .consumer {
+      state.consumer = entry
+    } else {
+      state.controlling = entry
+      noteGranted(assignment, nil, because: "\(host) had it, and the store did not know of that")
+    }
     hosts[host]?.orphans[status.recordName] = nil
     if hosts[host]?.orphans.isEmpty ?? true { hostsWithOrphans.remove(host) }
     hosts[host]?.claims.insert(state.claim.name)

@@ -47,6 +47,7 @@ extension Arbiter {
   mutating func drop(_ entry: WantedFunction, of state: ClaimState) {
     changes.save(RecordKey(.wantedFunction, entry.recordName))
     detach(entry, from: state)
+    noteEnded(entry, of: state, "\(entry.host) has let go of it")
     guard entry.role != .consumer, let assignment = entry.assignment else { return }
     dropFencer(of: assignment.function)
     // The place on the end node is free, also while the consumer's host has yet to clean up.
@@ -55,6 +56,8 @@ extension Arbiter {
 
   mutating func abandon(_ entry: WantedFunction, of state: ClaimState, isFenced: Bool = false) {
     detach(entry, from: state)
+    noteEnded(
+      entry, of: state, isFenced ? "\(entry.host) is cut off from it" : "the run of \(entry.host) that had it is over")
     var entry = entry
     entry.abandoned = true
     entry.fenced = isFenced

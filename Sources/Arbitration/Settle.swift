@@ -54,6 +54,7 @@ extension Arbiter {
       $0.error = error
       $0.pending = waiting
     }
+    if phase == .ready, before.phase != .ready { noteInUse(assignment) }
     if state.claim != before.claim || state.consumer != before.consumer || state.controlling != before.controlling {
       // Once a new controller has all that was another's, it can be given more.
       if controlling.isMoved { changes.openings.endNodes.insert(assignment.endNode) }

@@ -16,6 +16,35 @@ public struct StoreKey: Sendable, Hashable {
 public enum StoreChange: Sendable {
   case put(StoreKey, any Message)
   case remove(StoreKey)
+  /// For the audit: the beginning of a holding, or what is new of the last one of its function and token that has not ended.
+  case audit(Holding)
+}
+
+/// Which holdings are asked for; what is empty or nil filters nothing. Times are in milliseconds since 1970.
+public struct HoldingQuery: Sendable, Hashable {
+  public var claim = ""
+  public var function = ""
+  public var endNode = ""
+  /// That used it, or controlled it.
+  public var host = ""
+  public var from: Int64?
+  public var to: Int64?
+  /// Only those with a lower number.
+  public var below: UInt64?
+  public var limit: Int
+
+  public init(limit: Int) { self.limit = limit }
+}
+
+/// For how long what has ended is kept in the audit.
+public struct AuditRetention: Sendable, Hashable {
+  public var milliseconds: Int64
+  public var holdings: Int
+
+  public init(milliseconds: Int64, holdings: Int) {
+    self.milliseconds = milliseconds
+    self.holdings = holdings
+  }
 }
 
 /// A record as it was stored: the message in the protobuf wire format.
@@ -42,6 +71,13 @@ public protocol ClaimStore: Sendable {
 
   /// Carries out all changes in their order, or none. They are on the disk when it returns.
   func commit(_ changes: [StoreChange]) throws(StoreError)
+
+  /// The audit, the newest first.
+  func holdings(_ query: HoldingQuery) throws(StoreError) -> [Holding]
+
+  /// Takes what has ended too long ago, or is too much, out of the audit: a little of it, so that commits do not wait for it. Answers how
+  /// much it was; zero: there is no more.
+  func forgetHoldings(_ retention: AuditRetention, now: Int64) throws(StoreError) -> Int
 
   /// Where it is, for people.
   var path: String { get }

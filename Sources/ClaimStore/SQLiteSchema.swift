@@ -4,7 +4,8 @@ import GRDB
 /// The layout of the database file and the checks at its opening.
 enum SQLiteSchema {
   /// `PRAGMA user_version`: rises with every change of the layout.
-  static let version = 1
+  /// 2: the audit.
+  static let version = 2
   /// `PRAGMA application_id`, "iovm": tells our files from other SQLite databases.
   static let applicationID = 0x696F_766D
 
@@ -55,10 +56,29 @@ enum SQLiteSchema {
   /// Makes the tables in a new file; answers the cluster's identity.
   static func prepare(_ database: Database, files: StoreFiles, isNew: Bool) throws -> String {
     if isNew, try isEmpty(database) { return try create(database) }
+    try migrate(database)
     guard let id = try String.fetchOne(database, sql: "SELECT value FROM property WHERE name = 'cluster_id'") else {
       throw StoreError.damaged(files, "it has lost its cluster id")
     }
     return id
+  }
+
+  /// Times are in milliseconds since 1970; the message has all of it.
+  private static let audit = """
+    CREATE TABLE holding (
+      number INTEGER PRIMARY KEY AUTOINCREMENT, function TEXT NOT NULL, token INTEGER NOT NULL, claim TEXT NOT NULL,
+      host TEXT NOT NULL, controlling_host TEXT NOT NULL, granted INTEGER, ended INTEGER, message BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX holding_of_function ON holding (function, token);
+    CREATE INDEX holding_of_claim ON holding (claim);
+    CREATE INDEX holding_that_ended ON holding (ended) WHERE ended IS NOT NULL;
+    """
+
+  /// Takes a file of an earlier layout to this one, with what is in it.
+  private static func migrate(_ database: Database) throws {
+    let found = try Int.fetchOne(database, sql: "PRAGMA user_version") ?? 0
+    guard found < version else { return }
+    try database.execute(sql: "\(audit) PRAGMA user_version = \(version);")
   }
 
   private static func create(_ database: Database) throws -> String {
@@ -69,6 +89,7 @@ enum SQLiteSchema {
         CREATE TABLE record (
           kind TEXT NOT NULL, name TEXT NOT NULL, message BLOB NOT NULL, PRIMARY KEY (kind, name)
         ) STRICT, WITHOUT ROWID;
+        \(audit)
         PRAGMA user_version = \(version);
         PRAGMA application_id = \(applicationID);
         """)

@@ -81,7 +81,7 @@ public final class SQLiteStore: ClaimStore {
   }
 
   /// In one piece: `Array(data)` goes through every byte, for tens of thousands of records.
-  private static func bytes(of data: Data) -> [UInt8] {
+  static func bytes(of data: Data) -> [UInt8] {
     [UInt8](unsafeUninitializedCapacity: data.count) { buffer, count in count = data.copyBytes(to: buffer) }
   }
 
@@ -99,6 +99,8 @@ public final class SQLiteStore: ClaimStore {
             try put.execute(arguments: [key.kind, key.name, Data(message.encoded())])
           case .remove(let key):
             try remove.execute(arguments: [key.kind, key.name])
+          case .audit(let news):
+            try SQLiteAudit.take(news, database)
           }
         }
       }
@@ -131,7 +133,7 @@ public final class SQLiteStore: ClaimStore {
     }
   }
 
-  private func perform<Result: Sendable>(_ body: (DatabaseQueue) throws -> Result) throws(StoreError) -> Result {
+  func perform<Result: Sendable>(_ body: (DatabaseQueue) throws -> Result) throws(StoreError) -> Result {
     try database.withLock { (database) throws(StoreError) -> Result in
       guard let database else { throw StoreError(.closed, "the store \(path) is closed") }
       do {

@@ -1,10 +1,13 @@
 import Arbitration
+import ClaimStore
+import LinuxDevices
 import Messages
 import Services
 
 /// `iov.v1.Claims`: what tenants ask.
 struct ClaimsFrontend: ClaimsService {
   let arbiter: DurableArbiter
+  let store: any ClaimStore
   /// Draws the uid of a new claim.
   let makeUID: @Sendable () -> String
 
@@ -58,6 +61,24 @@ struct ClaimsFrontend: ClaimsService {
   func applyClaims(_ request: ApplyClaimsRequest, call: ServerCall) async throws -> ClaimPlan {
     let uids = request.claims.map { _ in makeUID() }
     return try await arbiter.askForPlan { .claimsApplied($0, request, uids: uids) }
+  }
+
+  func listHoldings(_ request: ListHoldingsRequest, call: ServerCall) async throws -> ListHoldingsResponse {
+    var query = try HoldingQuery(request)
+    let named = arbiter.read { $0.listedEndNodes }.first { $0.name == request.endNode }
+    if let named { query.endNode = named.id }
+    let size = query.limit
+    // One more tells whether there are more.
+    query.limit += 1
+    do {
+      let found = try await BlockingThread.detached { [store, query] in try store.holdings(query) }
+      return ListHoldingsResponse {
+        $0.holdings = Array(found.prefix(size))
+        if found.count > size { $0.nextPageToken = "\(found[size - 1].number)" }
+      }
+    } catch let error as StoreError {
+      throw RPCError(error)
+    }
   }
 
   func watchClaims(

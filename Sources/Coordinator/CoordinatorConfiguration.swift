@@ -1,4 +1,5 @@
 import Arbitration
+import ClaimStore
 import ClusterSecurity
 import Configuration
 import Logging
@@ -20,12 +21,35 @@ public struct CoordinatorConfiguration: Sendable, Decodable {
   public var logLevel: Logger.Level
   /// How hosts can be switched off from outside, one agent for a host.
   public var fence: [FenceAgent]
+  /// For how long it is kept who held what.
+  public var audit: AuditConfiguration
   /// How long after the end of a lease nothing is concluded from silence; no setting for operators.
   var fenceMarginMilliseconds: UInt32 = 5_000
 
   public struct StoreConfiguration: Sendable, Decodable {
     /// The SQLite file; made if there is none, in a directory that exists.
     public var path: String
+  }
+
+  public struct AuditConfiguration: Sendable, Decodable {
+    /// What ended longer ago is forgotten.
+    public var keepDays: UInt32 = 365
+    /// And of the rest, the oldest ones above this number.
+    public var keepHoldings: UInt32 = 1_000_000
+
+    public init() {}
+
+    private enum CodingKeys: String, CodingKey { case keepDays, keepHoldings }
+
+    public init(from decoder: any Decoder) throws {
+      let values = try decoder.container(keyedBy: CodingKeys.self)
+      keepDays = try values.decodeIfPresent(UInt32.self, forKey: .keepDays) ?? keepDays
+      keepHoldings = try values.decodeIfPresent(UInt32.self, forKey: .keepHoldings) ?? keepHoldings
+    }
+
+    var retention: AuditRetention {
+      AuditRetention(milliseconds: Int64(keepDays) * 86_400_000, holdings: Int(keepHoldings))
+    }
   }
 
   /// Every default, with a store at `path`, on a Unix socket.
@@ -37,13 +61,14 @@ public struct CoordinatorConfiguration: Sendable, Decodable {
     heartbeatIntervalMilliseconds = 3_000
     logLevel = .info
     fence = []
+    audit = AuditConfiguration()
   }
 
   public static let defaultEndpoint = SocketEndpoint.unix(path: "/run/iov-coordinator/coordinator.sock")
 
   private enum CodingKeys: String, CodingKey {
     case listen, tls, plainText, store, leaseTermMilliseconds, heartbeatIntervalMilliseconds, logLevel
-    case fence
+    case fence, audit
   }
 
   public init(from decoder: any Decoder) throws {
@@ -57,6 +82,7 @@ public struct CoordinatorConfiguration: Sendable, Decodable {
     let interval = try values.decodeIfPresent(UInt32.self, forKey: .heartbeatIntervalMilliseconds)
     let level = try values.decodeIfPresent(String.self, forKey: .logLevel)
     fence = try values.decodeIfPresent([FenceAgent].self, forKey: .fence) ?? []
+    audit = try values.decodeIfPresent(AuditConfiguration.self, forKey: .audit) ?? AuditConfiguration()
 
     listen = try Self.endpoints(endpoints)
     self.store = store ?? StoreConfiguration(path: "")

@@ -17,6 +17,7 @@ public final class CoordinatorDaemon: Sendable {
   private let store: any ClaimStore
   private let restorer: Restorer
   private let fencer: Fencer
+  private let audit: AuditKeeper
   private let endpoints: [SocketEndpoint]
   /// For TCP; nil: plain text.
   private let security: ServerTLS?
@@ -35,9 +36,10 @@ public final class CoordinatorDaemon: Sendable {
       store: store, settings: configuration.arbiterSettings, now: SystemClock.now, logger: logger)
     restorer = Restorer(store: store, currentEpoch: { arbiter.read { $0.cluster.epoch } })
     fencer = Fencer(agents: configuration.fence, arbiter: arbiter, logger: logger)
+    audit = AuditKeeper(store: store, retention: configuration.audit.retention, logger: logger)
     let questions = HostQuestions(arbiter: arbiter)
     let services: [any RPCService] = [
-      ClaimsFrontend(arbiter: arbiter, makeUID: { UUID().uuidString.lowercased() }),
+      ClaimsFrontend(arbiter: arbiter, store: store, makeUID: { UUID().uuidString.lowercased() }),
       InventoryFrontend(arbiter: arbiter, questions: questions),
       AgentSessionsFrontend(arbiter: arbiter, questions: questions, access: access, logger: logger),
       OperationsFrontend(
@@ -113,6 +115,10 @@ public final class CoordinatorDaemon: Sendable {
       }
       group.addTask { [arbiter] in throw try await arbiter.storeFailure() }
       group.addTask { [restorer] in await restorer.next() }
+      group.addTask { [audit] in
+        try await audit.run()
+        return nil
+      }
       arbiter.whenFenceIsWanted { [fencer] host, bootID in fencer.fenceUnasked(host, bootID: bootID) }
       defer { group.cancelAll() }
       // The store is open, and whoever holds it leads.

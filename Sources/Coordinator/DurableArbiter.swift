@@ -190,7 +190,7 @@ final class DurableArbiter: Sendable {
     switch effect {
     case .save(.cluster(let cluster)): board.take(epoch: cluster.epoch)
     case .save(.host(let host)): log.note(host)
-    case .save, .remove: return
+    case .save, .remove, .audit: return
     case .send(let session, let message):
       // A session that has ended meanwhile misses nothing: its next one begins with all that is wanted.
       let outbox = edge.withLock { $0.sessions[session]?.outbox }

@@ -12,6 +12,7 @@ extension StoreChange {
     switch effect {
     case .save(let record): self = .put(StoreKey(record.key), record.message)
     case .remove(let key): self = .remove(StoreKey(key))
+    case .audit(let holding): self = .audit(holding)
     case .send, .endSession, .answer, .refuse, .claimChanged, .claimGone, .fenceHost: return nil
     }
   }

@@ -8,6 +8,7 @@ extension FileDescriptor {
     latin1: """
       \u{a}\u{13}iov/v1/claims.proto\
       \u{12}\u{6}iov.v1\
+      \u{1a}\u{1f}google/protobuf/timestamp.proto\
       \u{1a}\u{1e}google/protobuf/wrappers.proto\
       \u{1a}\u{12}iov/v1/model.proto\
       \"j\u{a}\u{12}CreateClaimRequest\u{12}\u{12}\u{a}\u{4}name\u{18}\u{1}\u{20}\u{1}(\u{9}R\u{4}\
@@ -86,6 +87,31 @@ extension FileDescriptor {
       im\u{12}\u{18}\u{a}\u{7}refusal\u{18}\u{5}\u{20}\u{1}(\u{9}R\u{7}refusal\u{12}@\u{a}\u{d}s\
       pecification\u{18}\u{6}\u{20}\u{1}(\u{b}2\u{1a}.iov.v1.ClaimSpecificationR\u{d}specificati\
       on\
+      \"\u{8e}\u{2}\u{a}\u{13}ListHoldingsRequest\u{12}\u{14}\u{a}\u{5}claim\u{18}\u{1}\u{20}\u{1}\
+      (\u{9}R\u{5}claim\u{12}\u{1a}\u{a}\u{8}function\u{18}\u{2}\u{20}\u{1}(\u{9}R\u{8}function\u{12}\
+      \u{19}\u{a}\u{8}end_node\u{18}\u{3}\u{20}\u{1}(\u{9}R\u{7}endNode\u{12}\u{12}\u{a}\u{4}hos\
+      t\u{18}\u{4}\u{20}\u{1}(\u{9}R\u{4}host\u{12}.\u{a}\u{4}from\u{18}\u{5}\u{20}\u{1}(\u{b}2\u{1a}\
+      .google.protobuf.TimestampR\u{4}from\u{12}*\u{a}\u{2}to\u{18}\u{6}\u{20}\u{1}(\u{b}2\u{1a}\
+      .google.protobuf.TimestampR\u{2}to\u{12}\u{1b}\u{a}\u{9}page_size\u{18}\u{7}\u{20}\u{1}(\u{d}\
+      R\u{8}pageSize\u{12}\u{1d}\u{a}\u{a}page_token\u{18}\u{8}\u{20}\u{1}(\u{9}R\u{9}pageToken\
+      \"k\u{a}\u{14}ListHoldingsResponse\u{12}+\u{a}\u{8}holdings\u{18}\u{1}\u{20}\u{3}(\u{b}2\u{f}\
+      .iov.v1.HoldingR\u{8}holdings\u{12}&\u{a}\u{f}next_page_token\u{18}\u{2}\u{20}\u{1}(\u{9}R\
+      \u{d}nextPageToken\
+      \"\u{cb}\u{4}\u{a}\u{7}Holding\u{12}\u{16}\u{a}\u{6}number\u{18}\u{1}\u{20}\u{1}(\u{4}R\u{6}\
+      number\u{12}\u{1a}\u{a}\u{8}function\u{18}\u{2}\u{20}\u{1}(\u{9}R\u{8}function\u{12}*\u{a}\
+      \u{5}token\u{18}\u{3}\u{20}\u{1}(\u{b}2\u{14}.iov.v1.FencingTokenR\u{5}token\u{12}\u{19}\u{a}\
+      \u{8}end_node\u{18}\u{4}\u{20}\u{1}(\u{9}R\u{7}endNode\u{12}!\u{a}\u{c}device_class\u{18}\u{5}\
+      \u{20}\u{1}(\u{9}R\u{b}deviceClass\u{12}\u{14}\u{a}\u{5}claim\u{18}\u{6}\u{20}\u{1}(\u{9}R\
+      \u{5}claim\u{12}\u{1b}\u{a}\u{9}claim_uid\u{18}\u{7}\u{20}\u{1}(\u{9}R\u{8}claimUid\u{12}\u{12}\
+      \u{a}\u{4}host\u{18}\u{8}\u{20}\u{1}(\u{9}R\u{4}host\u{12})\u{a}\u{10}controlling_host\u{18}\
+      \u{9}\u{20}\u{1}(\u{9}R\u{f}controllingHost\u{12}\u{20}\u{a}\u{4}path\u{18}\u{a}\u{20}\u{1}\
+      (\u{e}2\u{c}.iov.v1.PathR\u{4}path\u{12}4\u{a}\u{7}granted\u{18}\u{b}\u{20}\u{1}(\u{b}2\u{1a}\
+      .google.protobuf.TimestampR\u{7}granted\u{12}1\u{a}\u{6}in_use\u{18}\u{c}\u{20}\u{1}(\u{b}\
+      2\u{1a}.google.protobuf.TimestampR\u{5}inUse\u{12}0\u{a}\u{5}ended\u{18}\u{d}\u{20}\u{1}(\u{b}\
+      2\u{1a}.google.protobuf.TimestampR\u{5}ended\u{12}5\u{a}\u{8}decision\u{18}\u{e}\u{20}\u{1}\
+      (\u{b}2\u{19}.iov.v1.PlacementDecisionR\u{8}decision\u{12}\u{1f}\u{a}\u{b}why_granted\u{18}\
+      \u{f}\u{20}\u{1}(\u{9}R\u{a}whyGranted\u{12}\u{1b}\u{a}\u{9}why_ended\u{18}\u{10}\u{20}\u{1}\
+      (\u{9}R\u{8}whyEnded\
       *\u{a5}\u{1}\u{a}\u{e}ClaimEventKind\u{12}\u{20}\u{a}\u{1c}CLAIM_EVENT_KIND_UNSPECIFIED\u{10}\
       \u{0}\u{12}\u{1b}\u{a}\u{17}CLAIM_EVENT_KIND_EXISTS\u{10}\u{1}\u{12}\u{1b}\u{a}\u{17}CLAIM\
       _EVENT_KIND_SYNCED\u{10}\u{2}\u{12}\u{1c}\u{a}\u{18}CLAIM_EVENT_KIND_CHANGED\u{10}\u{3}\u{12}\
@@ -94,7 +120,7 @@ extension FileDescriptor {
       \u{12}\u{1a}\u{a}\u{16}CLAIM_ACTION_UNCHANGED\u{10}\u{1}\u{12}\u{17}\u{a}\u{13}CLAIM_ACTIO\
       N_CREATE\u{10}\u{2}\u{12}\u{17}\u{a}\u{13}CLAIM_ACTION_UPDATE\u{10}\u{3}\u{12}\u{18}\u{a}\u{14}\
       CLAIM_ACTION_REPLACE\u{10}\u{4}\u{12}\u{17}\u{a}\u{13}CLAIM_ACTION_REFUSE\u{10}\u{5}\
-      2\u{bc}\u{4}\u{a}\u{6}Claims\u{12}8\u{a}\u{b}CreateClaim\u{12}\u{1a}.iov.v1.CreateClaimReq\
+      2\u{87}\u{5}\u{a}\u{6}Claims\u{12}8\u{a}\u{b}CreateClaim\u{12}\u{1a}.iov.v1.CreateClaimReq\
       uest\u{1a}\u{d}.iov.v1.Claim\u{12}2\u{a}\u{8}GetClaim\u{12}\u{17}.iov.v1.GetClaimRequest\u{1a}\
       \u{d}.iov.v1.Claim\u{12}C\u{a}\u{a}ListClaims\u{12}\u{19}.iov.v1.ListClaimsRequest\u{1a}\u{1a}\
       .iov.v1.ListClaimsResponse\u{12}8\u{a}\u{b}DeleteClaim\u{12}\u{1a}.iov.v1.DeleteClaimReque\
@@ -103,7 +129,8 @@ extension FileDescriptor {
       ClaimsRequest\u{1a}\u{12}.iov.v1.ClaimEvent0\u{1}\u{12}E\u{a}\u{c}ExplainClaim\u{12}\u{1b}\
       .iov.v1.ExplainClaimRequest\u{1a}\u{18}.iov.v1.ClaimExplanation\u{12};\u{a}\u{a}PlanClaims\
       \u{12}\u{1a}.iov.v1.ApplyClaimsRequest\u{1a}\u{11}.iov.v1.ClaimPlan\u{12}<\u{a}\u{b}ApplyC\
-      laims\u{12}\u{1a}.iov.v1.ApplyClaimsRequest\u{1a}\u{11}.iov.v1.ClaimPlan\
+      laims\u{12}\u{1a}.iov.v1.ApplyClaimsRequest\u{1a}\u{11}.iov.v1.ClaimPlan\u{12}I\u{a}\u{c}L\
+      istHoldings\u{12}\u{1b}.iov.v1.ListHoldingsRequest\u{1a}\u{1c}.iov.v1.ListHoldingsResponse\
       b\u{6}proto3
       """)
 }

@@ -1088,3 +1088,265 @@ extension PlannedClaim {
     try fields.write("specification", specification)
   }
 }
+
+/// What is left empty or out filters nothing.
+public struct ListHoldingsRequest: Message {
+  public static var fullName: String { "iov.v1.ListHoldingsRequest" }
+
+  public var claim: String = ""
+  public var function: String = ""
+  /// name or id
+  public var endNode: String = ""
+  /// that used it, or controlled it
+  public var host: String = ""
+  /// held at this time or later
+  public var from: Timestamp?
+  /// held before this time
+  public var to: Timestamp?
+  /// at most 1000; zero: 100
+  public var pageSize: UInt32 = 0
+  /// of the answer before
+  public var pageToken: String = ""
+
+  public init() {}
+}
+
+extension ListHoldingsRequest: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__ListHoldingsRequest>) {
+    iov__v1__list_holdings_request__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__ListHoldingsRequest()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__ListHoldingsRequest>, in arena: inout MessageArena) {
+    layout.pointee.claim = arena.string(claim)
+    layout.pointee.function = arena.string(function)
+    layout.pointee.end_node = arena.string(endNode)
+    layout.pointee.host = arena.string(host)
+    layout.pointee.from = arena.timestamp(from)
+    layout.pointee.to = arena.timestamp(to)
+    layout.pointee.page_size = pageSize
+    layout.pointee.page_token = arena.string(pageToken)
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__ListHoldingsRequest>) {
+    claim = copiedString(layout.pointee.claim)
+    function = copiedString(layout.pointee.function)
+    endNode = copiedString(layout.pointee.end_node)
+    host = copiedString(layout.pointee.host)
+    if let value = layout.pointee.from { from = Timestamp(copying: value) }
+    if let value = layout.pointee.to { to = Timestamp(copying: value) }
+    pageSize = layout.pointee.page_size
+    pageToken = copiedString(layout.pointee.page_token)
+  }
+}
+
+extension ListHoldingsRequest {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(
+      decoder, of: Self.fullName,
+      names: ["claim", "function", "endNode", "host", "from", "to", "pageSize", "pageToken"])
+    try fields.read("claim", into: &claim)
+    try fields.read("function", into: &function)
+    try fields.read("endNode", into: &endNode)
+    try fields.read("host", into: &host)
+    try fields.read("from", into: &from)
+    try fields.read("to", into: &to)
+    try fields.read("pageSize", into: &pageSize)
+    try fields.read("pageToken", into: &pageToken)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("claim", claim)
+    try fields.write("function", function)
+    try fields.write("endNode", endNode)
+    try fields.write("host", host)
+    try fields.write("from", from)
+    try fields.write("to", to)
+    try fields.write("pageSize", pageSize)
+    try fields.write("pageToken", pageToken)
+  }
+}
+
+public struct ListHoldingsResponse: Message {
+  public static var fullName: String { "iov.v1.ListHoldingsResponse" }
+
+  public var holdings: [Holding] = []
+  /// empty: there are no more
+  public var nextPageToken: String = ""
+
+  public init() {}
+}
+
+extension ListHoldingsResponse: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__ListHoldingsResponse>) {
+    iov__v1__list_holdings_response__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__ListHoldingsResponse()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__ListHoldingsResponse>, in arena: inout MessageArena) {
+    (layout.pointee.n_holdings, layout.pointee.holdings) = arena.list(holdings) {
+      value, arena in arena.presentMessage(value)
+    }
+    layout.pointee.next_page_token = arena.string(nextPageToken)
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__ListHoldingsResponse>) {
+    holdings = copied(layout.pointee.n_holdings, layout.pointee.holdings) { Holding(copying: $0) }
+    nextPageToken = copiedString(layout.pointee.next_page_token)
+  }
+}
+
+extension ListHoldingsResponse {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["holdings", "nextPageToken"])
+    try fields.read("holdings", into: &holdings)
+    try fields.read("nextPageToken", into: &nextPageToken)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("holdings", holdings)
+    try fields.write("nextPageToken", nextPageToken)
+  }
+}
+
+/// Somebody held a function, under one token. Its times are the coordinator's.
+public struct Holding: Message {
+  public static var fullName: String { "iov.v1.Holding" }
+
+  /// rises with each
+  public var number: UInt64 = 0
+  public var function: String = ""
+  public var token: FencingToken?
+  /// id
+  public var endNode: String = ""
+  public var deviceClass: String = ""
+  public var claim: String = ""
+  public var claimUid: String = ""
+  /// that used it
+  public var host: String = ""
+  /// the same one on a direct path
+  public var controllingHost: String = ""
+  public var path: Path = Path(rawValue: 0)
+  /// absent: before anybody wrote it down
+  public var granted: Timestamp?
+  /// first reported as in use by its consumer; absent: it never was
+  public var inUse: Timestamp?
+  /// proven; absent: it is held
+  public var ended: Timestamp?
+  /// why it was given, by placement
+  @HeldByReference public var decision: PlacementDecision?
+  /// why it was given otherwise
+  public var whyGranted: String = ""
+  public var whyEnded: String = ""
+
+  public init() {}
+}
+
+extension Holding: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__Holding>) {
+    iov__v1__holding__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__Holding()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__Holding>, in arena: inout MessageArena) {
+    layout.pointee.number = number
+    layout.pointee.function = arena.string(function)
+    layout.pointee.token = arena.message(token)
+    layout.pointee.end_node = arena.string(endNode)
+    layout.pointee.device_class = arena.string(deviceClass)
+    layout.pointee.claim = arena.string(claim)
+    layout.pointee.claim_uid = arena.string(claimUid)
+    layout.pointee.host = arena.string(host)
+    layout.pointee.controlling_host = arena.string(controllingHost)
+    layout.pointee.path = .init(rawValue: .init(truncatingIfNeeded: path.rawValue))
+    layout.pointee.granted = arena.timestamp(granted)
+    layout.pointee.in_use = arena.timestamp(inUse)
+    layout.pointee.ended = arena.timestamp(ended)
+    layout.pointee.decision = arena.message(decision)
+    layout.pointee.why_granted = arena.string(whyGranted)
+    layout.pointee.why_ended = arena.string(whyEnded)
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__Holding>) {
+    number = layout.pointee.number
+    function = copiedString(layout.pointee.function)
+    if let value = layout.pointee.token { token = FencingToken(copying: value) }
+    endNode = copiedString(layout.pointee.end_node)
+    deviceClass = copiedString(layout.pointee.device_class)
+    claim = copiedString(layout.pointee.claim)
+    claimUid = copiedString(layout.pointee.claim_uid)
+    host = copiedString(layout.pointee.host)
+    controllingHost = copiedString(layout.pointee.controlling_host)
+    path = Path(rawValue: Int32(truncatingIfNeeded: layout.pointee.path.rawValue))
+    if let value = layout.pointee.granted { granted = Timestamp(copying: value) }
+    if let value = layout.pointee.in_use { inUse = Timestamp(copying: value) }
+    if let value = layout.pointee.ended { ended = Timestamp(copying: value) }
+    if let value = layout.pointee.decision { decision = PlacementDecision(copying: value) }
+    whyGranted = copiedString(layout.pointee.why_granted)
+    whyEnded = copiedString(layout.pointee.why_ended)
+  }
+}
+
+extension Holding {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(
+      decoder, of: Self.fullName,
+      names: [
+        "number", "function", "token", "endNode", "deviceClass", "claim", "claimUid", "host", "controllingHost", "path",
+        "granted", "inUse", "ended", "decision", "whyGranted", "whyEnded",
+      ])
+    try fields.read("number", into: &number)
+    try fields.read("function", into: &function)
+    try fields.read("token", into: &token)
+    try fields.read("endNode", into: &endNode)
+    try fields.read("deviceClass", into: &deviceClass)
+    try fields.read("claim", into: &claim)
+    try fields.read("claimUid", into: &claimUid)
+    try fields.read("host", into: &host)
+    try fields.read("controllingHost", into: &controllingHost)
+    try fields.read("path", into: &path)
+    try fields.read("granted", into: &granted)
+    try fields.read("inUse", into: &inUse)
+    try fields.read("ended", into: &ended)
+    try fields.read("decision", into: &decision)
+    try fields.read("whyGranted", into: &whyGranted)
+    try fields.read("whyEnded", into: &whyEnded)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("number", number)
+    try fields.write("function", function)
+    try fields.write("token", token)
+    try fields.write("endNode", endNode)
+    try fields.write("deviceClass", deviceClass)
+    try fields.write("claim", claim)
+    try fields.write("claimUid", claimUid)
+    try fields.write("host", host)
+    try fields.write("controllingHost", controllingHost)
+    try fields.write("path", path)
+    try fields.write("granted", granted)
+    try fields.write("inUse", inUse)
+    try fields.write("ended", ended)
+    try fields.write("decision", decision)
+    try fields.write("whyGranted", whyGranted)
+    try fields.write("whyEnded", whyEnded)
+  }
+}

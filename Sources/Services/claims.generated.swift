@@ -23,6 +23,8 @@ public enum ClaimsMethods {
     service: "iov.v1.Claims", method: "PlanClaims")
   public static let applyClaims = MethodDescriptor<ApplyClaimsRequest, ClaimPlan>(
     service: "iov.v1.Claims", method: "ApplyClaims")
+  public static let listHoldings = MethodDescriptor<ListHoldingsRequest, ListHoldingsResponse>(
+    service: "iov.v1.Claims", method: "ListHoldings")
 }
 
 /// Serves iov.v1.Claims.
@@ -49,6 +51,8 @@ public protocol ClaimsService: RPCService {
   /// where one of them is refused. With `replace`, claims that must be made anew are released by it; ask again once they are
   /// gone. With `plan_revision`, ABORTED if the state is not the one any more that the plan was made on.
   func applyClaims(_ request: ApplyClaimsRequest, call: ServerCall) async throws -> ClaimPlan
+  /// The audit: who held what, the newest first. Kept beside the claims for as long as the coordinator's configuration says.
+  func listHoldings(_ request: ListHoldingsRequest, call: ServerCall) async throws -> ListHoldingsResponse
 }
 
 extension ClaimsService {
@@ -64,6 +68,7 @@ extension ClaimsService {
     router.unary(ClaimsMethods.explainClaim) { try await self.explainClaim($0, call: $1) }
     router.unary(ClaimsMethods.planClaims) { try await self.planClaims($0, call: $1) }
     router.unary(ClaimsMethods.applyClaims) { try await self.applyClaims($0, call: $1) }
+    router.unary(ClaimsMethods.listHoldings) { try await self.listHoldings($0, call: $1) }
   }
 }
 
@@ -130,5 +135,12 @@ public struct ClaimsClient: Sendable {
   public func applyClaims(_ request: ApplyClaimsRequest, options: CallOptions = CallOptions()) async throws -> ClaimPlan
   {
     try await channel.unary(ClaimsMethods.applyClaims, request, options: options)
+  }
+
+  /// The audit: who held what, the newest first. Kept beside the claims for as long as the coordinator's configuration says.
+  public func listHoldings(_ request: ListHoldingsRequest, options: CallOptions = CallOptions()) async throws
+    -> ListHoldingsResponse
+  {
+    try await channel.unary(ClaimsMethods.listHoldings, request, options: options)
   }
 }

@@ -38,7 +38,9 @@ public struct Storm {
 
   // The coordinator's disk.
   var store: [RecordKey: Record] = [:]
-  var copies: [(store: [RecordKey: Record], acknowledged: [String: String])] = []
+  var audit = HoldingBook()
+  var hasAuditChanged = false
+  var copies: [StoreCopy] = []
   /// What is decided, and waits for the disk.
   var commits: [[Effect]] = []
   var isDiskSlow = false
@@ -112,6 +114,8 @@ public struct Storm {
   /// Whether functions of cards are promised rates. A quarter of the storms; those that tests name are of the others.
   var hasMinimumRates: Bool { seed % 4 == 2 }
 
+  typealias StoreCopy = (store: [RecordKey: Record], audit: HoldingBook, acknowledged: [String: String])
+
   mutating func roll(_ range: Range<Int>) -> Int { Int.random(in: range, using: &dice) }
   mutating func nextID() -> UInt64 {
     lastID += 1
@@ -147,8 +151,8 @@ public struct Storm {
     case 18, 30, 31: confirmDead(Self.hostNames.first { hosts[$0]?.isUp == false } ?? host)
     case 19:
       coverage.note(.coordinatorRestarted)
-      restart(from: (store, acknowledged))
-    case 20: if mayForget { copies.append((store, acknowledged)) }
+      restart(from: (store, audit, acknowledged))
+    case 20: if mayForget { copies.append((store, audit, acknowledged)) }
     case 21: if mayForget, let copy = copies.randomElement(using: &dice) { restore(copy) }
     case 22: deliverStraggler()
     case 23: adoptOrPurge()

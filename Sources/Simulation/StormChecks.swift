@@ -10,6 +10,7 @@ extension Storm {
       for name in Self.hostNames { hosts[name]?.hasChanged = false }
     }
     if haveClaimsChanged { checkClaims() }
+    checkAudit()
     if lastID % 64 == 0 { checkSearch() }
   }
 

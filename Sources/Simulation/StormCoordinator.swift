@@ -10,7 +10,7 @@ extension Storm {
     return try Arbiter(clusterID: clusterID, version: "test", records: records, settings: settings)
   }
 
-  mutating func restore(_ copy: (store: [RecordKey: Record], acknowledged: [String: String])) {
+  mutating func restore(_ copy: StoreCopy) {
     coverage.note(.olderCopyRestored)
     hasForgotten = true
     // Where tokens may be forgotten the next ones are drawn above the time of day, which must not be behind what it was when those
@@ -20,14 +20,14 @@ extension Storm {
   }
 
   /// What waits for the disk is lost with the process, and nobody has heard of it.
-  mutating func restart(from copy: (store: [RecordKey: Record], acknowledged: [String: String])) {
+  mutating func restart(from copy: StoreCopy) {
     if !commits.isEmpty { coverage.note(.commitsLost) }
     (commits, requests, plans) = ([], [:], [:])
     for name in Self.hostNames { hosts[name]?.loseConnection() }
     (stragglers, repeated, late) = ([], [], [])
     // A coordinator that begins in the second in which another one began may draw its tokens again.
     now += 1000
-    store = copy.store
+    (store, audit, hasAuditChanged) = (copy.store, copy.audit, true)
     noteForgotten()
     acknowledged = copy.acknowledged
     haveClaimsChanged = true
@@ -107,6 +107,7 @@ extension Storm {
       case .remove(let key):
         store[key] = nil
         if key.kind == .claim { haveClaimsChanged = true }
+      case .audit(let holding): note(holding)
       case .send(let session, let message):
         guard let host = host(in: session) else { continue }
         hosts[host]?.toHost.append(message)

@@ -197,6 +197,7 @@ extension StoreChange {
     switch effect {
     case .save(let record): self = FullStore.change(record)
     case .remove(let key): self = .remove(StoreKey(kind: key.kind.rawValue, name: key.name))
+    case .audit(let holding): self = .audit(holding)
     default: return nil
     }
   }

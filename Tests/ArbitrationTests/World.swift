@@ -10,6 +10,7 @@ struct World {
   var arbiter: Arbiter
   var hosts: [String: FakeHost] = [:]
   var store: [RecordKey: Record] = [:]
+  var audit = HoldingBook()
   var answers: [CallID: Result<Answer, Refusal>] = [:]
   var ended: [SessionID: Refusal] = [:]
   var watched: [Effect] = []
@@ -327,6 +328,7 @@ struct World {
         checkTokens(of: record)
         store[record.key] = record
       case .remove(let key): store[key] = nil
+      case .audit(let holding): audit.take(holding)
       case .send(let session, let message): deliver(message, to: session)
       case .endSession(let session, let refusal): ended[session] = refusal
       case .answer(let call, let answer): answers[call] = .success(answer)

@@ -54,7 +54,10 @@ import Testing
   }
 
   @Test(arguments: [
-    ("name: one\nspecification: {hosst: a}", "web.yaml:2: unknown key 'hosst'; did you mean 'host'?"),
+    (
+      "name: one\nspecification: {hosst: a}",
+      "web.yaml:2: 'specification' has the value a group of keys: unknown field 'hosst'"
+    ),
     (
       "name: one\nspecification:\n  attributes: {ethernet: {mtu: x}}",
       "web.yaml:3: 'specification.attributes.ethernet.mtu' "

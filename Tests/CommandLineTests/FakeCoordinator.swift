@@ -21,6 +21,9 @@ final class FakeCoordinator: Sendable {
     var backup: [[UInt8]] = []
     var restored: [UInt8] = []
     var explanation = ClaimExplanation()
+    /// The newest first, in pages of as many as are asked for.
+    var holdings: [Holding] = []
+    var holdingRequests: [ListHoldingsRequest] = []
     /// What a plan comes to, and what is asked to be applied.
     var plan = ClaimPlan()
     var applied: [ApplyClaimsRequest] = []
@@ -149,6 +152,18 @@ private struct FakeClaims: ClaimsService {
 
   func explainClaim(_ request: ExplainClaimRequest, call: ServerCall) async throws -> ClaimExplanation {
     try coordinator.carryOut("explainClaim") { $0.explanation }
+  }
+
+  func listHoldings(_ request: ListHoldingsRequest, call: ServerCall) async throws -> ListHoldingsResponse {
+    try coordinator.carryOut("listHoldings") { world in
+      world.holdingRequests.append(request)
+      let start = Int(request.pageToken) ?? 0
+      let page = world.holdings.dropFirst(start).prefix(Int(request.pageSize))
+      return ListHoldingsResponse {
+        $0.holdings = Array(page)
+        if start + page.count < world.holdings.count { $0.nextPageToken = "\(start + page.count)" }
+      }
+    }
   }
 
   func planClaims(_ request: ApplyClaimsRequest, call: ServerCall) async throws -> ClaimPlan {

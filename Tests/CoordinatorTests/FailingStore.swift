@@ -1,4 +1,5 @@
 import ClaimStore
+import Services
 import Synchronization
 
 /// A store whose disk gives up when it is told to.
@@ -19,6 +20,10 @@ final class FailingStore: ClaimStore {
     try store.commit(changes)
   }
 
+  func holdings(_ query: HoldingQuery) throws(StoreError) -> [Holding] { try store.holdings(query) }
+  func forgetHoldings(_ retention: AuditRetention, now: Int64) throws(StoreError) -> Int {
+    try store.forgetHoldings(retention, now: now)
+  }
   var path: String { store.path }
   var byteCount: UInt64 { store.byteCount }
   func copy() throws(StoreError) -> String { try store.copy() }

@@ -28,6 +28,7 @@ struct SilentClaims: ClaimsService {
   func explainClaim(_ request: ExplainClaimRequest, call: ServerCall) async throws -> ClaimExplanation { .init() }
   func planClaims(_ request: ApplyClaimsRequest, call: ServerCall) async throws -> ClaimPlan { .init() }
   func applyClaims(_ request: ApplyClaimsRequest, call: ServerCall) async throws -> ClaimPlan { .init() }
+  func listHoldings(_ request: ListHoldingsRequest, call: ServerCall) async throws -> ListHoldingsResponse { .init() }
   func watchClaims(
     _ request: WatchClaimsRequest, responses: ResponseWriter<ClaimEvent>, call: ServerCall
   ) async throws {}

@@ -772,6 +772,141 @@ void   iov__v1__planned_claim__free_unpacked
   assert(message->base.descriptor == &iov__v1__planned_claim__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   iov__v1__list_holdings_request__init
+                     (Iov__V1__ListHoldingsRequest         *message)
+{
+  static const Iov__V1__ListHoldingsRequest init_value = IOV__V1__LIST_HOLDINGS_REQUEST__INIT;
+  *message = init_value;
+}
+size_t iov__v1__list_holdings_request__get_packed_size
+                     (const Iov__V1__ListHoldingsRequest *message)
+{
+  assert(message->base.descriptor == &iov__v1__list_holdings_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__list_holdings_request__pack
+                     (const Iov__V1__ListHoldingsRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__list_holdings_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__list_holdings_request__pack_to_buffer
+                     (const Iov__V1__ListHoldingsRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__list_holdings_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__ListHoldingsRequest *
+       iov__v1__list_holdings_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__ListHoldingsRequest *)
+     protobuf_c_message_unpack (&iov__v1__list_holdings_request__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__list_holdings_request__free_unpacked
+                     (Iov__V1__ListHoldingsRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__list_holdings_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   iov__v1__list_holdings_response__init
+                     (Iov__V1__ListHoldingsResponse         *message)
+{
+  static const Iov__V1__ListHoldingsResponse init_value = IOV__V1__LIST_HOLDINGS_RESPONSE__INIT;
+  *message = init_value;
+}
+size_t iov__v1__list_holdings_response__get_packed_size
+                     (const Iov__V1__ListHoldingsResponse *message)
+{
+  assert(message->base.descriptor == &iov__v1__list_holdings_response__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__list_holdings_response__pack
+                     (const Iov__V1__ListHoldingsResponse *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__list_holdings_response__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__list_holdings_response__pack_to_buffer
+                     (const Iov__V1__ListHoldingsResponse *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__list_holdings_response__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__ListHoldingsResponse *
+       iov__v1__list_holdings_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__ListHoldingsResponse *)
+     protobuf_c_message_unpack (&iov__v1__list_holdings_response__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__list_holdings_response__free_unpacked
+                     (Iov__V1__ListHoldingsResponse *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__list_holdings_response__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   iov__v1__holding__init
+                     (Iov__V1__Holding         *message)
+{
+  static const Iov__V1__Holding init_value = IOV__V1__HOLDING__INIT;
+  *message = init_value;
+}
+size_t iov__v1__holding__get_packed_size
+                     (const Iov__V1__Holding *message)
+{
+  assert(message->base.descriptor == &iov__v1__holding__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__holding__pack
+                     (const Iov__V1__Holding *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__holding__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__holding__pack_to_buffer
+                     (const Iov__V1__Holding *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__holding__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__Holding *
+       iov__v1__holding__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__Holding *)
+     protobuf_c_message_unpack (&iov__v1__holding__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__holding__free_unpacked
+                     (Iov__V1__Holding *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__holding__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 static const ProtobufCFieldDescriptor iov__v1__create_claim_request__field_descriptors[2] =
 {
   {
@@ -2035,6 +2170,419 @@ const ProtobufCMessageDescriptor iov__v1__planned_claim__descriptor =
   (ProtobufCMessageInit) iov__v1__planned_claim__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
+static const ProtobufCFieldDescriptor iov__v1__list_holdings_request__field_descriptors[8] =
+{
+  {
+    "claim",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ListHoldingsRequest, claim),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "function",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ListHoldingsRequest, function),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "end_node",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ListHoldingsRequest, end_node),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "host",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ListHoldingsRequest, host),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "from",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ListHoldingsRequest, from),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "to",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ListHoldingsRequest, to),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "page_size",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ListHoldingsRequest, page_size),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "page_token",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ListHoldingsRequest, page_token),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__list_holdings_request__field_indices_by_name[] = {
+  0,   /* field[0] = claim */
+  2,   /* field[2] = end_node */
+  4,   /* field[4] = from */
+  1,   /* field[1] = function */
+  3,   /* field[3] = host */
+  6,   /* field[6] = page_size */
+  7,   /* field[7] = page_token */
+  5,   /* field[5] = to */
+};
+static const ProtobufCIntRange iov__v1__list_holdings_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 8 }
+};
+const ProtobufCMessageDescriptor iov__v1__list_holdings_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.ListHoldingsRequest",
+  "ListHoldingsRequest",
+  "Iov__V1__ListHoldingsRequest",
+  "iov.v1",
+  sizeof(Iov__V1__ListHoldingsRequest),
+  8,
+  iov__v1__list_holdings_request__field_descriptors,
+  iov__v1__list_holdings_request__field_indices_by_name,
+  1,  iov__v1__list_holdings_request__number_ranges,
+  (ProtobufCMessageInit) iov__v1__list_holdings_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__list_holdings_response__field_descriptors[2] =
+{
+  {
+    "holdings",
+    1,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Iov__V1__ListHoldingsResponse, n_holdings),
+    offsetof(Iov__V1__ListHoldingsResponse, holdings),
+    &iov__v1__holding__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "next_page_token",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ListHoldingsResponse, next_page_token),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__list_holdings_response__field_indices_by_name[] = {
+  0,   /* field[0] = holdings */
+  1,   /* field[1] = next_page_token */
+};
+static const ProtobufCIntRange iov__v1__list_holdings_response__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor iov__v1__list_holdings_response__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.ListHoldingsResponse",
+  "ListHoldingsResponse",
+  "Iov__V1__ListHoldingsResponse",
+  "iov.v1",
+  sizeof(Iov__V1__ListHoldingsResponse),
+  2,
+  iov__v1__list_holdings_response__field_descriptors,
+  iov__v1__list_holdings_response__field_indices_by_name,
+  1,  iov__v1__list_holdings_response__number_ranges,
+  (ProtobufCMessageInit) iov__v1__list_holdings_response__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__holding__field_descriptors[16] =
+{
+  {
+    "number",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Holding, number),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "function",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Holding, function),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "token",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Holding, token),
+    &iov__v1__fencing_token__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "end_node",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Holding, end_node),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "device_class",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Holding, device_class),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "claim",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Holding, claim),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "claim_uid",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Holding, claim_uid),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "host",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Holding, host),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "controlling_host",
+    9,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Holding, controlling_host),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "path",
+    10,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Holding, path),
+    &iov__v1__path__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "granted",
+    11,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Holding, granted),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "in_use",
+    12,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Holding, in_use),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "ended",
+    13,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Holding, ended),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "decision",
+    14,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Holding, decision),
+    &iov__v1__placement_decision__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "why_granted",
+    15,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Holding, why_granted),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "why_ended",
+    16,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Holding, why_ended),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__holding__field_indices_by_name[] = {
+  5,   /* field[5] = claim */
+  6,   /* field[6] = claim_uid */
+  8,   /* field[8] = controlling_host */
+  13,   /* field[13] = decision */
+  4,   /* field[4] = device_class */
+  3,   /* field[3] = end_node */
+  12,   /* field[12] = ended */
+  1,   /* field[1] = function */
+  10,   /* field[10] = granted */
+  7,   /* field[7] = host */
+  11,   /* field[11] = in_use */
+  0,   /* field[0] = number */
+  9,   /* field[9] = path */
+  2,   /* field[2] = token */
+  15,   /* field[15] = why_ended */
+  14,   /* field[14] = why_granted */
+};
+static const ProtobufCIntRange iov__v1__holding__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 16 }
+};
+const ProtobufCMessageDescriptor iov__v1__holding__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.Holding",
+  "Holding",
+  "Iov__V1__Holding",
+  "iov.v1",
+  sizeof(Iov__V1__Holding),
+  16,
+  iov__v1__holding__field_descriptors,
+  iov__v1__holding__field_indices_by_name,
+  1,  iov__v1__holding__number_ranges,
+  (ProtobufCMessageInit) iov__v1__holding__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
 static const ProtobufCEnumValue iov__v1__claim_event_kind__enum_values_by_number[5] =
 {
   { "CLAIM_EVENT_KIND_UNSPECIFIED", "IOV__V1__CLAIM_EVENT_KIND__CLAIM_EVENT_KIND_UNSPECIFIED", 0 },
@@ -2105,7 +2653,7 @@ const ProtobufCEnumDescriptor iov__v1__claim_action__descriptor =
   iov__v1__claim_action__value_ranges,
   NULL,NULL,NULL,NULL   /* reserved[1234] */
 };
-static const ProtobufCMethodDescriptor iov__v1__claims__method_descriptors[9] =
+static const ProtobufCMethodDescriptor iov__v1__claims__method_descriptors[10] =
 {
   { "CreateClaim", &iov__v1__create_claim_request__descriptor, &iov__v1__claim__descriptor },
   { "GetClaim", &iov__v1__get_claim_request__descriptor, &iov__v1__claim__descriptor },
@@ -2116,6 +2664,7 @@ static const ProtobufCMethodDescriptor iov__v1__claims__method_descriptors[9] =
   { "ExplainClaim", &iov__v1__explain_claim_request__descriptor, &iov__v1__claim_explanation__descriptor },
   { "PlanClaims", &iov__v1__apply_claims_request__descriptor, &iov__v1__claim_plan__descriptor },
   { "ApplyClaims", &iov__v1__apply_claims_request__descriptor, &iov__v1__claim_plan__descriptor },
+  { "ListHoldings", &iov__v1__list_holdings_request__descriptor, &iov__v1__list_holdings_response__descriptor },
 };
 const unsigned iov__v1__claims__method_indices_by_name[] = {
   8,        /* ApplyClaims */
@@ -2124,6 +2673,7 @@ const unsigned iov__v1__claims__method_indices_by_name[] = {
   6,        /* ExplainClaim */
   1,        /* GetClaim */
   2,        /* ListClaims */
+  9,        /* ListHoldings */
   7,        /* PlanClaims */
   4,        /* UpdateClaimRates */
   5         /* WatchClaims */
@@ -2135,7 +2685,7 @@ const ProtobufCServiceDescriptor iov__v1__claims__descriptor =
   "Claims",
   "Iov__V1__Claims",
   "iov.v1",
-  9,
+  10,
   iov__v1__claims__method_descriptors,
   iov__v1__claims__method_indices_by_name
 };
@@ -2210,6 +2760,14 @@ void iov__v1__claims__apply_claims(ProtobufCService *service,
 {
   assert(service->descriptor == &iov__v1__claims__descriptor);
   service->invoke(service, 8, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
+void iov__v1__claims__list_holdings(ProtobufCService *service,
+                                    const Iov__V1__ListHoldingsRequest *input,
+                                    Iov__V1__ListHoldingsResponse_Closure closure,
+                                    void *closure_data)
+{
+  assert(service->descriptor == &iov__v1__claims__descriptor);
+  service->invoke(service, 9, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void iov__v1__claims__init (Iov__V1__Claims_Service *service,
                             Iov__V1__Claims_ServiceDestroy destroy)

@@ -1,0 +1,56 @@
+import Messages
+
+/// What is written down of who held what. A holding is one token of one function: it begins when a host is told to set the function
+/// up for its claim, and ends when it is proven that nobody can use it under that token any more. Nothing is decided by it, so the
+/// arbiter keeps none of it: each effect says what is news, and whoever stores them puts them together.
+extension Arbiter {
+  mutating func noteGranted(_ assignment: Assignment, _ decision: PlacementDecision?, because why: String = "") {
+    changes.holdings.append(
+      Holding(of: assignment) {
+        $0.granted = now?.timestamp
+        $0.decision = decision
+        $0.whyGranted = why
+      })
+  }
+
+  mutating func noteInUse(_ assignment: Assignment) {
+    changes.holdings.append(Holding(of: assignment) { $0.inUse = now?.timestamp })
+  }
+
+  /// What was proven of the host that had it.
+  mutating func noteEnded(_ entry: WantedFunction, of state: ClaimState, _ proof: String) {
+    guard entry.role == .direct || entry.role == .server, let assignment = entry.assignment else { return }
+    changes.holdings.append(
+      Holding(of: assignment) {
+        $0.ended = now?.timestamp
+        $0.whyEnded = "\(cause(of: state)); \(proof)"
+      })
+  }
+
+  private func cause(of state: ClaimState) -> String {
+    switch state.phase {
+    case .releasing: return "the claim was deleted"
+    case .reclaiming:
+      let causes = [PendingReason.reclaiming, PendingReason.evicted]
+      let reason = state.claim.status?.pending.first { causes.contains($0.filter) }?.message
+      return reason ?? "it was lost"
+    default: return "the claim goes on with it under another token"
+    }
+  }
+}
+
+extension Holding {
+  init(of assignment: Assignment, _ body: (inout Holding) -> Void) {
+    self.init()
+    function = assignment.function
+    token = assignment.token
+    endNode = assignment.endNode
+    deviceClass = assignment.deviceClass
+    claim = assignment.claim
+    claimUid = assignment.claimUid
+    host = assignment.host
+    controllingHost = assignment.controllingHost
+    path = assignment.path
+    body(&self)
+  }
+}
