@@ -3,7 +3,8 @@ import Messages
 
 /// Callers who look at a plan before they carry it out: it must come to what the plan says, or be refused as stale.
 extension Storm {
-  var plansClaims: Bool { isHarsh && seed % 4 == 1 }
+  /// Not where operators take part, who have storms of their own.
+  var plansClaims: Bool { isHarsh && seed % 4 == 1 && !isMaintained }
 
   private mutating func pick(_ range: Range<Int>) -> Int { Int.random(in: range, using: &planDice) }
 
