@@ -27,6 +27,12 @@ public struct Arbiter: Sendable {
   package internal(set) var claimsOfSource = Table<String, Set<String>>()
   /// Claims for a file server that are to be released and wait for those that have parts of what they hold.
   var heldUp = Register()
+  var drains = Drains()
+  var taintClocks = TaintClocks()
+  /// By class.
+  var rebalancings: [String: Rebalancing] = [:]
+  /// End nodes that give no new functions because their health changes too often.
+  var heldForFlapping: Set<String> = []
   /// Claims that let go because they were evicted.
   var evicting = Register()
   /// By function: the record name of the abandoned entry whose share of the end node has yet to be cleaned.
@@ -95,10 +101,18 @@ public struct Arbiter: Sendable {
       answer(call) { (arbiter) throws(Refusal) in .claim(try arbiter.deleteClaim(request)) }
     case .claimRatesUpdated(let call, let request):
       answer(call) { (arbiter) throws(Refusal) in .claim(try arbiter.updateRates(request)) }
-    case .claimEvicted(let call, let claim, let why, let discardsData):
-      answer(call) { (arbiter) throws(Refusal) in
-        .claim(try arbiter.evictClaim(claim, because: why, discardsData: discardsData))
-      }
+    case .claimEvicted(let call, let request):
+      answer(call) { (arbiter) throws(Refusal) in .claim(try arbiter.evictClaim(request)) }
+    case .cordoned(let call, let request):
+      answer(call) { (arbiter) throws(Refusal) in .maintenance(try arbiter.cordon(request, at: now)) }
+    case .uncordoned(let call, let request):
+      answer(call) { (arbiter) throws(Refusal) in .maintenance(try arbiter.uncordon(request)) }
+    case .drained(let call, let request):
+      answer(call) { (arbiter) throws(Refusal) in .maintenance(try arbiter.drain(request, at: now)) }
+    case .rebalanced(let call, let request):
+      answer(call) { (arbiter) throws(Refusal) in .rebalance(try arbiter.rebalance(request, at: now)) }
+    case .tainted(let call, let request):
+      answer(call) { (arbiter) throws(Refusal) in .maintenance(try arbiter.taint(request, at: now)) }
     case .claimsApplied(let call, let request, let uids):
       answer(call) { (arbiter) throws(Refusal) in .plan(try arbiter.applyClaims(request, uids: uids, at: now)) }
     case .hostConfirmedDead(let call, let request, let reason):
@@ -123,8 +137,13 @@ public struct Arbiter: Sendable {
       // What another root can fence at the device needs no host to be switched off.
       chooseFencers(at: now)
       concludeFromSilence(at: now)
+      carryOnTaints(at: now)
+      carryOnDrains(at: now)
+      carryOnRebalancings(at: now)
+      endHolds(at: now)
       lookAgain()
     }
+    noteFlips(at: now)
     return takeEffects()
   }
 

@@ -83,10 +83,10 @@ struct HostState {
     return host
   }
 
-  /// The device classes of which it can be given functions. Before all that is on a host is known, a token could be drawn that
+  /// The device classes of which it can give functions. Before all that is on a host is known, a token could be drawn that
   /// is in use there already: a store that was restored from a backup does not know of it.
   var servedClasses: Set<String> {
-    guard isConnected, hasReportedInventory, hasReportedFunctionsInSession else { return [] }
+    guard record.cordon == nil, isConnected, hasReportedInventory, hasReportedFunctionsInSession else { return [] }
     return Set(record.plugins.filter { $0.state == .serving }.map(\.deviceClass))
   }
 
@@ -150,8 +150,9 @@ struct EndNodeState {
   var conflicting: [String: EndNode] = [:]
   /// The roots that have said since this arbiter began what they have of it.
   var heardRoots: Set<String> = []
-  /// Whether its controlling host can be given functions of it.
+  /// Whether its controlling host can give functions of it.
   var isDriven = false
+  @Boxed var flapping = Flapping()
 
   init(record: EndNode) { self.record = record }
 
@@ -169,6 +170,12 @@ struct EndNodeState {
     // A maximum rate reserves nothing.
     used.bitsPerSecond = usedRates.bitsPerSecond
     node.used = used
+    if flapping.isHeld {
+      node.damping = Damping {
+        $0.flips = UInt32(clamping: flapping.flips.count)
+        $0.until = flapping.until
+      }
+    }
     return node
   }
 

@@ -93,6 +93,8 @@ extension Arbiter {
       node.name = known.name
     }
     node.controlTransfer = known?.controlTransfer
+    node.cordon = known?.cordon
+    node.taints = known?.taints ?? []
     node.used = nil
     var physicalFunction = said.physicalFunction ?? PhysicalFunction()
     let inForce = physicalFunction.controlToken?.value ?? 0

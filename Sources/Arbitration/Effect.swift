@@ -39,6 +39,8 @@ public enum Answer: Sendable, Hashable {
   case host(Host)
   case orphans([Orphan])
   case plan(ClaimPlan)
+  case maintenance(MaintenanceAnswer)
+  case rebalance(RebalanceAnswer)
 }
 
 /// Why a request is not carried out, in words for the one who must act.

@@ -19,6 +19,8 @@ struct EndNodes: Sendable, Triable {
   private(set) var served: Set<String> = []
   /// Those that several hosts say that they have, each as its own.
   private(set) var conflicting: Set<String> = []
+  /// Those whose health has changed since somebody asked last.
+  private var flipped: Set<String> = []
 
   subscript(id: String) -> EndNodeState? {
     get { states[id] }
@@ -49,6 +51,13 @@ struct EndNodes: Sendable, Triable {
     var ids = named[name] ?? OrderedSet()
     if states[name] != nil { ids.insert(name) }
     return ids
+  }
+
+  /// Answers the ids of those whose health has changed, in order, and forgets that it has.
+  mutating func takeFlipped() -> [String] {
+    guard !flipped.isEmpty else { return [] }
+    defer { flipped = [] }
+    return flipped.sorted()
   }
 
   // MARK: What changes with every grant
@@ -126,6 +135,7 @@ struct EndNodes: Sendable, Triable {
       return
     }
     if let former { take(former, room, of: id) }
+    if let former, former.isUnhealthy != place.isUnhealthy { flipped.insert(id) }
     put(place, now, of: id)
     places[id] = place
   }
@@ -181,6 +191,7 @@ private struct Place: Equatable {
   var isMultiRoot: Bool
   var isServed: Bool
   var isConflicting: Bool
+  var isUnhealthy: Bool
 
   init(of state: EndNodeState) {
     deviceClass = state.record.deviceClass
@@ -190,6 +201,7 @@ private struct Place: Equatable {
     isMultiRoot = state.isMultiRoot
     isServed = state.isServed
     isConflicting = !state.conflicting.isEmpty
+    isUnhealthy = state.health.state == .unhealthy
   }
 }
 
@@ -197,7 +209,9 @@ extension EndNodeState {
   /// Nil if it can take no function now, whoever asks.
   var room: Room? {
     // A root that does not control it may have the whole of it.
-    guard hasFreeFunction, isDriven || isMultiRoot, !isServed, health.state != .unhealthy else { return nil }
+    guard hasFreeFunction, isDriven || isMultiRoot, !isServed, record.cordon == nil, !flapping.isHeld,
+      health.state != .unhealthy
+    else { return nil }
     return score
   }
 

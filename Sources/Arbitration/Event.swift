@@ -19,9 +19,15 @@ public enum Event: Sendable, Hashable {
   case claimDeleted(CallID, DeleteClaimRequest)
   case claimRatesUpdated(CallID, UpdateClaimRatesRequest)
   /// Somebody wants its function back, and says why.
-  case claimEvicted(CallID, claim: String, why: String, discardsData: Bool)
+  case claimEvicted(CallID, EvictClaimRequest)
   /// `uids` are given to those that are new ones, each by its place in the request.
   case claimsApplied(CallID, ApplyClaimsRequest, uids: [String])
+
+  case cordoned(CallID, CordonRequest)
+  case uncordoned(CallID, UncordonRequest)
+  case drained(CallID, DrainRequest)
+  case tainted(CallID, TaintRequest)
+  case rebalanced(CallID, RebalanceRequest)
 
   /// Somebody knows from outside that nothing runs on the host any more; `reason` says who, and how. Without a call
   /// where nobody waits for the answer.

@@ -31,20 +31,22 @@ extension Arbiter {
   }
 
   /// Evicts a claim because somebody asks for it.
-  mutating func evictClaim(_ name: String, because why: String, discardsData: Bool) throws(Refusal) -> Claim {
+  mutating func evictClaim(_ request: EvictClaimRequest) throws(Refusal) -> Claim {
+    let name = request.name
+    try checkReason(request.reason)
     guard let state = claims[name] else { throw unknownClaim(name) }
     guard state.phase != .pending else {
       throw Refusal(.failedPrecondition, "claim '\(name)' is pending: there is nothing to take away from it")
     }
     guard state.phase == .preparing || state.phase == .ready else { return state.claim }
     let losing = dataLost(with: state)
-    guard discardsData || losing.isEmpty else {
+    guard request.discardData || losing.isEmpty else {
       throw Refusal(
         .failedPrecondition,
         "what \(Names.list(losing)) \(losing.count == 1 ? "has" : "have") on a disk would be lost: a claim of a disk gets an "
           + "empty function in the place of the one that is taken away; if that is meant: --discard-data")
     }
-    evict(name, because: why)
+    evict(name, because: request.reason.isEmpty ? "an operator asked for it" : request.reason)
     return claims[name]?.claim ?? state.claim
   }
 

@@ -10,11 +10,14 @@ extension Arbiter {
       serveAnew(id)
       let isStuck = node.record.controlTransfer.map { isLost($0.host, at: now) } ?? isControlLost(of: node, at: now)
       let isUnderWay = node.record.controlTransfer != nil
-      guard isStuck, isUnderWay || isWorthMoving(node),
-        let host = node.record.roots.map(\.host).first(where: {
-          isUsable($0, asRootOf: node) && canTakeOver(node, by: $0)
-        })
-      else { continue }
+      if !isStuck, !isUnderWay, isToBeHandedOver(node), let host = nextController(of: node) {
+        transferControl(of: id, to: host)
+        continue
+      }
+      guard isStuck, isUnderWay || isWorthMoving(node) else { continue }
+      let able = node.record.roots.map(\.host).filter { isUsable($0, asRootOf: node) && canTakeOver(node, by: $0) }
+      // What is in use needs somebody, also one that is cordoned.
+      guard let host = able.first(where: { hosts[$0]?.record.cordon == nil }) ?? able.first else { continue }
       transferControl(of: id, to: host)
     }
   }
@@ -34,6 +37,23 @@ extension Arbiter {
     guard !node.shares.values.contains(where: { $0.path == .direct }) else { return false }
     return node.shares.isEmpty
       || node.shares.contains { function, share in share.path == .mediated || livePart(function) == nil }
+  }
+
+  /// Its host is cordoned: where nothing is in use of it, and where that is to leave.
+  private func isToBeHandedOver(_ node: EndNodeState) -> Bool {
+    guard let cordon = hosts[node.controllingHost]?.record.cordon else { return false }
+    return node.shares.isEmpty || cordon.drain?.isDue ?? false
+  }
+
+  /// The root that can have the end node with all that is on it in the place of a host that is cordoned.
+  func nextController(of node: EndNodeState) -> String? {
+    guard node.isMultiRoot, silentRoot(of: node) == nil,
+      !node.shares.values.contains(where: { $0.path == .direct })
+    else { return nil }
+    return node.record.roots.map(\.host).first {
+      $0 != node.controllingHost && hosts[$0]?.record.cordon == nil && isUsable($0, asRootOf: node)
+        && canTakeOver(node, by: $0)
+    }
   }
 
   /// The claim that uses a part of an end node and has not let go of it.

@@ -140,7 +140,7 @@ extension Filter {
   /// Whether what it drops for one host may do for another one.
   fileprivate var dependsOnHost: Bool {
     switch self {
-    case .mtu, .host, .path, .plugin: true
+    case .mtu, .cordon, .taint, .host, .path, .plugin: true
     default: false
     }
   }

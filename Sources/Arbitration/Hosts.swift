@@ -68,10 +68,12 @@ struct Hosts: Sendable, Triable {
   /// What `HostState.servedClasses` comes from. Arrays that are the same one compare at once.
   private struct Sign: Equatable {
     var isReady: Bool
+    var isCordoned: Bool
     var plugins: [Plugin]
 
     init(_ state: HostState) {
       isReady = state.isConnected && state.hasReportedInventory && state.hasReportedFunctionsInSession
+      isCordoned = state.record.cordon != nil
       plugins = state.record.plugins
     }
   }

@@ -28,7 +28,8 @@ extension Arbiter {
       (try? checkRootsAreHeard(node)) != nil
     else { return [] }
     return choice.roots(of: node).filter { host in
-      guard isUsable(host, asRootOf: node),
+      guard isUsable(host, asRootOf: node), let root = hosts[host]?.record, root.cordon == nil,
+        root.taints.allSatisfy(specification.isAdmitted),
         (try? checkFitness(of: node, for: specification.used(on: host))) != nil
       else { return false }
       let own = try? route(to: state, on: host, by: host, from: node)

@@ -24,8 +24,8 @@ public struct Instant: Sendable, Hashable {
     return timestamp
   }
 
-  func timestamp(afterMilliseconds milliseconds: UInt32) -> Timestamp {
-    Self.timestamp(wallMilliseconds: wallMilliseconds + Int64(milliseconds))
+  func timestamp(afterMilliseconds milliseconds: UInt64) -> Timestamp {
+    Self.timestamp(wallMilliseconds: wallMilliseconds &+ Int64(clamping: milliseconds))
   }
 
   private static func timestamp(wallMilliseconds: Int64) -> Timestamp {

@@ -19,10 +19,17 @@ extension Arbiter {
     let hasPath = drops.allSatisfy { $0.filter == .selector }
     take { () throws(Drop) in try checkCapacity(of: node, for: specification) }
     take { () throws(Drop) in try checkMTU(of: node, for: specification) }
+    take { () throws(Drop) in try checkKeptAway(from: node, for: specification) }
     take { () throws(Drop) in try checkHealth(of: node) }
     take { () throws(Drop) in _ = try usingHost(of: specification) }
+    if let host = hosts[specification.host], host.isConnected {
+      take { () throws(Drop) in try checkKeptAway(from: host, for: specification) }
+    }
     take { () throws(Drop) in try checkNames(of: specification) }
-    if !node.isMultiRoot { take { () throws(Drop) in try checkControl(of: node) } }
+    if !node.isMultiRoot {
+      take { () throws(Drop) in try checkControl(of: node) }
+      take { () throws(Drop) in try checkKeptAway(fromControllerOf: node, for: specification) }
+    }
     take { () throws(Drop) in try checkRootsAreHeard(node) }
     take { () throws(Drop) in try checkClock(node) }
     if hasPath, let host = hosts[specification.host] {
@@ -56,6 +63,8 @@ extension Arbiter {
     case .attributes, .consumer: return otherPaths(to: node, for: specification, on: host) ?? ""
     case .capacity, .mtu:
       return otherPaths(to: node, for: specification, on: host) ?? "ask for less, or for another end node"
+    case .cordon: return "uncordon it: iov endnode uncordon, iov host uncordon"
+    case .taint: return "tolerate it: iov claim create --tolerate"
     case .health: return "mend it: iov endnode describe \(name)"
     case .host:
       guard let state = hosts[host], !state.isConnected else { return "" }

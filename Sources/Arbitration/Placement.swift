@@ -147,10 +147,15 @@ extension Arbiter {
   private func openCandidate(_ node: EndNodeState, for specification: ClaimSpecification) throws(Drop) -> Candidate {
     try checkCapacity(of: node, for: specification)
     try checkMTU(of: node, for: specification)
+    try checkKeptAway(from: node, for: specification)
     try checkHealth(of: node)
     let host = try usingHost(of: specification)
+    try checkKeptAway(from: host, for: specification)
     try checkNames(of: specification)
-    if !node.isMultiRoot { try checkControl(of: node) }
+    if !node.isMultiRoot {
+      try checkControl(of: node)
+      try checkKeptAway(fromControllerOf: node, for: specification)
+    }
     try checkRootsAreHeard(node)
     try checkClock(node)
     let (route, preference) = try bestRoute(from: node, to: host, for: specification)
@@ -205,10 +210,13 @@ extension Arbiter {
   }
 
   /// The whole of a multi-root end node is used on any root; its parts are its controlling host's to make.
-  private func checkDriver(of node: EndNodeState, on path: Path, to host: HostState) throws(Drop) {
+  private func checkDriver(
+    of node: EndNodeState, on path: Path, to host: HostState, for specification: ClaimSpecification
+  ) throws(Drop) {
     if path == .direct { return try checkRoot(host.record.name, of: node) }
     try checkTakenOver(node)
     try checkControl(of: node)
+    try checkKeptAway(fromControllerOf: node, for: specification)
   }
 
   /// The first way in the claim's order of preference that is open and wide enough.
@@ -235,7 +243,7 @@ extension Arbiter {
     by path: Path, from node: EndNodeState, to host: HostState, for specification: ClaimSpecification
   ) throws(Drop) -> Route {
     let route = try route(by: path, from: node, to: host)
-    if node.isMultiRoot { try checkDriver(of: node, on: path, to: host) }
+    if node.isMultiRoot { try checkDriver(of: node, on: path, to: host, for: specification) }
     let offer = node.offer(on: path)
     try checkOffer(offer, of: node, for: specification)
     try checkRoom(on: offer, in: node)

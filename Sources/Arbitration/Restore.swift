@@ -42,6 +42,11 @@ extension Arbiter {
 
   /// Fills the indexes from the state.
   mutating func restoreIndexes() throws(Refusal) {
+    let targets = endNodes.ids.map { Maintained.endNode($0) } + hosts.names.map { Maintained.host($0) }
+    for target in targets {
+      if cordon(of: target)?.drain != nil { drains.insert(target) }
+      followTaints(of: target)
+    }
     for (name, state) in claims.sorted(by: { $0.key < $1.key }) {
       reserveNames(of: state)
       guard let assignment = state.assignment else {

@@ -167,10 +167,12 @@ extension HostState {
         return plugin
       }
     }
-    let lastSeen = record.lastSeen
+    let known = record
     record = said
     record.plugins = plugins
-    record.lastSeen = lastSeen
+    record.lastSeen = known.lastSeen
+    record.cordon = known.cordon
+    record.taints = known.taints
     // Whoever speaks is alive, whatever was said of it.
     record.death = nil
   }
@@ -181,7 +183,7 @@ extension HostState {
     leaseEndsAtMilliseconds = now.monotonicMilliseconds + UInt64(termMilliseconds)
     var lease = Lease()
     lease.termMilliseconds = termMilliseconds
-    lease.expires = now.timestamp(afterMilliseconds: termMilliseconds)
+    lease.expires = now.timestamp(afterMilliseconds: UInt64(termMilliseconds))
     record.lease = lease
     record.state = .connected
     guard record.lastSeen != now.minute else { return false }

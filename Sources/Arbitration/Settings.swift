@@ -9,14 +9,26 @@ public struct ArbiterSettings: Sendable, Hashable {
   public var fenceMarginMilliseconds: UInt32
   /// The hosts that may be fenced without an operator being asked.
   public var automaticFenceHosts: Set<String>
+  /// An end node whose health changes more often than this in the window gives no new functions for a while.
+  public var flapLimit: UInt32
+  public var flapWindowMilliseconds: UInt64
+  /// The first time; twice as long each further time, up to the longest.
+  public var holdMilliseconds: UInt64
+  public var longestHoldMilliseconds: UInt64
 
   public init(
     leaseTermMilliseconds: UInt32 = 10_000, heartbeatIntervalMilliseconds: UInt32 = 3_000,
-    fenceMarginMilliseconds: UInt32 = 5_000, automaticFenceHosts: Set<String> = []
+    fenceMarginMilliseconds: UInt32 = 5_000, automaticFenceHosts: Set<String> = [],
+    flapLimit: UInt32 = 5, flapWindowMilliseconds: UInt64 = 600_000, holdMilliseconds: UInt64 = 60_000,
+    longestHoldMilliseconds: UInt64 = 3_600_000
   ) {
     self.leaseTermMilliseconds = leaseTermMilliseconds
     self.heartbeatIntervalMilliseconds = heartbeatIntervalMilliseconds
     self.fenceMarginMilliseconds = fenceMarginMilliseconds
     self.automaticFenceHosts = automaticFenceHosts
+    self.flapLimit = flapLimit
+    self.flapWindowMilliseconds = flapWindowMilliseconds
+    self.holdMilliseconds = holdMilliseconds
+    self.longestHoldMilliseconds = longestHoldMilliseconds
   }
 }

@@ -8,6 +8,8 @@ extension Arbiter {
     try validateHosts(specification)
     try validatePaths(specification.allowedPaths)
     try validateLossPolicy(specification.lossPolicy)
+    try validate(specification.evictionPolicy)
+    try validate(specification.tolerations)
     try validateConsumer(specification)
     try validateMAC(specification)
     try validateEthernet(specification.attributes?.ethernet ?? EthernetAttributes())

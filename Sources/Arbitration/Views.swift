@@ -15,9 +15,9 @@ extension Arbiter {
   public var listedClaims: [Claim] { claims.values.map(\.claim).sorted { $0.name < $1.name } }
 
   /// By name.
-  public var listedHosts: [Host] { hosts.all.map(\.record).sorted { $0.name < $1.name } }
+  public var listedHosts: [Host] { hosts.all.map(shown).sorted { $0.name < $1.name } }
 
-  public func host(named name: String) -> Host? { hosts[name]?.record }
+  public func host(named name: String) -> Host? { hosts[name].map(shown) }
 
   /// The one that the host has now; nil: it is disconnected.
   public func session(ofHost name: String) -> SessionID? {
@@ -28,7 +28,7 @@ extension Arbiter {
   /// By name, then by id: a name follows a device's local name, which two devices may have had in turn.
   /// Without what is served from claims: nobody can choose it.
   public var listedEndNodes: [EndNode] {
-    endNodes.all.filter { hosts[$0.controllingHost] != nil && !$0.isServed }.map(\.shown).sorted {
+    endNodes.all.filter { hosts[$0.controllingHost] != nil && !$0.isServed }.map(shown).sorted {
       ($0.name, $0.id) < ($1.name, $1.id)
     }
   }

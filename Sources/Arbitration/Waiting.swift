@@ -173,7 +173,9 @@ extension Arbiter {
 
   /// Whether a function of the end node could be granted to anybody.
   private func isOpen(_ id: String) -> Bool {
-    guard let node = endNodes[id], node.health.state != .unhealthy, node.hasFreeFunction else { return false }
+    guard let node = endNodes[id], node.record.cordon == nil, !node.flapping.isHeld, node.health.state != .unhealthy,
+      node.hasFreeFunction
+    else { return false }
     return isUnderControl(node) || node.record.roots.contains { isUsable($0.host, asRootOf: node) }
   }
 

@@ -23,6 +23,8 @@ public struct CoordinatorConfiguration: Sendable, Decodable {
   public var fence: [FenceAgent]
   /// For how long it is kept who held what.
   public var audit: AuditConfiguration
+  /// When end nodes whose health changes are left alone.
+  public var flapping = FlappingConfiguration()
   /// How long after the end of a lease nothing is concluded from silence; no setting for operators.
   var fenceMarginMilliseconds: UInt32 = 5_000
 
@@ -68,7 +70,7 @@ public struct CoordinatorConfiguration: Sendable, Decodable {
 
   private enum CodingKeys: String, CodingKey {
     case listen, tls, plainText, store, leaseTermMilliseconds, heartbeatIntervalMilliseconds, logLevel
-    case fence, audit
+    case fence, audit, flapping
   }
 
   public init(from decoder: any Decoder) throws {
@@ -83,6 +85,7 @@ public struct CoordinatorConfiguration: Sendable, Decodable {
     let level = try values.decodeIfPresent(String.self, forKey: .logLevel)
     fence = try values.decodeIfPresent([FenceAgent].self, forKey: .fence) ?? []
     audit = try values.decodeIfPresent(AuditConfiguration.self, forKey: .audit) ?? AuditConfiguration()
+    flapping = try values.decodeIfPresent(FlappingConfiguration.self, forKey: .flapping) ?? flapping
 
     listen = try Self.endpoints(endpoints)
     self.store = store ?? StoreConfiguration(path: "")
@@ -104,10 +107,12 @@ public struct CoordinatorConfiguration: Sendable, Decodable {
   }
 
   public var arbiterSettings: ArbiterSettings {
-    ArbiterSettings(
+    var settings = ArbiterSettings(
       leaseTermMilliseconds: leaseTermMilliseconds, heartbeatIntervalMilliseconds: heartbeatIntervalMilliseconds,
       fenceMarginMilliseconds: fenceMarginMilliseconds,
       automaticFenceHosts: Set(fence.filter(\.isAutomatic).map(\.host)))
+    settings.take(flapping)
+    return settings
   }
 
   /// Reads the file; what must be there is checked after the spelling of what is.

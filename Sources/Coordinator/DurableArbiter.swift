@@ -139,6 +139,20 @@ final class DurableArbiter: Sendable {
     return try result.get()
   }
 
+  func askForMaintenance(_ event: (CallID) -> Event) async throws -> MaintenanceAnswer {
+    guard case .maintenance(let answer) = try await ask(event) else {
+      preconditionFailure("the arbiter answers a request for maintenance with what is maintained")
+    }
+    return answer
+  }
+
+  func askToRebalance(_ event: (CallID) -> Event) async throws -> RebalanceAnswer {
+    guard case .rebalance(let answer) = try await ask(event) else {
+      preconditionFailure("the arbiter answers a request to rebalance with moves")
+    }
+    return answer
+  }
+
   // MARK: Sessions
 
   func openSession() -> (id: SessionID, messages: AsyncThrowingStream<CoordinatorMessage, any Error>) {

@@ -51,6 +51,54 @@ struct OperationsFrontend: OperationsService {
     try await arbiter.askForHost { .hostRescanned($0, request) }
   }
 
+  // MARK: Maintenance
+
+  func evictClaim(_ request: EvictClaimRequest, call: ServerCall) async throws -> Claim {
+    let claim = try await arbiter.askForClaim { .claimEvicted($0, request) }
+    var metadata = claim.metadata
+    metadata["reason"] = "\(request.reason)"
+    metadata["by"] = "\(call.peer)"
+    logger.notice("claim evicted", metadata: metadata)
+    return claim
+  }
+
+  func cordon(_ request: CordonRequest, call: ServerCall) async throws -> MaintenanceAnswer {
+    let answer = try await arbiter.askForMaintenance { .cordoned($0, request) }
+    logger.notice("cordoned", metadata: answer.metadata(by: call.peer))
+    return answer
+  }
+
+  func uncordon(_ request: UncordonRequest, call: ServerCall) async throws -> MaintenanceAnswer {
+    let answer = try await arbiter.askForMaintenance { .uncordoned($0, request) }
+    logger.notice("uncordoned", metadata: answer.metadata(by: call.peer))
+    return answer
+  }
+
+  func drain(_ request: DrainRequest, call: ServerCall) async throws -> MaintenanceAnswer {
+    let answer = try await arbiter.askForMaintenance { .drained($0, request) }
+    var metadata = answer.metadata(by: call.peer)
+    metadata["deadline"] = "\(request.deadlineMilliseconds.map { "in \($0) ms" } ?? "none")"
+    logger.notice("drain begun", metadata: metadata)
+    return answer
+  }
+
+  func taint(_ request: TaintRequest, call: ServerCall) async throws -> MaintenanceAnswer {
+    let answer = try await arbiter.askForMaintenance { .tainted($0, request) }
+    var metadata = answer.metadata(by: call.peer)
+    metadata["taints"] = "\((answer.endNode?.taints ?? answer.host?.taints ?? []).map(\.key))"
+    logger.notice("taints changed", metadata: metadata)
+    return answer
+  }
+
+  func rebalance(_ request: RebalanceRequest, call: ServerCall) async throws -> RebalanceAnswer {
+    let answer = try await arbiter.askToRebalance { .rebalanced($0, request) }
+    guard !request.planOnly else { return answer }
+    logger.notice(
+      request.stop ? "rebalancing stopped" : "rebalancing begun",
+      metadata: ["class": "\(request.deviceClass)", "moves": "\(answer.moves.count)", "by": "\(call.peer)"])
+    return answer
+  }
+
   // MARK: Orphans
 
   func listOrphans(_ request: ListOrphansRequest, call: ServerCall) async throws -> ListOrphansResponse {
@@ -142,6 +190,16 @@ struct OperationsFrontend: OperationsService {
     logger.notice("restoring a backup", metadata: replacement.metadata(by: "\(call.peer)"))
     // Last, and without waiting for anything: the call ends before the server does.
     restorer.carryOut(replacement)
+  }
+}
+
+extension MaintenanceAnswer {
+  fileprivate func metadata(by caller: some CustomStringConvertible) -> Logger.Metadata {
+    var metadata: Logger.Metadata = ["by": "\(caller)"]
+    if let endNode { metadata["end-node"] = "\(endNode.id)" }
+    if let host { metadata["host"] = "\(host.name)" }
+    metadata["reason"] = "\((endNode?.cordon ?? host?.cordon)?.reason ?? "")"
+    return metadata
   }
 }
 

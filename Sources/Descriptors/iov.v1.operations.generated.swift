@@ -9,6 +9,7 @@ extension FileDescriptor {
       \u{a}\u{17}iov/v1/operations.proto\
       \u{12}\u{6}iov.v1\
       \u{1a}\u{1f}google/protobuf/timestamp.proto\
+      \u{1a}\u{1e}google/protobuf/wrappers.proto\
       \u{1a}\u{16}iov/v1/inventory.proto\
       \u{1a}\u{12}iov/v1/model.proto\
       \"\u{12}\u{a}\u{10}GetStatusRequest\
@@ -26,6 +27,44 @@ extension FileDescriptor {
       host\
       \"'\u{a}\u{11}RescanHostRequest\u{12}\u{12}\u{a}\u{4}host\u{18}\u{1}\u{20}\u{1}(\u{9}R\u{4}\
       host\
+      \"b\u{a}\u{11}EvictClaimRequest\u{12}\u{12}\u{a}\u{4}name\u{18}\u{1}\u{20}\u{1}(\u{9}R\u{4}\
+      name\u{12}\u{16}\u{a}\u{6}reason\u{18}\u{2}\u{20}\u{1}(\u{9}R\u{6}reason\u{12}!\u{a}\u{c}d\
+      iscard_data\u{18}\u{3}\u{20}\u{1}(\u{8}R\u{b}discardData\
+      \"N\u{a}\u{11}MaintenanceTarget\u{12}\u{1b}\u{a}\u{8}end_node\u{18}\u{1}\u{20}\u{1}(\u{9}H\
+      \u{0}R\u{7}endNode\u{12}\u{14}\u{a}\u{4}host\u{18}\u{2}\u{20}\u{1}(\u{9}H\u{0}R\u{4}hostB\u{6}\
+      \u{a}\u{4}kind\
+      \"Z\u{a}\u{d}CordonRequest\u{12}1\u{a}\u{6}target\u{18}\u{1}\u{20}\u{1}(\u{b}2\u{19}.iov.v\
+      1.MaintenanceTargetR\u{6}target\u{12}\u{16}\u{a}\u{6}reason\u{18}\u{2}\u{20}\u{1}(\u{9}R\u{6}\
+      reason\
+      \"D\u{a}\u{f}UncordonRequest\u{12}1\u{a}\u{6}target\u{18}\u{1}\u{20}\u{1}(\u{b}2\u{19}.iov\
+      .v1.MaintenanceTargetR\u{6}target\
+      \"\u{fb}\u{1}\u{a}\u{c}DrainRequest\u{12}1\u{a}\u{6}target\u{18}\u{1}\u{20}\u{1}(\u{b}2\u{19}\
+      .iov.v1.MaintenanceTargetR\u{6}target\u{12}\u{16}\u{a}\u{6}reason\u{18}\u{2}\u{20}\u{1}(\u{9}\
+      R\u{6}reason\u{12}Q\u{a}\u{15}deadline_milliseconds\u{18}\u{3}\u{20}\u{1}(\u{b}2\u{1c}.goo\
+      gle.protobuf.UInt64ValueR\u{14}deadlineMilliseconds\u{12}\u{14}\u{a}\u{5}evict\u{18}\u{4}\u{20}\
+      \u{1}(\u{8}R\u{5}evict\u{12}!\u{a}\u{c}discard_data\u{18}\u{5}\u{20}\u{1}(\u{8}R\u{b}disca\
+      rdData\u{12}\u{14}\u{a}\u{5}force\u{18}\u{6}\u{20}\u{1}(\u{8}R\u{5}force\
+      \"\u{89}\u{1}\u{a}\u{c}TaintRequest\u{12}1\u{a}\u{6}target\u{18}\u{1}\u{20}\u{1}(\u{b}2\u{19}\
+      .iov.v1.MaintenanceTargetR\u{6}target\u{12}\u{1f}\u{a}\u{3}set\u{18}\u{2}\u{20}\u{3}(\u{b}\
+      2\u{d}.iov.v1.TaintR\u{3}set\u{12}%\u{a}\u{6}remove\u{18}\u{3}\u{20}\u{3}(\u{b}2\u{d}.iov.\
+      v1.TaintR\u{6}remove\
+      \"f\u{a}\u{10}RebalanceRequest\u{12}!\u{a}\u{c}device_class\u{18}\u{1}\u{20}\u{1}(\u{9}R\u{b}\
+      deviceClass\u{12}\u{1b}\u{a}\u{9}plan_only\u{18}\u{2}\u{20}\u{1}(\u{8}R\u{8}planOnly\u{12}\
+      \u{12}\u{a}\u{4}stop\u{18}\u{3}\u{20}\u{1}(\u{8}R\u{4}stop\
+      \"\u{90}\u{1}\u{a}\u{f}RebalanceAnswer\u{12}\"\u{a}\u{5}moves\u{18}\u{1}\u{20}\u{3}(\u{b}2\
+      \u{c}.iov.v1.MoveR\u{5}moves\u{12}\u{18}\u{a}\u{7}running\u{18}\u{2}\u{20}\u{1}(\u{8}R\u{7}\
+      running\u{12})\u{a}\u{5}loads\u{18}\u{3}\u{20}\u{3}(\u{b}2\u{13}.iov.v1.EndNodeLoadR\u{5}l\
+      oads\u{12}\u{14}\u{a}\u{5}fixed\u{18}\u{4}\u{20}\u{1}(\u{d}R\u{5}fixed\
+      \"`\u{a}\u{4}Move\u{12}\u{14}\u{a}\u{5}claim\u{18}\u{1}\u{20}\u{1}(\u{9}R\u{5}claim\u{12}\"\
+      \u{a}\u{d}from_end_node\u{18}\u{2}\u{20}\u{1}(\u{9}R\u{b}fromEndNode\u{12}\u{1e}\u{a}\u{b}\
+      to_end_node\u{18}\u{3}\u{20}\u{1}(\u{9}R\u{9}toEndNode\
+      \"\u{83}\u{1}\u{a}\u{b}EndNodeLoad\u{12}\u{19}\u{a}\u{8}end_node\u{18}\u{1}\u{20}\u{1}(\u{9}\
+      R\u{7}endNode\u{12}\u{12}\u{a}\u{4}name\u{18}\u{2}\u{20}\u{1}(\u{9}R\u{4}name\u{12}\u{1c}\u{a}\
+      \u{9}functions\u{18}\u{3}\u{20}\u{1}(\u{d}R\u{9}functions\u{12}'\u{a}\u{f}functions_after\u{18}\
+      \u{4}\u{20}\u{1}(\u{d}R\u{e}functionsAfter\
+      \"a\u{a}\u{11}MaintenanceAnswer\u{12}*\u{a}\u{8}end_node\u{18}\u{1}\u{20}\u{1}(\u{b}2\u{f}\
+      .iov.v1.EndNodeR\u{7}endNode\u{12}\u{20}\u{a}\u{4}host\u{18}\u{2}\u{20}\u{1}(\u{b}2\u{c}.i\
+      ov.v1.HostR\u{4}host\
       \"\u{14}\u{a}\u{12}ListOrphansRequest\
       \"?\u{a}\u{13}ListOrphansResponse\u{12}(\u{a}\u{7}orphans\u{18}\u{1}\u{20}\u{3}(\u{b}2\u{e}\
       .iov.v1.OrphanR\u{7}orphans\
@@ -42,17 +81,23 @@ extension FileDescriptor {
       (\u{9}R\u{9}clusterId\u{12}\u{1a}\u{a}\u{8}revision\u{18}\u{2}\u{20}\u{1}(\u{4}R\u{8}revis\
       ion\u{12}\u{16}\u{a}\u{6}claims\u{18}\u{3}\u{20}\u{1}(\u{d}R\u{6}claims\u{12}*\u{a}\u{11}f\
       ormer_store_path\u{18}\u{4}\u{20}\u{1}(\u{9}R\u{f}formerStorePath\
-      2\u{f1}\u{4}\u{a}\u{a}Operations\u{12}@\u{a}\u{9}GetStatus\u{12}\u{18}.iov.v1.GetStatusReq\
+      2\u{d9}\u{7}\u{a}\u{a}Operations\u{12}@\u{a}\u{9}GetStatus\u{12}\u{18}.iov.v1.GetStatusReq\
       uest\u{1a}\u{19}.iov.v1.CoordinatorStatus\u{12}?\u{a}\u{f}ConfirmHostDead\u{12}\u{1e}.iov.\
       v1.ConfirmHostDeadRequest\u{1a}\u{c}.iov.v1.Host\u{12}3\u{a}\u{9}FenceHost\u{12}\u{18}.iov\
       .v1.FenceHostRequest\u{1a}\u{c}.iov.v1.Host\u{12}5\u{a}\u{a}ForgetHost\u{12}\u{19}.iov.v1.\
       ForgetHostRequest\u{1a}\u{c}.iov.v1.Host\u{12}5\u{a}\u{a}RescanHost\u{12}\u{19}.iov.v1.Res\
-      canHostRequest\u{1a}\u{c}.iov.v1.Host\u{12}F\u{a}\u{b}ListOrphans\u{12}\u{1a}.iov.v1.ListO\
-      rphansRequest\u{1a}\u{1b}.iov.v1.ListOrphansResponse\u{12}8\u{a}\u{b}AdoptOrphan\u{12}\u{1a}\
-      .iov.v1.AdoptOrphanRequest\u{1a}\u{d}.iov.v1.Claim\u{12}F\u{a}\u{b}PurgeOrphan\u{12}\u{1a}\
-      .iov.v1.PurgeOrphanRequest\u{1a}\u{1b}.iov.v1.ListOrphansResponse\u{12}6\u{a}\u{6}Backup\u{12}\
-      \u{15}.iov.v1.BackupRequest\u{1a}\u{13}.iov.v1.BackupChunk0\u{1}\u{12};\u{a}\u{7}Restore\u{12}\
-      \u{13}.iov.v1.BackupChunk\u{1a}\u{17}.iov.v1.RestoreResponse(\u{1}0\u{1}\
+      canHostRequest\u{1a}\u{c}.iov.v1.Host\u{12}6\u{a}\u{a}EvictClaim\u{12}\u{19}.iov.v1.EvictC\
+      laimRequest\u{1a}\u{d}.iov.v1.Claim\u{12}:\u{a}\u{6}Cordon\u{12}\u{15}.iov.v1.CordonReques\
+      t\u{1a}\u{19}.iov.v1.MaintenanceAnswer\u{12}>\u{a}\u{8}Uncordon\u{12}\u{17}.iov.v1.Uncordo\
+      nRequest\u{1a}\u{19}.iov.v1.MaintenanceAnswer\u{12}8\u{a}\u{5}Drain\u{12}\u{14}.iov.v1.Dra\
+      inRequest\u{1a}\u{19}.iov.v1.MaintenanceAnswer\u{12}8\u{a}\u{5}Taint\u{12}\u{14}.iov.v1.Ta\
+      intRequest\u{1a}\u{19}.iov.v1.MaintenanceAnswer\u{12}>\u{a}\u{9}Rebalance\u{12}\u{18}.iov.\
+      v1.RebalanceRequest\u{1a}\u{17}.iov.v1.RebalanceAnswer\u{12}F\u{a}\u{b}ListOrphans\u{12}\u{1a}\
+      .iov.v1.ListOrphansRequest\u{1a}\u{1b}.iov.v1.ListOrphansResponse\u{12}8\u{a}\u{b}AdoptOrp\
+      han\u{12}\u{1a}.iov.v1.AdoptOrphanRequest\u{1a}\u{d}.iov.v1.Claim\u{12}F\u{a}\u{b}PurgeOrp\
+      han\u{12}\u{1a}.iov.v1.PurgeOrphanRequest\u{1a}\u{1b}.iov.v1.ListOrphansResponse\u{12}6\u{a}\
+      \u{6}Backup\u{12}\u{15}.iov.v1.BackupRequest\u{1a}\u{13}.iov.v1.BackupChunk0\u{1}\u{12};\u{a}\
+      \u{7}Restore\u{12}\u{13}.iov.v1.BackupChunk\u{1a}\u{17}.iov.v1.RestoreResponse(\u{1}0\u{1}\
       b\u{6}proto3
       """)
 }

@@ -100,6 +100,46 @@ public enum HostState: MessageEnumeration {
   }
 }
 
+public enum TaintEffect: MessageEnumeration {
+  case unspecified
+  /// no new functions for claims that do not tolerate it
+  case noSchedule
+  /// and those that have some lose them, as their eviction policy allows
+  case noExecute
+  /// A number that this version does not know; treated like the zero value.
+  case unrecognized(Int32)
+
+  public init(rawValue: Int32) {
+    switch rawValue {
+    case 0: self = .unspecified
+    case 1: self = .noSchedule
+    case 2: self = .noExecute
+    default: self = .unrecognized(rawValue)
+    }
+  }
+
+  public var rawValue: Int32 {
+    switch self {
+    case .unspecified: 0
+    case .noSchedule: 1
+    case .noExecute: 2
+    case .unrecognized(let number): number
+    }
+  }
+
+  /// The values that this version knows.
+  public static var allCases: [TaintEffect] { [.unspecified, .noSchedule, .noExecute] }
+
+  public var protobufName: String? {
+    switch self {
+    case .unspecified: "TAINT_EFFECT_UNSPECIFIED"
+    case .noSchedule: "TAINT_EFFECT_NO_SCHEDULE"
+    case .noExecute: "TAINT_EFFECT_NO_EXECUTE"
+    case .unrecognized: nil
+    }
+  }
+}
+
 public enum PluginState: MessageEnumeration {
   case unspecified
   case starting
@@ -391,6 +431,58 @@ public enum LossPolicy: MessageEnumeration {
     case .unspecified: "LOSS_POLICY_UNSPECIFIED"
     case .keep: "LOSS_POLICY_KEEP"
     case .selfFence: "LOSS_POLICY_SELF_FENCE"
+    case .unrecognized: nil
+    }
+  }
+}
+
+/// When a claim's function may be taken away, for another one elsewhere. What is on a disk is lost with it, so that a policy other
+/// than NEVER for a claim of a disk says that it may be.
+public enum EvictionPolicy: MessageEnumeration {
+  /// DRAIN; of a claim of a disk NEVER
+  case unspecified
+  case never
+  /// at the deadline of a drain
+  case deadline
+  /// by a drain: as soon as it fits elsewhere, and in any case at the deadline
+  case drain
+  /// also to even out what end nodes have to do
+  case anyTime
+  /// A number that this version does not know; treated like the zero value.
+  case unrecognized(Int32)
+
+  public init(rawValue: Int32) {
+    switch rawValue {
+    case 0: self = .unspecified
+    case 1: self = .never
+    case 2: self = .deadline
+    case 3: self = .drain
+    case 4: self = .anyTime
+    default: self = .unrecognized(rawValue)
+    }
+  }
+
+  public var rawValue: Int32 {
+    switch self {
+    case .unspecified: 0
+    case .never: 1
+    case .deadline: 2
+    case .drain: 3
+    case .anyTime: 4
+    case .unrecognized(let number): number
+    }
+  }
+
+  /// The values that this version knows.
+  public static var allCases: [EvictionPolicy] { [.unspecified, .never, .deadline, .drain, .anyTime] }
+
+  public var protobufName: String? {
+    switch self {
+    case .unspecified: "EVICTION_POLICY_UNSPECIFIED"
+    case .never: "EVICTION_POLICY_NEVER"
+    case .deadline: "EVICTION_POLICY_DEADLINE"
+    case .drain: "EVICTION_POLICY_DRAIN"
+    case .anyTime: "EVICTION_POLICY_ANY_TIME"
     case .unrecognized: nil
     }
   }
@@ -721,6 +813,10 @@ public struct Host: Message {
   public var watchdogMilliseconds: UInt32 = 0
   /// of the run that the coordinator knew last; absent: not known to be dead
   public var death: HostDeath?
+  /// set: no function is newly used on it, and it gives no new one of its end nodes
+  public var cordon: Cordon?
+  /// by key, then effect; they are for the same functions as a cordon
+  public var taints: [Taint] = []
 
   public init() {}
 }
@@ -759,6 +855,10 @@ extension Host: CLayoutMessage {
     layout.pointee.last_seen = arena.timestamp(lastSeen)
     layout.pointee.watchdog_milliseconds = watchdogMilliseconds
     layout.pointee.death = arena.message(death)
+    layout.pointee.cordon = arena.message(cordon)
+    (layout.pointee.n_taints, layout.pointee.taints) = arena.list(taints) {
+      value, arena in arena.presentMessage(value)
+    }
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__Host>) {
@@ -777,6 +877,8 @@ extension Host: CLayoutMessage {
     if let value = layout.pointee.last_seen { lastSeen = Timestamp(copying: value) }
     watchdogMilliseconds = layout.pointee.watchdog_milliseconds
     if let value = layout.pointee.death { death = HostDeath(copying: value) }
+    if let value = layout.pointee.cordon { cordon = Cordon(copying: value) }
+    taints = copied(layout.pointee.n_taints, layout.pointee.taints) { Taint(copying: $0) }
   }
 }
 
@@ -786,7 +888,7 @@ extension Host {
       decoder, of: Self.fullName,
       names: [
         "name", "instanceId", "bootId", "labels", "mediationAddress", "mediationMtu", "plugins", "agentVersion",
-        "state", "lease", "lastSeen", "watchdogMilliseconds", "death",
+        "state", "lease", "lastSeen", "watchdogMilliseconds", "death", "cordon", "taints",
       ])
     try fields.read("name", into: &name)
     try fields.read("instanceId", into: &instanceId)
@@ -801,6 +903,8 @@ extension Host {
     try fields.read("lastSeen", into: &lastSeen)
     try fields.read("watchdogMilliseconds", into: &watchdogMilliseconds)
     try fields.read("death", into: &death)
+    try fields.read("cordon", into: &cordon)
+    try fields.read("taints", into: &taints)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -818,6 +922,381 @@ extension Host {
     try fields.write("lastSeen", lastSeen)
     try fields.write("watchdogMilliseconds", watchdogMilliseconds)
     try fields.write("death", death)
+    try fields.write("cordon", cordon)
+    try fields.write("taints", taints)
+  }
+}
+
+/// An operator's word that an end node, or a host, takes no new functions. What is in use stays.
+public struct Cordon: Message {
+  public static var fullName: String { "iov.v1.Cordon" }
+
+  /// for people; may be empty
+  public var reason: String = ""
+  public var since: Timestamp?
+  /// set: what is in use is to go elsewhere
+  @HeldByReference public var drain: Drain?
+
+  public init() {}
+}
+
+extension Cordon: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__Cordon>) {
+    iov__v1__cordon__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__Cordon()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__Cordon>, in arena: inout MessageArena) {
+    layout.pointee.reason = arena.string(reason)
+    layout.pointee.since = arena.timestamp(since)
+    layout.pointee.drain = arena.message(drain)
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__Cordon>) {
+    reason = copiedString(layout.pointee.reason)
+    if let value = layout.pointee.since { since = Timestamp(copying: value) }
+    if let value = layout.pointee.drain { drain = Drain(copying: value) }
+  }
+}
+
+extension Cordon {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["reason", "since", "drain"])
+    try fields.read("reason", into: &reason)
+    try fields.read("since", into: &since)
+    try fields.read("drain", into: &drain)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("reason", reason)
+    try fields.write("since", since)
+    try fields.write("drain", drain)
+  }
+}
+
+/// What keeps functions away from claims that do not tolerate it.
+public struct Taint: Message {
+  public static var fullName: String { "iov.v1.Taint" }
+
+  public var key: String = ""
+  /// may be empty
+  public var value: String = ""
+  public var effect: TaintEffect = TaintEffect(rawValue: 0)
+  public var since: Timestamp?
+  /// counted while a coordinator runs, on a clock that cannot be set, and kept to the minute
+  public var ageMilliseconds: UInt64 = 0
+
+  public init() {}
+}
+
+extension Taint: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__Taint>) {
+    iov__v1__taint__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__Taint()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__Taint>, in arena: inout MessageArena) {
+    layout.pointee.key = arena.string(key)
+    layout.pointee.value = arena.string(value)
+    layout.pointee.effect = .init(rawValue: .init(truncatingIfNeeded: effect.rawValue))
+    layout.pointee.since = arena.timestamp(since)
+    layout.pointee.age_milliseconds = ageMilliseconds
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__Taint>) {
+    key = copiedString(layout.pointee.key)
+    value = copiedString(layout.pointee.value)
+    effect = TaintEffect(rawValue: Int32(truncatingIfNeeded: layout.pointee.effect.rawValue))
+    if let value = layout.pointee.since { since = Timestamp(copying: value) }
+    ageMilliseconds = layout.pointee.age_milliseconds
+  }
+}
+
+extension Taint {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(
+      decoder, of: Self.fullName, names: ["key", "value", "effect", "since", "ageMilliseconds"])
+    try fields.read("key", into: &key)
+    try fields.read("value", into: &value)
+    try fields.read("effect", into: &effect)
+    try fields.read("since", into: &since)
+    try fields.read("ageMilliseconds", into: &ageMilliseconds)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("key", key)
+    try fields.write("value", value)
+    try fields.write("effect", effect)
+    try fields.write("since", since)
+    try fields.write("ageMilliseconds", ageMilliseconds)
+  }
+}
+
+/// What a claim puts up with.
+public struct Toleration: Message {
+  public static var fullName: String { "iov.v1.Toleration" }
+
+  /// empty: every taint
+  public var key: String = ""
+  /// unset: any value
+  public var value: String?
+  /// unspecified: any effect
+  public var effect: TaintEffect = TaintEffect(rawValue: 0)
+  /// Of NO_EXECUTE: what is in use may stay so long after the taint came, and no new function is given. Unset: it may stay, and new
+  /// ones are given.
+  public var seconds: UInt32?
+
+  public init() {}
+}
+
+extension Toleration: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__Toleration>) {
+    iov__v1__toleration__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__Toleration()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__Toleration>, in arena: inout MessageArena) {
+    layout.pointee.key = arena.string(key)
+    layout.pointee.value = arena.wrapper(value)
+    layout.pointee.effect = .init(rawValue: .init(truncatingIfNeeded: effect.rawValue))
+    layout.pointee.seconds = arena.wrapper(seconds)
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__Toleration>) {
+    key = copiedString(layout.pointee.key)
+    value = unwrapped(layout.pointee.value)
+    effect = TaintEffect(rawValue: Int32(truncatingIfNeeded: layout.pointee.effect.rawValue))
+    seconds = unwrapped(layout.pointee.seconds)
+  }
+}
+
+extension Toleration {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["key", "value", "effect", "seconds"])
+    try fields.read("key", into: &key)
+    try fields.read("value", into: &value)
+    try fields.read("effect", into: &effect)
+    try fields.read("seconds", into: &seconds)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("key", key)
+    try fields.write("value", value)
+    try fields.write("effect", effect)
+    try fields.write("seconds", seconds)
+  }
+}
+
+/// An end node whose health changes too often gives no new functions for a while. Not in the store.
+public struct Damping: Message {
+  public static var fullName: String { "iov.v1.Damping" }
+
+  /// within the window that the coordinator's configuration says
+  public var flips: UInt32 = 0
+  public var until: Timestamp?
+
+  public init() {}
+}
+
+extension Damping: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__Damping>) {
+    iov__v1__damping__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__Damping()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__Damping>, in arena: inout MessageArena) {
+    layout.pointee.flips = flips
+    layout.pointee.until = arena.timestamp(until)
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__Damping>) {
+    flips = layout.pointee.flips
+    if let value = layout.pointee.until { until = Timestamp(copying: value) }
+  }
+}
+
+extension Damping {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["flips", "until"])
+    try fields.read("flips", into: &flips)
+    try fields.read("until", into: &until)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("flips", flips)
+    try fields.write("until", until)
+  }
+}
+
+/// How what is in use leaves an end node or a host that is cordoned.
+public struct Drain: Message {
+  public static var fullName: String { "iov.v1.Drain" }
+
+  /// Until what fits nowhere else is taken away. Counted while a coordinator runs, on a clock that cannot be set, and kept to the
+  /// minute. Absent: nothing of that is taken away.
+  public var remainingMilliseconds: UInt64?
+  /// when that is, by the coordinator's wall clock
+  public var deadline: Timestamp?
+  /// do not wait for the deadline
+  public var evict: Bool = false
+  /// also what holds data, which is lost
+  public var discardData: Bool = false
+  /// also what its claim says is never to be taken away
+  public var force: Bool = false
+  /// claims that were taken away because they fit elsewhere
+  public var moved: UInt32 = 0
+  /// claims that were taken away although they did not
+  public var evicted: UInt32 = 0
+  /// In answers, and not in the store: what is in use yet, by claim.
+  public var remaining: [DrainRemainder] = []
+
+  public init() {}
+}
+
+extension Drain: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__Drain>) {
+    iov__v1__drain__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__Drain()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__Drain>, in arena: inout MessageArena) {
+    layout.pointee.remaining_milliseconds = arena.wrapper(remainingMilliseconds)
+    layout.pointee.deadline = arena.timestamp(deadline)
+    layout.pointee.evict = evict ? 1 : 0
+    layout.pointee.discard_data = discardData ? 1 : 0
+    layout.pointee.force = force ? 1 : 0
+    layout.pointee.moved = moved
+    layout.pointee.evicted = evicted
+    (layout.pointee.n_remaining, layout.pointee.remaining) = arena.list(remaining) {
+      value, arena in arena.presentMessage(value)
+    }
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__Drain>) {
+    remainingMilliseconds = unwrapped(layout.pointee.remaining_milliseconds)
+    if let value = layout.pointee.deadline { deadline = Timestamp(copying: value) }
+    evict = layout.pointee.evict != 0
+    discardData = layout.pointee.discard_data != 0
+    force = layout.pointee.force != 0
+    moved = layout.pointee.moved
+    evicted = layout.pointee.evicted
+    remaining = copied(layout.pointee.n_remaining, layout.pointee.remaining) { DrainRemainder(copying: $0) }
+  }
+}
+
+extension Drain {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(
+      decoder, of: Self.fullName,
+      names: ["remainingMilliseconds", "deadline", "evict", "discardData", "force", "moved", "evicted", "remaining"])
+    try fields.read("remainingMilliseconds", into: &remainingMilliseconds)
+    try fields.read("deadline", into: &deadline)
+    try fields.read("evict", into: &evict)
+    try fields.read("discardData", into: &discardData)
+    try fields.read("force", into: &force)
+    try fields.read("moved", into: &moved)
+    try fields.read("evicted", into: &evicted)
+    try fields.read("remaining", into: &remaining)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("remainingMilliseconds", remainingMilliseconds)
+    try fields.write("deadline", deadline)
+    try fields.write("evict", evict)
+    try fields.write("discardData", discardData)
+    try fields.write("force", force)
+    try fields.write("moved", moved)
+    try fields.write("evicted", evicted)
+    try fields.write("remaining", remaining)
+  }
+}
+
+/// What has yet to leave.
+public struct DrainRemainder: Message {
+  public static var fullName: String { "iov.v1.DrainRemainder" }
+
+  public var function: String = ""
+  /// empty: of an orphan, or of what is being cleaned
+  public var claim: String = ""
+  /// why it is there yet
+  public var why: String = ""
+  /// nothing becomes of it by itself, also after the deadline
+  public var stays: Bool = false
+
+  public init() {}
+}
+
+extension DrainRemainder: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__DrainRemainder>) {
+    iov__v1__drain_remainder__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__DrainRemainder()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__DrainRemainder>, in arena: inout MessageArena) {
+    layout.pointee.function = arena.string(function)
+    layout.pointee.claim = arena.string(claim)
+    layout.pointee.why = arena.string(why)
+    layout.pointee.stays = stays ? 1 : 0
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__DrainRemainder>) {
+    function = copiedString(layout.pointee.function)
+    claim = copiedString(layout.pointee.claim)
+    why = copiedString(layout.pointee.why)
+    stays = layout.pointee.stays != 0
+  }
+}
+
+extension DrainRemainder {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["function", "claim", "why", "stays"])
+    try fields.read("function", into: &function)
+    try fields.read("claim", into: &claim)
+    try fields.read("why", into: &why)
+    try fields.read("stays", into: &stays)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("function", function)
+    try fields.write("claim", claim)
+    try fields.write("why", why)
+    try fields.write("stays", stays)
   }
 }
 
@@ -1581,6 +2060,12 @@ public struct EndNode: Message {
   /// function's, its controlling host the one that has the function attached. Only claims that name that one as their source
   /// get functions of it.
   public var source: String = ""
+  /// set: no new function is given of it
+  public var cordon: Cordon?
+  /// by key, then effect
+  public var taints: [Taint] = []
+  /// set: its health changes too often, and no new function is given of it
+  public var damping: Damping?
 
   public init() {}
 }
@@ -1619,6 +2104,11 @@ extension EndNode: CLayoutMessage {
     layout.pointee.highest_token = arena.message(highestToken)
     layout.pointee.control_transfer = arena.message(controlTransfer)
     layout.pointee.source = arena.string(source)
+    layout.pointee.cordon = arena.message(cordon)
+    (layout.pointee.n_taints, layout.pointee.taints) = arena.list(taints) {
+      value, arena in arena.presentMessage(value)
+    }
+    layout.pointee.damping = arena.message(damping)
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__EndNode>) {
@@ -1637,6 +2127,9 @@ extension EndNode: CLayoutMessage {
     if let value = layout.pointee.highest_token { highestToken = FencingToken(copying: value) }
     if let value = layout.pointee.control_transfer { controlTransfer = ControlTransfer(copying: value) }
     source = copiedString(layout.pointee.source)
+    if let value = layout.pointee.cordon { cordon = Cordon(copying: value) }
+    taints = copied(layout.pointee.n_taints, layout.pointee.taints) { Taint(copying: $0) }
+    if let value = layout.pointee.damping { damping = Damping(copying: value) }
   }
 }
 
@@ -1646,7 +2139,7 @@ extension EndNode {
       decoder, of: Self.fullName,
       names: [
         "id", "deviceClass", "name", "labels", "roots", "physicalFunction", "capacity", "used", "capabilities",
-        "health", "highestToken", "controlTransfer", "source",
+        "health", "highestToken", "controlTransfer", "source", "cordon", "taints", "damping",
       ])
     try fields.read("id", into: &id)
     try fields.read("deviceClass", into: &deviceClass)
@@ -1661,6 +2154,9 @@ extension EndNode {
     try fields.read("highestToken", into: &highestToken)
     try fields.read("controlTransfer", into: &controlTransfer)
     try fields.read("source", into: &source)
+    try fields.read("cordon", into: &cordon)
+    try fields.read("taints", into: &taints)
+    try fields.read("damping", into: &damping)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -1678,6 +2174,9 @@ extension EndNode {
     try fields.write("highestToken", highestToken)
     try fields.write("controlTransfer", controlTransfer)
     try fields.write("source", source)
+    try fields.write("cordon", cordon)
+    try fields.write("taints", taints)
+    try fields.write("damping", damping)
   }
 }
 
@@ -2415,6 +2914,8 @@ public struct ClaimSpecification: Message {
   public var hosts: [String] = []
   /// a condition on hosts, in the same language
   public var hostSelector: String = ""
+  public var tolerations: [Toleration] = []
+  public var evictionPolicy: EvictionPolicy = EvictionPolicy(rawValue: 0)
 
   public init() {}
 }
@@ -2446,6 +2947,10 @@ extension ClaimSpecification: CLayoutMessage {
       value, arena in arena.presentString(value)
     }
     layout.pointee.host_selector = arena.string(hostSelector)
+    (layout.pointee.n_tolerations, layout.pointee.tolerations) = arena.list(tolerations) {
+      value, arena in arena.presentMessage(value)
+    }
+    layout.pointee.eviction_policy = .init(rawValue: .init(truncatingIfNeeded: evictionPolicy.rawValue))
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__ClaimSpecification>) {
@@ -2462,6 +2967,8 @@ extension ClaimSpecification: CLayoutMessage {
     selector = copiedString(layout.pointee.selector)
     hosts = copied(layout.pointee.n_hosts, layout.pointee.hosts) { copiedString($0) }
     hostSelector = copiedString(layout.pointee.host_selector)
+    tolerations = copied(layout.pointee.n_tolerations, layout.pointee.tolerations) { Toleration(copying: $0) }
+    evictionPolicy = EvictionPolicy(rawValue: Int32(truncatingIfNeeded: layout.pointee.eviction_policy.rawValue))
   }
 }
 
@@ -2471,7 +2978,7 @@ extension ClaimSpecification {
       decoder, of: Self.fullName,
       names: [
         "deviceClass", "host", "consumer", "endNode", "allowedPaths", "attributes", "lossPolicy", "source", "selector",
-        "hosts", "hostSelector",
+        "hosts", "hostSelector", "tolerations", "evictionPolicy",
       ])
     try fields.read("deviceClass", into: &deviceClass)
     try fields.read("host", into: &host)
@@ -2484,6 +2991,8 @@ extension ClaimSpecification {
     try fields.read("selector", into: &selector)
     try fields.read("hosts", into: &hosts)
     try fields.read("hostSelector", into: &hostSelector)
+    try fields.read("tolerations", into: &tolerations)
+    try fields.read("evictionPolicy", into: &evictionPolicy)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -2499,6 +3008,8 @@ extension ClaimSpecification {
     try fields.write("selector", selector)
     try fields.write("hosts", hosts)
     try fields.write("hostSelector", hostSelector)
+    try fields.write("tolerations", tolerations)
+    try fields.write("evictionPolicy", evictionPolicy)
   }
 }
 

@@ -266,6 +266,598 @@ extension RescanHostRequest {
   }
 }
 
+public struct EvictClaimRequest: Message {
+  public static var fullName: String { "iov.v1.EvictClaimRequest" }
+
+  public var name: String = ""
+  /// for people, after "was evicted: "
+  public var reason: String = ""
+  public var discardData: Bool = false
+
+  public init() {}
+}
+
+extension EvictClaimRequest: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__EvictClaimRequest>) {
+    iov__v1__evict_claim_request__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__EvictClaimRequest()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__EvictClaimRequest>, in arena: inout MessageArena) {
+    layout.pointee.name = arena.string(name)
+    layout.pointee.reason = arena.string(reason)
+    layout.pointee.discard_data = discardData ? 1 : 0
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__EvictClaimRequest>) {
+    name = copiedString(layout.pointee.name)
+    reason = copiedString(layout.pointee.reason)
+    discardData = layout.pointee.discard_data != 0
+  }
+}
+
+extension EvictClaimRequest {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["name", "reason", "discardData"])
+    try fields.read("name", into: &name)
+    try fields.read("reason", into: &reason)
+    try fields.read("discardData", into: &discardData)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("name", name)
+    try fields.write("reason", reason)
+    try fields.write("discardData", discardData)
+  }
+}
+
+/// What is cordoned or drained.
+public struct MaintenanceTarget: Message {
+  public static var fullName: String { "iov.v1.MaintenanceTarget" }
+
+  public var kind: Kind?
+
+  public init() {}
+
+  public enum Kind: Sendable, Hashable {
+    /// its name or id
+    case endNode(String)
+    case host(String)
+  }
+}
+
+extension MaintenanceTarget: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__MaintenanceTarget>) {
+    iov__v1__maintenance_target__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__MaintenanceTarget()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__MaintenanceTarget>, in arena: inout MessageArena) {
+    switch kind {
+    case nil: break
+    case .endNode(let value)?:
+      layout.pointee.end_node = arena.presentString(value)
+      layout.pointee.kind_case = .init(rawValue: 1)
+    case .host(let value)?:
+      layout.pointee.host = arena.presentString(value)
+      layout.pointee.kind_case = .init(rawValue: 2)
+    }
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__MaintenanceTarget>) {
+    switch layout.pointee.kind_case.rawValue {
+    case 1: kind = .endNode(copiedString(layout.pointee.end_node))
+    case 2: kind = .host(copiedString(layout.pointee.host))
+    default: break
+    }
+  }
+}
+
+extension MaintenanceTarget {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["endNode", "host"])
+    try fields.read("endNode", into: &kind) { .endNode($0) }
+    try fields.read("host", into: &kind) { .host($0) }
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    switch kind {
+    case nil: break
+    case .endNode(let value)?: try fields.write("endNode", Optional(value))
+    case .host(let value)?: try fields.write("host", Optional(value))
+    }
+  }
+}
+
+public struct CordonRequest: Message {
+  public static var fullName: String { "iov.v1.CordonRequest" }
+
+  public var target: MaintenanceTarget?
+  public var reason: String = ""
+
+  public init() {}
+}
+
+extension CordonRequest: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__CordonRequest>) {
+    iov__v1__cordon_request__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__CordonRequest()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__CordonRequest>, in arena: inout MessageArena) {
+    layout.pointee.target = arena.message(target)
+    layout.pointee.reason = arena.string(reason)
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__CordonRequest>) {
+    if let value = layout.pointee.target { target = MaintenanceTarget(copying: value) }
+    reason = copiedString(layout.pointee.reason)
+  }
+}
+
+extension CordonRequest {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["target", "reason"])
+    try fields.read("target", into: &target)
+    try fields.read("reason", into: &reason)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("target", target)
+    try fields.write("reason", reason)
+  }
+}
+
+public struct UncordonRequest: Message {
+  public static var fullName: String { "iov.v1.UncordonRequest" }
+
+  public var target: MaintenanceTarget?
+
+  public init() {}
+}
+
+extension UncordonRequest: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__UncordonRequest>) {
+    iov__v1__uncordon_request__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__UncordonRequest()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__UncordonRequest>, in arena: inout MessageArena) {
+    layout.pointee.target = arena.message(target)
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__UncordonRequest>) {
+    if let value = layout.pointee.target { target = MaintenanceTarget(copying: value) }
+  }
+}
+
+extension UncordonRequest {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["target"])
+    try fields.read("target", into: &target)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("target", target)
+  }
+}
+
+public struct DrainRequest: Message {
+  public static var fullName: String { "iov.v1.DrainRequest" }
+
+  public var target: MaintenanceTarget?
+  /// empty: the one that it is cordoned for already, if it is
+  public var reason: String = ""
+  /// from now; absent: none
+  public var deadlineMilliseconds: UInt64?
+  public var evict: Bool = false
+  public var discardData: Bool = false
+  public var force: Bool = false
+
+  public init() {}
+}
+
+extension DrainRequest: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__DrainRequest>) {
+    iov__v1__drain_request__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__DrainRequest()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__DrainRequest>, in arena: inout MessageArena) {
+    layout.pointee.target = arena.message(target)
+    layout.pointee.reason = arena.string(reason)
+    layout.pointee.deadline_milliseconds = arena.wrapper(deadlineMilliseconds)
+    layout.pointee.evict = evict ? 1 : 0
+    layout.pointee.discard_data = discardData ? 1 : 0
+    layout.pointee.force = force ? 1 : 0
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__DrainRequest>) {
+    if let value = layout.pointee.target { target = MaintenanceTarget(copying: value) }
+    reason = copiedString(layout.pointee.reason)
+    deadlineMilliseconds = unwrapped(layout.pointee.deadline_milliseconds)
+    evict = layout.pointee.evict != 0
+    discardData = layout.pointee.discard_data != 0
+    force = layout.pointee.force != 0
+  }
+}
+
+extension DrainRequest {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(
+      decoder, of: Self.fullName, names: ["target", "reason", "deadlineMilliseconds", "evict", "discardData", "force"])
+    try fields.read("target", into: &target)
+    try fields.read("reason", into: &reason)
+    try fields.read("deadlineMilliseconds", into: &deadlineMilliseconds)
+    try fields.read("evict", into: &evict)
+    try fields.read("discardData", into: &discardData)
+    try fields.read("force", into: &force)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("target", target)
+    try fields.write("reason", reason)
+    try fields.write("deadlineMilliseconds", deadlineMilliseconds)
+    try fields.write("evict", evict)
+    try fields.write("discardData", discardData)
+    try fields.write("force", force)
+  }
+}
+
+public struct TaintRequest: Message {
+  public static var fullName: String { "iov.v1.TaintRequest" }
+
+  public var target: MaintenanceTarget?
+  /// key, value and effect
+  public var set: [Taint] = []
+  /// key and effect; without an effect all of that key
+  public var remove: [Taint] = []
+
+  public init() {}
+}
+
+extension TaintRequest: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__TaintRequest>) {
+    iov__v1__taint_request__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__TaintRequest()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__TaintRequest>, in arena: inout MessageArena) {
+    layout.pointee.target = arena.message(target)
+    (layout.pointee.n_set, layout.pointee.set) = arena.list(set) {
+      value, arena in arena.presentMessage(value)
+    }
+    (layout.pointee.n_remove, layout.pointee.remove) = arena.list(remove) {
+      value, arena in arena.presentMessage(value)
+    }
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__TaintRequest>) {
+    if let value = layout.pointee.target { target = MaintenanceTarget(copying: value) }
+    set = copied(layout.pointee.n_set, layout.pointee.set) { Taint(copying: $0) }
+    remove = copied(layout.pointee.n_remove, layout.pointee.remove) { Taint(copying: $0) }
+  }
+}
+
+extension TaintRequest {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["target", "set", "remove"])
+    try fields.read("target", into: &target)
+    try fields.read("set", into: &set)
+    try fields.read("remove", into: &remove)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("target", target)
+    try fields.write("set", set)
+    try fields.write("remove", remove)
+  }
+}
+
+public struct RebalanceRequest: Message {
+  public static var fullName: String { "iov.v1.RebalanceRequest" }
+
+  public var deviceClass: String = ""
+  public var planOnly: Bool = false
+  /// the moves that are under way; no more begin
+  public var stop: Bool = false
+
+  public init() {}
+}
+
+extension RebalanceRequest: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__RebalanceRequest>) {
+    iov__v1__rebalance_request__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__RebalanceRequest()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__RebalanceRequest>, in arena: inout MessageArena) {
+    layout.pointee.device_class = arena.string(deviceClass)
+    layout.pointee.plan_only = planOnly ? 1 : 0
+    layout.pointee.stop = stop ? 1 : 0
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__RebalanceRequest>) {
+    deviceClass = copiedString(layout.pointee.device_class)
+    planOnly = layout.pointee.plan_only != 0
+    stop = layout.pointee.stop != 0
+  }
+}
+
+extension RebalanceRequest {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["deviceClass", "planOnly", "stop"])
+    try fields.read("deviceClass", into: &deviceClass)
+    try fields.read("planOnly", into: &planOnly)
+    try fields.read("stop", into: &stop)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("deviceClass", deviceClass)
+    try fields.write("planOnly", planOnly)
+    try fields.write("stop", stop)
+  }
+}
+
+public struct RebalanceAnswer: Message {
+  public static var fullName: String { "iov.v1.RebalanceAnswer" }
+
+  /// in the order in which they are to be made; at most 1000
+  public var moves: [Move] = []
+  public var running: Bool = false
+  /// now, by name
+  public var loads: [EndNodeLoad] = []
+  /// functions on end nodes with too many that no claim allows to be moved, or that fit nowhere else
+  public var fixed: UInt32 = 0
+
+  public init() {}
+}
+
+extension RebalanceAnswer: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__RebalanceAnswer>) {
+    iov__v1__rebalance_answer__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__RebalanceAnswer()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__RebalanceAnswer>, in arena: inout MessageArena) {
+    (layout.pointee.n_moves, layout.pointee.moves) = arena.list(moves) {
+      value, arena in arena.presentMessage(value)
+    }
+    layout.pointee.running = running ? 1 : 0
+    (layout.pointee.n_loads, layout.pointee.loads) = arena.list(loads) {
+      value, arena in arena.presentMessage(value)
+    }
+    layout.pointee.fixed = fixed
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__RebalanceAnswer>) {
+    moves = copied(layout.pointee.n_moves, layout.pointee.moves) { Move(copying: $0) }
+    running = layout.pointee.running != 0
+    loads = copied(layout.pointee.n_loads, layout.pointee.loads) { EndNodeLoad(copying: $0) }
+    fixed = layout.pointee.fixed
+  }
+}
+
+extension RebalanceAnswer {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["moves", "running", "loads", "fixed"])
+    try fields.read("moves", into: &moves)
+    try fields.read("running", into: &running)
+    try fields.read("loads", into: &loads)
+    try fields.read("fixed", into: &fixed)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("moves", moves)
+    try fields.write("running", running)
+    try fields.write("loads", loads)
+    try fields.write("fixed", fixed)
+  }
+}
+
+public struct Move: Message {
+  public static var fullName: String { "iov.v1.Move" }
+
+  public var claim: String = ""
+  /// ids
+  public var fromEndNode: String = ""
+  public var toEndNode: String = ""
+
+  public init() {}
+}
+
+extension Move: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__Move>) {
+    iov__v1__move__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__Move()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__Move>, in arena: inout MessageArena) {
+    layout.pointee.claim = arena.string(claim)
+    layout.pointee.from_end_node = arena.string(fromEndNode)
+    layout.pointee.to_end_node = arena.string(toEndNode)
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__Move>) {
+    claim = copiedString(layout.pointee.claim)
+    fromEndNode = copiedString(layout.pointee.from_end_node)
+    toEndNode = copiedString(layout.pointee.to_end_node)
+  }
+}
+
+extension Move {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["claim", "fromEndNode", "toEndNode"])
+    try fields.read("claim", into: &claim)
+    try fields.read("fromEndNode", into: &fromEndNode)
+    try fields.read("toEndNode", into: &toEndNode)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("claim", claim)
+    try fields.write("fromEndNode", fromEndNode)
+    try fields.write("toEndNode", toEndNode)
+  }
+}
+
+public struct EndNodeLoad: Message {
+  public static var fullName: String { "iov.v1.EndNodeLoad" }
+
+  /// its id
+  public var endNode: String = ""
+  public var name: String = ""
+  public var functions: UInt32 = 0
+  /// the moves
+  public var functionsAfter: UInt32 = 0
+
+  public init() {}
+}
+
+extension EndNodeLoad: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__EndNodeLoad>) {
+    iov__v1__end_node_load__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__EndNodeLoad()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__EndNodeLoad>, in arena: inout MessageArena) {
+    layout.pointee.end_node = arena.string(endNode)
+    layout.pointee.name = arena.string(name)
+    layout.pointee.functions = functions
+    layout.pointee.functions_after = functionsAfter
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__EndNodeLoad>) {
+    endNode = copiedString(layout.pointee.end_node)
+    name = copiedString(layout.pointee.name)
+    functions = layout.pointee.functions
+    functionsAfter = layout.pointee.functions_after
+  }
+}
+
+extension EndNodeLoad {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(
+      decoder, of: Self.fullName, names: ["endNode", "name", "functions", "functionsAfter"])
+    try fields.read("endNode", into: &endNode)
+    try fields.read("name", into: &name)
+    try fields.read("functions", into: &functions)
+    try fields.read("functionsAfter", into: &functionsAfter)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("endNode", endNode)
+    try fields.write("name", name)
+    try fields.write("functions", functions)
+    try fields.write("functionsAfter", functionsAfter)
+  }
+}
+
+/// One of them, as it is now.
+public struct MaintenanceAnswer: Message {
+  public static var fullName: String { "iov.v1.MaintenanceAnswer" }
+
+  @HeldByReference public var endNode: EndNode?
+  @HeldByReference public var host: Host?
+
+  public init() {}
+}
+
+extension MaintenanceAnswer: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__MaintenanceAnswer>) {
+    iov__v1__maintenance_answer__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__MaintenanceAnswer()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__MaintenanceAnswer>, in arena: inout MessageArena) {
+    layout.pointee.end_node = arena.message(endNode)
+    layout.pointee.host = arena.message(host)
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__MaintenanceAnswer>) {
+    if let value = layout.pointee.end_node { endNode = EndNode(copying: value) }
+    if let value = layout.pointee.host { host = Host(copying: value) }
+  }
+}
+
+extension MaintenanceAnswer {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["endNode", "host"])
+    try fields.read("endNode", into: &endNode)
+    try fields.read("host", into: &host)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("endNode", endNode)
+    try fields.write("host", host)
+  }
+}
+
 public struct ListOrphansRequest: Message {
   public static var fullName: String { "iov.v1.ListOrphansRequest" }
 

@@ -15,6 +15,18 @@ public enum OperationsMethods {
     service: "iov.v1.Operations", method: "ForgetHost")
   public static let rescanHost = MethodDescriptor<RescanHostRequest, Host>(
     service: "iov.v1.Operations", method: "RescanHost")
+  public static let evictClaim = MethodDescriptor<EvictClaimRequest, Claim>(
+    service: "iov.v1.Operations", method: "EvictClaim")
+  public static let cordon = MethodDescriptor<CordonRequest, MaintenanceAnswer>(
+    service: "iov.v1.Operations", method: "Cordon")
+  public static let uncordon = MethodDescriptor<UncordonRequest, MaintenanceAnswer>(
+    service: "iov.v1.Operations", method: "Uncordon")
+  public static let drain = MethodDescriptor<DrainRequest, MaintenanceAnswer>(
+    service: "iov.v1.Operations", method: "Drain")
+  public static let taint = MethodDescriptor<TaintRequest, MaintenanceAnswer>(
+    service: "iov.v1.Operations", method: "Taint")
+  public static let rebalance = MethodDescriptor<RebalanceRequest, RebalanceAnswer>(
+    service: "iov.v1.Operations", method: "Rebalance")
   public static let listOrphans = MethodDescriptor<ListOrphansRequest, ListOrphansResponse>(
     service: "iov.v1.Operations", method: "ListOrphans")
   public static let adoptOrphan = MethodDescriptor<AdoptOrphanRequest, Claim>(
@@ -40,6 +52,22 @@ public protocol OperationsService: RPCService {
   /// Has the host's plugins look for devices anew, and try again what failed. Answers when the host has been told; what it
   /// finds is in its inventory. FAILED_PRECONDITION while the host has no session.
   func rescanHost(_ request: RescanHostRequest, call: ServerCall) async throws -> Host
+  /// Takes its function away from a claim, which stays and gets another one where it fits. FAILED_PRECONDITION if it has none, or
+  /// holds data and that is not to be lost. One that is letting go already is answered as it is.
+  func evictClaim(_ request: EvictClaimRequest, call: ServerCall) async throws -> Claim
+  /// No new functions from now on, until it is uncordoned. What is in use stays. Again: another reason; a drain goes on.
+  func cordon(_ request: CordonRequest, call: ServerCall) async throws -> MaintenanceAnswer
+  /// Ends a drain, too; what has left does not come back by itself.
+  func uncordon(_ request: UncordonRequest, call: ServerCall) async throws -> MaintenanceAnswer
+  /// Cordons, and has what is in use leave. Answers when that has begun; progress is in the end node's or the host's `cordon`.
+  /// Again: with another deadline and other options. FAILED_PRECONDITION where a host is the only one with a path to an end node
+  /// of which functions are in use that fit nowhere else, unless it is forced.
+  func drain(_ request: DrainRequest, call: ServerCall) async throws -> MaintenanceAnswer
+  /// Removes and sets taints, in this order. A taint of the same key and effect gets the new value.
+  func taint(_ request: TaintRequest, call: ServerCall) async throws -> MaintenanceAnswer
+  /// The fewest moves that even out how many functions the end nodes of a class have in use, of claims whose eviction policy is
+  /// ANY_TIME; and, unless only the plan is asked for, carries them out one after the other. A restart of the coordinator ends that.
+  func rebalance(_ request: RebalanceRequest, call: ServerCall) async throws -> RebalanceAnswer
   /// Functions that hosts have and no claim stands behind. They are never touched by themselves.
   func listOrphans(_ request: ListOrphansRequest, call: ServerCall) async throws -> ListOrphansResponse
   /// Makes a claim of an orphan as it is, with the assignment that its host remembers. Both ends of a mediated one are taken.
@@ -61,6 +89,12 @@ extension OperationsService {
     router.unary(OperationsMethods.fenceHost) { try await self.fenceHost($0, call: $1) }
     router.unary(OperationsMethods.forgetHost) { try await self.forgetHost($0, call: $1) }
     router.unary(OperationsMethods.rescanHost) { try await self.rescanHost($0, call: $1) }
+    router.unary(OperationsMethods.evictClaim) { try await self.evictClaim($0, call: $1) }
+    router.unary(OperationsMethods.cordon) { try await self.cordon($0, call: $1) }
+    router.unary(OperationsMethods.uncordon) { try await self.uncordon($0, call: $1) }
+    router.unary(OperationsMethods.drain) { try await self.drain($0, call: $1) }
+    router.unary(OperationsMethods.taint) { try await self.taint($0, call: $1) }
+    router.unary(OperationsMethods.rebalance) { try await self.rebalance($0, call: $1) }
     router.unary(OperationsMethods.listOrphans) { try await self.listOrphans($0, call: $1) }
     router.unary(OperationsMethods.adoptOrphan) { try await self.adoptOrphan($0, call: $1) }
     router.unary(OperationsMethods.purgeOrphan) { try await self.purgeOrphan($0, call: $1) }
@@ -107,6 +141,44 @@ public struct OperationsClient: Sendable {
   /// finds is in its inventory. FAILED_PRECONDITION while the host has no session.
   public func rescanHost(_ request: RescanHostRequest, options: CallOptions = CallOptions()) async throws -> Host {
     try await channel.unary(OperationsMethods.rescanHost, request, options: options)
+  }
+
+  /// Takes its function away from a claim, which stays and gets another one where it fits. FAILED_PRECONDITION if it has none, or
+  /// holds data and that is not to be lost. One that is letting go already is answered as it is.
+  public func evictClaim(_ request: EvictClaimRequest, options: CallOptions = CallOptions()) async throws -> Claim {
+    try await channel.unary(OperationsMethods.evictClaim, request, options: options)
+  }
+
+  /// No new functions from now on, until it is uncordoned. What is in use stays. Again: another reason; a drain goes on.
+  public func cordon(_ request: CordonRequest, options: CallOptions = CallOptions()) async throws -> MaintenanceAnswer {
+    try await channel.unary(OperationsMethods.cordon, request, options: options)
+  }
+
+  /// Ends a drain, too; what has left does not come back by itself.
+  public func uncordon(_ request: UncordonRequest, options: CallOptions = CallOptions()) async throws
+    -> MaintenanceAnswer
+  {
+    try await channel.unary(OperationsMethods.uncordon, request, options: options)
+  }
+
+  /// Cordons, and has what is in use leave. Answers when that has begun; progress is in the end node's or the host's `cordon`.
+  /// Again: with another deadline and other options. FAILED_PRECONDITION where a host is the only one with a path to an end node
+  /// of which functions are in use that fit nowhere else, unless it is forced.
+  public func drain(_ request: DrainRequest, options: CallOptions = CallOptions()) async throws -> MaintenanceAnswer {
+    try await channel.unary(OperationsMethods.drain, request, options: options)
+  }
+
+  /// Removes and sets taints, in this order. A taint of the same key and effect gets the new value.
+  public func taint(_ request: TaintRequest, options: CallOptions = CallOptions()) async throws -> MaintenanceAnswer {
+    try await channel.unary(OperationsMethods.taint, request, options: options)
+  }
+
+  /// The fewest moves that even out how many functions the end nodes of a class have in use, of claims whose eviction policy is
+  /// ANY_TIME; and, unless only the plan is asked for, carries them out one after the other. A restart of the coordinator ends that.
+  public func rebalance(_ request: RebalanceRequest, options: CallOptions = CallOptions()) async throws
+    -> RebalanceAnswer
+  {
+    try await channel.unary(OperationsMethods.rebalance, request, options: options)
   }
 
   /// Functions that hosts have and no claim stands behind. They are never touched by themselves.

@@ -21,9 +21,8 @@ public struct Coverage: Sendable {
   public init() {}
 
   public static let everyEvent = [
-    "claimCreated", "claimDeleted", "claimRatesUpdated", "claimsApplied", "claimEvicted", "hostConfirmedDead",
-    "fenceFailed",
-    "hostForgotten",
+    "claimCreated", "claimDeleted", "claimRatesUpdated", "claimsApplied", "claimEvicted", "cordoned", "uncordoned",
+    "drained", "tainted", "rebalanced", "hostConfirmedDead", "fenceFailed", "hostForgotten",
     "hostRescanned", "orphanAdopted", "orphanPurged", "hostConnected", "hostDisconnected", "heartbeatReceived",
     "inventoryReported", "functionsReported", "timePassed",
   ]
@@ -32,8 +31,8 @@ public struct Coverage: Sendable {
       "audit granted", "audit in use", "audit ended", "remove host", "remove end-node", "remove claim",
       "remove wanted-function", "send welcome", "send heartbeat",
       "send wanted",
-      "send rescan", "endSession", "answer claim", "answer host", "answer orphans", "answer plan", "refuse",
-      "claimChanged",
+      "send rescan", "endSession", "answer claim", "answer host", "answer orphans", "answer plan",
+      "answer maintenance", "answer rebalance", "refuse", "claimChanged",
       "claimGone",
       "fenceHost",
     ]
@@ -63,6 +62,11 @@ extension Event {
     case .claimRatesUpdated: "claimRatesUpdated"
     case .claimEvicted: "claimEvicted"
     case .claimsApplied: "claimsApplied"
+    case .cordoned: "cordoned"
+    case .uncordoned: "uncordoned"
+    case .drained: "drained"
+    case .tainted: "tainted"
+    case .rebalanced: "rebalanced"
     case .hostConfirmedDead: "hostConfirmedDead"
     case .fenceFailed: "fenceFailed"
     case .hostForgotten: "hostForgotten"
@@ -92,6 +96,8 @@ extension Effect {
     case .answer(_, .host): "answer host"
     case .answer(_, .orphans): "answer orphans"
     case .answer(_, .plan): "answer plan"
+    case .answer(_, .maintenance): "answer maintenance"
+    case .answer(_, .rebalance): "answer rebalance"
     case .refuse: "refuse"
     case .claimChanged: "claimChanged"
     case .claimGone: "claimGone"

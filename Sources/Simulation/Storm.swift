@@ -63,6 +63,8 @@ public struct Storm {
   var acknowledged: [String: String] = [:]
 
   // What is remembered for the checks.
+  /// When what fits nowhere else may be taken from what is drained.
+  var deadlines: [RecordKey: UInt64] = [:]
   /// The functions whose holders can have written something.
   var readyOnce: Set<String> = []
   /// The functions that were taken away from claims that stay.
@@ -93,7 +95,7 @@ public struct Storm {
     maintenanceDice = Dice(state: seed &* 0x9e37_79b9_7f4a_7c15)
     planDice = Dice(state: seed ^ 0x706c_616e)
     if isRecorded { recorder = Hasher() }
-    arbiter = try Self.arbiter(records: [], flaw)
+    arbiter = try Self.arbiter(records: [], flaw, isMaintained: isMaintained)
     let plugins = [ethernetPlugin(), sataPlugin()]
     for (number, name) in Self.hostNames.enumerated() {
       hosts[name] = StormHost(name: name, address: "10.0.0.\(number + 1)", plugins: plugins, endNodes: [])

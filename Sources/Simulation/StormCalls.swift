@@ -33,6 +33,7 @@ extension Storm {
       specification.consumer = Consumer { $0.interfaceName = name }
     }
     if isHarsh { addWishes(to: &specification) }
+    if isMaintained { addMaintenanceWishes(to: &specification) }
     var request = CreateClaimRequest()
     request.name = name
     request.specification = specification

@@ -5,8 +5,12 @@ import Messages
 extension Storm {
   private static let clusterID = "5f0c0e0a-0000-4000-8000-000000000001"
 
-  static func arbiter(records: [Record], _ flaw: Flaw?) throws(Refusal) -> Arbiter {
-    let settings = flaw?.settings ?? ArbiterSettings(automaticFenceHosts: ["d"])
+  static func arbiter(records: [Record], _ flaw: Flaw?, isMaintained: Bool) throws(Refusal) -> Arbiter {
+    var settings = flaw?.settings ?? ArbiterSettings(automaticFenceHosts: ["d"])
+    settings.flapLimit = isMaintained ? 3 : 1 << 20
+    settings.flapWindowMilliseconds = 60_000
+    settings.holdMilliseconds = 4000
+    settings.longestHoldMilliseconds = 16_000
     return try Arbiter(clusterID: clusterID, version: "test", records: records, settings: settings)
   }
 
@@ -21,6 +25,8 @@ extension Storm {
 
   /// What waits for the disk is lost with the process, and nobody has heard of it.
   mutating func restart(from copy: StoreCopy) {
+    // What was said of a drain may be lost with them.
+    if !commits.isEmpty || copy.store != store { deadlines = [:] }
     if !commits.isEmpty { coverage.note(.commitsLost) }
     (commits, requests, plans) = ([], [:], [:])
     for name in Self.hostNames { hosts[name]?.loseConnection() }
@@ -33,7 +39,8 @@ extension Storm {
     haveClaimsChanged = true
     unheardRoots = Set(hosts.values.filter { $0.endNodes.contains { $0.id == sharedID } }.map(\.name))
     do {
-      arbiter = try Self.arbiter(records: store.keys.sorted().compactMap { store[$0] }, flaw)
+      arbiter = try Self.arbiter(
+        records: store.keys.sorted().compactMap { store[$0] }, flaw, isMaintained: isMaintained)
       perform(arbiter.begin())
     } catch {
       require(false, "the store cannot be restored: \(error.message)")
@@ -61,6 +68,7 @@ extension Storm {
     now += 1
     let given = unheardRoots.isEmpty ? [] : givenOfSharedDevice
     noteHeard(event)
+    let held = isMaintained && event.mayEvict ? heldFunctions : [:]
     // In 2027.
     let wall = 1_800_000_000_000 + Int64(now) + wallOffset
     coverage.note(event)
@@ -70,6 +78,7 @@ extension Storm {
     } else {
       carryOut(arbiter.handle(event, at: instant), of: event)
     }
+    noteEvicted(since: held)
     checkNothingIsGivenUnheard(given, event)
   }
 
@@ -126,10 +135,10 @@ extension Storm {
   }
 
   private mutating func save(_ record: Record) {
+    if isMaintained { checkMaintenance(record) }
     store[record.key] = record
     guard case .claim(let claim) = record else { return }
     haveClaimsChanged = true
-    if claim.isBeingEvicted, let function = claim.status?.assignment?.function { evicted.insert(function) }
     if claim.status?.phase == .ready, let function = claim.status?.assignment?.function { readyOnce.insert(function) }
   }
 

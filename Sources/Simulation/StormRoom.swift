@@ -7,7 +7,8 @@ extension Storm {
   func roomFor(_ specification: ClaimSpecification) -> String? {
     // What is served from a claim goes by another way, and a MAC address may be another function's.
     guard specification.source.isEmpty, specification.attributes?.ethernet?.macAddress == nil else { return nil }
-    for name in Self.hostNames {
+    guard hosts(meantBy: specification).contains(where: { !isCordoned(host: $0) }) else { return nil }
+    for name in Self.hostNames where !isCordoned(host: name) {
       for node in hosts[name]?.endNodes ?? [] where node.deviceClass == specification.deviceClass {
         if hasRoom(node, for: specification) { return node.id }
       }
@@ -16,7 +17,7 @@ extension Storm {
   }
 
   private func hasRoom(_ node: EndNode, for specification: ClaimSpecification) -> Bool {
-    guard serves(node, specification) else { return false }
+    guard serves(node, specification), !isCordoned(node) else { return false }
     let present = hosts.values.flatMap { host in
       host.functions.values.filter { $0.role != .consumer && $0.assignment.endNode == node.id }
     }
@@ -47,7 +48,7 @@ extension Storm {
   private func isReachableAsAWhole(_ node: EndNode, _ specification: ClaimSpecification) -> Bool {
     guard node.id == sharedID else { return true }
     return hosts(meantBy: specification).contains { name in
-      hosts[name]?.endNodes.contains { $0.id == sharedID } ?? false
+      !isCordoned(host: name) && hosts[name]?.endNodes.contains { $0.id == sharedID } ?? false
     }
   }
 

@@ -47,8 +47,15 @@ extension Storm {
   /// Nothing breaks any more: all that can be granted is, and all that is released goes.
   @discardableResult
   mutating func end() -> Int {
-    let rounds = heal()
+    var rounds = heal()
+    if isMaintained { rounds = max(rounds, outlastHolds()) }
     checkClaimsAtRest()
+    if isMaintained {
+      checkDrainsAtRest()
+      endMaintenance()
+      rounds = max(rounds, settle())
+      checkClaimsAtRest()
+    }
     for claim in arbiter.listedClaims { delete(claim.name, cascade: true) }
     // The parts of an orphan go before it.
     for function in Set(arbiter.listedOrphans.compactMap { $0.status?.function?.id }).sorted().reversed() {

@@ -85,6 +85,7 @@ extension Storm {
       for function in hosts[name]?.destroyed ?? [] {
         let parts = arbiter.listedClaims.filter { $0.status?.assignment?.endNode == function }
         for part in parts where part.uid == acknowledged[part.name] {
+          guard !evicted.contains(part.status?.assignment?.function ?? "") else { continue }
           require(hasForgotten, "\(function), which \(part.name) is a part of, was destroyed")
         }
       }

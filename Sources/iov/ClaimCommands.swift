@@ -7,7 +7,7 @@ struct ClaimCommand: AsyncParsableCommand {
     commandName: "claim", abstract: "Ask for functions, see what was granted, release them.",
     subcommands: [
       Create.self, Apply.self, Plan.self, Get.self, Describe.self, Explain.self, List.self, Update.self, Delete.self,
-      Wait.self, Watch.self,
+      Evict.self, Wait.self, Watch.self,
       Libvirt.self,
     ])
 

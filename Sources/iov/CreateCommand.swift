@@ -77,6 +77,23 @@ extension ClaimCommand {
         """)
     var selfFence = false
 
+    @Option(
+      name: .customLong("evict"),
+      help: """
+        When the function may be taken away for another one elsewhere: never; at the deadline of a drain; by a drain, as soon as \
+        it fits elsewhere; or at any time, to even out what end nodes have to do. Default: drain; of a disk never, since what is \
+        on it is lost.
+        """)
+    var eviction: EvictionWord?
+    @Option(
+      name: .customLong("tolerate"),
+      help: ArgumentHelp(
+        """
+        A taint of end nodes and hosts that does not keep the function away: KEY, KEY=VALUE, each with :no-schedule or :no-execute \
+        behind it if it is for that effect alone, and with :no-execute:300 for so many seconds; '*' for every key. Repeatable.
+        """, valueName: "taint"))
+    var tolerations: [TolerationOption] = []
+
     @OptionGroup var waiting: WaitOptions
     @OptionGroup var common: CommonOptions
 
@@ -115,6 +132,8 @@ extension ClaimCommand {
         $0.attributes = attributes
         $0.source = source ?? ""
         if selfFence { $0.lossPolicy = .selfFence }
+        $0.evictionPolicy = eviction?.policy ?? .unspecified
+        $0.tolerations = tolerations.map(\.toleration)
       }
     }
 

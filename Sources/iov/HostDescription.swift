@@ -17,6 +17,7 @@ extension Rack {
       functions.filter { $0.isServed(from: host.name) }.map { $0.row(\.host) })
     text.section(
       "Wait for it", ["CLAIM", "PHASE", "WHY"], claims.filter { $0.waits(for: host.name) }.map(\.waitingRow))
+    text.section(host.cordon?.drain)
     text.section("Errors it reported", ["FUNCTION", "STEP", "MESSAGE"], functions.flatMap { $0.errors(of: host.name) })
     text.section("Orphans", Orphan.heading, (orphans ?? []).filter { $0.host == host.name }.map(\.row))
     if let advice = advice(for: host) { text.note(advice) }
@@ -27,6 +28,8 @@ extension Rack {
     let watchdog = host.watchdogMilliseconds
     return [
       ("Name", host.name), ("State", state(of: host)),
+      ("Taints", host.taints.map(\.words).joined(separator: ", ")),
+      ("Cordon", host.cordon.map { $0.told(at: now) }), ("Drain", host.cordon?.drain.map { $0.told(at: now) }),
       ("Last seen", host.lastSeen?.told(at: now)),
       ("Lease", host.lease.map { lease in lease.told(at: now) }),
       ("Death", host.death.map { "\($0.reason)" + ($0.at.map { at in ", \(at.told(at: now))" } ?? "") }),

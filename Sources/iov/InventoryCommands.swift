@@ -6,7 +6,11 @@ import Services
 struct HostCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "host", abstract: "The machines of the rack.",
-    subcommands: [List.self, Describe.self, Fields.self, ConfirmDead.self, Fence.self, Rescan.self, Forget.self])
+    subcommands: [
+      List.self, Describe.self, Fields.self, CordonCommand<MaintainedHost>.self, UncordonCommand<MaintainedHost>.self,
+      DrainCommand<MaintainedHost>.self, TaintCommand<MaintainedHost>.self, ConfirmDead.self, Fence.self, Rescan.self,
+      Forget.self,
+    ])
 
   struct List: AsyncParsableCommand {
     static let configuration = CommandConfiguration(abstract: "List the hosts that have joined, and their plugins.")
@@ -29,7 +33,7 @@ struct HostCommand: AsyncParsableCommand {
           table: [["NAME", "STATE", "MEDIATION ADDRESS", "PLUGINS", "AGENT"]]
             + answer.hosts.map { host in
               [
-                host.name, host.state.word, orDash(host.mediationAddress),
+                host.name, host.stateWord, orDash(host.mediationAddress),
                 orDash(host.plugins.map(\.summary).joined(separator: ", ")), host.agentVersion,
               ]
             })
@@ -41,7 +45,11 @@ struct HostCommand: AsyncParsableCommand {
 struct EndNodeCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "endnode", abstract: "The devices that can be shared.",
-    subcommands: [List.self, Describe.self, Fields.self])
+    subcommands: [
+      List.self, Describe.self, Fields.self, CordonCommand<MaintainedEndNode>.self,
+      UncordonCommand<MaintainedEndNode>.self, DrainCommand<MaintainedEndNode>.self,
+      TaintCommand<MaintainedEndNode>.self,
+    ])
 
   struct List: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -66,7 +74,7 @@ struct EndNodeCommand: AsyncParsableCommand {
           table: [["NAME", "CLASS", "HEALTH", "FUNCTIONS", "SIZE", "LABELS", "ID"]]
             + answer.endNodes.map { node in
               [
-                node.name, node.deviceClass, node.health?.word ?? "-", node.functionsInUse, node.sizeInUse,
+                node.name, node.deviceClass, node.healthWord, node.functionsInUse, node.sizeInUse,
                 orDash(node.labels.labelText),
                 node.id,
               ]
@@ -136,7 +144,17 @@ extension Health {
   var words: String { state == .unhealthy || message.isEmpty ? word : "\(word): \(message)" }
 }
 
+extension Host {
+  /// With what an operator has said of it.
+  var stateWord: String { state.word + (cordon.map { ", \($0.word)" } ?? "") }
+}
+
 extension EndNode {
+  /// With what an operator has said of it.
+  var healthWord: String {
+    (health?.word ?? "-") + (cordon.map { ", \($0.word)" } ?? "") + (damping == nil ? "" : ", left alone")
+  }
+
   var functionsInUse: String {
     let total = capacity?.functions ?? 0
     return total == 0 ? "\(used?.functions ?? 0)" : "\(used?.functions ?? 0)/\(total)"

@@ -8,6 +8,9 @@ extension Rack {
     var text = Description()
     text.facts([
       ("Name", node.name), ("Id", node.id), ("Class", node.deviceClass), ("Health", node.health?.words ?? "-"),
+      ("Left alone", node.damping.map { $0.told(at: now) }),
+      ("Taints", node.taints.map(\.words).joined(separator: ", ")),
+      ("Cordon", node.cordon.map { $0.told(at: now) }), ("Drain", node.cordon?.drain.map { $0.told(at: now) }),
       ("Labels", node.labels.labelText), ("Functions in use", node.functionsInUse),
       ("Size in use", node.sizeInUse == "-" ? nil : node.sizeInUse),
       ("Bandwidth", node.bandwidthWords),
@@ -36,6 +39,7 @@ extension Rack {
     for offer in node.capabilities?.byPath ?? [] { text.section("On the path \(offer.path.word)", offer.rows) }
     let there = functions.filter { $0.assignment?.endNode == node.id || $0.assignment?.endNode == node.name }
     text.section("Functions", AssignedFunction.heading, there.map(\.row))
+    text.section(node.cordon?.drain)
     let waiting = claims.filter { claim in
       guard claim.status?.phase != .ready, let wanted = claim.specification?.endNode?.name else { return false }
       return wanted == node.name || wanted == node.id
@@ -123,6 +127,8 @@ extension Rack {
       ["Source", specification.source], ["Selector", specification.selector],
       ["Consumer", specification.consumer?.words ?? "the host"],
       ["Paths", paths.isEmpty ? "any, fastest first" : paths], ["At loss", specification.lossPolicy.words],
+      ["Taken away", specification.evictionPolicy.words],
+      ["Tolerates", specification.tolerations.map(\.words).joined(separator: ", ")],
     ]
     return rows.filter { !$0[1].isEmpty } + (specification.endNode?.rows ?? [])
       + (specification.attributes?.details ?? [])

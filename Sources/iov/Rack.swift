@@ -16,6 +16,12 @@ struct Rack: Sendable, Encodable {
   /// The coordinator's clock: the times in its answers are by it.
   var now: Timestamp { coordinator?.now ?? .now() }
 
+  /// What is cordoned, each with what it is called.
+  var maintained: [(kind: String, name: String, cordon: Cordon)] {
+    endNodes.compactMap { node in node.cordon.map { ("end node", node.name, $0) } }
+      + hosts.compactMap { host in host.cordon.map { ("host", host.name, $0) } }
+  }
+
   func host(named name: String) -> Host? { hosts.first { $0.name == name } }
   func function(of claim: Claim) -> AssignedFunction? { functions.first { $0.assignment?.claimUid == claim.uid } }
 }

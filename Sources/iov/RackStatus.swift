@@ -10,8 +10,8 @@ struct RackStatus: Encodable {
   init(_ rack: Rack) {
     self.rack = rack
     attention =
-      Self.hostTrouble(rack) + Self.pluginTrouble(rack) + Self.endNodeTrouble(rack) + Self.claimTrouble(rack)
-      + Self.orphanTrouble(rack)
+      Self.hostTrouble(rack) + Self.pluginTrouble(rack) + Self.endNodeTrouble(rack) + Self.drainTrouble(rack)
+      + Self.claimTrouble(rack) + Self.orphanTrouble(rack)
   }
 
   // MARK: What needs attention
@@ -42,6 +42,15 @@ struct RackStatus: Encodable {
     }
   }
 
+  /// What is cordoned is as somebody wants it. A drain that has come to its end with something left needs somebody.
+  private static func drainTrouble(_ rack: Rack) -> [String] {
+    rack.maintained.compactMap { kind, name, cordon in
+      guard let drain = cordon.drain, !drain.remaining.isEmpty, drain.remaining.allSatisfy(\.stays) else { return nil }
+      return "\(kind) \(name) is being drained, and \(drain.remaining.count) functions stay: iov "
+        + "\(kind == "host" ? "host" : "endnode") describe \(name)"
+    }
+  }
+
   private static func claimTrouble(_ rack: Rack) -> [String] {
     rack.claims.compactMap { claim in
       claim.trouble.map { "claim \(claim.name) is \(claim.status?.phase.word ?? "-"): \($0)" }
@@ -68,11 +77,15 @@ struct RackStatus: Encodable {
       ["Claims", counted(rack.claims.map { $0.status?.phase.word ?? "-" })],
       ["Orphans", rack.orphans.map { counted($0.map { $0.releasing ? "being torn down" : "kept" }) } ?? "not known"],
     ])
+    let maintained = rack.maintained.map { kind, name, cordon in
+      "\(kind) \(name): \(cordon.words)" + (cordon.drain.map { ", \($0.words)" } ?? "")
+    }
+    if !maintained.isEmpty { lines += [""] + maintained }
     let classes = Set(rack.endNodes.map(\.deviceClass)).sorted()
     if !classes.isEmpty { lines += [""] + table([["CLASS", "END NODES", "FUNCTIONS", "SIZE"]] + classes.map(use)) }
     let kinds = [
-      Self.hostTrouble(rack), Self.pluginTrouble(rack), Self.endNodeTrouble(rack), Self.claimTrouble(rack),
-      Self.orphanTrouble(rack),
+      Self.hostTrouble(rack), Self.pluginTrouble(rack), Self.endNodeTrouble(rack), Self.drainTrouble(rack),
+      Self.claimTrouble(rack), Self.orphanTrouble(rack),
     ]
     for trouble in kinds where !trouble.isEmpty {
       lines += [""] + trouble.prefix(Self.shown).map { "! " + $0 }

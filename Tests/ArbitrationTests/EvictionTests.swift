@@ -7,10 +7,13 @@ import Testing
 extension World {
   @discardableResult
   fileprivate mutating func evict(_ name: String, discardsData: Bool = false) -> Result<Claim, Refusal> {
-    ask { .claimEvicted($0, claim: name, why: "somebody needs it", discardsData: discardsData) }.map(\.claim)
+    let request = EvictClaimRequest {
+      $0.name = name
+      $0.reason = "somebody needs it"
+      $0.discardData = discardsData
+    }
+    return ask { .claimEvicted($0, request) }.map(\.claim)
   }
-
-  fileprivate func reasons(_ name: String) -> [String] { claim(name)?.status?.pending.map(\.message) ?? [] }
 }
 
 @Suite struct Eviction {

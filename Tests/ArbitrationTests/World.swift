@@ -413,3 +413,52 @@ extension Answer {
   var plan: ClaimPlan { if case .plan(let plan) = self { plan } else { ClaimPlan() } }
   var orphans: [Orphan] { if case .orphans(let orphans) = self { orphans } else { [] } }
 }
+
+// MARK: Maintenance
+
+extension World {
+  @discardableResult
+  mutating func cordon(_ target: MaintenanceTarget, reason: String = "a fan is broken") -> Result<
+    MaintenanceAnswer, Refusal
+  > {
+    let request = CordonRequest {
+      $0.target = target
+      $0.reason = reason
+    }
+    return ask { .cordoned($0, request) }.map(\.maintenance)
+  }
+
+  @discardableResult
+  mutating func uncordon(_ target: MaintenanceTarget) -> Result<MaintenanceAnswer, Refusal> {
+    ask { .uncordoned($0, UncordonRequest { $0.target = target }) }.map(\.maintenance)
+  }
+
+  @discardableResult
+  mutating func drain(
+    _ target: MaintenanceTarget, _ change: (inout DrainRequest) -> Void = { _ in }
+  ) -> Result<MaintenanceAnswer, Refusal> {
+    var request = DrainRequest()
+    request.target = target
+    request.reason = "firmware"
+    change(&request)
+    return ask { .drained($0, request) }.map(\.maintenance)
+  }
+
+  func cordon(of name: String) -> Cordon? {
+    arbiter.listedEndNodes.first { $0.name == name }?.cordon ?? arbiter.host(named: name)?.cordon
+  }
+
+  func reasons(_ claim: String) -> [String] { self.claim(claim)?.status?.pending.map(\.message) ?? [] }
+  func endNode(_ claim: String) -> String? { self.claim(claim)?.status?.assignment?.endNode }
+}
+
+extension MaintenanceTarget {
+  static func node(_ name: String) -> MaintenanceTarget { MaintenanceTarget { $0.kind = .endNode(name) } }
+  static func machine(_ name: String) -> MaintenanceTarget { MaintenanceTarget { $0.kind = .host(name) } }
+}
+
+extension Answer {
+  var maintenance: MaintenanceAnswer {
+    if case .maintenance(let answer) = self { answer } else { MaintenanceAnswer() }
+  }
+}

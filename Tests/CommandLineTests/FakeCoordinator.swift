@@ -17,6 +17,13 @@ final class FakeCoordinator: Sendable {
     var functions: [AssignedFunction] = []
     var orphans: [Orphan] = []
     var readings: [FunctionReading] = []
+    var drains: [DrainRequest] = []
+    var taints: [TaintRequest] = []
+    var rebalances: [RebalanceRequest] = []
+    /// What `Rebalance` answers.
+    var rebalance = RebalanceAnswer()
+    /// What a drain finds.
+    var remaining: [DrainRemainder] = []
     /// What `Backup` sends and `Restore` has received.
     var backup: [[UInt8]] = []
     var restored: [UInt8] = []
@@ -282,6 +289,57 @@ private struct FakeOperations: OperationsService {
     }
   }
 
+  func evictClaim(_ request: EvictClaimRequest, call: ServerCall) async throws -> Claim {
+    try coordinator.carryOut("evictClaim") { world in
+      guard let index = world.claims.firstIndex(where: { $0.name == request.name }) else {
+        throw RPCError(.notFound, "no claim '\(request.name)'")
+      }
+      world.claims[index].status?.phase = .reclaiming
+      world.claims[index].status?.pending = [PendingReason { $0.message = "was evicted: \(request.reason)" }]
+      return world.claims[index]
+    }
+  }
+
+  func cordon(_ request: CordonRequest, call: ServerCall) async throws -> MaintenanceAnswer {
+    try coordinator.carryOut("cordon") { world in
+      try world.change(request.target) { $0 = Cordon { $0.reason = request.reason } }
+    }
+  }
+
+  func uncordon(_ request: UncordonRequest, call: ServerCall) async throws -> MaintenanceAnswer {
+    try coordinator.carryOut("uncordon") { world in try world.change(request.target) { $0 = nil } }
+  }
+
+  func drain(_ request: DrainRequest, call: ServerCall) async throws -> MaintenanceAnswer {
+    try coordinator.carryOut("drain") { world in
+      world.drains.append(request)
+      let remaining = world.remaining
+      return try world.change(request.target) {
+        $0 = Cordon {
+          $0.reason = request.reason
+          $0.drain = Drain {
+            $0.remainingMilliseconds = request.deadlineMilliseconds
+            $0.remaining = remaining
+          }
+        }
+      }
+    }
+  }
+
+  func taint(_ request: TaintRequest, call: ServerCall) async throws -> MaintenanceAnswer {
+    try coordinator.carryOut("taint") { world in
+      world.taints.append(request)
+      return try world.change(request.target) { _ in }
+    }
+  }
+
+  func rebalance(_ request: RebalanceRequest, call: ServerCall) async throws -> RebalanceAnswer {
+    try coordinator.carryOut("rebalance") { world in
+      world.rebalances.append(request)
+      return world.rebalance
+    }
+  }
+
   func listOrphans(_ request: ListOrphansRequest, call: ServerCall) async throws -> ListOrphansResponse {
     try coordinator.carryOut("listOrphans") { world in ListOrphansResponse { $0.orphans = world.orphans } }
   }
@@ -345,6 +403,23 @@ private struct FakeOperations: OperationsService {
 }
 
 extension FakeCoordinator.World {
+  fileprivate mutating func change(
+    _ target: MaintenanceTarget?, _ change: (inout Cordon?) -> Void
+  ) throws -> MaintenanceAnswer {
+    switch target?.kind {
+    case .host(let name):
+      let host = try changeHost(name) { change(&$0.cordon) }
+      return MaintenanceAnswer { $0.host = host }
+    case .endNode(let name):
+      guard let index = endNodes.firstIndex(where: { $0.name == name }) else {
+        throw RPCError(.notFound, "no end node '\(name)'")
+      }
+      change(&endNodes[index].cordon)
+      return MaintenanceAnswer { $0.endNode = endNodes[index] }
+    case nil: throw RPCError(.invalidArgument, "nothing is named")
+    }
+  }
+
   fileprivate mutating func changeHost(_ name: String, _ change: (inout Host) -> Void) throws -> Host {
     guard let index = hosts.firstIndex(where: { $0.name == name }) else {
       throw RPCError(.notFound, "no host '\(name)'")

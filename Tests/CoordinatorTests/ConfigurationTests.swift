@@ -48,6 +48,17 @@ import Testing
     #expect(problem(listener + "tls: {certificat: /x, key: /x}\n").contains("did you mean 'certificate'?"))
   }
 
+  @Test func flappingHasItsDefaults() throws {
+    let settings = try load(store).arbiterSettings
+    #expect(settings.flapLimit == 5 && settings.flapWindowMilliseconds == 600_000)
+    #expect(settings.holdMilliseconds == 60_000 && settings.longestHoldMilliseconds == 3_600_000)
+    let other = try load(store + "flapping: {changes: 2, holdSeconds: 10}\n").arbiterSettings
+    #expect(other.flapLimit == 2 && other.flapWindowMilliseconds == 600_000 && other.holdMilliseconds == 10_000)
+    #expect(problem(store + "flapping: {changes: 0}\n").contains("flapping.changes is 0"))
+    #expect(problem(store + "flapping: {holdSeconds: 4000}\n").contains("above flapping.longestHoldSeconds (3600)"))
+    #expect(problem(store + "flapping: {change: 2}\n").contains("did you mean 'changes'?"))
+  }
+
   @Test func valuesThatMakeNoSenseAreExplained() {
     #expect(problem(store + "listen: []\n").contains("nobody could reach"))
     #expect(problem(store + "listen: [nonsense]\n").contains("'nonsense'"))

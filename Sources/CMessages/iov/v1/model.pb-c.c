@@ -193,6 +193,276 @@ void   iov__v1__host__free_unpacked
   assert(message->base.descriptor == &iov__v1__host__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   iov__v1__cordon__init
+                     (Iov__V1__Cordon         *message)
+{
+  static const Iov__V1__Cordon init_value = IOV__V1__CORDON__INIT;
+  *message = init_value;
+}
+size_t iov__v1__cordon__get_packed_size
+                     (const Iov__V1__Cordon *message)
+{
+  assert(message->base.descriptor == &iov__v1__cordon__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__cordon__pack
+                     (const Iov__V1__Cordon *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__cordon__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__cordon__pack_to_buffer
+                     (const Iov__V1__Cordon *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__cordon__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__Cordon *
+       iov__v1__cordon__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__Cordon *)
+     protobuf_c_message_unpack (&iov__v1__cordon__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__cordon__free_unpacked
+                     (Iov__V1__Cordon *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__cordon__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   iov__v1__taint__init
+                     (Iov__V1__Taint         *message)
+{
+  static const Iov__V1__Taint init_value = IOV__V1__TAINT__INIT;
+  *message = init_value;
+}
+size_t iov__v1__taint__get_packed_size
+                     (const Iov__V1__Taint *message)
+{
+  assert(message->base.descriptor == &iov__v1__taint__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__taint__pack
+                     (const Iov__V1__Taint *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__taint__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__taint__pack_to_buffer
+                     (const Iov__V1__Taint *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__taint__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__Taint *
+       iov__v1__taint__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__Taint *)
+     protobuf_c_message_unpack (&iov__v1__taint__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__taint__free_unpacked
+                     (Iov__V1__Taint *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__taint__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   iov__v1__toleration__init
+                     (Iov__V1__Toleration         *message)
+{
+  static const Iov__V1__Toleration init_value = IOV__V1__TOLERATION__INIT;
+  *message = init_value;
+}
+size_t iov__v1__toleration__get_packed_size
+                     (const Iov__V1__Toleration *message)
+{
+  assert(message->base.descriptor == &iov__v1__toleration__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__toleration__pack
+                     (const Iov__V1__Toleration *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__toleration__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__toleration__pack_to_buffer
+                     (const Iov__V1__Toleration *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__toleration__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__Toleration *
+       iov__v1__toleration__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__Toleration *)
+     protobuf_c_message_unpack (&iov__v1__toleration__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__toleration__free_unpacked
+                     (Iov__V1__Toleration *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__toleration__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   iov__v1__damping__init
+                     (Iov__V1__Damping         *message)
+{
+  static const Iov__V1__Damping init_value = IOV__V1__DAMPING__INIT;
+  *message = init_value;
+}
+size_t iov__v1__damping__get_packed_size
+                     (const Iov__V1__Damping *message)
+{
+  assert(message->base.descriptor == &iov__v1__damping__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__damping__pack
+                     (const Iov__V1__Damping *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__damping__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__damping__pack_to_buffer
+                     (const Iov__V1__Damping *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__damping__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__Damping *
+       iov__v1__damping__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__Damping *)
+     protobuf_c_message_unpack (&iov__v1__damping__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__damping__free_unpacked
+                     (Iov__V1__Damping *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__damping__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   iov__v1__drain__init
+                     (Iov__V1__Drain         *message)
+{
+  static const Iov__V1__Drain init_value = IOV__V1__DRAIN__INIT;
+  *message = init_value;
+}
+size_t iov__v1__drain__get_packed_size
+                     (const Iov__V1__Drain *message)
+{
+  assert(message->base.descriptor == &iov__v1__drain__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__drain__pack
+                     (const Iov__V1__Drain *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__drain__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__drain__pack_to_buffer
+                     (const Iov__V1__Drain *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__drain__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__Drain *
+       iov__v1__drain__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__Drain *)
+     protobuf_c_message_unpack (&iov__v1__drain__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__drain__free_unpacked
+                     (Iov__V1__Drain *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__drain__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   iov__v1__drain_remainder__init
+                     (Iov__V1__DrainRemainder         *message)
+{
+  static const Iov__V1__DrainRemainder init_value = IOV__V1__DRAIN_REMAINDER__INIT;
+  *message = init_value;
+}
+size_t iov__v1__drain_remainder__get_packed_size
+                     (const Iov__V1__DrainRemainder *message)
+{
+  assert(message->base.descriptor == &iov__v1__drain_remainder__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__drain_remainder__pack
+                     (const Iov__V1__DrainRemainder *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__drain_remainder__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__drain_remainder__pack_to_buffer
+                     (const Iov__V1__DrainRemainder *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__drain_remainder__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__DrainRemainder *
+       iov__v1__drain_remainder__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__DrainRemainder *)
+     protobuf_c_message_unpack (&iov__v1__drain_remainder__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__drain_remainder__free_unpacked
+                     (Iov__V1__DrainRemainder *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__drain_remainder__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   iov__v1__plugin__init
                      (Iov__V1__Plugin         *message)
 {
@@ -2029,7 +2299,7 @@ const ProtobufCMessageDescriptor iov__v1__host__labels_entry__descriptor =
   (ProtobufCMessageInit) iov__v1__host__labels_entry__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__host__field_descriptors[13] =
+static const ProtobufCFieldDescriptor iov__v1__host__field_descriptors[15] =
 {
   {
     "name",
@@ -2187,10 +2457,35 @@ static const ProtobufCFieldDescriptor iov__v1__host__field_descriptors[13] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "cordon",
+    14,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Host, cordon),
+    &iov__v1__cordon__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "taints",
+    15,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Iov__V1__Host, n_taints),
+    offsetof(Iov__V1__Host, taints),
+    &iov__v1__taint__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__host__field_indices_by_name[] = {
   7,   /* field[7] = agent_version */
   2,   /* field[2] = boot_id */
+  13,   /* field[13] = cordon */
   12,   /* field[12] = death */
   1,   /* field[1] = instance_id */
   3,   /* field[3] = labels */
@@ -2201,12 +2496,13 @@ static const unsigned iov__v1__host__field_indices_by_name[] = {
   0,   /* field[0] = name */
   6,   /* field[6] = plugins */
   8,   /* field[8] = state */
+  14,   /* field[14] = taints */
   11,   /* field[11] = watchdog_milliseconds */
 };
 static const ProtobufCIntRange iov__v1__host__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 13 }
+  { 0, 15 }
 };
 const ProtobufCMessageDescriptor iov__v1__host__descriptor =
 {
@@ -2216,11 +2512,499 @@ const ProtobufCMessageDescriptor iov__v1__host__descriptor =
   "Iov__V1__Host",
   "iov.v1",
   sizeof(Iov__V1__Host),
-  13,
+  15,
   iov__v1__host__field_descriptors,
   iov__v1__host__field_indices_by_name,
   1,  iov__v1__host__number_ranges,
   (ProtobufCMessageInit) iov__v1__host__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__cordon__field_descriptors[3] =
+{
+  {
+    "reason",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Cordon, reason),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "since",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Cordon, since),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "drain",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Cordon, drain),
+    &iov__v1__drain__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__cordon__field_indices_by_name[] = {
+  2,   /* field[2] = drain */
+  0,   /* field[0] = reason */
+  1,   /* field[1] = since */
+};
+static const ProtobufCIntRange iov__v1__cordon__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor iov__v1__cordon__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.Cordon",
+  "Cordon",
+  "Iov__V1__Cordon",
+  "iov.v1",
+  sizeof(Iov__V1__Cordon),
+  3,
+  iov__v1__cordon__field_descriptors,
+  iov__v1__cordon__field_indices_by_name,
+  1,  iov__v1__cordon__number_ranges,
+  (ProtobufCMessageInit) iov__v1__cordon__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__taint__field_descriptors[5] =
+{
+  {
+    "key",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Taint, key),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "value",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Taint, value),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "effect",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Taint, effect),
+    &iov__v1__taint_effect__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "since",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Taint, since),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "age_milliseconds",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Taint, age_milliseconds),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__taint__field_indices_by_name[] = {
+  4,   /* field[4] = age_milliseconds */
+  2,   /* field[2] = effect */
+  0,   /* field[0] = key */
+  3,   /* field[3] = since */
+  1,   /* field[1] = value */
+};
+static const ProtobufCIntRange iov__v1__taint__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 5 }
+};
+const ProtobufCMessageDescriptor iov__v1__taint__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.Taint",
+  "Taint",
+  "Iov__V1__Taint",
+  "iov.v1",
+  sizeof(Iov__V1__Taint),
+  5,
+  iov__v1__taint__field_descriptors,
+  iov__v1__taint__field_indices_by_name,
+  1,  iov__v1__taint__number_ranges,
+  (ProtobufCMessageInit) iov__v1__taint__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__toleration__field_descriptors[4] =
+{
+  {
+    "key",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Toleration, key),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "value",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Toleration, value),
+    &google__protobuf__string_value__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "effect",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Toleration, effect),
+    &iov__v1__taint_effect__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "seconds",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Toleration, seconds),
+    &google__protobuf__uint32_value__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__toleration__field_indices_by_name[] = {
+  2,   /* field[2] = effect */
+  0,   /* field[0] = key */
+  3,   /* field[3] = seconds */
+  1,   /* field[1] = value */
+};
+static const ProtobufCIntRange iov__v1__toleration__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor iov__v1__toleration__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.Toleration",
+  "Toleration",
+  "Iov__V1__Toleration",
+  "iov.v1",
+  sizeof(Iov__V1__Toleration),
+  4,
+  iov__v1__toleration__field_descriptors,
+  iov__v1__toleration__field_indices_by_name,
+  1,  iov__v1__toleration__number_ranges,
+  (ProtobufCMessageInit) iov__v1__toleration__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__damping__field_descriptors[2] =
+{
+  {
+    "flips",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Damping, flips),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "until",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Damping, until),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__damping__field_indices_by_name[] = {
+  0,   /* field[0] = flips */
+  1,   /* field[1] = until */
+};
+static const ProtobufCIntRange iov__v1__damping__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor iov__v1__damping__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.Damping",
+  "Damping",
+  "Iov__V1__Damping",
+  "iov.v1",
+  sizeof(Iov__V1__Damping),
+  2,
+  iov__v1__damping__field_descriptors,
+  iov__v1__damping__field_indices_by_name,
+  1,  iov__v1__damping__number_ranges,
+  (ProtobufCMessageInit) iov__v1__damping__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__drain__field_descriptors[8] =
+{
+  {
+    "remaining_milliseconds",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Drain, remaining_milliseconds),
+    &google__protobuf__uint64_value__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "deadline",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Drain, deadline),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "evict",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Drain, evict),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "discard_data",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Drain, discard_data),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "force",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Drain, force),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "moved",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Drain, moved),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "evicted",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Drain, evicted),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "remaining",
+    8,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Iov__V1__Drain, n_remaining),
+    offsetof(Iov__V1__Drain, remaining),
+    &iov__v1__drain_remainder__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__drain__field_indices_by_name[] = {
+  1,   /* field[1] = deadline */
+  3,   /* field[3] = discard_data */
+  2,   /* field[2] = evict */
+  6,   /* field[6] = evicted */
+  4,   /* field[4] = force */
+  5,   /* field[5] = moved */
+  7,   /* field[7] = remaining */
+  0,   /* field[0] = remaining_milliseconds */
+};
+static const ProtobufCIntRange iov__v1__drain__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 8 }
+};
+const ProtobufCMessageDescriptor iov__v1__drain__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.Drain",
+  "Drain",
+  "Iov__V1__Drain",
+  "iov.v1",
+  sizeof(Iov__V1__Drain),
+  8,
+  iov__v1__drain__field_descriptors,
+  iov__v1__drain__field_indices_by_name,
+  1,  iov__v1__drain__number_ranges,
+  (ProtobufCMessageInit) iov__v1__drain__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__drain_remainder__field_descriptors[4] =
+{
+  {
+    "function",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__DrainRemainder, function),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "claim",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__DrainRemainder, claim),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "why",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__DrainRemainder, why),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "stays",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__DrainRemainder, stays),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__drain_remainder__field_indices_by_name[] = {
+  1,   /* field[1] = claim */
+  0,   /* field[0] = function */
+  3,   /* field[3] = stays */
+  2,   /* field[2] = why */
+};
+static const ProtobufCIntRange iov__v1__drain_remainder__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor iov__v1__drain_remainder__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.DrainRemainder",
+  "DrainRemainder",
+  "Iov__V1__DrainRemainder",
+  "iov.v1",
+  sizeof(Iov__V1__DrainRemainder),
+  4,
+  iov__v1__drain_remainder__field_descriptors,
+  iov__v1__drain_remainder__field_indices_by_name,
+  1,  iov__v1__drain_remainder__number_ranges,
+  (ProtobufCMessageInit) iov__v1__drain_remainder__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor iov__v1__plugin__field_descriptors[8] =
@@ -3265,7 +4049,7 @@ const ProtobufCMessageDescriptor iov__v1__end_node__labels_entry__descriptor =
   (ProtobufCMessageInit) iov__v1__end_node__labels_entry__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__end_node__field_descriptors[13] =
+static const ProtobufCFieldDescriptor iov__v1__end_node__field_descriptors[16] =
 {
   {
     "id",
@@ -3423,11 +4207,49 @@ static const ProtobufCFieldDescriptor iov__v1__end_node__field_descriptors[13] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "cordon",
+    14,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__EndNode, cordon),
+    &iov__v1__cordon__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "taints",
+    15,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Iov__V1__EndNode, n_taints),
+    offsetof(Iov__V1__EndNode, taints),
+    &iov__v1__taint__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "damping",
+    16,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__EndNode, damping),
+    &iov__v1__damping__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__end_node__field_indices_by_name[] = {
   8,   /* field[8] = capabilities */
   6,   /* field[6] = capacity */
   11,   /* field[11] = control_transfer */
+  13,   /* field[13] = cordon */
+  15,   /* field[15] = damping */
   1,   /* field[1] = device_class */
   9,   /* field[9] = health */
   10,   /* field[10] = highest_token */
@@ -3437,12 +4259,13 @@ static const unsigned iov__v1__end_node__field_indices_by_name[] = {
   5,   /* field[5] = physical_function */
   4,   /* field[4] = roots */
   12,   /* field[12] = source */
+  14,   /* field[14] = taints */
   7,   /* field[7] = used */
 };
 static const ProtobufCIntRange iov__v1__end_node__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 13 }
+  { 0, 16 }
 };
 const ProtobufCMessageDescriptor iov__v1__end_node__descriptor =
 {
@@ -3452,7 +4275,7 @@ const ProtobufCMessageDescriptor iov__v1__end_node__descriptor =
   "Iov__V1__EndNode",
   "iov.v1",
   sizeof(Iov__V1__EndNode),
-  13,
+  16,
   iov__v1__end_node__field_descriptors,
   iov__v1__end_node__field_indices_by_name,
   1,  iov__v1__end_node__number_ranges,
@@ -4323,7 +5146,7 @@ const ProtobufCMessageDescriptor iov__v1__claim__descriptor =
   (ProtobufCMessageInit) iov__v1__claim__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__claim_specification__field_descriptors[11] =
+static const ProtobufCFieldDescriptor iov__v1__claim_specification__field_descriptors[13] =
 {
   {
     "device_class",
@@ -4457,6 +5280,30 @@ static const ProtobufCFieldDescriptor iov__v1__claim_specification__field_descri
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "tolerations",
+    21,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Iov__V1__ClaimSpecification, n_tolerations),
+    offsetof(Iov__V1__ClaimSpecification, tolerations),
+    &iov__v1__toleration__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "eviction_policy",
+    22,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ClaimSpecification, eviction_policy),
+    &iov__v1__eviction_policy__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__claim_specification__field_indices_by_name[] = {
   4,   /* field[4] = allowed_paths */
@@ -4464,18 +5311,21 @@ static const unsigned iov__v1__claim_specification__field_indices_by_name[] = {
   2,   /* field[2] = consumer */
   0,   /* field[0] = device_class */
   3,   /* field[3] = end_node */
+  12,   /* field[12] = eviction_policy */
   1,   /* field[1] = host */
   10,   /* field[10] = host_selector */
   9,   /* field[9] = hosts */
   6,   /* field[6] = loss_policy */
   8,   /* field[8] = selector */
   7,   /* field[7] = source */
+  11,   /* field[11] = tolerations */
 };
-static const ProtobufCIntRange iov__v1__claim_specification__number_ranges[2 + 1] =
+static const ProtobufCIntRange iov__v1__claim_specification__number_ranges[3 + 1] =
 {
   { 1, 0 },
   { 16, 8 },
-  { 0, 11 }
+  { 21, 11 },
+  { 0, 13 }
 };
 const ProtobufCMessageDescriptor iov__v1__claim_specification__descriptor =
 {
@@ -4485,10 +5335,10 @@ const ProtobufCMessageDescriptor iov__v1__claim_specification__descriptor =
   "Iov__V1__ClaimSpecification",
   "iov.v1",
   sizeof(Iov__V1__ClaimSpecification),
-  11,
+  13,
   iov__v1__claim_specification__field_descriptors,
   iov__v1__claim_specification__field_indices_by_name,
-  2,  iov__v1__claim_specification__number_ranges,
+  3,  iov__v1__claim_specification__number_ranges,
   (ProtobufCMessageInit) iov__v1__claim_specification__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
@@ -5976,6 +6826,36 @@ const ProtobufCEnumDescriptor iov__v1__host_state__descriptor =
   iov__v1__host_state__value_ranges,
   NULL,NULL,NULL,NULL   /* reserved[1234] */
 };
+static const ProtobufCEnumValue iov__v1__taint_effect__enum_values_by_number[3] =
+{
+  { "TAINT_EFFECT_UNSPECIFIED", "IOV__V1__TAINT_EFFECT__TAINT_EFFECT_UNSPECIFIED", 0 },
+  { "TAINT_EFFECT_NO_SCHEDULE", "IOV__V1__TAINT_EFFECT__TAINT_EFFECT_NO_SCHEDULE", 1 },
+  { "TAINT_EFFECT_NO_EXECUTE", "IOV__V1__TAINT_EFFECT__TAINT_EFFECT_NO_EXECUTE", 2 },
+};
+static const ProtobufCIntRange iov__v1__taint_effect__value_ranges[] = {
+{0, 0},{0, 3}
+};
+static const ProtobufCEnumValueIndex iov__v1__taint_effect__enum_values_by_name[3] =
+{
+  { "TAINT_EFFECT_NO_EXECUTE", 2 },
+  { "TAINT_EFFECT_NO_SCHEDULE", 1 },
+  { "TAINT_EFFECT_UNSPECIFIED", 0 },
+};
+const ProtobufCEnumDescriptor iov__v1__taint_effect__descriptor =
+{
+  PROTOBUF_C__ENUM_DESCRIPTOR_MAGIC,
+  "iov.v1.TaintEffect",
+  "TaintEffect",
+  "Iov__V1__TaintEffect",
+  "iov.v1",
+  3,
+  iov__v1__taint_effect__enum_values_by_number,
+  3,
+  iov__v1__taint_effect__enum_values_by_name,
+  1,
+  iov__v1__taint_effect__value_ranges,
+  NULL,NULL,NULL,NULL   /* reserved[1234] */
+};
 static const ProtobufCEnumValue iov__v1__plugin_state__enum_values_by_number[4] =
 {
   { "PLUGIN_STATE_UNSPECIFIED", "IOV__V1__PLUGIN_STATE__PLUGIN_STATE_UNSPECIFIED", 0 },
@@ -6192,6 +7072,40 @@ const ProtobufCEnumDescriptor iov__v1__loss_policy__descriptor =
   iov__v1__loss_policy__enum_values_by_name,
   1,
   iov__v1__loss_policy__value_ranges,
+  NULL,NULL,NULL,NULL   /* reserved[1234] */
+};
+static const ProtobufCEnumValue iov__v1__eviction_policy__enum_values_by_number[5] =
+{
+  { "EVICTION_POLICY_UNSPECIFIED", "IOV__V1__EVICTION_POLICY__EVICTION_POLICY_UNSPECIFIED", 0 },
+  { "EVICTION_POLICY_NEVER", "IOV__V1__EVICTION_POLICY__EVICTION_POLICY_NEVER", 1 },
+  { "EVICTION_POLICY_DEADLINE", "IOV__V1__EVICTION_POLICY__EVICTION_POLICY_DEADLINE", 2 },
+  { "EVICTION_POLICY_DRAIN", "IOV__V1__EVICTION_POLICY__EVICTION_POLICY_DRAIN", 3 },
+  { "EVICTION_POLICY_ANY_TIME", "IOV__V1__EVICTION_POLICY__EVICTION_POLICY_ANY_TIME", 4 },
+};
+static const ProtobufCIntRange iov__v1__eviction_policy__value_ranges[] = {
+{0, 0},{0, 5}
+};
+static const ProtobufCEnumValueIndex iov__v1__eviction_policy__enum_values_by_name[5] =
+{
+  { "EVICTION_POLICY_ANY_TIME", 4 },
+  { "EVICTION_POLICY_DEADLINE", 2 },
+  { "EVICTION_POLICY_DRAIN", 3 },
+  { "EVICTION_POLICY_NEVER", 1 },
+  { "EVICTION_POLICY_UNSPECIFIED", 0 },
+};
+const ProtobufCEnumDescriptor iov__v1__eviction_policy__descriptor =
+{
+  PROTOBUF_C__ENUM_DESCRIPTOR_MAGIC,
+  "iov.v1.EvictionPolicy",
+  "EvictionPolicy",
+  "Iov__V1__EvictionPolicy",
+  "iov.v1",
+  5,
+  iov__v1__eviction_policy__enum_values_by_number,
+  5,
+  iov__v1__eviction_policy__enum_values_by_name,
+  1,
+  iov__v1__eviction_policy__value_ranges,
   NULL,NULL,NULL,NULL   /* reserved[1234] */
 };
 static const ProtobufCEnumValue iov__v1__claim_phase__enum_values_by_number[6] =

@@ -277,6 +277,501 @@ void   iov__v1__rescan_host_request__free_unpacked
   assert(message->base.descriptor == &iov__v1__rescan_host_request__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   iov__v1__evict_claim_request__init
+                     (Iov__V1__EvictClaimRequest         *message)
+{
+  static const Iov__V1__EvictClaimRequest init_value = IOV__V1__EVICT_CLAIM_REQUEST__INIT;
+  *message = init_value;
+}
+size_t iov__v1__evict_claim_request__get_packed_size
+                     (const Iov__V1__EvictClaimRequest *message)
+{
+  assert(message->base.descriptor == &iov__v1__evict_claim_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__evict_claim_request__pack
+                     (const Iov__V1__EvictClaimRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__evict_claim_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__evict_claim_request__pack_to_buffer
+                     (const Iov__V1__EvictClaimRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__evict_claim_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__EvictClaimRequest *
+       iov__v1__evict_claim_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__EvictClaimRequest *)
+     protobuf_c_message_unpack (&iov__v1__evict_claim_request__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__evict_claim_request__free_unpacked
+                     (Iov__V1__EvictClaimRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__evict_claim_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   iov__v1__maintenance_target__init
+                     (Iov__V1__MaintenanceTarget         *message)
+{
+  static const Iov__V1__MaintenanceTarget init_value = IOV__V1__MAINTENANCE_TARGET__INIT;
+  *message = init_value;
+}
+size_t iov__v1__maintenance_target__get_packed_size
+                     (const Iov__V1__MaintenanceTarget *message)
+{
+  assert(message->base.descriptor == &iov__v1__maintenance_target__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__maintenance_target__pack
+                     (const Iov__V1__MaintenanceTarget *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__maintenance_target__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__maintenance_target__pack_to_buffer
+                     (const Iov__V1__MaintenanceTarget *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__maintenance_target__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__MaintenanceTarget *
+       iov__v1__maintenance_target__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__MaintenanceTarget *)
+     protobuf_c_message_unpack (&iov__v1__maintenance_target__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__maintenance_target__free_unpacked
+                     (Iov__V1__MaintenanceTarget *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__maintenance_target__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   iov__v1__cordon_request__init
+                     (Iov__V1__CordonRequest         *message)
+{
+  static const Iov__V1__CordonRequest init_value = IOV__V1__CORDON_REQUEST__INIT;
+  *message = init_value;
+}
+size_t iov__v1__cordon_request__get_packed_size
+                     (const Iov__V1__CordonRequest *message)
+{
+  assert(message->base.descriptor == &iov__v1__cordon_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__cordon_request__pack
+                     (const Iov__V1__CordonRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__cordon_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__cordon_request__pack_to_buffer
+                     (const Iov__V1__CordonRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__cordon_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__CordonRequest *
+       iov__v1__cordon_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__CordonRequest *)
+     protobuf_c_message_unpack (&iov__v1__cordon_request__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__cordon_request__free_unpacked
+                     (Iov__V1__CordonRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__cordon_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   iov__v1__uncordon_request__init
+                     (Iov__V1__UncordonRequest         *message)
+{
+  static const Iov__V1__UncordonRequest init_value = IOV__V1__UNCORDON_REQUEST__INIT;
+  *message = init_value;
+}
+size_t iov__v1__uncordon_request__get_packed_size
+                     (const Iov__V1__UncordonRequest *message)
+{
+  assert(message->base.descriptor == &iov__v1__uncordon_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__uncordon_request__pack
+                     (const Iov__V1__UncordonRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__uncordon_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__uncordon_request__pack_to_buffer
+                     (const Iov__V1__UncordonRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__uncordon_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__UncordonRequest *
+       iov__v1__uncordon_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__UncordonRequest *)
+     protobuf_c_message_unpack (&iov__v1__uncordon_request__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__uncordon_request__free_unpacked
+                     (Iov__V1__UncordonRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__uncordon_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   iov__v1__drain_request__init
+                     (Iov__V1__DrainRequest         *message)
+{
+  static const Iov__V1__DrainRequest init_value = IOV__V1__DRAIN_REQUEST__INIT;
+  *message = init_value;
+}
+size_t iov__v1__drain_request__get_packed_size
+                     (const Iov__V1__DrainRequest *message)
+{
+  assert(message->base.descriptor == &iov__v1__drain_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__drain_request__pack
+                     (const Iov__V1__DrainRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__drain_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__drain_request__pack_to_buffer
+                     (const Iov__V1__DrainRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__drain_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__DrainRequest *
+       iov__v1__drain_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__DrainRequest *)
+     protobuf_c_message_unpack (&iov__v1__drain_request__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__drain_request__free_unpacked
+                     (Iov__V1__DrainRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__drain_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   iov__v1__taint_request__init
+                     (Iov__V1__TaintRequest         *message)
+{
+  static const Iov__V1__TaintRequest init_value = IOV__V1__TAINT_REQUEST__INIT;
+  *message = init_value;
+}
+size_t iov__v1__taint_request__get_packed_size
+                     (const Iov__V1__TaintRequest *message)
+{
+  assert(message->base.descriptor == &iov__v1__taint_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__taint_request__pack
+                     (const Iov__V1__TaintRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__taint_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__taint_request__pack_to_buffer
+                     (const Iov__V1__TaintRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__taint_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__TaintRequest *
+       iov__v1__taint_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__TaintRequest *)
+     protobuf_c_message_unpack (&iov__v1__taint_request__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__taint_request__free_unpacked
+                     (Iov__V1__TaintRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__taint_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   iov__v1__rebalance_request__init
+                     (Iov__V1__RebalanceRequest         *message)
+{
+  static const Iov__V1__RebalanceRequest init_value = IOV__V1__REBALANCE_REQUEST__INIT;
+  *message = init_value;
+}
+size_t iov__v1__rebalance_request__get_packed_size
+                     (const Iov__V1__RebalanceRequest *message)
+{
+  assert(message->base.descriptor == &iov__v1__rebalance_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__rebalance_request__pack
+                     (const Iov__V1__RebalanceRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__rebalance_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__rebalance_request__pack_to_buffer
+                     (const Iov__V1__RebalanceRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__rebalance_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__RebalanceRequest *
+       iov__v1__rebalance_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__RebalanceRequest *)
+     protobuf_c_message_unpack (&iov__v1__rebalance_request__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__rebalance_request__free_unpacked
+                     (Iov__V1__RebalanceRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__rebalance_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   iov__v1__rebalance_answer__init
+                     (Iov__V1__RebalanceAnswer         *message)
+{
+  static const Iov__V1__RebalanceAnswer init_value = IOV__V1__REBALANCE_ANSWER__INIT;
+  *message = init_value;
+}
+size_t iov__v1__rebalance_answer__get_packed_size
+                     (const Iov__V1__RebalanceAnswer *message)
+{
+  assert(message->base.descriptor == &iov__v1__rebalance_answer__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__rebalance_answer__pack
+                     (const Iov__V1__RebalanceAnswer *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__rebalance_answer__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__rebalance_answer__pack_to_buffer
+                     (const Iov__V1__RebalanceAnswer *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__rebalance_answer__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__RebalanceAnswer *
+       iov__v1__rebalance_answer__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__RebalanceAnswer *)
+     protobuf_c_message_unpack (&iov__v1__rebalance_answer__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__rebalance_answer__free_unpacked
+                     (Iov__V1__RebalanceAnswer *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__rebalance_answer__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   iov__v1__move__init
+                     (Iov__V1__Move         *message)
+{
+  static const Iov__V1__Move init_value = IOV__V1__MOVE__INIT;
+  *message = init_value;
+}
+size_t iov__v1__move__get_packed_size
+                     (const Iov__V1__Move *message)
+{
+  assert(message->base.descriptor == &iov__v1__move__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__move__pack
+                     (const Iov__V1__Move *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__move__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__move__pack_to_buffer
+                     (const Iov__V1__Move *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__move__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__Move *
+       iov__v1__move__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__Move *)
+     protobuf_c_message_unpack (&iov__v1__move__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__move__free_unpacked
+                     (Iov__V1__Move *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__move__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   iov__v1__end_node_load__init
+                     (Iov__V1__EndNodeLoad         *message)
+{
+  static const Iov__V1__EndNodeLoad init_value = IOV__V1__END_NODE_LOAD__INIT;
+  *message = init_value;
+}
+size_t iov__v1__end_node_load__get_packed_size
+                     (const Iov__V1__EndNodeLoad *message)
+{
+  assert(message->base.descriptor == &iov__v1__end_node_load__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__end_node_load__pack
+                     (const Iov__V1__EndNodeLoad *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__end_node_load__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__end_node_load__pack_to_buffer
+                     (const Iov__V1__EndNodeLoad *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__end_node_load__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__EndNodeLoad *
+       iov__v1__end_node_load__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__EndNodeLoad *)
+     protobuf_c_message_unpack (&iov__v1__end_node_load__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__end_node_load__free_unpacked
+                     (Iov__V1__EndNodeLoad *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__end_node_load__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   iov__v1__maintenance_answer__init
+                     (Iov__V1__MaintenanceAnswer         *message)
+{
+  static const Iov__V1__MaintenanceAnswer init_value = IOV__V1__MAINTENANCE_ANSWER__INIT;
+  *message = init_value;
+}
+size_t iov__v1__maintenance_answer__get_packed_size
+                     (const Iov__V1__MaintenanceAnswer *message)
+{
+  assert(message->base.descriptor == &iov__v1__maintenance_answer__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__maintenance_answer__pack
+                     (const Iov__V1__MaintenanceAnswer *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__maintenance_answer__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__maintenance_answer__pack_to_buffer
+                     (const Iov__V1__MaintenanceAnswer *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__maintenance_answer__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__MaintenanceAnswer *
+       iov__v1__maintenance_answer__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__MaintenanceAnswer *)
+     protobuf_c_message_unpack (&iov__v1__maintenance_answer__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__maintenance_answer__free_unpacked
+                     (Iov__V1__MaintenanceAnswer *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__maintenance_answer__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   iov__v1__list_orphans_request__init
                      (Iov__V1__ListOrphansRequest         *message)
 {
@@ -910,6 +1405,710 @@ const ProtobufCMessageDescriptor iov__v1__rescan_host_request__descriptor =
   (ProtobufCMessageInit) iov__v1__rescan_host_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
+static const ProtobufCFieldDescriptor iov__v1__evict_claim_request__field_descriptors[3] =
+{
+  {
+    "name",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__EvictClaimRequest, name),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "reason",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__EvictClaimRequest, reason),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "discard_data",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__EvictClaimRequest, discard_data),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__evict_claim_request__field_indices_by_name[] = {
+  2,   /* field[2] = discard_data */
+  0,   /* field[0] = name */
+  1,   /* field[1] = reason */
+};
+static const ProtobufCIntRange iov__v1__evict_claim_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor iov__v1__evict_claim_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.EvictClaimRequest",
+  "EvictClaimRequest",
+  "Iov__V1__EvictClaimRequest",
+  "iov.v1",
+  sizeof(Iov__V1__EvictClaimRequest),
+  3,
+  iov__v1__evict_claim_request__field_descriptors,
+  iov__v1__evict_claim_request__field_indices_by_name,
+  1,  iov__v1__evict_claim_request__number_ranges,
+  (ProtobufCMessageInit) iov__v1__evict_claim_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__maintenance_target__field_descriptors[2] =
+{
+  {
+    "end_node",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    offsetof(Iov__V1__MaintenanceTarget, kind_case),
+    offsetof(Iov__V1__MaintenanceTarget, end_node),
+    NULL,
+    &protobuf_c_empty_string,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "host",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    offsetof(Iov__V1__MaintenanceTarget, kind_case),
+    offsetof(Iov__V1__MaintenanceTarget, host),
+    NULL,
+    &protobuf_c_empty_string,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__maintenance_target__field_indices_by_name[] = {
+  0,   /* field[0] = end_node */
+  1,   /* field[1] = host */
+};
+static const ProtobufCIntRange iov__v1__maintenance_target__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor iov__v1__maintenance_target__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.MaintenanceTarget",
+  "MaintenanceTarget",
+  "Iov__V1__MaintenanceTarget",
+  "iov.v1",
+  sizeof(Iov__V1__MaintenanceTarget),
+  2,
+  iov__v1__maintenance_target__field_descriptors,
+  iov__v1__maintenance_target__field_indices_by_name,
+  1,  iov__v1__maintenance_target__number_ranges,
+  (ProtobufCMessageInit) iov__v1__maintenance_target__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__cordon_request__field_descriptors[2] =
+{
+  {
+    "target",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__CordonRequest, target),
+    &iov__v1__maintenance_target__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "reason",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__CordonRequest, reason),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__cordon_request__field_indices_by_name[] = {
+  1,   /* field[1] = reason */
+  0,   /* field[0] = target */
+};
+static const ProtobufCIntRange iov__v1__cordon_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor iov__v1__cordon_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.CordonRequest",
+  "CordonRequest",
+  "Iov__V1__CordonRequest",
+  "iov.v1",
+  sizeof(Iov__V1__CordonRequest),
+  2,
+  iov__v1__cordon_request__field_descriptors,
+  iov__v1__cordon_request__field_indices_by_name,
+  1,  iov__v1__cordon_request__number_ranges,
+  (ProtobufCMessageInit) iov__v1__cordon_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__uncordon_request__field_descriptors[1] =
+{
+  {
+    "target",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__UncordonRequest, target),
+    &iov__v1__maintenance_target__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__uncordon_request__field_indices_by_name[] = {
+  0,   /* field[0] = target */
+};
+static const ProtobufCIntRange iov__v1__uncordon_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor iov__v1__uncordon_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.UncordonRequest",
+  "UncordonRequest",
+  "Iov__V1__UncordonRequest",
+  "iov.v1",
+  sizeof(Iov__V1__UncordonRequest),
+  1,
+  iov__v1__uncordon_request__field_descriptors,
+  iov__v1__uncordon_request__field_indices_by_name,
+  1,  iov__v1__uncordon_request__number_ranges,
+  (ProtobufCMessageInit) iov__v1__uncordon_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__drain_request__field_descriptors[6] =
+{
+  {
+    "target",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__DrainRequest, target),
+    &iov__v1__maintenance_target__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "reason",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__DrainRequest, reason),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "deadline_milliseconds",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__DrainRequest, deadline_milliseconds),
+    &google__protobuf__uint64_value__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "evict",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__DrainRequest, evict),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "discard_data",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__DrainRequest, discard_data),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "force",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__DrainRequest, force),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__drain_request__field_indices_by_name[] = {
+  2,   /* field[2] = deadline_milliseconds */
+  4,   /* field[4] = discard_data */
+  3,   /* field[3] = evict */
+  5,   /* field[5] = force */
+  1,   /* field[1] = reason */
+  0,   /* field[0] = target */
+};
+static const ProtobufCIntRange iov__v1__drain_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 6 }
+};
+const ProtobufCMessageDescriptor iov__v1__drain_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.DrainRequest",
+  "DrainRequest",
+  "Iov__V1__DrainRequest",
+  "iov.v1",
+  sizeof(Iov__V1__DrainRequest),
+  6,
+  iov__v1__drain_request__field_descriptors,
+  iov__v1__drain_request__field_indices_by_name,
+  1,  iov__v1__drain_request__number_ranges,
+  (ProtobufCMessageInit) iov__v1__drain_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__taint_request__field_descriptors[3] =
+{
+  {
+    "target",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__TaintRequest, target),
+    &iov__v1__maintenance_target__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "set",
+    2,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Iov__V1__TaintRequest, n_set),
+    offsetof(Iov__V1__TaintRequest, set),
+    &iov__v1__taint__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "remove",
+    3,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Iov__V1__TaintRequest, n_remove),
+    offsetof(Iov__V1__TaintRequest, remove),
+    &iov__v1__taint__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__taint_request__field_indices_by_name[] = {
+  2,   /* field[2] = remove */
+  1,   /* field[1] = set */
+  0,   /* field[0] = target */
+};
+static const ProtobufCIntRange iov__v1__taint_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor iov__v1__taint_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.TaintRequest",
+  "TaintRequest",
+  "Iov__V1__TaintRequest",
+  "iov.v1",
+  sizeof(Iov__V1__TaintRequest),
+  3,
+  iov__v1__taint_request__field_descriptors,
+  iov__v1__taint_request__field_indices_by_name,
+  1,  iov__v1__taint_request__number_ranges,
+  (ProtobufCMessageInit) iov__v1__taint_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__rebalance_request__field_descriptors[3] =
+{
+  {
+    "device_class",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__RebalanceRequest, device_class),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "plan_only",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__RebalanceRequest, plan_only),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "stop",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__RebalanceRequest, stop),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__rebalance_request__field_indices_by_name[] = {
+  0,   /* field[0] = device_class */
+  1,   /* field[1] = plan_only */
+  2,   /* field[2] = stop */
+};
+static const ProtobufCIntRange iov__v1__rebalance_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor iov__v1__rebalance_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.RebalanceRequest",
+  "RebalanceRequest",
+  "Iov__V1__RebalanceRequest",
+  "iov.v1",
+  sizeof(Iov__V1__RebalanceRequest),
+  3,
+  iov__v1__rebalance_request__field_descriptors,
+  iov__v1__rebalance_request__field_indices_by_name,
+  1,  iov__v1__rebalance_request__number_ranges,
+  (ProtobufCMessageInit) iov__v1__rebalance_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__rebalance_answer__field_descriptors[4] =
+{
+  {
+    "moves",
+    1,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Iov__V1__RebalanceAnswer, n_moves),
+    offsetof(Iov__V1__RebalanceAnswer, moves),
+    &iov__v1__move__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "running",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__RebalanceAnswer, running),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "loads",
+    3,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Iov__V1__RebalanceAnswer, n_loads),
+    offsetof(Iov__V1__RebalanceAnswer, loads),
+    &iov__v1__end_node_load__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "fixed",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__RebalanceAnswer, fixed),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__rebalance_answer__field_indices_by_name[] = {
+  3,   /* field[3] = fixed */
+  2,   /* field[2] = loads */
+  0,   /* field[0] = moves */
+  1,   /* field[1] = running */
+};
+static const ProtobufCIntRange iov__v1__rebalance_answer__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor iov__v1__rebalance_answer__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.RebalanceAnswer",
+  "RebalanceAnswer",
+  "Iov__V1__RebalanceAnswer",
+  "iov.v1",
+  sizeof(Iov__V1__RebalanceAnswer),
+  4,
+  iov__v1__rebalance_answer__field_descriptors,
+  iov__v1__rebalance_answer__field_indices_by_name,
+  1,  iov__v1__rebalance_answer__number_ranges,
+  (ProtobufCMessageInit) iov__v1__rebalance_answer__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__move__field_descriptors[3] =
+{
+  {
+    "claim",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Move, claim),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "from_end_node",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Move, from_end_node),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "to_end_node",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Move, to_end_node),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__move__field_indices_by_name[] = {
+  0,   /* field[0] = claim */
+  1,   /* field[1] = from_end_node */
+  2,   /* field[2] = to_end_node */
+};
+static const ProtobufCIntRange iov__v1__move__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor iov__v1__move__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.Move",
+  "Move",
+  "Iov__V1__Move",
+  "iov.v1",
+  sizeof(Iov__V1__Move),
+  3,
+  iov__v1__move__field_descriptors,
+  iov__v1__move__field_indices_by_name,
+  1,  iov__v1__move__number_ranges,
+  (ProtobufCMessageInit) iov__v1__move__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__end_node_load__field_descriptors[4] =
+{
+  {
+    "end_node",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__EndNodeLoad, end_node),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "name",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__EndNodeLoad, name),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "functions",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__EndNodeLoad, functions),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "functions_after",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__EndNodeLoad, functions_after),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__end_node_load__field_indices_by_name[] = {
+  0,   /* field[0] = end_node */
+  2,   /* field[2] = functions */
+  3,   /* field[3] = functions_after */
+  1,   /* field[1] = name */
+};
+static const ProtobufCIntRange iov__v1__end_node_load__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor iov__v1__end_node_load__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.EndNodeLoad",
+  "EndNodeLoad",
+  "Iov__V1__EndNodeLoad",
+  "iov.v1",
+  sizeof(Iov__V1__EndNodeLoad),
+  4,
+  iov__v1__end_node_load__field_descriptors,
+  iov__v1__end_node_load__field_indices_by_name,
+  1,  iov__v1__end_node_load__number_ranges,
+  (ProtobufCMessageInit) iov__v1__end_node_load__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__maintenance_answer__field_descriptors[2] =
+{
+  {
+    "end_node",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__MaintenanceAnswer, end_node),
+    &iov__v1__end_node__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "host",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__MaintenanceAnswer, host),
+    &iov__v1__host__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__maintenance_answer__field_indices_by_name[] = {
+  0,   /* field[0] = end_node */
+  1,   /* field[1] = host */
+};
+static const ProtobufCIntRange iov__v1__maintenance_answer__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor iov__v1__maintenance_answer__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.MaintenanceAnswer",
+  "MaintenanceAnswer",
+  "Iov__V1__MaintenanceAnswer",
+  "iov.v1",
+  sizeof(Iov__V1__MaintenanceAnswer),
+  2,
+  iov__v1__maintenance_answer__field_descriptors,
+  iov__v1__maintenance_answer__field_indices_by_name,
+  1,  iov__v1__maintenance_answer__number_ranges,
+  (ProtobufCMessageInit) iov__v1__maintenance_answer__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
 #define iov__v1__list_orphans_request__field_descriptors NULL
 #define iov__v1__list_orphans_request__field_indices_by_name NULL
 #define iov__v1__list_orphans_request__number_ranges NULL
@@ -1265,13 +2464,19 @@ const ProtobufCMessageDescriptor iov__v1__restore_response__descriptor =
   (ProtobufCMessageInit) iov__v1__restore_response__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCMethodDescriptor iov__v1__operations__method_descriptors[10] =
+static const ProtobufCMethodDescriptor iov__v1__operations__method_descriptors[16] =
 {
   { "GetStatus", &iov__v1__get_status_request__descriptor, &iov__v1__coordinator_status__descriptor },
   { "ConfirmHostDead", &iov__v1__confirm_host_dead_request__descriptor, &iov__v1__host__descriptor },
   { "FenceHost", &iov__v1__fence_host_request__descriptor, &iov__v1__host__descriptor },
   { "ForgetHost", &iov__v1__forget_host_request__descriptor, &iov__v1__host__descriptor },
   { "RescanHost", &iov__v1__rescan_host_request__descriptor, &iov__v1__host__descriptor },
+  { "EvictClaim", &iov__v1__evict_claim_request__descriptor, &iov__v1__claim__descriptor },
+  { "Cordon", &iov__v1__cordon_request__descriptor, &iov__v1__maintenance_answer__descriptor },
+  { "Uncordon", &iov__v1__uncordon_request__descriptor, &iov__v1__maintenance_answer__descriptor },
+  { "Drain", &iov__v1__drain_request__descriptor, &iov__v1__maintenance_answer__descriptor },
+  { "Taint", &iov__v1__taint_request__descriptor, &iov__v1__maintenance_answer__descriptor },
+  { "Rebalance", &iov__v1__rebalance_request__descriptor, &iov__v1__rebalance_answer__descriptor },
   { "ListOrphans", &iov__v1__list_orphans_request__descriptor, &iov__v1__list_orphans_response__descriptor },
   { "AdoptOrphan", &iov__v1__adopt_orphan_request__descriptor, &iov__v1__claim__descriptor },
   { "PurgeOrphan", &iov__v1__purge_orphan_request__descriptor, &iov__v1__list_orphans_response__descriptor },
@@ -1279,16 +2484,22 @@ static const ProtobufCMethodDescriptor iov__v1__operations__method_descriptors[1
   { "Restore", &iov__v1__backup_chunk__descriptor, &iov__v1__restore_response__descriptor },
 };
 const unsigned iov__v1__operations__method_indices_by_name[] = {
-  6,        /* AdoptOrphan */
-  8,        /* Backup */
+  12,        /* AdoptOrphan */
+  14,        /* Backup */
   1,        /* ConfirmHostDead */
+  6,        /* Cordon */
+  8,        /* Drain */
+  5,        /* EvictClaim */
   2,        /* FenceHost */
   3,        /* ForgetHost */
   0,        /* GetStatus */
-  5,        /* ListOrphans */
-  7,        /* PurgeOrphan */
+  11,        /* ListOrphans */
+  13,        /* PurgeOrphan */
+  10,        /* Rebalance */
   4,        /* RescanHost */
-  9         /* Restore */
+  15,        /* Restore */
+  9,        /* Taint */
+  7         /* Uncordon */
 };
 const ProtobufCServiceDescriptor iov__v1__operations__descriptor =
 {
@@ -1297,7 +2508,7 @@ const ProtobufCServiceDescriptor iov__v1__operations__descriptor =
   "Operations",
   "Iov__V1__Operations",
   "iov.v1",
-  10,
+  16,
   iov__v1__operations__method_descriptors,
   iov__v1__operations__method_indices_by_name
 };
@@ -1341,13 +2552,61 @@ void iov__v1__operations__rescan_host(ProtobufCService *service,
   assert(service->descriptor == &iov__v1__operations__descriptor);
   service->invoke(service, 4, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
+void iov__v1__operations__evict_claim(ProtobufCService *service,
+                                      const Iov__V1__EvictClaimRequest *input,
+                                      Iov__V1__Claim_Closure closure,
+                                      void *closure_data)
+{
+  assert(service->descriptor == &iov__v1__operations__descriptor);
+  service->invoke(service, 5, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
+void iov__v1__operations__cordon(ProtobufCService *service,
+                                 const Iov__V1__CordonRequest *input,
+                                 Iov__V1__MaintenanceAnswer_Closure closure,
+                                 void *closure_data)
+{
+  assert(service->descriptor == &iov__v1__operations__descriptor);
+  service->invoke(service, 6, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
+void iov__v1__operations__uncordon(ProtobufCService *service,
+                                   const Iov__V1__UncordonRequest *input,
+                                   Iov__V1__MaintenanceAnswer_Closure closure,
+                                   void *closure_data)
+{
+  assert(service->descriptor == &iov__v1__operations__descriptor);
+  service->invoke(service, 7, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
+void iov__v1__operations__drain(ProtobufCService *service,
+                                const Iov__V1__DrainRequest *input,
+                                Iov__V1__MaintenanceAnswer_Closure closure,
+                                void *closure_data)
+{
+  assert(service->descriptor == &iov__v1__operations__descriptor);
+  service->invoke(service, 8, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
+void iov__v1__operations__taint(ProtobufCService *service,
+                                const Iov__V1__TaintRequest *input,
+                                Iov__V1__MaintenanceAnswer_Closure closure,
+                                void *closure_data)
+{
+  assert(service->descriptor == &iov__v1__operations__descriptor);
+  service->invoke(service, 9, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
+void iov__v1__operations__rebalance(ProtobufCService *service,
+                                    const Iov__V1__RebalanceRequest *input,
+                                    Iov__V1__RebalanceAnswer_Closure closure,
+                                    void *closure_data)
+{
+  assert(service->descriptor == &iov__v1__operations__descriptor);
+  service->invoke(service, 10, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
 void iov__v1__operations__list_orphans(ProtobufCService *service,
                                        const Iov__V1__ListOrphansRequest *input,
                                        Iov__V1__ListOrphansResponse_Closure closure,
                                        void *closure_data)
 {
   assert(service->descriptor == &iov__v1__operations__descriptor);
-  service->invoke(service, 5, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 11, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void iov__v1__operations__adopt_orphan(ProtobufCService *service,
                                        const Iov__V1__AdoptOrphanRequest *input,
@@ -1355,7 +2614,7 @@ void iov__v1__operations__adopt_orphan(ProtobufCService *service,
                                        void *closure_data)
 {
   assert(service->descriptor == &iov__v1__operations__descriptor);
-  service->invoke(service, 6, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 12, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void iov__v1__operations__purge_orphan(ProtobufCService *service,
                                        const Iov__V1__PurgeOrphanRequest *input,
@@ -1363,7 +2622,7 @@ void iov__v1__operations__purge_orphan(ProtobufCService *service,
                                        void *closure_data)
 {
   assert(service->descriptor == &iov__v1__operations__descriptor);
-  service->invoke(service, 7, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 13, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void iov__v1__operations__backup(ProtobufCService *service,
                                  const Iov__V1__BackupRequest *input,
@@ -1371,7 +2630,7 @@ void iov__v1__operations__backup(ProtobufCService *service,
                                  void *closure_data)
 {
   assert(service->descriptor == &iov__v1__operations__descriptor);
-  service->invoke(service, 8, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 14, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void iov__v1__operations__restore(ProtobufCService *service,
                                   const Iov__V1__BackupChunk *input,
@@ -1379,7 +2638,7 @@ void iov__v1__operations__restore(ProtobufCService *service,
                                   void *closure_data)
 {
   assert(service->descriptor == &iov__v1__operations__descriptor);
-  service->invoke(service, 9, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 15, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void iov__v1__operations__init (Iov__V1__Operations_Service *service,
                                 Iov__V1__Operations_ServiceDestroy destroy)

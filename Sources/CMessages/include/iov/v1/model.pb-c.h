@@ -22,6 +22,12 @@ typedef struct Iov__V1__Lease Iov__V1__Lease;
 typedef struct Iov__V1__HostDeath Iov__V1__HostDeath;
 typedef struct Iov__V1__Host Iov__V1__Host;
 typedef struct Iov__V1__Host__LabelsEntry Iov__V1__Host__LabelsEntry;
+typedef struct Iov__V1__Cordon Iov__V1__Cordon;
+typedef struct Iov__V1__Taint Iov__V1__Taint;
+typedef struct Iov__V1__Toleration Iov__V1__Toleration;
+typedef struct Iov__V1__Damping Iov__V1__Damping;
+typedef struct Iov__V1__Drain Iov__V1__Drain;
+typedef struct Iov__V1__DrainRemainder Iov__V1__DrainRemainder;
 typedef struct Iov__V1__Plugin Iov__V1__Plugin;
 typedef struct Iov__V1__Health Iov__V1__Health;
 typedef struct Iov__V1__Capacity Iov__V1__Capacity;
@@ -103,6 +109,18 @@ typedef enum _Iov__V1__HostState {
   IOV__V1__HOST_STATE__HOST_STATE_DEAD = 3
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(IOV__V1__HOST_STATE)
 } Iov__V1__HostState;
+typedef enum _Iov__V1__TaintEffect {
+  IOV__V1__TAINT_EFFECT__TAINT_EFFECT_UNSPECIFIED = 0,
+  /*
+   * no new functions for claims that do not tolerate it
+   */
+  IOV__V1__TAINT_EFFECT__TAINT_EFFECT_NO_SCHEDULE = 1,
+  /*
+   * and those that have some lose them, as their eviction policy allows
+   */
+  IOV__V1__TAINT_EFFECT__TAINT_EFFECT_NO_EXECUTE = 2
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(IOV__V1__TAINT_EFFECT)
+} Iov__V1__TaintEffect;
 typedef enum _Iov__V1__PluginState {
   IOV__V1__PLUGIN_STATE__PLUGIN_STATE_UNSPECIFIED = 0,
   IOV__V1__PLUGIN_STATE__PLUGIN_STATE_STARTING = 1,
@@ -191,6 +209,30 @@ typedef enum _Iov__V1__LossPolicy {
   IOV__V1__LOSS_POLICY__LOSS_POLICY_SELF_FENCE = 2
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(IOV__V1__LOSS_POLICY)
 } Iov__V1__LossPolicy;
+/*
+ * When a claim's function may be taken away, for another one elsewhere. What is on a disk is lost with it, so that a policy other
+ * than NEVER for a claim of a disk says that it may be.
+ */
+typedef enum _Iov__V1__EvictionPolicy {
+  /*
+   * DRAIN; of a claim of a disk NEVER
+   */
+  IOV__V1__EVICTION_POLICY__EVICTION_POLICY_UNSPECIFIED = 0,
+  IOV__V1__EVICTION_POLICY__EVICTION_POLICY_NEVER = 1,
+  /*
+   * at the deadline of a drain
+   */
+  IOV__V1__EVICTION_POLICY__EVICTION_POLICY_DEADLINE = 2,
+  /*
+   * by a drain: as soon as it fits elsewhere, and in any case at the deadline
+   */
+  IOV__V1__EVICTION_POLICY__EVICTION_POLICY_DRAIN = 3,
+  /*
+   * also to even out what end nodes have to do
+   */
+  IOV__V1__EVICTION_POLICY__EVICTION_POLICY_ANY_TIME = 4
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(IOV__V1__EVICTION_POLICY)
+} Iov__V1__EvictionPolicy;
 typedef enum _Iov__V1__ClaimPhase {
   IOV__V1__CLAIM_PHASE__CLAIM_PHASE_UNSPECIFIED = 0,
   /*
@@ -367,10 +409,180 @@ struct  Iov__V1__Host
    * of the run that the coordinator knew last; absent: not known to be dead
    */
   Iov__V1__HostDeath *death;
+  /*
+   * set: no function is newly used on it, and it gives no new one of its end nodes
+   */
+  Iov__V1__Cordon *cordon;
+  /*
+   * by key, then effect; they are for the same functions as a cordon
+   */
+  size_t n_taints;
+  Iov__V1__Taint **taints;
 };
 #define IOV__V1__HOST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__host__descriptor) \
-    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0,NULL, (char *)protobuf_c_empty_string, 0, 0,NULL, (char *)protobuf_c_empty_string, IOV__V1__HOST_STATE__HOST_STATE_UNSPECIFIED, NULL, NULL, 0, NULL }
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0,NULL, (char *)protobuf_c_empty_string, 0, 0,NULL, (char *)protobuf_c_empty_string, IOV__V1__HOST_STATE__HOST_STATE_UNSPECIFIED, NULL, NULL, 0, NULL, NULL, 0,NULL }
+
+
+/*
+ * An operator's word that an end node, or a host, takes no new functions. What is in use stays.
+ */
+struct  Iov__V1__Cordon
+{
+  ProtobufCMessage base;
+  /*
+   * for people; may be empty
+   */
+  char *reason;
+  Google__Protobuf__Timestamp *since;
+  /*
+   * set: what is in use is to go elsewhere
+   */
+  Iov__V1__Drain *drain;
+};
+#define IOV__V1__CORDON__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__cordon__descriptor) \
+    , (char *)protobuf_c_empty_string, NULL, NULL }
+
+
+/*
+ * What keeps functions away from claims that do not tolerate it.
+ */
+struct  Iov__V1__Taint
+{
+  ProtobufCMessage base;
+  char *key;
+  /*
+   * may be empty
+   */
+  char *value;
+  Iov__V1__TaintEffect effect;
+  Google__Protobuf__Timestamp *since;
+  /*
+   * counted while a coordinator runs, on a clock that cannot be set, and kept to the minute
+   */
+  uint64_t age_milliseconds;
+};
+#define IOV__V1__TAINT__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__taint__descriptor) \
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, IOV__V1__TAINT_EFFECT__TAINT_EFFECT_UNSPECIFIED, NULL, 0 }
+
+
+/*
+ * What a claim puts up with.
+ */
+struct  Iov__V1__Toleration
+{
+  ProtobufCMessage base;
+  /*
+   * empty: every taint
+   */
+  char *key;
+  /*
+   * unset: any value
+   */
+  Google__Protobuf__StringValue *value;
+  /*
+   * unspecified: any effect
+   */
+  Iov__V1__TaintEffect effect;
+  /*
+   * Of NO_EXECUTE: what is in use may stay so long after the taint came, and no new function is given. Unset: it may stay, and new
+   * ones are given.
+   */
+  Google__Protobuf__UInt32Value *seconds;
+};
+#define IOV__V1__TOLERATION__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__toleration__descriptor) \
+    , (char *)protobuf_c_empty_string, NULL, IOV__V1__TAINT_EFFECT__TAINT_EFFECT_UNSPECIFIED, NULL }
+
+
+/*
+ * An end node whose health changes too often gives no new functions for a while. Not in the store.
+ */
+struct  Iov__V1__Damping
+{
+  ProtobufCMessage base;
+  /*
+   * within the window that the coordinator's configuration says
+   */
+  uint32_t flips;
+  Google__Protobuf__Timestamp *until;
+};
+#define IOV__V1__DAMPING__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__damping__descriptor) \
+    , 0, NULL }
+
+
+/*
+ * How what is in use leaves an end node or a host that is cordoned.
+ */
+struct  Iov__V1__Drain
+{
+  ProtobufCMessage base;
+  /*
+   * Until what fits nowhere else is taken away. Counted while a coordinator runs, on a clock that cannot be set, and kept to the
+   * minute. Absent: nothing of that is taken away.
+   */
+  Google__Protobuf__UInt64Value *remaining_milliseconds;
+  /*
+   * when that is, by the coordinator's wall clock
+   */
+  Google__Protobuf__Timestamp *deadline;
+  /*
+   * do not wait for the deadline
+   */
+  protobuf_c_boolean evict;
+  /*
+   * also what holds data, which is lost
+   */
+  protobuf_c_boolean discard_data;
+  /*
+   * also what its claim says is never to be taken away
+   */
+  protobuf_c_boolean force;
+  /*
+   * claims that were taken away because they fit elsewhere
+   */
+  uint32_t moved;
+  /*
+   * claims that were taken away although they did not
+   */
+  uint32_t evicted;
+  /*
+   * In answers, and not in the store: what is in use yet, by claim.
+   */
+  size_t n_remaining;
+  Iov__V1__DrainRemainder **remaining;
+};
+#define IOV__V1__DRAIN__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__drain__descriptor) \
+    , NULL, NULL, 0, 0, 0, 0, 0, 0,NULL }
+
+
+/*
+ * What has yet to leave.
+ */
+struct  Iov__V1__DrainRemainder
+{
+  ProtobufCMessage base;
+  char *function;
+  /*
+   * empty: of an orphan, or of what is being cleaned
+   */
+  char *claim;
+  /*
+   * why it is there yet
+   */
+  char *why;
+  /*
+   * nothing becomes of it by itself, also after the deadline
+   */
+  protobuf_c_boolean stays;
+};
+#define IOV__V1__DRAIN_REMAINDER__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__drain_remainder__descriptor) \
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0 }
 
 
 /*
@@ -710,10 +922,23 @@ struct  Iov__V1__EndNode
    * get functions of it.
    */
   char *source;
+  /*
+   * set: no new function is given of it
+   */
+  Iov__V1__Cordon *cordon;
+  /*
+   * by key, then effect
+   */
+  size_t n_taints;
+  Iov__V1__Taint **taints;
+  /*
+   * set: its health changes too often, and no new function is given of it
+   */
+  Iov__V1__Damping *damping;
 };
 #define IOV__V1__END_NODE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__end_node__descriptor) \
-    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0,NULL, 0,NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, (char *)protobuf_c_empty_string }
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0,NULL, 0,NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, (char *)protobuf_c_empty_string, NULL, 0,NULL, NULL }
 
 
 /*
@@ -1006,10 +1231,13 @@ struct  Iov__V1__ClaimSpecification
    * a condition on hosts, in the same language
    */
   char *host_selector;
+  size_t n_tolerations;
+  Iov__V1__Toleration **tolerations;
+  Iov__V1__EvictionPolicy eviction_policy;
 };
 #define IOV__V1__CLAIM_SPECIFICATION__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__claim_specification__descriptor) \
-    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL, NULL, 0,NULL, NULL, IOV__V1__LOSS_POLICY__LOSS_POLICY_UNSPECIFIED, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0,NULL, (char *)protobuf_c_empty_string }
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL, NULL, 0,NULL, NULL, IOV__V1__LOSS_POLICY__LOSS_POLICY_UNSPECIFIED, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0,NULL, (char *)protobuf_c_empty_string, 0,NULL, IOV__V1__EVICTION_POLICY__EVICTION_POLICY_UNSPECIFIED }
 
 
 struct  Iov__V1__EndNodeSelector__LabelsEntry
@@ -1458,6 +1686,120 @@ Iov__V1__Host *
                       const uint8_t       *data);
 void   iov__v1__host__free_unpacked
                      (Iov__V1__Host *message,
+                      ProtobufCAllocator *allocator);
+/* Iov__V1__Cordon methods */
+void   iov__v1__cordon__init
+                     (Iov__V1__Cordon         *message);
+size_t iov__v1__cordon__get_packed_size
+                     (const Iov__V1__Cordon   *message);
+size_t iov__v1__cordon__pack
+                     (const Iov__V1__Cordon   *message,
+                      uint8_t             *out);
+size_t iov__v1__cordon__pack_to_buffer
+                     (const Iov__V1__Cordon   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__Cordon *
+       iov__v1__cordon__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__cordon__free_unpacked
+                     (Iov__V1__Cordon *message,
+                      ProtobufCAllocator *allocator);
+/* Iov__V1__Taint methods */
+void   iov__v1__taint__init
+                     (Iov__V1__Taint         *message);
+size_t iov__v1__taint__get_packed_size
+                     (const Iov__V1__Taint   *message);
+size_t iov__v1__taint__pack
+                     (const Iov__V1__Taint   *message,
+                      uint8_t             *out);
+size_t iov__v1__taint__pack_to_buffer
+                     (const Iov__V1__Taint   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__Taint *
+       iov__v1__taint__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__taint__free_unpacked
+                     (Iov__V1__Taint *message,
+                      ProtobufCAllocator *allocator);
+/* Iov__V1__Toleration methods */
+void   iov__v1__toleration__init
+                     (Iov__V1__Toleration         *message);
+size_t iov__v1__toleration__get_packed_size
+                     (const Iov__V1__Toleration   *message);
+size_t iov__v1__toleration__pack
+                     (const Iov__V1__Toleration   *message,
+                      uint8_t             *out);
+size_t iov__v1__toleration__pack_to_buffer
+                     (const Iov__V1__Toleration   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__Toleration *
+       iov__v1__toleration__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__toleration__free_unpacked
+                     (Iov__V1__Toleration *message,
+                      ProtobufCAllocator *allocator);
+/* Iov__V1__Damping methods */
+void   iov__v1__damping__init
+                     (Iov__V1__Damping         *message);
+size_t iov__v1__damping__get_packed_size
+                     (const Iov__V1__Damping   *message);
+size_t iov__v1__damping__pack
+                     (const Iov__V1__Damping   *message,
+                      uint8_t             *out);
+size_t iov__v1__damping__pack_to_buffer
+                     (const Iov__V1__Damping   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__Damping *
+       iov__v1__damping__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__damping__free_unpacked
+                     (Iov__V1__Damping *message,
+                      ProtobufCAllocator *allocator);
+/* Iov__V1__Drain methods */
+void   iov__v1__drain__init
+                     (Iov__V1__Drain         *message);
+size_t iov__v1__drain__get_packed_size
+                     (const Iov__V1__Drain   *message);
+size_t iov__v1__drain__pack
+                     (const Iov__V1__Drain   *message,
+                      uint8_t             *out);
+size_t iov__v1__drain__pack_to_buffer
+                     (const Iov__V1__Drain   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__Drain *
+       iov__v1__drain__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__drain__free_unpacked
+                     (Iov__V1__Drain *message,
+                      ProtobufCAllocator *allocator);
+/* Iov__V1__DrainRemainder methods */
+void   iov__v1__drain_remainder__init
+                     (Iov__V1__DrainRemainder         *message);
+size_t iov__v1__drain_remainder__get_packed_size
+                     (const Iov__V1__DrainRemainder   *message);
+size_t iov__v1__drain_remainder__pack
+                     (const Iov__V1__DrainRemainder   *message,
+                      uint8_t             *out);
+size_t iov__v1__drain_remainder__pack_to_buffer
+                     (const Iov__V1__DrainRemainder   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__DrainRemainder *
+       iov__v1__drain_remainder__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__drain_remainder__free_unpacked
+                     (Iov__V1__DrainRemainder *message,
                       ProtobufCAllocator *allocator);
 /* Iov__V1__Plugin methods */
 void   iov__v1__plugin__init
@@ -2166,6 +2508,24 @@ typedef void (*Iov__V1__Host__LabelsEntry_Closure)
 typedef void (*Iov__V1__Host_Closure)
                  (const Iov__V1__Host *message,
                   void *closure_data);
+typedef void (*Iov__V1__Cordon_Closure)
+                 (const Iov__V1__Cordon *message,
+                  void *closure_data);
+typedef void (*Iov__V1__Taint_Closure)
+                 (const Iov__V1__Taint *message,
+                  void *closure_data);
+typedef void (*Iov__V1__Toleration_Closure)
+                 (const Iov__V1__Toleration *message,
+                  void *closure_data);
+typedef void (*Iov__V1__Damping_Closure)
+                 (const Iov__V1__Damping *message,
+                  void *closure_data);
+typedef void (*Iov__V1__Drain_Closure)
+                 (const Iov__V1__Drain *message,
+                  void *closure_data);
+typedef void (*Iov__V1__DrainRemainder_Closure)
+                 (const Iov__V1__DrainRemainder *message,
+                  void *closure_data);
 typedef void (*Iov__V1__Plugin_Closure)
                  (const Iov__V1__Plugin *message,
                   void *closure_data);
@@ -2288,6 +2648,7 @@ typedef void (*Iov__V1__FunctionStatistics_Closure)
 
 extern const ProtobufCEnumDescriptor    iov__v1__path__descriptor;
 extern const ProtobufCEnumDescriptor    iov__v1__host_state__descriptor;
+extern const ProtobufCEnumDescriptor    iov__v1__taint_effect__descriptor;
 extern const ProtobufCEnumDescriptor    iov__v1__plugin_state__descriptor;
 extern const ProtobufCEnumDescriptor    iov__v1__health_state__descriptor;
 extern const ProtobufCEnumDescriptor    iov__v1__support__descriptor;
@@ -2295,6 +2656,7 @@ extern const ProtobufCEnumDescriptor    iov__v1__vlan_protocol__descriptor;
 extern const ProtobufCEnumDescriptor    iov__v1__link_state__descriptor;
 extern const ProtobufCEnumDescriptor    iov__v1__rate_guarantee__descriptor;
 extern const ProtobufCEnumDescriptor    iov__v1__loss_policy__descriptor;
+extern const ProtobufCEnumDescriptor    iov__v1__eviction_policy__descriptor;
 extern const ProtobufCEnumDescriptor    iov__v1__claim_phase__descriptor;
 extern const ProtobufCEnumDescriptor    iov__v1__role__descriptor;
 extern const ProtobufCEnumDescriptor    iov__v1__function_phase__descriptor;
@@ -2303,6 +2665,12 @@ extern const ProtobufCMessageDescriptor iov__v1__lease__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__host_death__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__host__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__host__labels_entry__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__cordon__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__taint__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__toleration__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__damping__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__drain__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__drain_remainder__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__plugin__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__health__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__capacity__descriptor;

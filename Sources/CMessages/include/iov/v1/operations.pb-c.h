@@ -15,6 +15,7 @@ PROTOBUF_C__BEGIN_DECLS
 #endif
 
 #include "google/protobuf/timestamp.pb-c.h"
+#include "google/protobuf/wrappers.pb-c.h"
 #include "iov/v1/inventory.pb-c.h"
 #include "iov/v1/model.pb-c.h"
 
@@ -24,6 +25,17 @@ typedef struct Iov__V1__ConfirmHostDeadRequest Iov__V1__ConfirmHostDeadRequest;
 typedef struct Iov__V1__FenceHostRequest Iov__V1__FenceHostRequest;
 typedef struct Iov__V1__ForgetHostRequest Iov__V1__ForgetHostRequest;
 typedef struct Iov__V1__RescanHostRequest Iov__V1__RescanHostRequest;
+typedef struct Iov__V1__EvictClaimRequest Iov__V1__EvictClaimRequest;
+typedef struct Iov__V1__MaintenanceTarget Iov__V1__MaintenanceTarget;
+typedef struct Iov__V1__CordonRequest Iov__V1__CordonRequest;
+typedef struct Iov__V1__UncordonRequest Iov__V1__UncordonRequest;
+typedef struct Iov__V1__DrainRequest Iov__V1__DrainRequest;
+typedef struct Iov__V1__TaintRequest Iov__V1__TaintRequest;
+typedef struct Iov__V1__RebalanceRequest Iov__V1__RebalanceRequest;
+typedef struct Iov__V1__RebalanceAnswer Iov__V1__RebalanceAnswer;
+typedef struct Iov__V1__Move Iov__V1__Move;
+typedef struct Iov__V1__EndNodeLoad Iov__V1__EndNodeLoad;
+typedef struct Iov__V1__MaintenanceAnswer Iov__V1__MaintenanceAnswer;
 typedef struct Iov__V1__ListOrphansRequest Iov__V1__ListOrphansRequest;
 typedef struct Iov__V1__ListOrphansResponse Iov__V1__ListOrphansResponse;
 typedef struct Iov__V1__Orphan Iov__V1__Orphan;
@@ -107,6 +119,197 @@ struct  Iov__V1__RescanHostRequest
 #define IOV__V1__RESCAN_HOST_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__rescan_host_request__descriptor) \
     , (char *)protobuf_c_empty_string }
+
+
+struct  Iov__V1__EvictClaimRequest
+{
+  ProtobufCMessage base;
+  char *name;
+  /*
+   * for people, after "was evicted: "
+   */
+  char *reason;
+  protobuf_c_boolean discard_data;
+};
+#define IOV__V1__EVICT_CLAIM_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__evict_claim_request__descriptor) \
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0 }
+
+
+typedef enum {
+  IOV__V1__MAINTENANCE_TARGET__KIND__NOT_SET = 0,
+  IOV__V1__MAINTENANCE_TARGET__KIND_END_NODE = 1,
+  IOV__V1__MAINTENANCE_TARGET__KIND_HOST = 2
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(IOV__V1__MAINTENANCE_TARGET__KIND__CASE)
+} Iov__V1__MaintenanceTarget__KindCase;
+
+/*
+ * What is cordoned or drained.
+ */
+struct  Iov__V1__MaintenanceTarget
+{
+  ProtobufCMessage base;
+  Iov__V1__MaintenanceTarget__KindCase kind_case;
+  union {
+    /*
+     * its name or id
+     */
+    char *end_node;
+    char *host;
+  };
+};
+#define IOV__V1__MAINTENANCE_TARGET__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__maintenance_target__descriptor) \
+    , IOV__V1__MAINTENANCE_TARGET__KIND__NOT_SET, {0} }
+
+
+struct  Iov__V1__CordonRequest
+{
+  ProtobufCMessage base;
+  Iov__V1__MaintenanceTarget *target;
+  char *reason;
+};
+#define IOV__V1__CORDON_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__cordon_request__descriptor) \
+    , NULL, (char *)protobuf_c_empty_string }
+
+
+struct  Iov__V1__UncordonRequest
+{
+  ProtobufCMessage base;
+  Iov__V1__MaintenanceTarget *target;
+};
+#define IOV__V1__UNCORDON_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__uncordon_request__descriptor) \
+    , NULL }
+
+
+struct  Iov__V1__DrainRequest
+{
+  ProtobufCMessage base;
+  Iov__V1__MaintenanceTarget *target;
+  /*
+   * empty: the one that it is cordoned for already, if it is
+   */
+  char *reason;
+  /*
+   * from now; absent: none
+   */
+  Google__Protobuf__UInt64Value *deadline_milliseconds;
+  protobuf_c_boolean evict;
+  protobuf_c_boolean discard_data;
+  protobuf_c_boolean force;
+};
+#define IOV__V1__DRAIN_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__drain_request__descriptor) \
+    , NULL, (char *)protobuf_c_empty_string, NULL, 0, 0, 0 }
+
+
+struct  Iov__V1__TaintRequest
+{
+  ProtobufCMessage base;
+  Iov__V1__MaintenanceTarget *target;
+  /*
+   * key, value and effect
+   */
+  size_t n_set;
+  Iov__V1__Taint **set;
+  /*
+   * key and effect; without an effect all of that key
+   */
+  size_t n_remove;
+  Iov__V1__Taint **remove;
+};
+#define IOV__V1__TAINT_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__taint_request__descriptor) \
+    , NULL, 0,NULL, 0,NULL }
+
+
+struct  Iov__V1__RebalanceRequest
+{
+  ProtobufCMessage base;
+  char *device_class;
+  protobuf_c_boolean plan_only;
+  /*
+   * the moves that are under way; no more begin
+   */
+  protobuf_c_boolean stop;
+};
+#define IOV__V1__REBALANCE_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__rebalance_request__descriptor) \
+    , (char *)protobuf_c_empty_string, 0, 0 }
+
+
+struct  Iov__V1__RebalanceAnswer
+{
+  ProtobufCMessage base;
+  /*
+   * in the order in which they are to be made; at most 1000
+   */
+  size_t n_moves;
+  Iov__V1__Move **moves;
+  protobuf_c_boolean running;
+  /*
+   * now, by name
+   */
+  size_t n_loads;
+  Iov__V1__EndNodeLoad **loads;
+  /*
+   * functions on end nodes with too many that no claim allows to be moved, or that fit nowhere else
+   */
+  uint32_t fixed;
+};
+#define IOV__V1__REBALANCE_ANSWER__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__rebalance_answer__descriptor) \
+    , 0,NULL, 0, 0,NULL, 0 }
+
+
+struct  Iov__V1__Move
+{
+  ProtobufCMessage base;
+  char *claim;
+  /*
+   * ids
+   */
+  char *from_end_node;
+  char *to_end_node;
+};
+#define IOV__V1__MOVE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__move__descriptor) \
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string }
+
+
+struct  Iov__V1__EndNodeLoad
+{
+  ProtobufCMessage base;
+  /*
+   * its id
+   */
+  char *end_node;
+  char *name;
+  uint32_t functions;
+  /*
+   * the moves
+   */
+  uint32_t functions_after;
+};
+#define IOV__V1__END_NODE_LOAD__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__end_node_load__descriptor) \
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, 0 }
+
+
+/*
+ * One of them, as it is now.
+ */
+struct  Iov__V1__MaintenanceAnswer
+{
+  ProtobufCMessage base;
+  Iov__V1__EndNode *end_node;
+  Iov__V1__Host *host;
+};
+#define IOV__V1__MAINTENANCE_ANSWER__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__maintenance_answer__descriptor) \
+    , NULL, NULL }
 
 
 struct  Iov__V1__ListOrphansRequest
@@ -330,6 +533,215 @@ Iov__V1__RescanHostRequest *
 void   iov__v1__rescan_host_request__free_unpacked
                      (Iov__V1__RescanHostRequest *message,
                       ProtobufCAllocator *allocator);
+/* Iov__V1__EvictClaimRequest methods */
+void   iov__v1__evict_claim_request__init
+                     (Iov__V1__EvictClaimRequest         *message);
+size_t iov__v1__evict_claim_request__get_packed_size
+                     (const Iov__V1__EvictClaimRequest   *message);
+size_t iov__v1__evict_claim_request__pack
+                     (const Iov__V1__EvictClaimRequest   *message,
+                      uint8_t             *out);
+size_t iov__v1__evict_claim_request__pack_to_buffer
+                     (const Iov__V1__EvictClaimRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__EvictClaimRequest *
+       iov__v1__evict_claim_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__evict_claim_request__free_unpacked
+                     (Iov__V1__EvictClaimRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Iov__V1__MaintenanceTarget methods */
+void   iov__v1__maintenance_target__init
+                     (Iov__V1__MaintenanceTarget         *message);
+size_t iov__v1__maintenance_target__get_packed_size
+                     (const Iov__V1__MaintenanceTarget   *message);
+size_t iov__v1__maintenance_target__pack
+                     (const Iov__V1__MaintenanceTarget   *message,
+                      uint8_t             *out);
+size_t iov__v1__maintenance_target__pack_to_buffer
+                     (const Iov__V1__MaintenanceTarget   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__MaintenanceTarget *
+       iov__v1__maintenance_target__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__maintenance_target__free_unpacked
+                     (Iov__V1__MaintenanceTarget *message,
+                      ProtobufCAllocator *allocator);
+/* Iov__V1__CordonRequest methods */
+void   iov__v1__cordon_request__init
+                     (Iov__V1__CordonRequest         *message);
+size_t iov__v1__cordon_request__get_packed_size
+                     (const Iov__V1__CordonRequest   *message);
+size_t iov__v1__cordon_request__pack
+                     (const Iov__V1__CordonRequest   *message,
+                      uint8_t             *out);
+size_t iov__v1__cordon_request__pack_to_buffer
+                     (const Iov__V1__CordonRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__CordonRequest *
+       iov__v1__cordon_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__cordon_request__free_unpacked
+                     (Iov__V1__CordonRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Iov__V1__UncordonRequest methods */
+void   iov__v1__uncordon_request__init
+                     (Iov__V1__UncordonRequest         *message);
+size_t iov__v1__uncordon_request__get_packed_size
+                     (const Iov__V1__UncordonRequest   *message);
+size_t iov__v1__uncordon_request__pack
+                     (const Iov__V1__UncordonRequest   *message,
+                      uint8_t             *out);
+size_t iov__v1__uncordon_request__pack_to_buffer
+                     (const Iov__V1__UncordonRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__UncordonRequest *
+       iov__v1__uncordon_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__uncordon_request__free_unpacked
+                     (Iov__V1__UncordonRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Iov__V1__DrainRequest methods */
+void   iov__v1__drain_request__init
+                     (Iov__V1__DrainRequest         *message);
+size_t iov__v1__drain_request__get_packed_size
+                     (const Iov__V1__DrainRequest   *message);
+size_t iov__v1__drain_request__pack
+                     (const Iov__V1__DrainRequest   *message,
+                      uint8_t             *out);
+size_t iov__v1__drain_request__pack_to_buffer
+                     (const Iov__V1__DrainRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__DrainRequest *
+       iov__v1__drain_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__drain_request__free_unpacked
+                     (Iov__V1__DrainRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Iov__V1__TaintRequest methods */
+void   iov__v1__taint_request__init
+                     (Iov__V1__TaintRequest         *message);
+size_t iov__v1__taint_request__get_packed_size
+                     (const Iov__V1__TaintRequest   *message);
+size_t iov__v1__taint_request__pack
+                     (const Iov__V1__TaintRequest   *message,
+                      uint8_t             *out);
+size_t iov__v1__taint_request__pack_to_buffer
+                     (const Iov__V1__TaintRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__TaintRequest *
+       iov__v1__taint_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__taint_request__free_unpacked
+                     (Iov__V1__TaintRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Iov__V1__RebalanceRequest methods */
+void   iov__v1__rebalance_request__init
+                     (Iov__V1__RebalanceRequest         *message);
+size_t iov__v1__rebalance_request__get_packed_size
+                     (const Iov__V1__RebalanceRequest   *message);
+size_t iov__v1__rebalance_request__pack
+                     (const Iov__V1__RebalanceRequest   *message,
+                      uint8_t             *out);
+size_t iov__v1__rebalance_request__pack_to_buffer
+                     (const Iov__V1__RebalanceRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__RebalanceRequest *
+       iov__v1__rebalance_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__rebalance_request__free_unpacked
+                     (Iov__V1__RebalanceRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Iov__V1__RebalanceAnswer methods */
+void   iov__v1__rebalance_answer__init
+                     (Iov__V1__RebalanceAnswer         *message);
+size_t iov__v1__rebalance_answer__get_packed_size
+                     (const Iov__V1__RebalanceAnswer   *message);
+size_t iov__v1__rebalance_answer__pack
+                     (const Iov__V1__RebalanceAnswer   *message,
+                      uint8_t             *out);
+size_t iov__v1__rebalance_answer__pack_to_buffer
+                     (const Iov__V1__RebalanceAnswer   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__RebalanceAnswer *
+       iov__v1__rebalance_answer__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__rebalance_answer__free_unpacked
+                     (Iov__V1__RebalanceAnswer *message,
+                      ProtobufCAllocator *allocator);
+/* Iov__V1__Move methods */
+void   iov__v1__move__init
+                     (Iov__V1__Move         *message);
+size_t iov__v1__move__get_packed_size
+                     (const Iov__V1__Move   *message);
+size_t iov__v1__move__pack
+                     (const Iov__V1__Move   *message,
+                      uint8_t             *out);
+size_t iov__v1__move__pack_to_buffer
+                     (const Iov__V1__Move   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__Move *
+       iov__v1__move__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__move__free_unpacked
+                     (Iov__V1__Move *message,
+                      ProtobufCAllocator *allocator);
+/* Iov__V1__EndNodeLoad methods */
+void   iov__v1__end_node_load__init
+                     (Iov__V1__EndNodeLoad         *message);
+size_t iov__v1__end_node_load__get_packed_size
+                     (const Iov__V1__EndNodeLoad   *message);
+size_t iov__v1__end_node_load__pack
+                     (const Iov__V1__EndNodeLoad   *message,
+                      uint8_t             *out);
+size_t iov__v1__end_node_load__pack_to_buffer
+                     (const Iov__V1__EndNodeLoad   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__EndNodeLoad *
+       iov__v1__end_node_load__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__end_node_load__free_unpacked
+                     (Iov__V1__EndNodeLoad *message,
+                      ProtobufCAllocator *allocator);
+/* Iov__V1__MaintenanceAnswer methods */
+void   iov__v1__maintenance_answer__init
+                     (Iov__V1__MaintenanceAnswer         *message);
+size_t iov__v1__maintenance_answer__get_packed_size
+                     (const Iov__V1__MaintenanceAnswer   *message);
+size_t iov__v1__maintenance_answer__pack
+                     (const Iov__V1__MaintenanceAnswer   *message,
+                      uint8_t             *out);
+size_t iov__v1__maintenance_answer__pack_to_buffer
+                     (const Iov__V1__MaintenanceAnswer   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__MaintenanceAnswer *
+       iov__v1__maintenance_answer__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__maintenance_answer__free_unpacked
+                     (Iov__V1__MaintenanceAnswer *message,
+                      ProtobufCAllocator *allocator);
 /* Iov__V1__ListOrphansRequest methods */
 void   iov__v1__list_orphans_request__init
                      (Iov__V1__ListOrphansRequest         *message);
@@ -502,6 +914,39 @@ typedef void (*Iov__V1__ForgetHostRequest_Closure)
 typedef void (*Iov__V1__RescanHostRequest_Closure)
                  (const Iov__V1__RescanHostRequest *message,
                   void *closure_data);
+typedef void (*Iov__V1__EvictClaimRequest_Closure)
+                 (const Iov__V1__EvictClaimRequest *message,
+                  void *closure_data);
+typedef void (*Iov__V1__MaintenanceTarget_Closure)
+                 (const Iov__V1__MaintenanceTarget *message,
+                  void *closure_data);
+typedef void (*Iov__V1__CordonRequest_Closure)
+                 (const Iov__V1__CordonRequest *message,
+                  void *closure_data);
+typedef void (*Iov__V1__UncordonRequest_Closure)
+                 (const Iov__V1__UncordonRequest *message,
+                  void *closure_data);
+typedef void (*Iov__V1__DrainRequest_Closure)
+                 (const Iov__V1__DrainRequest *message,
+                  void *closure_data);
+typedef void (*Iov__V1__TaintRequest_Closure)
+                 (const Iov__V1__TaintRequest *message,
+                  void *closure_data);
+typedef void (*Iov__V1__RebalanceRequest_Closure)
+                 (const Iov__V1__RebalanceRequest *message,
+                  void *closure_data);
+typedef void (*Iov__V1__RebalanceAnswer_Closure)
+                 (const Iov__V1__RebalanceAnswer *message,
+                  void *closure_data);
+typedef void (*Iov__V1__Move_Closure)
+                 (const Iov__V1__Move *message,
+                  void *closure_data);
+typedef void (*Iov__V1__EndNodeLoad_Closure)
+                 (const Iov__V1__EndNodeLoad *message,
+                  void *closure_data);
+typedef void (*Iov__V1__MaintenanceAnswer_Closure)
+                 (const Iov__V1__MaintenanceAnswer *message,
+                  void *closure_data);
 typedef void (*Iov__V1__ListOrphansRequest_Closure)
                  (const Iov__V1__ListOrphansRequest *message,
                   void *closure_data);
@@ -553,6 +998,30 @@ struct Iov__V1__Operations_Service
                       const Iov__V1__RescanHostRequest *input,
                       Iov__V1__Host_Closure closure,
                       void *closure_data);
+  void (*evict_claim)(Iov__V1__Operations_Service *service,
+                      const Iov__V1__EvictClaimRequest *input,
+                      Iov__V1__Claim_Closure closure,
+                      void *closure_data);
+  void (*cordon)(Iov__V1__Operations_Service *service,
+                 const Iov__V1__CordonRequest *input,
+                 Iov__V1__MaintenanceAnswer_Closure closure,
+                 void *closure_data);
+  void (*uncordon)(Iov__V1__Operations_Service *service,
+                   const Iov__V1__UncordonRequest *input,
+                   Iov__V1__MaintenanceAnswer_Closure closure,
+                   void *closure_data);
+  void (*drain)(Iov__V1__Operations_Service *service,
+                const Iov__V1__DrainRequest *input,
+                Iov__V1__MaintenanceAnswer_Closure closure,
+                void *closure_data);
+  void (*taint)(Iov__V1__Operations_Service *service,
+                const Iov__V1__TaintRequest *input,
+                Iov__V1__MaintenanceAnswer_Closure closure,
+                void *closure_data);
+  void (*rebalance)(Iov__V1__Operations_Service *service,
+                    const Iov__V1__RebalanceRequest *input,
+                    Iov__V1__RebalanceAnswer_Closure closure,
+                    void *closure_data);
   void (*list_orphans)(Iov__V1__Operations_Service *service,
                        const Iov__V1__ListOrphansRequest *input,
                        Iov__V1__ListOrphansResponse_Closure closure,
@@ -586,6 +1055,12 @@ void iov__v1__operations__init (Iov__V1__Operations_Service *service,
       function_prefix__ ## fence_host,\
       function_prefix__ ## forget_host,\
       function_prefix__ ## rescan_host,\
+      function_prefix__ ## evict_claim,\
+      function_prefix__ ## cordon,\
+      function_prefix__ ## uncordon,\
+      function_prefix__ ## drain,\
+      function_prefix__ ## taint,\
+      function_prefix__ ## rebalance,\
       function_prefix__ ## list_orphans,\
       function_prefix__ ## adopt_orphan,\
       function_prefix__ ## purge_orphan,\
@@ -611,6 +1086,30 @@ void iov__v1__operations__rescan_host(ProtobufCService *service,
                                       const Iov__V1__RescanHostRequest *input,
                                       Iov__V1__Host_Closure closure,
                                       void *closure_data);
+void iov__v1__operations__evict_claim(ProtobufCService *service,
+                                      const Iov__V1__EvictClaimRequest *input,
+                                      Iov__V1__Claim_Closure closure,
+                                      void *closure_data);
+void iov__v1__operations__cordon(ProtobufCService *service,
+                                 const Iov__V1__CordonRequest *input,
+                                 Iov__V1__MaintenanceAnswer_Closure closure,
+                                 void *closure_data);
+void iov__v1__operations__uncordon(ProtobufCService *service,
+                                   const Iov__V1__UncordonRequest *input,
+                                   Iov__V1__MaintenanceAnswer_Closure closure,
+                                   void *closure_data);
+void iov__v1__operations__drain(ProtobufCService *service,
+                                const Iov__V1__DrainRequest *input,
+                                Iov__V1__MaintenanceAnswer_Closure closure,
+                                void *closure_data);
+void iov__v1__operations__taint(ProtobufCService *service,
+                                const Iov__V1__TaintRequest *input,
+                                Iov__V1__MaintenanceAnswer_Closure closure,
+                                void *closure_data);
+void iov__v1__operations__rebalance(ProtobufCService *service,
+                                    const Iov__V1__RebalanceRequest *input,
+                                    Iov__V1__RebalanceAnswer_Closure closure,
+                                    void *closure_data);
 void iov__v1__operations__list_orphans(ProtobufCService *service,
                                        const Iov__V1__ListOrphansRequest *input,
                                        Iov__V1__ListOrphansResponse_Closure closure,
@@ -640,6 +1139,17 @@ extern const ProtobufCMessageDescriptor iov__v1__confirm_host_dead_request__desc
 extern const ProtobufCMessageDescriptor iov__v1__fence_host_request__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__forget_host_request__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__rescan_host_request__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__evict_claim_request__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__maintenance_target__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__cordon_request__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__uncordon_request__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__drain_request__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__taint_request__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__rebalance_request__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__rebalance_answer__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__move__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__end_node_load__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__maintenance_answer__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__list_orphans_request__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__list_orphans_response__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__orphan__descriptor;

@@ -1,0 +1,179 @@
+import Messages
+
+/// Which cordoned end nodes and hosts are being drained, and when their deadlines are.
+struct Drains: Sendable {
+  private(set) var targets: Set<Maintained> = []
+  /// On the arbiter's monotonic clock. What is missing has a deadline that this run has yet to begin to count, or none.
+  private var ends: [Maintained: UInt64] = [:]
+  var turns = Turns()
+
+  mutating func insert(_ target: Maintained) {
+    targets.insert(target)
+    ends[target] = nil
+    turns.begin(at: target)
+  }
+
+  mutating func remove(_ target: Maintained) {
+    targets.remove(target)
+    ends[target] = nil
+    turns.begin(at: target)
+  }
+
+  /// How much of its time is left, of what was left when this was asked first.
+  mutating func remaining(of target: Maintained, from remaining: UInt64, at now: Instant) -> UInt64 {
+    let (sum, isTooMuch) = now.monotonicMilliseconds.addingReportingOverflow(remaining)
+    let end = ends[target] ?? (isTooMuch ? .max : sum)
+    ends[target] = end
+    return end - min(end, now.monotonicMilliseconds)
+  }
+}
+
+/// A drain has what is in use leave what is cordoned: what fits elsewhere goes there by and by, a claim that allows no less is left
+/// until the deadline, and what holds data stays unless it was said that it may be lost. Each claim lets go as by any eviction.
+///
+/// The deadline is counted on the monotonic clock while a coordinator runs, and what is left of it is stored once a minute. So
+/// neither a clock that is set nor a coordinator that is away takes time from anybody.
+extension Arbiter {
+  private static var longestDeadlineMilliseconds: UInt64 { 366 * 86_400_000 }
+
+  mutating func drain(_ request: DrainRequest, at now: Instant) throws(Refusal) -> MaintenanceAnswer {
+    let target = try maintained(request.target)
+    try checkReason(request.reason)
+    let before = cordon(of: target)
+    var drain = Drain()
+    drain.evict = request.evict
+    drain.discardData = request.discardData
+    drain.force = request.force
+    (drain.moved, drain.evicted) = (before?.drain?.moved ?? 0, before?.drain?.evicted ?? 0)
+    if let deadline = request.deadlineMilliseconds {
+      guard deadline <= Self.longestDeadlineMilliseconds else {
+        throw Refusal(.invalidArgument, "a deadline in \(deadline) ms is asked for; it is at most 366 days away")
+      }
+      drain.setRemaining(deadline, at: now)
+    }
+    var cordon = before ?? Cordon { $0.since = now.timestamp }
+    if !request.reason.isEmpty { cordon.reason = request.reason }
+    cordon.drain = drain
+    // What fits elsewhere is judged with the new word in force.
+    set(cordon, of: target)
+    if !request.force {
+      do throws(Refusal) { try checkOtherRoots(of: target, drain) } catch {
+        set(before, of: target)
+        throw error
+      }
+    }
+    put(cordon, of: target)
+    drains.insert(target)
+    carryOn(target, at: now)
+    return answer(target)
+  }
+
+  mutating func carryOnDrains(at now: Instant) {
+    for target in drains.targets.sorted() { carryOn(target, at: now) }
+  }
+
+  private mutating func carryOn(_ target: Maintained, at now: Instant) {
+    guard var cordon = cordon(of: target), var drain = cordon.drain else { return drains.remove(target) }
+    if let stored = drain.remainingMilliseconds {
+      let left = drains.remaining(of: target, from: stored, at: now)
+      if left != stored, left == 0 || left + 60_000 <= stored { drain.setRemaining(left, at: now) }
+    }
+    let why = "\(words(of: target)) is \(cordon.words)"
+    let names = claims(at: target)
+    for name in drains.turns.next(of: names, at: target) {
+      guard let state = claims[name] else { continue }
+      switch fate(of: state, at: target, drain) {
+      case .leaves:
+        let fits = fitsElsewhere(state)
+        if evict(name, because: why) { drain.count(isMove: fits) }
+      case .leavesWhereItFits:
+        guard fitsElsewhere(state) else { continue }
+        if evict(name, because: why) { drain.count(isMove: true) }
+      case .isGoing, .isLeft, .stays: continue
+      }
+    }
+    guard drain != cordon.drain else { return }
+    cordon.drain = drain
+    set(cordon, of: target)
+    changes.save(target.recordKey)
+  }
+
+  /// The claims that have something there, by name.
+  func claims(at target: Maintained) -> [String] {
+    switch target {
+    case .endNode(let id): (endNodes[id]?.shares.keys).map { Set($0.compactMap { claimOfFunction[$0] }).sorted() } ?? []
+    case .host(let name): (hosts[name]?.claims ?? []).sorted()
+    }
+  }
+
+  // MARK: Room elsewhere
+
+  /// Whether a claim would get another function, although it still has one where nothing new is given. What is on its way
+  /// elsewhere already has yet to take its place there.
+  mutating func fitsElsewhere(_ state: ClaimState) -> Bool {
+    guard let assignment = state.assignment else { return false }
+    let specification = state.specification
+    var candidate: Candidate?
+    if specification.isForSeveralHosts {
+      // Its interface's name is its own on the host where it is.
+      var here = specification.used(on: assignment.host)
+      (here.hosts, here.hostSelector) = ([], "")
+      here.consumer?.interfaceName = ""
+      candidate = best(for: here)
+    }
+    if candidate == nil { candidate = best(for: specification) }
+    guard let node = candidate.flatMap({ endNodes[$0.node.record.id] }) else { return false }
+    let onTheirWay = evicting.compactMap { claims[$0] }.filter {
+      $0.specification.deviceClass == specification.deviceClass
+    }
+    let limit = Int(node.record.capacity?.functions ?? 0)
+    guard limit == 0 || node.shares.count + onTheirWay.count < limit else { return false }
+    guard node.isBlockDevice, !onTheirWay.isEmpty else { return true }
+    let sizes = (onTheirWay.compactMap(\.assignment).map(\.sizeBytes) + [assignment.sizeBytes]).reduce(0, &+)
+    return node.usedSizeBytes &+ sizes <= node.sizeBytes
+  }
+
+  /// Where nobody else has a path to what is in use, it would be cut off from the rack for good.
+  private mutating func checkOtherRoots(of target: Maintained, _ drain: Drain) throws(Refusal) {
+    guard case .host(let host) = target else { return }
+    for id in endNodes.ids(atHost: host) {
+      guard let node = endNodes[id], !node.isServed, node.record.isRoot(host), !hasOtherRoot(node, than: host) else {
+        continue
+      }
+      let stuck = node.shares.keys.sorted().compactMap { claimOfFunction[$0] }.filter { name in
+        guard let state = claims[name] else { return false }
+        switch fate(of: state, at: target, drain) {
+        case .isGoing: return false
+        case .stays: return true
+        case .leaves, .leavesWhereItFits, .isLeft: return !fitsElsewhere(state)
+        }
+      }
+      guard !stuck.isEmpty else { continue }
+      throw Refusal(
+        .failedPrecondition,
+        "host '\(host)' is the last one with a path to \(node.record.name), and what these claims have of it fits nowhere else: "
+          + "\(Names.list(stuck.map { "'\($0)'" })); delete them, or drain it all the same: --force")
+    }
+  }
+
+  /// Whether another host that is not cordoned could have the end node in the place of this one.
+  func hasOtherRoot(_ node: EndNodeState, than host: String) -> Bool {
+    node.record.roots.contains {
+      $0.host != host && hosts[$0.host]?.record.cordon == nil && isUsable($0.host, asRootOf: node)
+    }
+  }
+}
+
+extension Drain {
+  mutating func setRemaining(_ milliseconds: UInt64, at now: Instant) {
+    remainingMilliseconds = milliseconds
+    deadline = now.timestamp(afterMilliseconds: milliseconds)
+  }
+
+  /// Whether what fits nowhere else is taken away now.
+  var isDue: Bool { evict || remainingMilliseconds == 0 }
+
+  fileprivate mutating func count(isMove: Bool) {
+    if isMove { moved &+= 1 } else { evicted &+= 1 }
+  }
+}
