@@ -112,8 +112,15 @@ extension Arbiter {
       throw Refusal(.aborted, "it is being released; apply again once it is gone")
     }
     guard asked != existing.specification else { return planned.action = .unchanged }
-    if let rates = existing.specification.rates(to: asked, of: request.name) {
-      planned.claim = try updateRates(rates)
+    if let change = existing.specification.change(to: asked, of: request.name) {
+      if change.namesRates { planned.claim = try updateRates(change) }
+      if asked.timeToLiveSeconds != existing.specification.timeToLiveSeconds {
+        planned.claim = try extendClaim(
+          ExtendClaimRequest {
+            $0.name = request.name
+            $0.timeToLiveSeconds = asked.timeToLiveSeconds
+          }, at: now)
+      }
       planned.action = .update
       return
     }
@@ -122,7 +129,7 @@ extension Arbiter {
     planned.action = .replace
     guard replace else {
       planned.refusal =
-        "only rates can be changed in place: apply it with `replace`, which releases what it has"
+        "only rates and the time to live can be changed in place: apply it with `replace`, which releases what it has"
         + (existing.assignment?.holdsData ?? false ? ", and the data with it" : "") + ", or delete it"
       return
     }
@@ -201,8 +208,9 @@ extension PlannedClaim {
 }
 
 extension ClaimSpecification {
-  /// The change of rates that makes another one of it; nil if that one differs in something else.
-  fileprivate func rates(to other: ClaimSpecification, of claim: String) -> UpdateClaimRatesRequest? {
+  /// The change of rates that makes another one of it, which may name none; nil if that one differs in more than rates and the time
+  /// to live.
+  fileprivate func change(to other: ClaimSpecification, of claim: String) -> UpdateClaimRatesRequest? {
     var request = UpdateClaimRatesRequest()
     request.name = claim
     let (ethernet, theirs) = (attributes?.ethernet, other.attributes?.ethernet)
@@ -216,8 +224,8 @@ extension ClaimSpecification {
     request.maxWriteBytesPerSecond = change(block?.maxWriteBytesPerSecond, wanted?.maxWriteBytesPerSecond)
     request.burstFactor = change(block?.burstFactor, wanted?.burstFactor)
     request.burstSeconds = change(block?.burstSeconds, wanted?.burstSeconds)
-    guard request.namesRates else { return nil }
     var result = self
+    result.timeToLiveSeconds = other.timeToLiveSeconds
     var changed = attributes ?? Attributes()
     changed.setRates(request)
     result.attributes = changed

@@ -42,6 +42,7 @@ public struct Arbiter: Sendable {
   var claimOfInterface = Table<InterfaceKey, String>()
   /// Those that name an interface and leave its host open.
   var claimsOfOpenInterface = Register()
+  var expiries = Expiries()
   var claimOfVNI = Table<UInt32, String>()
   var selectors = ClaimSelectors<EndNodeState>(.endNodes)
   var hostSelectors = ClaimSelectors<Host>(.hosts)
@@ -54,7 +55,7 @@ public struct Arbiter: Sendable {
   /// The revision that this run began with: an entry with a higher one was changed in this run.
   private(set) var firstRevision: UInt64 = 0
   /// When this run took its first event.
-  var began: Instant?
+  package internal(set) var began: Instant?
   /// When the event at hand came.
   var now: Instant?
 
@@ -99,6 +100,8 @@ public struct Arbiter: Sendable {
       answer(call) { (arbiter) throws(Refusal) in .claim(try arbiter.createClaim(request, uid: uid, at: now)) }
     case .claimDeleted(let call, let request):
       answer(call) { (arbiter) throws(Refusal) in .claim(try arbiter.deleteClaim(request)) }
+    case .claimExtended(let call, let request):
+      answer(call) { (arbiter) throws(Refusal) in .claim(try arbiter.extendClaim(request, at: now)) }
     case .claimRatesUpdated(let call, let request):
       answer(call) { (arbiter) throws(Refusal) in .claim(try arbiter.updateRates(request)) }
     case .claimEvicted(let call, let request):
@@ -132,6 +135,7 @@ public struct Arbiter: Sendable {
     case .inventoryReported(let session, let report): takeInventory(session, report)
     case .functionsReported(let session, let report): takeFunctions(session, report)
     case .timePassed:
+      endExpired(at: now)
       expireLeases(at: now)
       moveLostControls(at: now)
       // What another root can fence at the device needs no host to be switched off.

@@ -89,6 +89,7 @@ extension Arbiter {
     var state = state
     state.claim.revision = nextRevision()
     claims[state.claim.name] = state
+    expiries.note(state.claim)
     changes.noteClaim(state.claim.name)
     if let waiting = claimsOfSource[state.claim.name] { changes.openings.claims.formUnion(waiting) }
   }

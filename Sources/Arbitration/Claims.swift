@@ -27,6 +27,7 @@ extension Arbiter {
     claim.uid = uid
     claim.specification = specification
     claim.created = now.timestamp
+    claim.expires = expiry(of: specification, from: now)
     var state = ClaimState(claim: claim)
     state.withStatus { $0.phase = .pending }
     reserveNames(of: state)

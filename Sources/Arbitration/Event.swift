@@ -17,6 +17,7 @@ public enum Event: Sendable, Hashable {
   /// `uid` is given to the claim if it is a new one.
   case claimCreated(CallID, CreateClaimRequest, uid: String)
   case claimDeleted(CallID, DeleteClaimRequest)
+  case claimExtended(CallID, ExtendClaimRequest)
   case claimRatesUpdated(CallID, UpdateClaimRatesRequest)
   /// Somebody wants its function back, and says why.
   case claimEvicted(CallID, EvictClaimRequest)

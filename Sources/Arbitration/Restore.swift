@@ -49,6 +49,7 @@ extension Arbiter {
     }
     for (name, state) in claims.sorted(by: { $0.key < $1.key }) {
       reserveNames(of: state)
+      expiries.note(state.claim)
       guard let assignment = state.assignment else {
         wait(state)
         continue

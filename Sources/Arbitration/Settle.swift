@@ -178,6 +178,7 @@ extension Arbiter {
     if let assignment = state.assignment { free(assignment, of: state) }
     freeNames(of: state)
     evicting.remove(name)
+    expiries.forget(name)
     claims[name] = nil
     changes.save(RecordKey(.claim, name))
     changes.gone.append(last)

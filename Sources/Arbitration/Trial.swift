@@ -48,6 +48,7 @@ extension Arbiter {
     step.take(&claimsOfSource)
     step.take(&heldUp)
     step.take(&evicting)
+    step.take(&expiries)
     step.take(&abandonedWithShare)
     step.take(&claimOfFunction)
     step.take(&claimOfMAC)

@@ -39,6 +39,10 @@ struct ClaimsFrontend: ClaimsService {
     try await arbiter.askForClaim { .claimRatesUpdated($0, request) }
   }
 
+  func extendClaim(_ request: ExtendClaimRequest, call: ServerCall) async throws -> Claim {
+    try await arbiter.askForClaim { .claimExtended($0, request) }
+  }
+
   func explainClaim(_ request: ExplainClaimRequest, call: ServerCall) async throws -> ClaimExplanation {
     let result = arbiter.read { arbiter in
       Result { () throws(Refusal) in try arbiter.explanation(of: request.name) }

@@ -35,6 +35,9 @@ extension FileDescriptor {
       UInt64ValueR\u{16}maxWriteBytesPerSecond\u{12}?\u{a}\u{c}burst_factor\u{18}\u{8}\u{20}\u{1}\
       (\u{b}2\u{1c}.google.protobuf.UInt32ValueR\u{b}burstFactor\u{12}A\u{a}\u{d}burst_seconds\u{18}\
       \u{9}\u{20}\u{1}(\u{b}2\u{1c}.google.protobuf.UInt32ValueR\u{c}burstSeconds\
+      \"Y\u{a}\u{12}ExtendClaimRequest\u{12}\u{12}\u{a}\u{4}name\u{18}\u{1}\u{20}\u{1}(\u{9}R\u{4}\
+      name\u{12}/\u{a}\u{14}time_to_live_seconds\u{18}\u{2}\u{20}\u{1}(\u{d}R\u{11}timeToLiveSec\
+      onds\
       \"c\u{a}\u{12}WatchClaimsRequest\u{12}\u{12}\u{a}\u{4}name\u{18}\u{1}\u{20}\u{1}(\u{9}R\u{4}\
       name\u{12}#\u{a}\u{d}from_revision\u{18}\u{2}\u{20}\u{1}(\u{4}R\u{c}fromRevision\u{12}\u{14}\
       \u{a}\u{5}epoch\u{18}\u{3}\u{20}\u{1}(\u{4}R\u{5}epoch\
@@ -120,12 +123,13 @@ extension FileDescriptor {
       \u{12}\u{1a}\u{a}\u{16}CLAIM_ACTION_UNCHANGED\u{10}\u{1}\u{12}\u{17}\u{a}\u{13}CLAIM_ACTIO\
       N_CREATE\u{10}\u{2}\u{12}\u{17}\u{a}\u{13}CLAIM_ACTION_UPDATE\u{10}\u{3}\u{12}\u{18}\u{a}\u{14}\
       CLAIM_ACTION_REPLACE\u{10}\u{4}\u{12}\u{17}\u{a}\u{13}CLAIM_ACTION_REFUSE\u{10}\u{5}\
-      2\u{87}\u{5}\u{a}\u{6}Claims\u{12}8\u{a}\u{b}CreateClaim\u{12}\u{1a}.iov.v1.CreateClaimReq\
+      2\u{c1}\u{5}\u{a}\u{6}Claims\u{12}8\u{a}\u{b}CreateClaim\u{12}\u{1a}.iov.v1.CreateClaimReq\
       uest\u{1a}\u{d}.iov.v1.Claim\u{12}2\u{a}\u{8}GetClaim\u{12}\u{17}.iov.v1.GetClaimRequest\u{1a}\
       \u{d}.iov.v1.Claim\u{12}C\u{a}\u{a}ListClaims\u{12}\u{19}.iov.v1.ListClaimsRequest\u{1a}\u{1a}\
       .iov.v1.ListClaimsResponse\u{12}8\u{a}\u{b}DeleteClaim\u{12}\u{1a}.iov.v1.DeleteClaimReque\
       st\u{1a}\u{d}.iov.v1.Claim\u{12}B\u{a}\u{10}UpdateClaimRates\u{12}\u{1f}.iov.v1.UpdateClai\
-      mRatesRequest\u{1a}\u{d}.iov.v1.Claim\u{12}?\u{a}\u{b}WatchClaims\u{12}\u{1a}.iov.v1.Watch\
+      mRatesRequest\u{1a}\u{d}.iov.v1.Claim\u{12}8\u{a}\u{b}ExtendClaim\u{12}\u{1a}.iov.v1.Exten\
+      dClaimRequest\u{1a}\u{d}.iov.v1.Claim\u{12}?\u{a}\u{b}WatchClaims\u{12}\u{1a}.iov.v1.Watch\
       ClaimsRequest\u{1a}\u{12}.iov.v1.ClaimEvent0\u{1}\u{12}E\u{a}\u{c}ExplainClaim\u{12}\u{1b}\
       .iov.v1.ExplainClaimRequest\u{1a}\u{18}.iov.v1.ClaimExplanation\u{12};\u{a}\u{a}PlanClaims\
       \u{12}\u{1a}.iov.v1.ApplyClaimsRequest\u{1a}\u{11}.iov.v1.ClaimPlan\u{12}<\u{a}\u{b}ApplyC\

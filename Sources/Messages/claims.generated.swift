@@ -405,6 +405,52 @@ extension UpdateClaimRatesRequest {
   }
 }
 
+public struct ExtendClaimRequest: Message {
+  public static var fullName: String { "iov.v1.ExtendClaimRequest" }
+
+  public var name: String = ""
+  /// zero: it does not end by itself any more
+  public var timeToLiveSeconds: UInt32 = 0
+
+  public init() {}
+}
+
+extension ExtendClaimRequest: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__ExtendClaimRequest>) {
+    iov__v1__extend_claim_request__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__ExtendClaimRequest()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__ExtendClaimRequest>, in arena: inout MessageArena) {
+    layout.pointee.name = arena.string(name)
+    layout.pointee.time_to_live_seconds = timeToLiveSeconds
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__ExtendClaimRequest>) {
+    name = copiedString(layout.pointee.name)
+    timeToLiveSeconds = layout.pointee.time_to_live_seconds
+  }
+}
+
+extension ExtendClaimRequest {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["name", "timeToLiveSeconds"])
+    try fields.read("name", into: &name)
+    try fields.read("timeToLiveSeconds", into: &timeToLiveSeconds)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("name", name)
+    try fields.write("timeToLiveSeconds", timeToLiveSeconds)
+  }
+}
+
 public struct WatchClaimsRequest: Message {
   public static var fullName: String { "iov.v1.WatchClaimsRequest" }
 

@@ -2834,6 +2834,8 @@ public struct Claim: Message {
   public var created: Timestamp?
   /// of the cluster's state when this claim last changed
   public var revision: UInt64 = 0
+  /// when it is deleted by itself; absent: never
+  public var expires: Timestamp?
 
   public init() {}
 }
@@ -2856,6 +2858,7 @@ extension Claim: CLayoutMessage {
     layout.pointee.status = arena.message(status)
     layout.pointee.created = arena.timestamp(created)
     layout.pointee.revision = revision
+    layout.pointee.expires = arena.timestamp(expires)
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__Claim>) {
@@ -2865,19 +2868,21 @@ extension Claim: CLayoutMessage {
     if let value = layout.pointee.status { status = ClaimStatus(copying: value) }
     if let value = layout.pointee.created { created = Timestamp(copying: value) }
     revision = layout.pointee.revision
+    if let value = layout.pointee.expires { expires = Timestamp(copying: value) }
   }
 }
 
 extension Claim {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
-      decoder, of: Self.fullName, names: ["name", "uid", "specification", "status", "created", "revision"])
+      decoder, of: Self.fullName, names: ["name", "uid", "specification", "status", "created", "revision", "expires"])
     try fields.read("name", into: &name)
     try fields.read("uid", into: &uid)
     try fields.read("specification", into: &specification)
     try fields.read("status", into: &status)
     try fields.read("created", into: &created)
     try fields.read("revision", into: &revision)
+    try fields.read("expires", into: &expires)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -2888,6 +2893,7 @@ extension Claim {
     try fields.write("status", status)
     try fields.write("created", created)
     try fields.write("revision", revision)
+    try fields.write("expires", expires)
   }
 }
 
@@ -2916,6 +2922,9 @@ public struct ClaimSpecification: Message {
   public var hostSelector: String = ""
   public var tolerations: [Toleration] = []
   public var evictionPolicy: EvictionPolicy = EvictionPolicy(rawValue: 0)
+  /// The claim is deleted so long after it was made, or last extended: pending or not, and with its data. One that is the source
+  /// of others is when those are gone. Zero: never.
+  public var timeToLiveSeconds: UInt32 = 0
 
   public init() {}
 }
@@ -2951,6 +2960,7 @@ extension ClaimSpecification: CLayoutMessage {
       value, arena in arena.presentMessage(value)
     }
     layout.pointee.eviction_policy = .init(rawValue: .init(truncatingIfNeeded: evictionPolicy.rawValue))
+    layout.pointee.time_to_live_seconds = timeToLiveSeconds
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__ClaimSpecification>) {
@@ -2969,6 +2979,7 @@ extension ClaimSpecification: CLayoutMessage {
     hostSelector = copiedString(layout.pointee.host_selector)
     tolerations = copied(layout.pointee.n_tolerations, layout.pointee.tolerations) { Toleration(copying: $0) }
     evictionPolicy = EvictionPolicy(rawValue: Int32(truncatingIfNeeded: layout.pointee.eviction_policy.rawValue))
+    timeToLiveSeconds = layout.pointee.time_to_live_seconds
   }
 }
 
@@ -2978,7 +2989,7 @@ extension ClaimSpecification {
       decoder, of: Self.fullName,
       names: [
         "deviceClass", "host", "consumer", "endNode", "allowedPaths", "attributes", "lossPolicy", "source", "selector",
-        "hosts", "hostSelector", "tolerations", "evictionPolicy",
+        "hosts", "hostSelector", "tolerations", "evictionPolicy", "timeToLiveSeconds",
       ])
     try fields.read("deviceClass", into: &deviceClass)
     try fields.read("host", into: &host)
@@ -2993,6 +3004,7 @@ extension ClaimSpecification {
     try fields.read("hostSelector", into: &hostSelector)
     try fields.read("tolerations", into: &tolerations)
     try fields.read("evictionPolicy", into: &evictionPolicy)
+    try fields.read("timeToLiveSeconds", into: &timeToLiveSeconds)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -3010,6 +3022,7 @@ extension ClaimSpecification {
     try fields.write("hostSelector", hostSelector)
     try fields.write("tolerations", tolerations)
     try fields.write("evictionPolicy", evictionPolicy)
+    try fields.write("timeToLiveSeconds", timeToLiveSeconds)
   }
 }
 

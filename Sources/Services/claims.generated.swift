@@ -15,6 +15,8 @@ public enum ClaimsMethods {
     service: "iov.v1.Claims", method: "DeleteClaim")
   public static let updateClaimRates = MethodDescriptor<UpdateClaimRatesRequest, Claim>(
     service: "iov.v1.Claims", method: "UpdateClaimRates")
+  public static let extendClaim = MethodDescriptor<ExtendClaimRequest, Claim>(
+    service: "iov.v1.Claims", method: "ExtendClaim")
   public static let watchClaims = MethodDescriptor<WatchClaimsRequest, ClaimEvent>(
     service: "iov.v1.Claims", method: "WatchClaims")
   public static let explainClaim = MethodDescriptor<ExplainClaimRequest, ClaimExplanation>(
@@ -40,6 +42,8 @@ public protocol ClaimsService: RPCService {
   func deleteClaim(_ request: DeleteClaimRequest, call: ServerCall) async throws -> Claim
   /// Changes the rates of a claim while it is in use.
   func updateClaimRates(_ request: UpdateClaimRatesRequest, call: ServerCall) async throws -> Claim
+  /// The claim's time to live begins anew, with what is named here. FAILED_PRECONDITION while it is being released.
+  func extendClaim(_ request: ExtendClaimRequest, call: ServerCall) async throws -> Claim
   /// First what there is, then every change, in the order of revisions, until the caller stops. With `from_revision` only the
   /// changes after it; OUT_OF_RANGE if the coordinator does not have them all any more, or `epoch` is not its own: begin anew.
   func watchClaims(_ request: WatchClaimsRequest, responses: ResponseWriter<ClaimEvent>, call: ServerCall) async throws
@@ -62,6 +66,7 @@ extension ClaimsService {
     router.unary(ClaimsMethods.listClaims) { try await self.listClaims($0, call: $1) }
     router.unary(ClaimsMethods.deleteClaim) { try await self.deleteClaim($0, call: $1) }
     router.unary(ClaimsMethods.updateClaimRates) { try await self.updateClaimRates($0, call: $1) }
+    router.unary(ClaimsMethods.extendClaim) { try await self.extendClaim($0, call: $1) }
     router.serverStreaming(ClaimsMethods.watchClaims) {
       try await self.watchClaims($0, responses: $1, call: $2)
     }
@@ -106,6 +111,11 @@ public struct ClaimsClient: Sendable {
     -> Claim
   {
     try await channel.unary(ClaimsMethods.updateClaimRates, request, options: options)
+  }
+
+  /// The claim's time to live begins anew, with what is named here. FAILED_PRECONDITION while it is being released.
+  public func extendClaim(_ request: ExtendClaimRequest, options: CallOptions = CallOptions()) async throws -> Claim {
+    try await channel.unary(ClaimsMethods.extendClaim, request, options: options)
   }
 
   /// First what there is, then every change, in the order of revisions, until the caller stops. With `from_revision` only the

@@ -21,7 +21,8 @@ public struct Coverage: Sendable {
   public init() {}
 
   public static let everyEvent = [
-    "claimCreated", "claimDeleted", "claimRatesUpdated", "claimsApplied", "claimEvicted", "cordoned", "uncordoned",
+    "claimCreated", "claimDeleted", "claimRatesUpdated", "claimExtended", "claimsApplied", "claimEvicted", "cordoned",
+    "uncordoned",
     "drained", "tainted", "rebalanced", "hostConfirmedDead", "fenceFailed", "hostForgotten",
     "hostRescanned", "orphanAdopted", "orphanPurged", "hostConnected", "hostDisconnected", "heartbeatReceived",
     "inventoryReported", "functionsReported", "timePassed",
@@ -60,6 +61,7 @@ extension Event {
     case .claimCreated: "claimCreated"
     case .claimDeleted: "claimDeleted"
     case .claimRatesUpdated: "claimRatesUpdated"
+    case .claimExtended: "claimExtended"
     case .claimEvicted: "claimEvicted"
     case .claimsApplied: "claimsApplied"
     case .cordoned: "cordoned"

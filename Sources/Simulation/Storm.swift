@@ -61,6 +61,8 @@ public struct Storm {
   var keptPlan: (request: ApplyClaimsRequest, plan: ClaimPlan)?
   /// The claims that were acknowledged and not deleted: name to uid.
   var acknowledged: [String: String] = [:]
+  /// The uids of those that ended by themselves.
+  var ended: Set<String> = []
 
   // What is remembered for the checks.
   /// When what fits nowhere else may be taken from what is drained.
@@ -113,8 +115,10 @@ public struct Storm {
     for name in Self.hostNames { exchange(name) }
   }
 
-  /// Whether functions of cards are promised rates. A quarter of the storms; those that tests name are of the others.
+  /// Whether functions of cards are promised rates, and claims end by themselves. A quarter of the storms; those that tests name are of
+  /// the others.
   var hasMinimumRates: Bool { seed % 4 == 2 }
+  var hasTimes: Bool { hasMinimumRates }
 
   typealias StoreCopy = (store: [RecordKey: Record], audit: HoldingBook, acknowledged: [String: String])
 

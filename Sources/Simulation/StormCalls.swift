@@ -85,10 +85,14 @@ extension Storm {
   mutating func take(_ answer: Answer, to call: CallID) {
     if case .plan(let plan) = answer { takeApplied(plan, to: call) }
     switch (requests.removeValue(forKey: call), answer) {
-    case (.creation, .claim(let claim)): acknowledged[claim.name] = claim.uid
+    case (.creation, .claim(let claim)): acknowledge(claim)
     case (.deletion(let names), _): for name in names { acknowledged[name] = nil }
     default: return
     }
+  }
+
+  mutating func acknowledge(_ claim: Claim) {
+    if !ended.contains(claim.uid) { acknowledged[claim.name] = claim.uid }
   }
 
   /// The claims of which nobody knows yet whether they are deleted.

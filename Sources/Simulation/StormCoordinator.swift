@@ -69,10 +69,8 @@ extension Storm {
     let given = unheardRoots.isEmpty ? [] : givenOfSharedDevice
     noteHeard(event)
     let held = isMaintained && event.mayEvict ? heldFunctions : [:]
-    // In 2027.
-    let wall = 1_800_000_000_000 + Int64(now) + wallOffset
     coverage.note(event)
-    let instant = Instant(monotonicMilliseconds: now, wallMilliseconds: wall)
+    let instant = instant
     if let flaw {
       handle(event, at: instant, with: flaw)
     } else {
@@ -83,6 +81,10 @@ extension Storm {
   }
 
   private mutating func carryOut(_ effects: [Effect], of event: Event) {
+    for effect in effects {
+      if case .claimChanged(let claim) = effect { noteEnded(claim) }
+      if case .claimGone(let claim) = effect { noteEnded(claim) }
+    }
     guard isDiskSlow || !commits.isEmpty else { return perform(effects) }
     // A heartbeat that decides nothing waits for no disk.
     if case .heartbeatReceived = event, !effects.contains(where: \.isDurable) { return perform(effects) }
@@ -132,6 +134,25 @@ extension Storm {
       }
     }
     for (host, bootID) in fences { fence(host, bootID) }
+  }
+
+  /// In 2027.
+  var instant: Instant {
+    Instant(monotonicMilliseconds: now, wallMilliseconds: 1_800_000_000_000 + Int64(now) + wallOffset)
+  }
+
+  /// Claims end by themselves when their time is over, and not before. The disk may have yet to take that, and even that they were made.
+  private mutating func noteEnded(_ claim: Claim) {
+    guard let expires = claim.expires, isEnding(claim),
+      arbiter.countedTime(at: instant).wallMilliseconds >= expires.seconds * 1000
+    else { return }
+    ended.insert(claim.uid)
+    if acknowledged[claim.name] == claim.uid { acknowledged[claim.name] = nil }
+  }
+
+  private func isEnding(_ claim: Claim) -> Bool {
+    guard let present = arbiter.claim(named: claim.name), present.uid == claim.uid else { return true }
+    return present.status?.phase == .releasing
   }
 
   private mutating func save(_ record: Record) {

@@ -93,7 +93,7 @@ extension Storm {
       require(
         planned.action == done.action && (planned.action == .replace || planned.outcome == done.outcome),
         "\(planned.name) was planned as \(planned) and came to \(done)")
-      if done.action == .create, let claim = done.claim { acknowledged[claim.name] = claim.uid }
+      if done.action == .create, let claim = done.claim { acknowledge(claim) }
     }
     let others = { (plan: ClaimPlan) in plan.others.map { "\($0.name) \($0.outcome)" } }
     require(others(plan) == others(applied), "others were planned as \(others(plan)) and came to \(others(applied))")

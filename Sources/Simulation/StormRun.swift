@@ -89,6 +89,7 @@ extension Storm {
         let meant = hosts(meantBy: specification)
         require(meant.contains(host), "\(claim.name) is used on \(host) and may be on \(meant)")
       }
+      require(!isOverdue(claim), "\(claim.name) was to end at \(claim.expires?.seconds ?? 0)")
       // Where an orphan lies in the way, it is for a person to say what becomes of it.
       let isNamed = claim.status?.pending.contains { $0.message.contains("orphan") } ?? false
       let isInTheWay = !arbiter.listedOrphans.isEmpty && (claim.status?.error?.step == "geometry" || isNamed)
@@ -99,6 +100,13 @@ extension Storm {
         require(false, "\(claim.name) is pending and would fit on \(node): \(claim.status?.pending ?? [])")
       }
     }
+  }
+
+  private func isOverdue(_ claim: Claim) -> Bool {
+    guard let expires = claim.expires, arbiter.claimsOfSource[claim.name]?.isEmpty ?? true else { return false }
+    let age = now - (arbiter.began?.monotonicMilliseconds ?? now)
+    let latest = min(instant.wallMilliseconds, arbiter.countedTime(at: instant).wallMilliseconds)
+    return age > 2 * Arbiter.secondsBeforeAnythingEnds * 1000 && expires.seconds * 1000 + 10_000 < latest
   }
 
   private mutating func checkNothingIsLeft() {

@@ -16,6 +16,7 @@ private let hostConditions: [(text: String, names: [String])] = [
 
 extension Storm {
   mutating func addWishes(to specification: inout ClaimSpecification) {
+    if hasTimes { addTime(to: &specification) }
     if specification.deviceClass == "ethernet", hasMinimumRates, Int.random(in: 0..<2, using: &wishDice) == 0 {
       let rate = UInt64.random(in: 1...4, using: &wishDice) * 2_000_000_000
       var ethernet = specification.attributes?.ethernet ?? EthernetAttributes()
@@ -33,6 +34,18 @@ extension Storm {
       specification.hostSelector = hostConditions.randomElement(using: &wishDice)?.text ?? ""
     }
     specification.host = ""
+  }
+
+  private mutating func addTime(to specification: inout ClaimSpecification) {
+    if Int.random(in: 0..<3, using: &wishDice) == 0 {
+      specification.timeToLiveSeconds = UInt32.random(in: 10...600, using: &wishDice)
+    }
+    guard Int.random(in: 0..<4, using: &wishDice) == 0 else { return }
+    let request = ExtendClaimRequest {
+      $0.name = "claim-\(Int.random(in: 0..<7, using: &wishDice))"
+      $0.timeToLiveSeconds = UInt32.random(in: 0...300, using: &wishDice)
+    }
+    ask(.other) { .claimExtended($0, request) }
   }
 
   func isSelected(_ node: EndNode, _ present: [StormHost.Function], by specification: ClaimSpecification) -> Bool {

@@ -6,7 +6,8 @@ struct ClaimCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "claim", abstract: "Ask for functions, see what was granted, release them.",
     subcommands: [
-      Create.self, Apply.self, Plan.self, Get.self, Describe.self, Explain.self, List.self, Update.self, Delete.self,
+      Create.self, Apply.self, Plan.self, Get.self, Describe.self, Explain.self, List.self, Update.self, Extend.self,
+      Delete.self,
       Evict.self, Wait.self, Watch.self,
       Libvirt.self,
     ])

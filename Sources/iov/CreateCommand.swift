@@ -94,6 +94,12 @@ extension ClaimCommand {
         """, valueName: "taint"))
     var tolerations: [TolerationOption] = []
 
+    @Option(
+      help: ArgumentHelp(
+        "Delete it by itself after this time, with what is on its disk: 90s, 10m, 2h, 1d; see `iov claim extend`.",
+        valueName: "time"))
+    var ttl: TimeToLive?
+
     @OptionGroup var waiting: WaitOptions
     @OptionGroup var common: CommonOptions
 
@@ -131,6 +137,7 @@ extension ClaimCommand {
         $0.allowedPaths = paths
         $0.attributes = attributes
         $0.source = source ?? ""
+        $0.timeToLiveSeconds = ttl?.seconds ?? 0
         if selfFence { $0.lossPolicy = .selfFence }
         $0.evictionPolicy = eviction?.policy ?? .unspecified
         $0.tolerations = tolerations.map(\.toleration)

@@ -113,6 +113,7 @@ extension Rack {
   private func facts(of claim: Claim) -> [(String, String?)] {
     var facts: [(String, String?)] = [
       ("Name", claim.name), ("Uid", claim.uid), ("Created", claim.created?.told(at: now)),
+      ("Ends", claim.expires?.told(at: now)),
       ("Phase", claim.status?.phase.word ?? "-"),
     ]
     for reason in claim.status?.pending ?? [] { facts.append(("Waits for", reason.message)) }

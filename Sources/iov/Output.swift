@@ -85,6 +85,7 @@ extension Claim {
     ]
     if let source = specification?.source, !source.isEmpty { lines.insert(["Source", source], at: 3) }
     if let selector = specification?.selector, !selector.isEmpty { lines.append(["Selector", selector]) }
+    if let expires { lines.append(["Ends", "\(Timestamp(seconds: expires.seconds))"]) }
     for reason in status?.pending ?? [] { lines.append(["Waits for", reason.message]) }
     if let error = status?.error { lines.append(["Error", error.summary]) }
     if let assignment = status?.assignment {

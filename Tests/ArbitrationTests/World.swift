@@ -85,6 +85,15 @@ struct World {
   }
 
   @discardableResult
+  mutating func extend(_ name: String, seconds: UInt32) -> Result<Claim, Refusal> {
+    let request = ExtendClaimRequest {
+      $0.name = name
+      $0.timeToLiveSeconds = seconds
+    }
+    return ask { .claimExtended($0, request) }.map(\.claim)
+  }
+
+  @discardableResult
   mutating func confirmDead(_ host: String, bootID: String = "") -> Result<Host, Refusal> {
     let request = ConfirmHostDeadRequest {
       $0.host = host

@@ -157,6 +157,16 @@ private struct FakeClaims: ClaimsService {
     throw RPCError(.unimplemented, "not here")
   }
 
+  func extendClaim(_ request: ExtendClaimRequest, call: ServerCall) async throws -> Claim {
+    try coordinator.carryOut("extendClaim") { world in
+      guard let index = world.claims.firstIndex(where: { $0.name == request.name }) else {
+        throw RPCError(.notFound, "no claim '\(request.name)'")
+      }
+      world.claims[index].specification?.timeToLiveSeconds = request.timeToLiveSeconds
+      return world.claims[index]
+    }
+  }
+
   func explainClaim(_ request: ExplainClaimRequest, call: ServerCall) async throws -> ClaimExplanation {
     try coordinator.carryOut("explainClaim") { $0.explanation }
   }

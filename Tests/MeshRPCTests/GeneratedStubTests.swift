@@ -22,6 +22,7 @@ struct EchoClaims: ClaimsService {
   func listClaims(_ request: ListClaimsRequest, call: ServerCall) async throws -> ListClaimsResponse { .init() }
   func deleteClaim(_ request: DeleteClaimRequest, call: ServerCall) async throws -> Claim { .init() }
   func updateClaimRates(_ request: UpdateClaimRatesRequest, call: ServerCall) async throws -> Claim { .init() }
+  func extendClaim(_ request: ExtendClaimRequest, call: ServerCall) async throws -> Claim { .init() }
   func explainClaim(_ request: ExplainClaimRequest, call: ServerCall) async throws -> ClaimExplanation { .init() }
   func planClaims(_ request: ApplyClaimsRequest, call: ServerCall) async throws -> ClaimPlan { .init() }
   func applyClaims(_ request: ApplyClaimsRequest, call: ServerCall) async throws -> ClaimPlan { .init() }

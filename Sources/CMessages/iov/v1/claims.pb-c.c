@@ -277,6 +277,51 @@ void   iov__v1__update_claim_rates_request__free_unpacked
   assert(message->base.descriptor == &iov__v1__update_claim_rates_request__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   iov__v1__extend_claim_request__init
+                     (Iov__V1__ExtendClaimRequest         *message)
+{
+  static const Iov__V1__ExtendClaimRequest init_value = IOV__V1__EXTEND_CLAIM_REQUEST__INIT;
+  *message = init_value;
+}
+size_t iov__v1__extend_claim_request__get_packed_size
+                     (const Iov__V1__ExtendClaimRequest *message)
+{
+  assert(message->base.descriptor == &iov__v1__extend_claim_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__extend_claim_request__pack
+                     (const Iov__V1__ExtendClaimRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__extend_claim_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__extend_claim_request__pack_to_buffer
+                     (const Iov__V1__ExtendClaimRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__extend_claim_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__ExtendClaimRequest *
+       iov__v1__extend_claim_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__ExtendClaimRequest *)
+     protobuf_c_message_unpack (&iov__v1__extend_claim_request__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__extend_claim_request__free_unpacked
+                     (Iov__V1__ExtendClaimRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__extend_claim_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   iov__v1__watch_claims_request__init
                      (Iov__V1__WatchClaimsRequest         *message)
 {
@@ -1256,6 +1301,57 @@ const ProtobufCMessageDescriptor iov__v1__update_claim_rates_request__descriptor
   iov__v1__update_claim_rates_request__field_indices_by_name,
   1,  iov__v1__update_claim_rates_request__number_ranges,
   (ProtobufCMessageInit) iov__v1__update_claim_rates_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__extend_claim_request__field_descriptors[2] =
+{
+  {
+    "name",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ExtendClaimRequest, name),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "time_to_live_seconds",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ExtendClaimRequest, time_to_live_seconds),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__extend_claim_request__field_indices_by_name[] = {
+  0,   /* field[0] = name */
+  1,   /* field[1] = time_to_live_seconds */
+};
+static const ProtobufCIntRange iov__v1__extend_claim_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor iov__v1__extend_claim_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.ExtendClaimRequest",
+  "ExtendClaimRequest",
+  "Iov__V1__ExtendClaimRequest",
+  "iov.v1",
+  sizeof(Iov__V1__ExtendClaimRequest),
+  2,
+  iov__v1__extend_claim_request__field_descriptors,
+  iov__v1__extend_claim_request__field_indices_by_name,
+  1,  iov__v1__extend_claim_request__number_ranges,
+  (ProtobufCMessageInit) iov__v1__extend_claim_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor iov__v1__watch_claims_request__field_descriptors[3] =
@@ -2653,13 +2749,14 @@ const ProtobufCEnumDescriptor iov__v1__claim_action__descriptor =
   iov__v1__claim_action__value_ranges,
   NULL,NULL,NULL,NULL   /* reserved[1234] */
 };
-static const ProtobufCMethodDescriptor iov__v1__claims__method_descriptors[10] =
+static const ProtobufCMethodDescriptor iov__v1__claims__method_descriptors[11] =
 {
   { "CreateClaim", &iov__v1__create_claim_request__descriptor, &iov__v1__claim__descriptor },
   { "GetClaim", &iov__v1__get_claim_request__descriptor, &iov__v1__claim__descriptor },
   { "ListClaims", &iov__v1__list_claims_request__descriptor, &iov__v1__list_claims_response__descriptor },
   { "DeleteClaim", &iov__v1__delete_claim_request__descriptor, &iov__v1__claim__descriptor },
   { "UpdateClaimRates", &iov__v1__update_claim_rates_request__descriptor, &iov__v1__claim__descriptor },
+  { "ExtendClaim", &iov__v1__extend_claim_request__descriptor, &iov__v1__claim__descriptor },
   { "WatchClaims", &iov__v1__watch_claims_request__descriptor, &iov__v1__claim_event__descriptor },
   { "ExplainClaim", &iov__v1__explain_claim_request__descriptor, &iov__v1__claim_explanation__descriptor },
   { "PlanClaims", &iov__v1__apply_claims_request__descriptor, &iov__v1__claim_plan__descriptor },
@@ -2667,16 +2764,17 @@ static const ProtobufCMethodDescriptor iov__v1__claims__method_descriptors[10] =
   { "ListHoldings", &iov__v1__list_holdings_request__descriptor, &iov__v1__list_holdings_response__descriptor },
 };
 const unsigned iov__v1__claims__method_indices_by_name[] = {
-  8,        /* ApplyClaims */
+  9,        /* ApplyClaims */
   0,        /* CreateClaim */
   3,        /* DeleteClaim */
-  6,        /* ExplainClaim */
+  7,        /* ExplainClaim */
+  5,        /* ExtendClaim */
   1,        /* GetClaim */
   2,        /* ListClaims */
-  9,        /* ListHoldings */
-  7,        /* PlanClaims */
+  10,        /* ListHoldings */
+  8,        /* PlanClaims */
   4,        /* UpdateClaimRates */
-  5         /* WatchClaims */
+  6         /* WatchClaims */
 };
 const ProtobufCServiceDescriptor iov__v1__claims__descriptor =
 {
@@ -2685,7 +2783,7 @@ const ProtobufCServiceDescriptor iov__v1__claims__descriptor =
   "Claims",
   "Iov__V1__Claims",
   "iov.v1",
-  10,
+  11,
   iov__v1__claims__method_descriptors,
   iov__v1__claims__method_indices_by_name
 };
@@ -2729,13 +2827,21 @@ void iov__v1__claims__update_claim_rates(ProtobufCService *service,
   assert(service->descriptor == &iov__v1__claims__descriptor);
   service->invoke(service, 4, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
+void iov__v1__claims__extend_claim(ProtobufCService *service,
+                                   const Iov__V1__ExtendClaimRequest *input,
+                                   Iov__V1__Claim_Closure closure,
+                                   void *closure_data)
+{
+  assert(service->descriptor == &iov__v1__claims__descriptor);
+  service->invoke(service, 5, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
 void iov__v1__claims__watch_claims(ProtobufCService *service,
                                    const Iov__V1__WatchClaimsRequest *input,
                                    Iov__V1__ClaimEvent_Closure closure,
                                    void *closure_data)
 {
   assert(service->descriptor == &iov__v1__claims__descriptor);
-  service->invoke(service, 5, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 6, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void iov__v1__claims__explain_claim(ProtobufCService *service,
                                     const Iov__V1__ExplainClaimRequest *input,
@@ -2743,7 +2849,7 @@ void iov__v1__claims__explain_claim(ProtobufCService *service,
                                     void *closure_data)
 {
   assert(service->descriptor == &iov__v1__claims__descriptor);
-  service->invoke(service, 6, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 7, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void iov__v1__claims__plan_claims(ProtobufCService *service,
                                   const Iov__V1__ApplyClaimsRequest *input,
@@ -2751,7 +2857,7 @@ void iov__v1__claims__plan_claims(ProtobufCService *service,
                                   void *closure_data)
 {
   assert(service->descriptor == &iov__v1__claims__descriptor);
-  service->invoke(service, 7, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 8, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void iov__v1__claims__apply_claims(ProtobufCService *service,
                                    const Iov__V1__ApplyClaimsRequest *input,
@@ -2759,7 +2865,7 @@ void iov__v1__claims__apply_claims(ProtobufCService *service,
                                    void *closure_data)
 {
   assert(service->descriptor == &iov__v1__claims__descriptor);
-  service->invoke(service, 8, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 9, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void iov__v1__claims__list_holdings(ProtobufCService *service,
                                     const Iov__V1__ListHoldingsRequest *input,
@@ -2767,7 +2873,7 @@ void iov__v1__claims__list_holdings(ProtobufCService *service,
                                     void *closure_data)
 {
   assert(service->descriptor == &iov__v1__claims__descriptor);
-  service->invoke(service, 9, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 10, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void iov__v1__claims__init (Iov__V1__Claims_Service *service,
                             Iov__V1__Claims_ServiceDestroy destroy)

@@ -5043,7 +5043,7 @@ const ProtobufCMessageDescriptor iov__v1__file_server_consumer__descriptor =
   (ProtobufCMessageInit) iov__v1__file_server_consumer__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__claim__field_descriptors[6] =
+static const ProtobufCFieldDescriptor iov__v1__claim__field_descriptors[7] =
 {
   {
     "name",
@@ -5117,9 +5117,22 @@ static const ProtobufCFieldDescriptor iov__v1__claim__field_descriptors[6] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "expires",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Claim, expires),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__claim__field_indices_by_name[] = {
   4,   /* field[4] = created */
+  6,   /* field[6] = expires */
   0,   /* field[0] = name */
   5,   /* field[5] = revision */
   2,   /* field[2] = specification */
@@ -5129,7 +5142,7 @@ static const unsigned iov__v1__claim__field_indices_by_name[] = {
 static const ProtobufCIntRange iov__v1__claim__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 6 }
+  { 0, 7 }
 };
 const ProtobufCMessageDescriptor iov__v1__claim__descriptor =
 {
@@ -5139,14 +5152,14 @@ const ProtobufCMessageDescriptor iov__v1__claim__descriptor =
   "Iov__V1__Claim",
   "iov.v1",
   sizeof(Iov__V1__Claim),
-  6,
+  7,
   iov__v1__claim__field_descriptors,
   iov__v1__claim__field_indices_by_name,
   1,  iov__v1__claim__number_ranges,
   (ProtobufCMessageInit) iov__v1__claim__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__claim_specification__field_descriptors[13] =
+static const ProtobufCFieldDescriptor iov__v1__claim_specification__field_descriptors[14] =
 {
   {
     "device_class",
@@ -5304,6 +5317,18 @@ static const ProtobufCFieldDescriptor iov__v1__claim_specification__field_descri
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "time_to_live_seconds",
+    23,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ClaimSpecification, time_to_live_seconds),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__claim_specification__field_indices_by_name[] = {
   4,   /* field[4] = allowed_paths */
@@ -5318,6 +5343,7 @@ static const unsigned iov__v1__claim_specification__field_indices_by_name[] = {
   6,   /* field[6] = loss_policy */
   8,   /* field[8] = selector */
   7,   /* field[7] = source */
+  13,   /* field[13] = time_to_live_seconds */
   11,   /* field[11] = tolerations */
 };
 static const ProtobufCIntRange iov__v1__claim_specification__number_ranges[3 + 1] =
@@ -5325,7 +5351,7 @@ static const ProtobufCIntRange iov__v1__claim_specification__number_ranges[3 + 1
   { 1, 0 },
   { 16, 8 },
   { 21, 11 },
-  { 0, 13 }
+  { 0, 14 }
 };
 const ProtobufCMessageDescriptor iov__v1__claim_specification__descriptor =
 {
@@ -5335,7 +5361,7 @@ const ProtobufCMessageDescriptor iov__v1__claim_specification__descriptor =
   "Iov__V1__ClaimSpecification",
   "iov.v1",
   sizeof(Iov__V1__ClaimSpecification),
-  13,
+  14,
   iov__v1__claim_specification__field_descriptors,
   iov__v1__claim_specification__field_indices_by_name,
   3,  iov__v1__claim_specification__number_ranges,

@@ -24,6 +24,7 @@ typedef struct Iov__V1__ListClaimsRequest Iov__V1__ListClaimsRequest;
 typedef struct Iov__V1__ListClaimsResponse Iov__V1__ListClaimsResponse;
 typedef struct Iov__V1__DeleteClaimRequest Iov__V1__DeleteClaimRequest;
 typedef struct Iov__V1__UpdateClaimRatesRequest Iov__V1__UpdateClaimRatesRequest;
+typedef struct Iov__V1__ExtendClaimRequest Iov__V1__ExtendClaimRequest;
 typedef struct Iov__V1__WatchClaimsRequest Iov__V1__WatchClaimsRequest;
 typedef struct Iov__V1__ClaimEvent Iov__V1__ClaimEvent;
 typedef struct Iov__V1__ExplainClaimRequest Iov__V1__ExplainClaimRequest;
@@ -158,6 +159,20 @@ struct  Iov__V1__UpdateClaimRatesRequest
 #define IOV__V1__UPDATE_CLAIM_RATES_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__update_claim_rates_request__descriptor) \
     , (char *)protobuf_c_empty_string, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL }
+
+
+struct  Iov__V1__ExtendClaimRequest
+{
+  ProtobufCMessage base;
+  char *name;
+  /*
+   * zero: it does not end by itself any more
+   */
+  uint32_t time_to_live_seconds;
+};
+#define IOV__V1__EXTEND_CLAIM_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__extend_claim_request__descriptor) \
+    , (char *)protobuf_c_empty_string, 0 }
 
 
 struct  Iov__V1__WatchClaimsRequest
@@ -629,6 +644,25 @@ Iov__V1__UpdateClaimRatesRequest *
 void   iov__v1__update_claim_rates_request__free_unpacked
                      (Iov__V1__UpdateClaimRatesRequest *message,
                       ProtobufCAllocator *allocator);
+/* Iov__V1__ExtendClaimRequest methods */
+void   iov__v1__extend_claim_request__init
+                     (Iov__V1__ExtendClaimRequest         *message);
+size_t iov__v1__extend_claim_request__get_packed_size
+                     (const Iov__V1__ExtendClaimRequest   *message);
+size_t iov__v1__extend_claim_request__pack
+                     (const Iov__V1__ExtendClaimRequest   *message,
+                      uint8_t             *out);
+size_t iov__v1__extend_claim_request__pack_to_buffer
+                     (const Iov__V1__ExtendClaimRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__ExtendClaimRequest *
+       iov__v1__extend_claim_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__extend_claim_request__free_unpacked
+                     (Iov__V1__ExtendClaimRequest *message,
+                      ProtobufCAllocator *allocator);
 /* Iov__V1__WatchClaimsRequest methods */
 void   iov__v1__watch_claims_request__init
                      (Iov__V1__WatchClaimsRequest         *message);
@@ -915,6 +949,9 @@ typedef void (*Iov__V1__DeleteClaimRequest_Closure)
 typedef void (*Iov__V1__UpdateClaimRatesRequest_Closure)
                  (const Iov__V1__UpdateClaimRatesRequest *message,
                   void *closure_data);
+typedef void (*Iov__V1__ExtendClaimRequest_Closure)
+                 (const Iov__V1__ExtendClaimRequest *message,
+                  void *closure_data);
 typedef void (*Iov__V1__WatchClaimsRequest_Closure)
                  (const Iov__V1__WatchClaimsRequest *message,
                   void *closure_data);
@@ -984,6 +1021,10 @@ struct Iov__V1__Claims_Service
                              const Iov__V1__UpdateClaimRatesRequest *input,
                              Iov__V1__Claim_Closure closure,
                              void *closure_data);
+  void (*extend_claim)(Iov__V1__Claims_Service *service,
+                       const Iov__V1__ExtendClaimRequest *input,
+                       Iov__V1__Claim_Closure closure,
+                       void *closure_data);
   void (*watch_claims)(Iov__V1__Claims_Service *service,
                        const Iov__V1__WatchClaimsRequest *input,
                        Iov__V1__ClaimEvent_Closure closure,
@@ -1017,6 +1058,7 @@ void iov__v1__claims__init (Iov__V1__Claims_Service *service,
       function_prefix__ ## list_claims,\
       function_prefix__ ## delete_claim,\
       function_prefix__ ## update_claim_rates,\
+      function_prefix__ ## extend_claim,\
       function_prefix__ ## watch_claims,\
       function_prefix__ ## explain_claim,\
       function_prefix__ ## plan_claims,\
@@ -1042,6 +1084,10 @@ void iov__v1__claims__update_claim_rates(ProtobufCService *service,
                                          const Iov__V1__UpdateClaimRatesRequest *input,
                                          Iov__V1__Claim_Closure closure,
                                          void *closure_data);
+void iov__v1__claims__extend_claim(ProtobufCService *service,
+                                   const Iov__V1__ExtendClaimRequest *input,
+                                   Iov__V1__Claim_Closure closure,
+                                   void *closure_data);
 void iov__v1__claims__watch_claims(ProtobufCService *service,
                                    const Iov__V1__WatchClaimsRequest *input,
                                    Iov__V1__ClaimEvent_Closure closure,
@@ -1073,6 +1119,7 @@ extern const ProtobufCMessageDescriptor iov__v1__list_claims_request__descriptor
 extern const ProtobufCMessageDescriptor iov__v1__list_claims_response__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__delete_claim_request__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__update_claim_rates_request__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__extend_claim_request__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__watch_claims_request__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__claim_event__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__explain_claim_request__descriptor;

@@ -1188,10 +1188,14 @@ struct  Iov__V1__Claim
    * of the cluster's state when this claim last changed
    */
   uint64_t revision;
+  /*
+   * when it is deleted by itself; absent: never
+   */
+  Google__Protobuf__Timestamp *expires;
 };
 #define IOV__V1__CLAIM__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__claim__descriptor) \
-    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL, NULL, NULL, 0 }
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL, NULL, NULL, 0, NULL }
 
 
 struct  Iov__V1__ClaimSpecification
@@ -1234,10 +1238,15 @@ struct  Iov__V1__ClaimSpecification
   size_t n_tolerations;
   Iov__V1__Toleration **tolerations;
   Iov__V1__EvictionPolicy eviction_policy;
+  /*
+   * The claim is deleted so long after it was made, or last extended: pending or not, and with its data. One that is the source
+   * of others is when those are gone. Zero: never.
+   */
+  uint32_t time_to_live_seconds;
 };
 #define IOV__V1__CLAIM_SPECIFICATION__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__claim_specification__descriptor) \
-    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL, NULL, 0,NULL, NULL, IOV__V1__LOSS_POLICY__LOSS_POLICY_UNSPECIFIED, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0,NULL, (char *)protobuf_c_empty_string, 0,NULL, IOV__V1__EVICTION_POLICY__EVICTION_POLICY_UNSPECIFIED }
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL, NULL, 0,NULL, NULL, IOV__V1__LOSS_POLICY__LOSS_POLICY_UNSPECIFIED, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0,NULL, (char *)protobuf_c_empty_string, 0,NULL, IOV__V1__EVICTION_POLICY__EVICTION_POLICY_UNSPECIFIED, 0 }
 
 
 struct  Iov__V1__EndNodeSelector__LabelsEntry

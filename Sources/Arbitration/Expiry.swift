@@ -1,0 +1,97 @@
+import Messages
+
+/// When a claim ends by itself.
+struct Expiry: Comparable, Sendable {
+  var seconds: Int64
+  var nanoseconds: Int32
+  var name: String
+
+  static func < (one: Expiry, other: Expiry) -> Bool {
+    (one.seconds, one.nanoseconds, one.name) < (other.seconds, other.nanoseconds, other.name)
+  }
+}
+
+/// The claims that end by themselves, the next one first.
+struct Expiries: Sendable, Triable {
+  private var ordered = OrderedSet<Expiry>()
+  private var ofClaim = Table<String, Expiry>()
+
+  mutating func note(_ claim: Claim) {
+    // What is being released has ended.
+    let time = claim.status?.phase == .releasing ? nil : claim.expires
+    let expiry = time.map { Expiry(seconds: $0.seconds, nanoseconds: $0.nanoseconds, name: claim.name) }
+    guard expiry != ofClaim[claim.name] else { return }
+    forget(claim.name)
+    guard let expiry else { return }
+    ofClaim[claim.name] = expiry
+    ordered.insert(expiry)
+  }
+
+  mutating func forget(_ name: String) {
+    guard let expiry = ofClaim[name] else { return }
+    ordered.remove(expiry)
+    ofClaim[name] = nil
+  }
+
+  func names(until time: Timestamp) -> [String] {
+    ordered.prefix { ($0.seconds, $0.nanoseconds) <= (time.seconds, time.nanoseconds) }.map(\.name)
+  }
+
+  mutating func beginTrial() { ofClaim.beginTrial() }
+
+  mutating func endTrial(keeping: Bool) {
+    if !keeping {
+      for name in Array(ofClaim.tried) {
+        if let expiry = ofClaim[name] { ordered.remove(expiry) }
+        if let expiry = ofClaim.former(name) { ordered.insert(expiry) }
+      }
+    }
+    ofClaim.endTrial(keeping: keeping)
+  }
+}
+
+extension Arbiter {
+  /// A machine's clock may be wrong until the network has set it: for so long nothing ends.
+  package static var secondsBeforeAnythingEnds: UInt64 { 60 }
+
+  /// The wall time at which this run began, and what has passed since.
+  package func countedTime(at now: Instant) -> Instant {
+    let passed = millisecondsSinceBegin(now)
+    return Instant(
+      monotonicMilliseconds: now.monotonicMilliseconds,
+      wallMilliseconds: (began ?? now).wallMilliseconds + Int64(clamping: passed))
+  }
+
+  private func millisecondsSinceBegin(_ now: Instant) -> UInt64 {
+    now.monotonicMilliseconds - min((began ?? now).monotonicMilliseconds, now.monotonicMilliseconds)
+  }
+
+  func expiry(of specification: ClaimSpecification, from now: Instant) -> Timestamp? {
+    guard specification.timeToLiveSeconds > 0 else { return nil }
+    var time = now.timestamp
+    time.seconds += Int64(specification.timeToLiveSeconds)
+    return time
+  }
+
+  mutating func extendClaim(_ request: ExtendClaimRequest, at now: Instant) throws(Refusal) -> Claim {
+    guard var state = claims[request.name] else { throw unknownClaim(request.name) }
+    guard state.phase != .releasing else {
+      throw Refusal(.failedPrecondition, "claim '\(request.name)' is being released: it cannot be extended any more")
+    }
+    state.claim.specification?.timeToLiveSeconds = request.timeToLiveSeconds
+    state.claim.expires = expiry(of: state.specification, from: now)
+    put(state)
+    return claims[request.name]?.claim ?? state.claim
+  }
+
+  /// Deletes the claims whose time is over. What others have parts of ends after them. A clock that is set forward, while this runs or
+  /// by mistake before it began and right again since, ends nothing.
+  mutating func endExpired(at now: Instant) {
+    guard millisecondsSinceBegin(now) >= Self.secondsBeforeAnythingEnds * 1000 else { return }
+    let time = min(now.wallMilliseconds, countedTime(at: now).wallMilliseconds)
+    let end = Instant(monotonicMilliseconds: now.monotonicMilliseconds, wallMilliseconds: time).timestamp
+    for name in expiries.names(until: end) where claims(from: name).isEmpty {
+      _ = try? deleteClaim(DeleteClaimRequest { $0.name = name })
+    }
+  }
+}
