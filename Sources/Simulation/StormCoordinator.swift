@@ -26,7 +26,7 @@ extension Storm {
   /// What waits for the disk is lost with the process, and nobody has heard of it.
   mutating func restart(from copy: StoreCopy) {
     // What was said of a drain may be lost with them.
-    if !commits.isEmpty || copy.store != store { deadlines = [:] }
+    if !commits.isEmpty || copy.store != store { deadlines = earliestDeadlines(of: copy.store) }
     if !commits.isEmpty { coverage.note(.commitsLost) }
     (commits, requests, plans) = ([], [:], [:])
     for name in Self.hostNames { hosts[name]?.loseConnection() }

@@ -146,6 +146,11 @@ extension Storm {
 
   // MARK: What must hold
 
+  /// When drains that a store knows of can be over: what is left of their time begins with the coordinator that takes the store.
+  func earliestDeadlines(of store: [RecordKey: Record]) -> [RecordKey: UInt64] {
+    store.compactMapValues { record in record.cordon?.drain?.remainingMilliseconds.map { now + $0 } }
+  }
+
   /// Also where there is a taint, whoever tolerates it.
   func isCordoned(host name: String) -> Bool { store[RecordKey(.host, name)]?.keepsNewOnesAway ?? false }
 
@@ -184,7 +189,8 @@ extension Storm {
     guard entry.role == .direct || entry.role == .server, !entry.released, !entry.abandoned,
       store[RecordKey(.wantedFunction, entry.recordName)] == nil, !entry.recordName.contains("#"),
       let assignment = entry.assignment,
-      // What is adopted is there already.
+      // What is adopted is there already, or was.
+      !forgotten.contains(assignment.function),
       !hosts.values.contains(where: { host in host.functions.values.contains { $0.id == assignment.function } })
     else { return }
     let keys = [
