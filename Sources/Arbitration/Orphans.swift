@@ -112,8 +112,7 @@ extension Arbiter {
           + "after the other")
     }
     var entries: [WantedFunction] = []
-    let newest = parts(of: request.function).filter { $0.status.role != .consumer }
-      .map(\.status.token).max()
+    let newest = newestToken(of: request.function)
     for part in chosen {
       var entry = try release(of: part.status, on: part.host)
       // What another root served since, it has cut off here.
@@ -127,13 +126,22 @@ extension Arbiter {
     for var entry in entries {
       note(&entry)
       keepAbandoned(entry)
-      if entry.fenced, let assignment = entry.assignment, claimOfFunction[assignment.function] == nil {
+      if entry.fenced, let assignment = entry.assignment, claimOfFunction[assignment.function] == nil,
+        abandonedWithShare[assignment.function] == nil
+      {
         freeShare(of: assignment)
       }
     }
     return listedOrphans.filter {
       $0.status?.function?.id == request.function && (request.host.isEmpty || $0.host == request.host)
     }
+  }
+
+  /// Of the roots that had a function one after the other, the token of the last one that nobody has cleaned up after.
+  private func newestToken(of function: String) -> UInt64? {
+    let known = parts(of: function).filter { $0.status.role != .consumer }.map(\.status.token)
+    let released = abandoned.values.filter { $0.functionID == function && $0.role != .consumer }
+    return (known + released.map { $0.assignment?.token?.value ?? 0 }).max()
   }
 
   /// Nothing that nobody knows goes with what it is a part of.
