@@ -29,7 +29,9 @@ extension Arbiter {
     guard let status = hosts[host]?.orphans.removeValue(forKey: recordName) else { return }
     if hosts[host]?.orphans.isEmpty ?? true { hostsWithOrphans.remove(host) }
     guard status.role != .consumer, let id = status.function?.id, let node = status.function?.endNode else { return }
-    guard claimOfFunction[id] == nil, abandoned[recordName] == nil, !isTakenByOrphan(id) else { return }
+    // A claim whose server's side is proven gone waits for its consumer's alone, which takes nothing.
+    let isHeld = claimOfFunction[id].flatMap { claims[$0] }?.controlling != nil
+    guard !isHeld, abandoned[recordName] == nil, !isTakenByOrphan(id) else { return }
     endNodes.freeShare(id, of: node)
     changes.openings.endNodes.insert(node)
   }

@@ -36,6 +36,27 @@ import Testing
     #expect(world.arbiter.listedEndNodes.first { $0.deviceClass == "ethernet" }?.used?.functions == 1)
   }
 
+  /// What a host said before it let go arrives after that, while the claim waits for its consumer's host alone.
+  @Test func aWordFromBeforeKeepsNoPlace() throws {
+    var world = World.rack()
+    world.create("web")
+    world.settle()
+    var status = try #require(world.hosts["a"]?.report(complete: false).functions.first)
+    let session = try #require(world.hosts["a"]?.session)
+    world.disconnect("b")
+    world.delete("web")
+    world.settle()
+    #expect(world.claim("web") != nil)
+    for phase in [FunctionPhase.created, .absent] {
+      status.phase = phase
+      world.send(.functionsReported(session, FunctionReport { $0.functions = [status] }))
+    }
+    world.connect("b")
+    world.settle()
+    #expect(world.claim("web") == nil)
+    #expect(world.arbiter.listedEndNodes.first { $0.deviceClass == "ethernet" }?.used?.functions == 0)
+  }
+
   @Test func anOrphanIsAdoptedWithBothEndsAsItIs() throws {
     var world = restored { $0.create("web") }
     let function = try #require(world.arbiter.listedOrphans.first?.status?.function)
