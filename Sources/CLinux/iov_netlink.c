@@ -61,15 +61,16 @@ int iov_read_driver_details(int socket, const char *name, struct iov_driver_deta
 }
 
 int iov_read_permanent_address(int socket, const char *name, uint8_t address[6]) {
-  struct {
+  // The address follows the header, which ends in an array of no size.
+  union {
     struct ethtool_perm_addr header;
-    uint8_t data[32];
+    uint8_t bytes[sizeof(struct ethtool_perm_addr) + 32];
   } answer;
   memset(&answer, 0, sizeof answer);
   answer.header.cmd = ETHTOOL_GPERMADDR;
-  answer.header.size = sizeof answer.data;
+  answer.header.size = 32;
   if (ethtool(socket, name, &answer) != 0) return -1;
   if (answer.header.size != 6) return errno = ENODATA, -1;
-  memcpy(address, answer.data, 6);
+  memcpy(address, answer.header.data, 6);
   return 0;
 }

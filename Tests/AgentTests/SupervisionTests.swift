@@ -15,15 +15,15 @@ import Testing
       try await coordinator.wait { $0.status("f/1")?.phase == .inUse }
       let pid = try #require(stage.pid())
       kill(pid, SIGSTOP)
-      try await coordinator.wait { $0.plugins.first?.state == .failed }
+      // On a busy machine no report may tell of the time between its end and its start; what happened is still to be read then.
+      try await coordinator.wait {
+        $0.plugins.first?.state == .serving && $0.plugins.first?.message.contains("was stuck") == true
+      }
       let message = coordinator.plugins.first?.message ?? ""
       #expect(message.contains("was stuck: it did not answer for 0.5 seconds"))
       #expect(message.contains("the device is on fire"))
-      try await coordinator.wait { $0.plugins.first?.state == .serving }
       #expect(stage.pid() != pid && kill(pid, 0) < 0)
       #expect(coordinator.status("f/1")?.phase == .inUse)
-      // What happened is still to be read.
-      #expect(coordinator.plugins.first?.message.contains("was stuck") == true)
     }
   }
 
@@ -60,8 +60,7 @@ import Testing
     try await stage.withAgent([stage.plugin()], coordinator) { _ in
       try await coordinator.wait { $0.plugins.first?.state == .serving }
       kill(try #require(stage.pid()), SIGKILL)
-      try await coordinator.wait { $0.inventories.contains { $0.plugins.first?.state == .failed } }
-      try await coordinator.wait { $0.plugins.first?.state == .serving }
+      try await coordinator.wait { $0.plugins.first?.state == .serving && $0.plugins.first?.message.isEmpty == false }
       #expect(coordinator.inventories.allSatisfy { $0.endNodes.isEmpty == ($0.plugins.first?.state != .serving) })
     }
   }
