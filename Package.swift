@@ -148,13 +148,14 @@ let package = Package(
       name: "iov-bench",
       dependencies: [
         "Arbitration", "Simulation", "ClaimStore", "LinuxDevices", "FakeDevices", "Services", "ClusterSecurity",
-        arguments,
+        "Agent", "Reconciliation", "MeshTLS", "CertificateAuthority", "Identities", arguments, log,
         .product(name: "NIOPosix", package: "swift-nio"),
       ],
       swiftSettings: strict),
     .executableTarget(name: "iov-interop", dependencies: ["Interop", "MeshTLS", arguments], swiftSettings: strict),
     .executableTarget(name: "iov-agent", dependencies: ["Agent", arguments], swiftSettings: strict),
-    .executableTarget(name: "iov-coordinator", dependencies: ["Coordinator", arguments], swiftSettings: strict),
+    .executableTarget(
+      name: "iov-coordinator", dependencies: ["Coordinator", "LinuxDevices", arguments], swiftSettings: strict),
     .executableTarget(
       name: "iov-plugin-ethernet", dependencies: ["FunctionPluginKit", "LinuxDevices", "Services", "Configuration"],
       path: "Plugins/Ethernet", swiftSettings: strict),

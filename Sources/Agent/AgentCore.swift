@@ -4,9 +4,9 @@ import Synchronization
 
 /// The lock round the agent's state. What it decides is queued under the lock and done outside of it, in that order, by
 /// the `EffectPerformer`.
-final class AgentCore: Sendable {
+package final class AgentCore: Sendable {
   /// What is to be done, in order.
-  enum Work: Sendable {
+  package enum Work: Sendable {
     case effect(Effect)
     case openOutbox(Outbox)
     case closeOutbox
@@ -16,10 +16,10 @@ final class AgentCore: Sendable {
   }
 
   /// A plugin's present process, as far as it can be called.
-  struct PluginLink: Sendable {
-    let client: VirtualFunctionsClient
+  package struct PluginLink: Sendable {
+    package let client: VirtualFunctionsClient
     /// Of the process: what a former one said of its functions is not taken for the word of the present one.
-    let generation: UInt64
+    package let generation: UInt64
   }
 
   private struct PluginView {
@@ -36,14 +36,14 @@ final class AgentCore: Sendable {
   }
 
   let host: String
-  let work: AsyncStream<Work>
+  package let work: AsyncStream<Work>
   private let queue: AsyncStream<Work>.Continuation
   private let state: Mutex<State>
   private let now: @Sendable () -> Instant
 
   /// `deviceClasses` are those that the plugins had when they served last, by name; `formerLeaseTerm` is the one that the
   /// coordinator granted last.
-  init(
+  package init(
     host: String, bootID: String, plugins: [String], deviceClasses: [String: String], highestEpoch: UInt64,
     formerLeaseTerm: Duration, now: @escaping @Sendable () -> Instant
   ) {
@@ -70,9 +70,9 @@ final class AgentCore: Sendable {
   var statuses: [FunctionStatus] { state.withLock { $0.reconciler.statuses } }
 
   /// Whether a step may be begun at this moment.
-  func mayBegin(_ step: Step) -> Bool { state.withLock { $0.reconciler.mayBegin(step, at: now()) } }
+  package func mayBegin(_ step: Step) -> Bool { state.withLock { $0.reconciler.mayBegin(step, at: now()) } }
 
-  func handle(_ event: Event) { state.withLock { handle(event, &$0) } }
+  package func handle(_ event: Event) { state.withLock { handle(event, &$0) } }
 
   private func handle(_ event: Event, _ state: inout State) {
     for effect in state.reconciler.handle(event, at: now()) { queue.yield(.effect(effect)) }
@@ -109,7 +109,7 @@ final class AgentCore: Sendable {
     state.withLock { state in state.plugins.keys.sorted().filter { state.plugins[$0]?.link != nil } }
   }
 
-  func link(to plugin: String) -> PluginLink? { state.withLock { $0.plugins[plugin]?.link } }
+  package func link(to plugin: String) -> PluginLink? { state.withLock { $0.plugins[plugin]?.link } }
 
   func link(toClass deviceClass: String) -> PluginLink? {
     state.withLock { state in
@@ -118,7 +118,7 @@ final class AgentCore: Sendable {
   }
 
   /// Takes a plugin into service, unless another one serves its class already; then it answers that one's name.
-  func serve(_ plugin: Plugin, endNodes: [EndNode], client: VirtualFunctionsClient) -> String? {
+  package func serve(_ plugin: Plugin, endNodes: [EndNode], client: VirtualFunctionsClient) -> String? {
     state.withLock { state in
       let rival = state.plugins.keys.sorted().first { name in
         name != plugin.name && state.plugins[name]?.link != nil
@@ -181,7 +181,7 @@ final class AgentCore: Sendable {
   }
 
   /// What is in force now, as the plugin read it back.
-  func controlTaken(_ status: ControlStatus, plugin name: String) {
+  package func controlTaken(_ status: ControlStatus, plugin name: String) {
     state.withLock { state in
       if let index = state.plugins[name]?.endNodes.firstIndex(where: { $0.id == status.endNode }) {
         state.plugins[name]?.endNodes[index].takeControl(under: status.controlToken)
@@ -192,7 +192,7 @@ final class AgentCore: Sendable {
   }
 
   /// Takes an observation, unless another process has taken the plugin's place since it was asked for.
-  func observed(_ plugin: String, generation: UInt64, _ event: Event) {
+  package func observed(_ plugin: String, generation: UInt64, _ event: Event) {
     state.withLock { state in
       guard state.plugins[plugin]?.link?.generation == generation else { return }
       handle(event, &state)

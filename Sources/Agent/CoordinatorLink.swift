@@ -6,7 +6,7 @@ import Services
 import Synchronization
 
 /// Keeps a session with the coordinator, and begins another one when it ends. While there is none, functions in use stay.
-struct CoordinatorLink: Sendable {
+package struct CoordinatorLink: Sendable {
   let endpoint: SocketEndpoint
   /// nil: plain text.
   let security: ClientTLS?
@@ -16,7 +16,20 @@ struct CoordinatorLink: Sendable {
   let storage: BlockingThread
   let logger: Logger
 
-  func run() async throws {
+  package init(
+    endpoint: SocketEndpoint, security: ClientTLS?, core: AgentCore, facts: HostFacts, state: StateDirectory,
+    storage: BlockingThread, logger: Logger
+  ) {
+    self.endpoint = endpoint
+    self.security = security
+    self.core = core
+    self.facts = facts
+    self.state = state
+    self.storage = storage
+    self.logger = logger
+  }
+
+  package func run() async throws {
     var delay = RetryDelay(from: .milliseconds(200), to: .seconds(10))
     var lastComplaint = ""
     while !Task.isCancelled {

@@ -4,8 +4,8 @@ import Reconciliation
 import Services
 
 /// The clock of leases and retries: it runs on while the machine is suspended (CLOCK_BOOTTIME, clock_gettime(2)).
-enum HostClock {
-  @Sendable static func now() -> Instant {
+package enum HostClock {
+  @Sendable package static func now() -> Instant {
     var time = timespec()
     // Fails for a clock that the kernel does not have alone, and this one is older than what the agent needs.
     clock_gettime(CLOCK_BOOTTIME, &time)
@@ -14,12 +14,22 @@ enum HostClock {
 }
 
 /// What the agent says of its host.
-struct HostFacts: Sendable {
+package struct HostFacts: Sendable {
   var name: String
   var instanceID: String
   var bootID: String
   var labels: [String: String]
   var mediationAddress: String?
+
+  package init(
+    name: String, instanceID: String, bootID: String, labels: [String: String] = [:], mediationAddress: String? = nil
+  ) {
+    self.name = name
+    self.instanceID = instanceID
+    self.bootID = bootID
+    self.labels = labels
+    self.mediationAddress = mediationAddress
+  }
 
   /// The host as it is now. Without an interface that carries the mediation address there is no mediated path, until
   /// there is one. Blocks on the kernel shortly.

@@ -3,7 +3,7 @@ import LinuxDevices
 import Synchronization
 
 /// What the agent keeps between its runs: who this host is, and whom it has obeyed. One agent at a time.
-final class StateDirectory: Sendable {
+package final class StateDirectory: Sendable {
   /// Whom this host has obeyed.
   struct Allegiance: Sendable, Hashable {
     /// Empty before the first join.
@@ -19,7 +19,7 @@ final class StateDirectory: Sendable {
 
   let path: String
   /// Made at the first start; the coordinator binds the host's name to it.
-  let instanceID: String
+  package let instanceID: String
   private let lock: FileDescriptor
   private let allegiance: Mutex<Allegiance>
   private let classes: Mutex<DeviceClasses>
@@ -31,7 +31,7 @@ final class StateDirectory: Sendable {
   var deviceClasses: DeviceClasses { classes.withLock { $0 } }
 
   /// Makes the directory if there is none, and takes it for this process.
-  init(_ path: String) throws {
+  package init(_ path: String) throws {
     self.path = path
     try SmallFile.makeDirectory(path)
     lock = try Self.takeLock(path + "/lock")

@@ -37,9 +37,9 @@ struct ArbiterSpeed: ParsableCommand {
     let begun = monotonicNanoseconds()
     var rack = try BenchRack(hosts: hosts, functions: functions)
     try rack.join()
-    report("\(size)_join_seconds", seconds(since: begun))
+    report("\(size)_join_seconds", secondsSince(begun))
     try fill(&rack)
-    report("\(size)_load_seconds", seconds(since: begun))
+    report("\(size)_load_seconds", secondsSince(begun))
     let kibibytes = Double((ObservedProcess.own.residentKibibytes ?? 0) - before)
     report("\(size)_resident_mebibytes", kibibytes / 1024)
     report("\(size)_bytes_per_held_function", kibibytes * 1024 / Double(rack.held.count))
@@ -59,7 +59,7 @@ struct ArbiterSpeed: ParsableCommand {
     report("\(size)_grants_per_second", 1e6 / mean)
     report("\(size)_grant_p50_microseconds", latencies.microseconds(at: 0.5))
     report("\(size)_grant_p99_microseconds", latencies.microseconds(at: 0.99))
-    report("\(size)_lives_per_second", Double(grants) / seconds(since: churn))
+    report("\(size)_lives_per_second", Double(grants) / secondsSince(churn))
     report("\(size)_peak_mebibytes", Double(ObservedProcess.own.peakKibibytes ?? 0) / 1024)
     return mean
   }
@@ -67,8 +67,6 @@ struct ArbiterSpeed: ParsableCommand {
   private func fill(_ rack: inout BenchRack) throws {
     for _ in 0..<rack.functions / 2 { try rack.obey(rack.grant().effects) }
   }
-
-  private func seconds(since begun: UInt64) -> Double { Double(monotonicNanoseconds() - begun) / 1e9 }
 }
 
 /// Sebastiano Vigna's splitmix64: the same places in every run.

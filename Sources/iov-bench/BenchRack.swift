@@ -12,12 +12,18 @@ struct BenchRack {
   private(set) var held: [Int] = []
   private var claimsMade = 0
   private var milliseconds: UInt64 = 1_000_000
-  private(set) var changesSaved = 0
+  /// Whether every other claim is served by another host than the one that it is for.
+  private let isMediating: Bool
+  /// What is to be stored and has not been taken yet; nil: it is not kept.
+  private var changes: [StoreChange]?
 
   var functions: Int { hosts * functionsEach }
 
-  init(hosts: Int, functions: Int) throws {
+  /// - Parameter keepsChanges: for `takeChanges`.
+  init(hosts: Int, functions: Int, isMediating: Bool = true, keepsChanges: Bool = false) throws {
     self.hosts = hosts
+    self.isMediating = isMediating
+    changes = keepsChanges ? [] : nil
     functionsEach = functions / hosts
     arbiter = try Arbiter(clusterID: "5f0c0e0a-0000-4000-8000-000000000001", version: "bench", records: [])
     _ = arbiter.begin()
@@ -85,14 +91,13 @@ struct BenchRack {
 
   // MARK: Claims
 
-  /// Every other claim is served by another host than the one that it is for.
   func request(_ number: Int) throws -> CreateClaimRequest {
     let request = CreateClaimRequest {
       $0.name = "claim-\(number)"
       $0.specification = ClaimSpecification {
         $0.deviceClass = "ethernet"
         $0.host = name((number / 2) % hosts)
-        if number % 2 == 1 { $0.allowedPaths = [.mediated] }
+        if isMediating, number % 2 == 1 { $0.allowedPaths = [.mediated] }
       }
     }
     return try CreateClaimRequest(decoding: request.encoded())
@@ -118,11 +123,21 @@ struct BenchRack {
   /// Deletes one of the claims that are held; its hosts let go of what it had.
   mutating func release(place: Int) throws {
     held.swapAt(place, held.count - 1)
-    let name = "claim-\(held.removeLast())"
-    try obey(take(.claimDeleted(CallID(0), DeleteClaimRequest { $0.name = name })))
-    guard arbiter.claim(named: name) == nil else {
-      throw RPCError(.internalError, "claim '\(name)' was released and is not gone")
+    let number = held.removeLast()
+    try obey(delete(number))
+    guard arbiter.claim(named: "claim-\(number)") == nil else {
+      throw RPCError(.internalError, "claim \(number) was released and is not gone")
     }
+  }
+
+  /// Deletes so many of the claims that are held longest, and answers what their hosts are told.
+  mutating func releaseOldest(_ count: Int) -> [[Effect]] {
+    defer { held.removeFirst(count) }
+    return held.prefix(count).map { delete($0) }
+  }
+
+  private mutating func delete(_ number: Int) -> [Effect] {
+    take(.claimDeleted(CallID(0), DeleteClaimRequest { $0.name = "claim-\(number)" }))
   }
 
   /// Has the hosts do what they are told, until nothing is left to be done.
@@ -187,8 +202,15 @@ struct BenchRack {
     milliseconds += 1
     let now = Instant(monotonicMilliseconds: milliseconds, wallMilliseconds: 1_800_000_000_000 + Int64(milliseconds))
     let effects = arbiter.handle(event, at: now)
-    changesSaved += effects.compactMap(StoreChange.init).count
+    let changes = effects.compactMap(StoreChange.init)
+    self.changes?.append(contentsOf: changes)
     return effects
+  }
+
+  /// What is to be stored since it was last taken.
+  mutating func takeChanges() -> [StoreChange] {
+    defer { changes = changes.map { _ in [] } }
+    return changes ?? []
   }
 }
 

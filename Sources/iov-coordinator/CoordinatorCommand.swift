@@ -2,6 +2,7 @@ import ArgumentParser
 import Coordinator
 import Dispatch
 import Glibc
+import LinuxDevices
 import Logging
 import Services
 
@@ -66,6 +67,12 @@ struct CoordinatorCommand: AsyncParsableCommand {
     var logger = Logger(label: "iov-coordinator")
     logger.logLevel = configuration.logLevel
     let stop = StopSignals()
+    do {
+      // Each agent and each client has a connection.
+      try OpenFileLimit.raise()
+    } catch {
+      logger.warning("the limit of open files stays as it is", metadata: ["error": "\(error)"])
+    }
 
     let service = CoordinatorService(configuration: configuration, logger: logger)
     try await withThrowingTaskGroup(of: Void.self) { group in

@@ -4,6 +4,9 @@ import Glibc
 /// Nanoseconds of a clock that only goes forward.
 func monotonicNanoseconds() -> UInt64 { nanoseconds(CLOCK_MONOTONIC) }
 
+/// Seconds since a moment of that clock.
+func secondsSince(_ begun: UInt64) -> Double { Double(monotonicNanoseconds() - begun) / 1e9 }
+
 /// Processor time that this process has used, in seconds.
 func ownProcessorSeconds() -> Double { Double(nanoseconds(CLOCK_PROCESS_CPUTIME_ID)) / 1e9 }
 
