@@ -235,6 +235,7 @@ let package = Package(
       name: "CoordinatorTests",
       dependencies: [
         "Coordinator", "LinuxDevices", "CertificateAuthority", "ClusterSecurity", "iov-agent", "TestPlugin",
+        "iov-coordinator", "iov-bench",
       ],
       swiftSettings: strict),
     .testTarget(

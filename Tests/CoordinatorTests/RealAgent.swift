@@ -32,7 +32,7 @@ final class RealAgent: Sendable {
 
   deinit { try? child.kill(SIGKILL) }
 
-  private static let programs: String = {
+  static let programs: String = {
     let program = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? ""
     return String(program[..<(program.lastIndex(of: "/") ?? program.startIndex)])
   }()
