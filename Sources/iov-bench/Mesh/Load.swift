@@ -1,5 +1,6 @@
 import ArgumentParser
 import ClusterSecurity
+import Glibc
 import NIOPosix
 import Services
 import Synchronization
@@ -137,4 +138,6 @@ struct Measurement {
 
 func report(_ name: String, _ value: Double) {
   print("\(name) \((value * 1000).rounded() / 1000)")
+  // What takes minutes is read meanwhile, also by a pipe.
+  fflush(nil)
 }
