@@ -38,6 +38,7 @@ public struct Arbiter: Sendable {
   /// By function: the record name of the abandoned entry whose share of the end node has yet to be cleaned.
   var abandonedWithShare = Table<String, String>()
   var claimOfFunction = Table<String, String>()
+  var functionsOfPeers = Table<PeerPlace, Int>()
   var claimOfMAC = Table<MACAddress, String>()
   var claimOfInterface = Table<InterfaceKey, String>()
   /// Those that name an interface and leave its host open.

@@ -151,6 +151,8 @@ extension ClaimSpecification {
     if result.endNode == EndNodeSelector() { result.endNode = nil }
     result.selector = Expression.normalized(selector)
     result.normalizeHosts()
+    result.normalizeLocality()
+    result.normalizePlacement()
     if result.lossPolicy == .unspecified { result.lossPolicy = .keep }
     return result
   }

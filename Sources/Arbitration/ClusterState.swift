@@ -152,6 +152,8 @@ struct EndNodeState {
   var heardRoots: Set<String> = []
   /// Whether its controlling host can give functions of it.
   var isDriven = false
+  /// Of its controlling host; empty: nobody knows.
+  var rack = ""
   @Boxed var flapping = Flapping()
 
   init(record: EndNode) { self.record = record }

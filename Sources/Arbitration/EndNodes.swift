@@ -14,6 +14,8 @@ struct EndNodes: Sendable, Triable {
   private var named: [String: OrderedSet<String>] = [:]
   /// By host: the device classes of which it can be given functions.
   private var servedClasses: [String: Set<String>] = [:]
+  /// By host, where it is known.
+  private var racks: [String: String] = [:]
   private(set) var multiRoot: Set<String> = []
   /// Those that are the function of a claim for a file server.
   private(set) var served: Set<String> = []
@@ -42,6 +44,23 @@ struct EndNodes: Sendable, Triable {
 
   /// Those of a class that may have room for a function now: the least used first.
   func rooms(ofClass deviceClass: String) -> OrderedSet<Room> { ofClass[deviceClass]?.rooms ?? OrderedSet() }
+
+  /// The same in another order, or of one rack alone. From when that is asked for first it is kept.
+  mutating func rooms(ofClass deviceClass: String, _ view: RoomView) -> OrderedSet<Room> {
+    guard view != RoomView() else { return rooms(ofClass: deviceClass) }
+    if ofClass[deviceClass]?.views[view.kind] == nil {
+      ofClass[deviceClass]?.views[view.kind] = ClassOfEndNodes.View()
+      for room in rooms(ofClass: deviceClass) {
+        ofClass[deviceClass]?.views[view.kind]?.move(from: nil, to: room, view.kind, rack: states[room.id]?.rack ?? "")
+      }
+    }
+    return ofClass[deviceClass]?.views[view.kind]?.sets[view.rack ?? ""] ?? OrderedSet()
+  }
+
+  /// Whether functions of a class are parts of a size.
+  func isOfDisks(_ deviceClass: String) -> Bool {
+    ids(ofClass: deviceClass).first { _ in true }.flatMap { states[$0] }?.isBlockDevice ?? false
+  }
 
   /// Those that a host is a root of, controls, is to control, or says that it has, in the order of their ids.
   func ids(atHost host: String) -> OrderedSet<String> { atHost[host] ?? OrderedSet() }
@@ -85,12 +104,16 @@ struct EndNodes: Sendable, Triable {
     let before = states.values[index].room
     body(&states.values[index])
     let after = states.values[index].room
-    if before != after { moveRoom(from: before, to: after, ofClass: states.values[index].record.deviceClass) }
+    guard before != after else { return }
+    let state = states.values[index]
+    moveRoom(from: before, to: after, ofClass: state.record.deviceClass, rack: state.rack)
   }
 
-  private mutating func moveRoom(from before: Room?, to after: Room?, ofClass deviceClass: String) {
+  private mutating func moveRoom(from before: Room?, to after: Room?, ofClass deviceClass: String, rack: String) {
     if let before { ofClass[deviceClass]?.rooms.remove(before) }
     if let after { ofClass[deviceClass]?.rooms.insert(after) }
+    guard let kinds = ofClass[deviceClass]?.views.keys, !kinds.isEmpty else { return }
+    for kind in kinds { ofClass[deviceClass]?.views[kind]?.move(from: before, to: after, kind, rack: rack) }
   }
 
   // MARK: Trials
@@ -112,10 +135,11 @@ struct EndNodes: Sendable, Triable {
 
   // MARK: What changes with what hosts say
 
-  /// Notes of which classes a host can be given functions.
-  mutating func note(servedClasses classes: Set<String>, of host: String) {
-    guard servedClasses[host, default: []] != classes else { return }
+  /// Notes of which classes a host can be given functions, and where it stands.
+  mutating func note(servedClasses classes: Set<String>, rack: String, of host: String) {
+    guard servedClasses[host, default: []] != classes || racks[host, default: ""] != rack else { return }
     servedClasses[host] = classes.isEmpty ? nil : classes
+    racks[host] = rack.isEmpty ? nil : rack
     for id in ids(atHost: host) { index(id, before: states[id]?.room) }
   }
 
@@ -128,10 +152,12 @@ struct EndNodes: Sendable, Triable {
     }
     let isServed = servedClasses[state.controllingHost]?.contains(state.record.deviceClass) ?? false
     if state.isDriven != isServed { states[id]?.isDriven = isServed }
-    let place = Place(of: state)
+    let rack = racks[state.controllingHost] ?? ""
+    if state.rack != rack { states[id]?.rack = rack }
+    let place = Place(of: state, rack: rack)
     let now = states[id]?.room
     guard place != former else {
-      if room != now { moveRoom(from: room, to: now, ofClass: place.deviceClass) }
+      if room != now { moveRoom(from: room, to: now, ofClass: place.deviceClass, rack: place.rack) }
       return
     }
     if let former { take(former, room, of: id) }
@@ -150,7 +176,7 @@ struct EndNodes: Sendable, Triable {
       return
     }
     ofClass[place.deviceClass, default: ClassOfEndNodes()].ids.insert(id)
-    moveRoom(from: nil, to: room, ofClass: place.deviceClass)
+    moveRoom(from: nil, to: room, ofClass: place.deviceClass, rack: place.rack)
   }
 
   private mutating func take(_ place: Place, _ room: Room?, of id: String) {
@@ -159,7 +185,7 @@ struct EndNodes: Sendable, Triable {
     multiRoot.remove(id)
     conflicting.remove(id)
     served.remove(id)
-    moveRoom(from: room, to: nil, ofClass: place.deviceClass)
+    moveRoom(from: room, to: nil, ofClass: place.deviceClass, rack: place.rack)
     ofClass[place.deviceClass]?.ids.remove(id)
     if ofClass[place.deviceClass]?.ids.isEmpty ?? false { ofClass[place.deviceClass] = nil }
   }
@@ -169,18 +195,61 @@ struct EndNodes: Sendable, Triable {
 struct Room: Comparable {
   var functionsInUse: Int
   var bytesInUse: UInt64
+  /// Of a disk.
+  var bytesLeft: UInt64
   /// Decides between equals.
   var id: String
+  /// Whether the fullest is the better one. Between the two kinds nobody chooses.
+  var isPacked = false
 
   static func < (one: Room, other: Room) -> Bool {
-    (one.functionsInUse, one.bytesInUse, one.id) < (other.functionsInUse, other.bytesInUse, other.id)
+    guard one.isPacked == other.isPacked else { return other.isPacked }
+    guard one.isPacked else {
+      return (one.functionsInUse, one.bytesInUse, one.id) < (other.functionsInUse, other.bytesInUse, other.id)
+    }
+    return (one.bytesLeft, other.functionsInUse, one.id) < (other.bytesLeft, one.functionsInUse, other.id)
+  }
+
+  func packed(_ isPacked: Bool) -> Room {
+    var room = self
+    room.isPacked = isPacked
+    return room
+  }
+}
+
+/// An order of end nodes that may have room.
+struct RoomView: Hashable {
+  var isPacked = false
+  /// Those of this rack alone; nil: all.
+  var rack: String?
+
+  fileprivate var kind: Kind { Kind(isPacked: isPacked, isByRack: rack != nil) }
+
+  /// Those that are kept together.
+  fileprivate struct Kind: Hashable {
+    var isPacked: Bool
+    var isByRack: Bool
   }
 }
 
 /// The end nodes of one class.
 private struct ClassOfEndNodes {
+  /// By rack, or under no name.
+  struct View {
+    private(set) var sets: [String: OrderedSet<Room>] = [:]
+
+    mutating func move(from before: Room?, to after: Room?, _ kind: RoomView.Kind, rack: String) {
+      // Where nobody knows the rack, nothing is in it.
+      guard !kind.isByRack || !rack.isEmpty else { return }
+      let key = kind.isByRack ? rack : ""
+      if let before { sets.remove(before.packed(kind.isPacked), from: key) }
+      if let after { sets[key, default: OrderedSet()].insert(after.packed(kind.isPacked)) }
+    }
+  }
+
   var ids = OrderedSet<String>()
   var rooms = OrderedSet<Room>()
+  var views: [RoomView.Kind: View] = [:]
 }
 
 /// Where the indexes have an end node, but for its room.
@@ -192,8 +261,10 @@ private struct Place: Equatable {
   var isServed: Bool
   var isConflicting: Bool
   var isUnhealthy: Bool
+  var rack: String
 
-  init(of state: EndNodeState) {
+  init(of state: EndNodeState, rack: String) {
+    self.rack = rack
     deviceClass = state.record.deviceClass
     name = state.record.name
     hosts = Set(state.record.roots.map(\.host)).union(state.conflicting.keys).union([state.controllingHost])
@@ -215,11 +286,16 @@ extension EndNodeState {
     return score
   }
 
-  var score: Room { Room(functionsInUse: shares.count, bytesInUse: usedSizeBytes, id: record.id) }
+  var score: Room {
+    let size = sizeBytes
+    return Room(
+      functionsInUse: shares.count, bytesInUse: usedSizeBytes, bytesLeft: size - min(size, usedSizeBytes), id: record.id
+    )
+  }
 }
 
-extension [String: OrderedSet<String>] {
-  fileprivate mutating func remove(_ element: String, from key: String) {
+extension Dictionary where Key == String {
+  fileprivate mutating func remove<Element>(_ element: Element, from key: String) where Value == OrderedSet<Element> {
     self[key]?.remove(element)
     if self[key]?.isEmpty ?? false { self[key] = nil }
   }

@@ -93,6 +93,28 @@ extension Arbiter {
       return
         "the path decided: the next best, \(another.node.record.name), is reached by the path \(another.route.path.word)"
     }
+    return nearnessReason(one, another) ?? peersReason(one, another) ?? loadReason(one, another)
+  }
+
+  private func nearnessReason(_ one: Candidate, _ another: Candidate) -> String? {
+    guard one.prefersNearest, one.nearness != another.nearness else { return nil }
+    return "the nearness decided: it is \(one.nearness.words), and the next best, \(another.node.record.name), is "
+      + another.nearness.words
+  }
+
+  private func peersReason(_ one: Candidate, _ another: Candidate) -> String? {
+    guard one.peers != another.peers else { return nil }
+    return
+      "the peers decided: beside it they have \(one.peers) functions there, and \(another.peers) of the next best, "
+      + another.node.record.name
+  }
+
+  private func loadReason(_ one: Candidate, _ another: Candidate) -> String {
+    let left = (one.room.bytesLeft, another.room.bytesLeft)
+    if one.room.isPacked, left.0 != left.1 {
+      return
+        "the load decided: without it \(left.0) bytes are left there, and \(left.1) of the next best, \(another.node.record.name)"
+    }
     let (used, more) = (one.room.functionsInUse, another.room.functionsInUse)
     if used != more {
       return
@@ -145,7 +167,9 @@ struct PlacementView {
       count += 1
       if let held, held.endNode == id { node.freeShare(held.function) }
       do throws(Drop) {
-        let candidate = try arbiter.candidate(node, for: specification, on: choice)
+        var candidate = try arbiter.candidate(node, for: specification, on: choice)
+        // It is not a peer of itself.
+        if let held, held.endNode == id, candidate.peers > 0 { candidate.peers -= 1 }
         options.append((candidate, id))
       } catch {
         note(error)
@@ -209,6 +233,8 @@ struct PlacementView {
       $0.functionsInUse = UInt32(clamping: candidate.room.functionsInUse)
       $0.bytesInUse = candidate.room.bytesInUse
       $0.held = isHeld(option)
+      $0.nearness = candidate.nearness
+      $0.peers = UInt32(clamping: candidate.peers)
     }
   }
 }

@@ -27,6 +27,7 @@ extension Arbiter {
     assignment.mediation = mediation(candidate, token: token, for: state)
     assignment.lossPolicy = state.specification.lossPolicy
     reserve(assignment, for: state.claim.name)
+    countAmongPeers(state.specification, with: assignment, by: 1)
     takeShare(of: assignment)
 
     state.controlling = enter(assignment, of: state.claim.name)

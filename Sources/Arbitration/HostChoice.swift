@@ -4,7 +4,8 @@ import Selectors
 /// A claim may leave open on which of several hosts its function is used. Placement decides that together with the end node;
 /// the assignment says which one it is, and it stays that one until the claim gets another function.
 struct HostChoice {
-  /// Of several those that are connected, the one with the fewest claims first.
+  /// Of several those that are connected, the one with the fewest claims first, or of a claim that is packed with the most; before
+  /// that, where a claim has peers, the one with the fewest functions of those.
   let hosts: [String]
   /// Why a claim that may go to several has none just now.
   let absence: String
@@ -30,9 +31,11 @@ struct HostChoice {
   /// Those with a direct path to an end node.
   func roots(of node: EndNodeState) -> [String] { rootPlaces(of: node).map(\.host) }
 
-  /// Those that differ in how they reach an end node: the ones with a direct path, and one of the others.
-  func hostsToTry(for node: EndNodeState) -> [String] {
-    roots(of: node) + [others(than: node).first { _ in true }?.host].compactMap { $0 }
+  /// Those that differ in how they reach an end node: the ones with a direct path, one of the others, and one of those that is near.
+  func hostsToTry(for node: EndNodeState, isNear: (String) -> Bool) -> [String] {
+    let others = others(than: node)
+    let (first, near) = (others.first { _ in true }?.host, others.first { isNear($0.host) }?.host)
+    return roots(of: node) + [first, near == first ? nil : near].compactMap { $0 }
   }
 
   /// Those without one.
@@ -47,7 +50,8 @@ private struct HostSearch {
   private(set) var furthest: Drop?
 
   mutating func take(_ candidate: Candidate, at place: Int) {
-    guard best.map({ (candidate.preference, place) < ($0.candidate.preference, $0.place) }) ?? true else { return }
+    let key = { (rank: Rank, place: Int) in (rank.preference, rank.distance, place) }
+    guard best.map({ key(candidate.rank, place) < key($0.candidate.rank, $0.place) }) ?? true else { return }
     best = (candidate, place)
   }
 
@@ -60,9 +64,13 @@ extension Arbiter {
   func choice(for specification: ClaimSpecification) -> HostChoice {
     guard specification.isForSeveralHosts else { return HostChoice([specification.host]) }
     let connected = allowedHosts(for: specification).filter(\.isConnected)
-    let ordered = connected.sorted { ($0.claims.count, $0.record.name) < ($1.claims.count, $1.record.name) }
+    let sign = specification.placement?.rule == .pack ? -1 : 1
+    let ordered = connected.map { host in
+      (peers(of: specification, at: .host(host.record.name)), sign * host.claims.count, host.record.name)
+    }
     return HostChoice(
-      ordered.map(\.record.name), absence: "it is to be used on \(specification.hostWords), and none is connected")
+      ordered.sorted { $0 < $1 }.map(\.2),
+      absence: "it is to be used on \(specification.hostWords), and none is connected")
   }
 
   /// Also those that are away, by name.
@@ -90,13 +98,14 @@ extension Arbiter {
         search.take(error)
       }
     }
-    // All others are reached by one path, so that the first will do.
+    // All others are reached by one path, so that the first will do, or the first that is near.
     let mediated = specification.paths.firstIndex(of: .mediated) ?? .max
     if search.best.map({ $0.candidate.preference >= mediated }) ?? true {
       for (host, place) in choice.others(than: node) {
         do throws(Drop) {
-          search.take(try candidate(node, for: specification.used(on: host)), at: place)
-          break
+          let found = try candidate(node, for: specification.used(on: host))
+          search.take(found, at: place)
+          guard found.prefersNearest, found.nearness != .rack, !rack(of: node).isEmpty else { break }
         } catch {
           search.take(error)
           guard error.filter.dependsOnHost else { break }
@@ -140,7 +149,7 @@ extension Filter {
   /// Whether what it drops for one host may do for another one.
   fileprivate var dependsOnHost: Bool {
     switch self {
-    case .mtu, .cordon, .taint, .host, .path, .plugin: true
+    case .mtu, .cordon, .taint, .host, .path, .plugin, .locality: true
     default: false
     }
   }

@@ -65,16 +65,19 @@ struct Hosts: Sendable, Triable {
     changed.insert(name)
   }
 
-  /// What `HostState.servedClasses` comes from. Arrays that are the same one compare at once.
+  /// What `HostState.servedClasses` and its rack come from. Arrays that are the same one compare at once.
   private struct Sign: Equatable {
     var isReady: Bool
     var isCordoned: Bool
     var plugins: [Plugin]
+    /// Where it stands.
+    var labels: [String: String]
 
     init(_ state: HostState) {
       isReady = state.isConnected && state.hasReportedInventory && state.hasReportedFunctionsInSession
       isCordoned = state.record.cordon != nil
       plugins = state.record.plugins
+      labels = state.record.labels
     }
   }
 }

@@ -45,7 +45,9 @@ extension Arbiter {
   ) -> (host: String, drops: [Drop]) {
     guard specification.isForSeveralHosts else { return (specification.host, obstacles(of: node, for: specification)) }
     var least: (host: String, drops: [Drop])?
-    for host in choice.hostsToTry(for: node) {
+    let rack = specification.locality == nil ? "" : rack(of: node)
+    let isNear = { (name: String) in !rack.isEmpty && hosts[name]?.rack == rack }
+    for host in choice.hostsToTry(for: node, isNear: isNear) {
       let drops = obstacles(of: node, for: specification.used(on: host))
       if least.map({ drops.count < $0.drops.count }) ?? true { least = (host, drops) }
     }
@@ -72,6 +74,9 @@ extension Arbiter {
     case .controllingHost:
       return "\(node.controllingHost) has to connect and to report: iov host describe \(node.controllingHost)"
     case .roots, .plugin: return ""
+    case .locality:
+      return otherPaths(to: node, for: specification, on: host)
+        ?? "ask for less nearness, or label hosts with their rack"
     case .path: return otherPaths(to: node, for: specification, on: host) ?? ""
     case .functions, .size, .rate: return whoHasToLetGo(of: node)
     default: return ""

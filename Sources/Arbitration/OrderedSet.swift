@@ -40,6 +40,13 @@ struct OrderedSet<Element: Comparable & Sendable>: Sendable {
     if pieces[piece].isEmpty { pieces.remove(at: piece) }
   }
 
+  /// Those that are not lower than an element, in order.
+  func elements(from element: Element) -> some Sequence<Element> {
+    let first = piece(for: element) ?? 0
+    let place = pieces.isEmpty ? 0 : Self.place(of: element, in: pieces[first])
+    return pieces.indices.dropFirst(first).lazy.flatMap { [pieces] in pieces[$0].dropFirst($0 == first ? place : 0) }
+  }
+
   /// The last piece that begins at or before the element, or the first one; nil if there is none.
   private func piece(for element: Element) -> Int? {
     guard !pieces.isEmpty else { return nil }

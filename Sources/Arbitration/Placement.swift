@@ -10,19 +10,27 @@ struct Candidate {
   /// The place of the route's path in the claim's order of preference.
   var preference: Int
   let room: Room
+  /// Where the claim asks for locality.
+  var nearness = Nearness.unspecified
+  /// Whether that decides.
+  var prefersNearest = false
+  /// Functions of the claim's peers there.
+  var peers = 0
 
-  init(node: EndNodeState, host: String, route: Route, preference: Int) {
+  init(node: EndNodeState, host: String, route: Route, preference: Int, isPacked: Bool = false) {
     self.node = node.withoutShares
     self.host = host
     self.route = route
     self.preference = preference
-    room = node.score
+    room = node.score.packed(isPacked)
   }
 
-  /// The better candidate is lower: the preferred path, then the least used end node; the id decides the rest.
-  static func isBetter(_ one: Candidate, _ other: Candidate) -> Bool {
-    one.isBetter(than: other.room, other.preference)
+  var rank: Rank {
+    Rank(preference: preference, distance: prefersNearest ? nearness.rawValue : 0, peers: peers, room: room)
   }
+
+  /// The better candidate is lower.
+  static func isBetter(_ one: Candidate, _ other: Candidate) -> Bool { one.rank < other.rank }
 
   /// What is remembered of why it was taken.
   func decision(at now: Instant?) -> PlacementDecision {
@@ -31,11 +39,29 @@ struct Candidate {
       $0.preference = UInt32(clamping: preference + 1)
       $0.functionsInUse = UInt32(clamping: room.functionsInUse)
       $0.bytesInUse = room.bytesInUse
+      $0.nearness = nearness
+      $0.peers = UInt32(clamping: peers)
+      $0.packed = room.isPacked
     }
   }
+}
 
-  /// Whether it is better than any end node with this room, or less, could be by a path of this preference.
-  func isBetter(than other: Room, _ otherPreference: Int) -> Bool { (preference, room) < (otherPreference, other) }
+/// What candidates are compared by: the preferred path; where the claim asks for the nearest, that; the fewest functions of its
+/// peers; the least used end node, or the fullest; the id decides the rest.
+struct Rank: Comparable {
+  var preference: Int
+  var distance: Int32
+  var peers: Int
+  var room: Room
+
+  static func < (one: Rank, other: Rank) -> Bool {
+    (one.preference, one.distance, one.peers, one.room) < (other.preference, other.distance, other.peers, other.room)
+  }
+
+  /// But for the load.
+  func isAsGood(as other: Rank) -> Bool {
+    (preference, distance, peers) == (other.preference, other.distance, other.peers)
+  }
 }
 
 extension Arbiter {
@@ -63,7 +89,9 @@ extension Arbiter {
   /// Placement looks at end nodes that are known to be of hosts that can be given functions.
   mutating func noteServedClasses() {
     guard !hosts.changed.isEmpty else { return }
-    for host in hosts.takeChanged() { endNodes.note(servedClasses: hosts[host]?.servedClasses ?? [], of: host) }
+    for host in hosts.takeChanged() {
+      endNodes.note(servedClasses: hosts[host]?.servedClasses ?? [], rack: hosts[host]?.rack ?? "", of: host)
+    }
   }
 
   /// The best candidate: the same one as if all were looked at, after a look at as few as possible.
@@ -77,14 +105,40 @@ extension Arbiter {
     let own = paths == [.mediated] ? [] : ownCandidates(for: specification, on: choice)
     var best = best(of: own, for: specification, on: choice)
     guard let preference = paths.firstIndex(of: .mediated) else { return best }
-    for room in endNodes.rooms(ofClass: specification.deviceClass) {
-      if let best, best.isBetter(than: room, preference) { return best }
-      guard let node = endNodes[room.id], isSelected(node, by: specification),
-        let candidate = try? candidate(node, for: specification, on: choice)
-      else { continue }
-      if best.map({ Candidate.isBetter(candidate, $0) }) ?? true { best = candidate }
+    for (view, distance) in views(for: specification, on: choice) {
+      let rooms = endNodes.rooms(ofClass: specification.deviceClass, view)
+      for room in rooms.elements(from: leastRoom(for: specification, in: view)) {
+        // None of those that follow is better than this one could be.
+        let bound = Rank(preference: preference, distance: distance, peers: 0, room: room)
+        if let best, best.rank < bound { break }
+        guard let node = endNodes[room.id], isSelected(node, by: specification),
+          let candidate = try? candidate(node, for: specification, on: choice)
+        else { continue }
+        if best.map({ Candidate.isBetter(candidate, $0) }) ?? true { best = candidate }
+      }
     }
     return best
+  }
+
+  /// What is to be looked through for what another host serves, the nearest first, with how far it is at least.
+  private func views(
+    for specification: ClaimSpecification, on choice: HostChoice
+  ) -> [(view: RoomView, distance: Int32)] {
+    let isPacked = isPacked(specification)
+    let within = specification.locality?.within ?? .unspecified
+    guard within != .numaNode, within != .host else { return [] }
+    guard within == .rack || specification.prefersNearest else { return [(RoomView(isPacked: isPacked), 0)] }
+    let near = racks(of: choice).map { rack in
+      (RoomView(isPacked: isPacked, rack: rack), specification.prefersNearest ? Nearness.rack.rawValue : 0)
+    }
+    return within == .rack ? near : near + [(RoomView(isPacked: isPacked), Nearness.elsewhere.rawValue)]
+  }
+
+  /// Of disks that are packed those with less than is asked for come before.
+  private func leastRoom(for specification: ClaimSpecification, in view: RoomView) -> Room {
+    let size = view.isPacked ? specification.attributes?.block?.sizeBytes ?? 0 : 0
+    return Room(
+      functionsInUse: view.isPacked ? .max : 0, bytesInUse: 0, bytesLeft: size, id: "", isPacked: view.isPacked)
   }
 
   private func best(
@@ -160,7 +214,14 @@ extension Arbiter {
     try checkClock(node)
     let (route, preference) = try bestRoute(from: node, to: host, for: specification)
     try checkRoom(in: node, for: specification)
-    return Candidate(node: node, host: host.record.name, route: route, preference: preference)
+    var candidate = Candidate(
+      node: node, host: host.record.name, route: route, preference: preference, isPacked: isPacked(specification))
+    if specification.locality != nil {
+      candidate.nearness = nearness(of: node, by: route.path, to: host, for: specification)
+      candidate.prefersNearest = specification.prefersNearest
+    }
+    candidate.peers = peers(of: specification, at: .endNode(node.record.id))
+    return candidate
   }
 
   func checkHealth(of node: EndNodeState) throws(Drop) {
@@ -247,6 +308,7 @@ extension Arbiter {
     let offer = node.offer(on: path)
     try checkOffer(offer, of: node, for: specification)
     try checkRoom(on: offer, in: node)
+    try checkLocality(of: node, by: path, to: host, for: specification)
     if let mtu = specification.attributes?.ethernet?.mtu, let limit = route.mtuLimit, mtu > limit.bytes {
       throw Drop(.mtu, "an MTU of \(mtu) is above \(limit.bytes) on the path \(path.word): \(limit.reason)")
     }

@@ -105,9 +105,14 @@ extension Arbiter {
   private func movableClaims(of id: String) -> [String] {
     (endNodes[id]?.shares.keys).map { shares in
       shares.compactMap { claimOfFunction[$0] }.filter { name in
-        claims[name].map { $0.phase == .ready && policy(of: $0) == .anyTime } ?? false
+        claims[name].map(isMovable) ?? false
       }.sorted()
     } ?? []
+  }
+
+  private func isMovable(_ state: ClaimState) -> Bool {
+    // What is to be packed would go back to where it is.
+    state.phase == .ready && policy(of: state) == .anyTime && state.specification.placement?.rule != .pack
   }
 
   /// From the fullest end node that can give to the emptiest that can take.
@@ -139,7 +144,9 @@ extension Arbiter {
       specification.consumer?.interfaceName = ""
     }
     guard let best = best(for: specification), let node = endNodes[id], isSelected(node, by: specification),
-      let candidate = try? candidate(node, for: specification), candidate.route.path == best.route.path
+      let candidate = try? candidate(node, for: specification), candidate.route.path == best.route.path,
+      // Placement looks at the load last.
+      candidate.rank.isAsGood(as: best.rank)
     else { return false }
     let preference = state.specification.paths.firstIndex(of: assignment.path) ?? 0
     return candidate.preference <= preference

@@ -59,6 +59,7 @@ extension Arbiter {
           .failedPrecondition, "the store gives function \(assignment.function) to both '\(other)' and '\(name)'")
       }
       reserve(assignment, for: name)
+      countAmongPeers(state.specification, with: assignment, by: 1)
       if state.isBeingEvicted { evicting.insert(name) }
       if state.phase == .releasing || state.isBeingEvicted, state.specification.isForFileServer { heldUp.insert(name) }
       // Without an entry for the controlling side that side has proven its part absent.
@@ -107,6 +108,7 @@ extension Arbiter {
     if let mac = assignment.macAddress { claimOfMAC[mac] = nil }
     if let vni = assignment.mediation?.vni { claimOfVNI[vni] = nil }
     if let key = assignment.interfaceKey { freeInterface(key) }
+    countAmongPeers(state.specification, with: assignment, by: -1)
     forgetServedEndNode(assignment.function)
     reserveNames(of: state)
   }

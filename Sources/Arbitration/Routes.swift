@@ -30,7 +30,7 @@ struct MTULimit: Hashable {
 /// The filters of placement, in the order in which they are tried.
 enum Filter: Int, CaseIterable, Comparable, Sendable {
   case deviceClass, source, selector, attributes, consumer, capacity, mtu
-  case cordon, taint, flapping, health, host, controllingHost, roots, plugin, path, functions, size, rate
+  case cordon, taint, flapping, health, host, controllingHost, roots, plugin, path, locality, functions, size, rate
 
   /// As `PendingReason.filter` carries it.
   var name: String {

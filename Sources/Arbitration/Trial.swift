@@ -51,6 +51,7 @@ extension Arbiter {
     step.take(&expiries)
     step.take(&abandonedWithShare)
     step.take(&claimOfFunction)
+    step.take(&functionsOfPeers)
     step.take(&claimOfMAC)
     step.take(&claimOfInterface)
     step.take(&claimsOfOpenInterface)

@@ -16,6 +16,8 @@ extension Arbiter {
     if let problem = specification.attributes?.block?.problem { throw Refusal(.invalidArgument, problem) }
     try validateEndNode(specification)
     try validateSelector(specification)
+    try validateLocality(specification)
+    try validatePlacement(specification)
     try validateSource(specification, of: name)
   }
 

@@ -200,7 +200,7 @@ extension FileDescriptor {
       \u{a}\u{7}created\u{18}\u{5}\u{20}\u{1}(\u{b}2\u{1a}.google.protobuf.TimestampR\u{7}create\
       d\u{12}\u{1a}\u{a}\u{8}revision\u{18}\u{6}\u{20}\u{1}(\u{4}R\u{8}revision\u{12}4\u{a}\u{7}\
       expires\u{18}\u{7}\u{20}\u{1}(\u{b}2\u{1a}.google.protobuf.TimestampR\u{7}expires\
-      \"\u{e0}\u{4}\u{a}\u{12}ClaimSpecification\u{12}!\u{a}\u{c}device_class\u{18}\u{1}\u{20}\u{1}\
+      \"\u{bf}\u{5}\u{a}\u{12}ClaimSpecification\u{12}!\u{a}\u{c}device_class\u{18}\u{1}\u{20}\u{1}\
       (\u{9}R\u{b}deviceClass\u{12}\u{12}\u{a}\u{4}host\u{18}\u{2}\u{20}\u{1}(\u{9}R\u{4}host\u{12}\
       ,\u{a}\u{8}consumer\u{18}\u{3}\u{20}\u{1}(\u{b}2\u{10}.iov.v1.ConsumerR\u{8}consumer\u{12}\
       2\u{a}\u{8}end_node\u{18}\u{4}\u{20}\u{1}(\u{b}2\u{17}.iov.v1.EndNodeSelectorR\u{7}endNode\
@@ -213,7 +213,15 @@ extension FileDescriptor {
       \u{1}(\u{9}R\u{c}hostSelector\u{12}4\u{a}\u{b}tolerations\u{18}\u{15}\u{20}\u{3}(\u{b}2\u{12}\
       .iov.v1.TolerationR\u{b}tolerations\u{12}?\u{a}\u{f}eviction_policy\u{18}\u{16}\u{20}\u{1}\
       (\u{e}2\u{16}.iov.v1.EvictionPolicyR\u{e}evictionPolicy\u{12}/\u{a}\u{14}time_to_live_seco\
-      nds\u{18}\u{17}\u{20}\u{1}(\u{d}R\u{11}timeToLiveSeconds\
+      nds\u{18}\u{17}\u{20}\u{1}(\u{d}R\u{11}timeToLiveSeconds\u{12},\u{a}\u{8}locality\u{18}\u{19}\
+      \u{20}\u{1}(\u{b}2\u{10}.iov.v1.LocalityR\u{8}locality\u{12}/\u{a}\u{9}placement\u{18}\u{1a}\
+      \u{20}\u{1}(\u{b}2\u{11}.iov.v1.PlacementR\u{9}placement\
+      \"\u{89}\u{1}\u{a}\u{8}Locality\u{12}(\u{a}\u{6}within\u{18}\u{1}\u{20}\u{1}(\u{e}2\u{10}.\
+      iov.v1.NearnessR\u{6}within\u{12}\u{18}\u{a}\u{7}nearest\u{18}\u{2}\u{20}\u{1}(\u{8}R\u{7}\
+      nearest\u{12}9\u{a}\u{9}numa_node\u{18}\u{3}\u{20}\u{1}(\u{b}2\u{1c}.google.protobuf.UInt3\
+      2ValueR\u{8}numaNode\
+      \"L\u{a}\u{9}Placement\u{12})\u{a}\u{4}rule\u{18}\u{1}\u{20}\u{1}(\u{e}2\u{15}.iov.v1.Plac\
+      ementRuleR\u{4}rule\u{12}\u{14}\u{a}\u{5}peers\u{18}\u{2}\u{20}\u{1}(\u{9}R\u{5}peers\
       \"\u{b1}\u{1}\u{a}\u{f}EndNodeSelector\u{12}\u{12}\u{a}\u{4}name\u{18}\u{1}\u{20}\u{1}(\u{9}\
       R\u{4}name\u{12}\u{12}\u{a}\u{4}host\u{18}\u{2}\u{20}\u{1}(\u{9}R\u{4}host\u{12};\u{a}\u{6}\
       labels\u{18}\u{3}\u{20}\u{3}(\u{b}2#.iov.v1.EndNodeSelector.LabelsEntryR\u{6}labels\u{1a}9\
@@ -225,10 +233,13 @@ extension FileDescriptor {
       .iov.v1.AssignmentR\u{a}assignment\u{12}+\u{a}\u{5}error\u{18}\u{4}\u{20}\u{1}(\u{b}2\u{15}\
       .iov.v1.FunctionErrorR\u{5}error\u{12}5\u{a}\u{8}decision\u{18}\u{8}\u{20}\u{1}(\u{b}2\u{19}\
       .iov.v1.PlacementDecisionR\u{8}decision\
-      \"\u{ab}\u{1}\u{a}\u{11}PlacementDecision\u{12}*\u{a}\u{2}at\u{18}\u{1}\u{20}\u{1}(\u{b}2\u{1a}\
+      \"\u{87}\u{2}\u{a}\u{11}PlacementDecision\u{12}*\u{a}\u{2}at\u{18}\u{1}\u{20}\u{1}(\u{b}2\u{1a}\
       .google.protobuf.TimestampR\u{2}at\u{12}\u{1e}\u{a}\u{a}preference\u{18}\u{2}\u{20}\u{1}(\u{d}\
       R\u{a}preference\u{12}(\u{a}\u{10}functions_in_use\u{18}\u{3}\u{20}\u{1}(\u{d}R\u{e}functi\
-      onsInUse\u{12}\u{20}\u{a}\u{c}bytes_in_use\u{18}\u{4}\u{20}\u{1}(\u{4}R\u{a}bytesInUse\
+      onsInUse\u{12}\u{20}\u{a}\u{c}bytes_in_use\u{18}\u{4}\u{20}\u{1}(\u{4}R\u{a}bytesInUse\u{12}\
+      ,\u{a}\u{8}nearness\u{18}\u{5}\u{20}\u{1}(\u{e}2\u{10}.iov.v1.NearnessR\u{8}nearness\u{12}\
+      \u{14}\u{a}\u{5}peers\u{18}\u{6}\u{20}\u{1}(\u{d}R\u{5}peers\u{12}\u{16}\u{a}\u{6}packed\u{18}\
+      \u{7}\u{20}\u{1}(\u{8}R\u{6}packed\
       \"[\u{a}\u{d}PendingReason\u{12}\u{16}\u{a}\u{6}filter\u{18}\u{1}\u{20}\u{1}(\u{9}R\u{6}fi\
       lter\u{12}\u{18}\u{a}\u{7}dropped\u{18}\u{2}\u{20}\u{1}(\u{d}R\u{7}dropped\u{12}\u{18}\u{a}\
       \u{7}message\u{18}\u{3}\u{20}\u{1}(\u{9}R\u{7}message\
@@ -327,6 +338,12 @@ extension FileDescriptor {
       EST_EFFORT\u{10}\u{2}\
       *[\u{a}\u{a}LossPolicy\u{12}\u{1b}\u{a}\u{17}LOSS_POLICY_UNSPECIFIED\u{10}\u{0}\u{12}\u{14}\
       \u{a}\u{10}LOSS_POLICY_KEEP\u{10}\u{1}\u{12}\u{1a}\u{a}\u{16}LOSS_POLICY_SELF_FENCE\u{10}\u{2}\
+      *z\u{a}\u{8}Nearness\u{12}\u{18}\u{a}\u{14}NEARNESS_UNSPECIFIED\u{10}\u{0}\u{12}\u{16}\u{a}\
+      \u{12}NEARNESS_NUMA_NODE\u{10}\u{1}\u{12}\u{11}\u{a}\u{d}NEARNESS_HOST\u{10}\u{2}\u{12}\u{11}\
+      \u{a}\u{d}NEARNESS_RACK\u{10}\u{3}\u{12}\u{16}\u{a}\u{12}NEARNESS_ELSEWHERE\u{10}\u{4}\
+      *c\u{a}\u{d}PlacementRule\u{12}\u{1e}\u{a}\u{1a}PLACEMENT_RULE_UNSPECIFIED\u{10}\u{0}\u{12}\
+      \u{19}\u{a}\u{15}PLACEMENT_RULE_SPREAD\u{10}\u{1}\u{12}\u{17}\u{a}\u{13}PLACEMENT_RULE_PAC\
+      K\u{10}\u{2}\
       *\u{a3}\u{1}\u{a}\u{e}EvictionPolicy\u{12}\u{1f}\u{a}\u{1b}EVICTION_POLICY_UNSPECIFIED\u{10}\
       \u{0}\u{12}\u{19}\u{a}\u{15}EVICTION_POLICY_NEVER\u{10}\u{1}\u{12}\u{1c}\u{a}\u{18}EVICTIO\
       N_POLICY_DEADLINE\u{10}\u{2}\u{12}\u{19}\u{a}\u{15}EVICTION_POLICY_DRAIN\u{10}\u{3}\u{12}\u{1c}\

@@ -888,6 +888,10 @@ public struct PlacementOption: Message {
   public var bytesInUse: UInt64 = 0
   /// the claim has a function of it, on this host
   public var held: Bool = false
+  /// where the claim asks for locality
+  public var nearness: Nearness = Nearness(rawValue: 0)
+  /// functions of the claim's peers that are in use there
+  public var peers: UInt32 = 0
 
   public init() {}
 }
@@ -912,6 +916,8 @@ extension PlacementOption: CLayoutMessage {
     layout.pointee.functions_in_use = functionsInUse
     layout.pointee.bytes_in_use = bytesInUse
     layout.pointee.held = held ? 1 : 0
+    layout.pointee.nearness = .init(rawValue: .init(truncatingIfNeeded: nearness.rawValue))
+    layout.pointee.peers = peers
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__PlacementOption>) {
@@ -923,6 +929,8 @@ extension PlacementOption: CLayoutMessage {
     functionsInUse = layout.pointee.functions_in_use
     bytesInUse = layout.pointee.bytes_in_use
     held = layout.pointee.held != 0
+    nearness = Nearness(rawValue: Int32(truncatingIfNeeded: layout.pointee.nearness.rawValue))
+    peers = layout.pointee.peers
   }
 }
 
@@ -930,7 +938,9 @@ extension PlacementOption {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
       decoder, of: Self.fullName,
-      names: ["endNode", "name", "host", "path", "preference", "functionsInUse", "bytesInUse", "held"])
+      names: [
+        "endNode", "name", "host", "path", "preference", "functionsInUse", "bytesInUse", "held", "nearness", "peers",
+      ])
     try fields.read("endNode", into: &endNode)
     try fields.read("name", into: &name)
     try fields.read("host", into: &host)
@@ -939,6 +949,8 @@ extension PlacementOption {
     try fields.read("functionsInUse", into: &functionsInUse)
     try fields.read("bytesInUse", into: &bytesInUse)
     try fields.read("held", into: &held)
+    try fields.read("nearness", into: &nearness)
+    try fields.read("peers", into: &peers)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -951,6 +963,8 @@ extension PlacementOption {
     try fields.write("functionsInUse", functionsInUse)
     try fields.write("bytesInUse", bytesInUse)
     try fields.write("held", held)
+    try fields.write("nearness", nearness)
+    try fields.write("peers", peers)
   }
 }
 

@@ -107,6 +107,7 @@ public struct Storm {
     hosts["d"]?.endNodes = [disk("sata/d", on: "sdd")]
     for name in ["a", "b", "c"] { hosts[name]?.endNodes.append(sharedDisk(sharedID)) }
     if hasFileServers { for name in Self.hostNames { hosts[name]?.admitFileServers() } }
+    if hasPlacements { for name in ["a", "b"] { hosts[name]?.labels = ["rack": "r1"] } }
     hosts["b"]?.watchdogMilliseconds = 8000
     hosts["c"]?.watchdogMilliseconds = 4000
     if isHarsh { makeHarsh() }
@@ -119,6 +120,8 @@ public struct Storm {
   /// the others.
   var hasMinimumRates: Bool { seed % 4 == 2 }
   var hasTimes: Bool { hasMinimumRates }
+  /// Whether claims say how near and how spread their functions are to be. Of the same quarter.
+  var hasPlacements: Bool { isHarsh && hasMinimumRates }
 
   typealias StoreCopy = (store: [RecordKey: Record], audit: HoldingBook, acknowledged: [String: String])
 

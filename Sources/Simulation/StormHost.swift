@@ -29,6 +29,7 @@ struct StormHost {
   var plugins: [Plugin]
   var endNodes: [EndNode] { didSet { hasChanged = true } }
   var watchdogMilliseconds: UInt32 = 0
+  var labels: [String: String] = [:]
 
   // On the disk.
   var highestEpoch: UInt64 = 0
@@ -148,6 +149,7 @@ struct StormHost {
     host.mediationAddress = address
     host.mediationMtu = 1500
     host.watchdogMilliseconds = watchdogMilliseconds
+    host.labels = labels
     let hello = AgentHello {
       $0.host = host
       $0.highestEpoch = highestEpoch

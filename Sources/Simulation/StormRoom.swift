@@ -21,7 +21,7 @@ extension Storm {
     let present = hosts.values.flatMap { host in
       host.functions.values.filter { $0.role != .consumer && $0.assignment.endNode == node.id }
     }
-    guard isSelected(node, present, by: specification) else { return false }
+    guard isSelected(node, present, by: specification), isNear(node, specification) else { return false }
     if let limit = node.capacity?.functions, limit > 0 {
       let promised = present.reduce(specification.attributes?.ethernet?.minTransmitBitsPerSecond ?? 0) {
         $0 + $1.promisedBitsPerSecond
@@ -36,6 +36,16 @@ extension Storm {
       return present.isEmpty && isReachableAsAWhole(node, specification)
     }
     return size <= largestGap(of: node, total, among: present)
+  }
+
+  /// Cards alone are asked for by where they are.
+  private func isNear(_ node: EndNode, _ specification: ClaimSpecification) -> Bool {
+    guard specification.locality?.within == .rack else { return true }
+    let owner = Self.hostNames.first { name in hosts[name]?.endNodes.contains { $0.id == node.id } ?? false }
+    let rack = owner.flatMap { hosts[$0]?.labels["rack"] }
+    return hosts(meantBy: specification).contains { name in
+      !isCordoned(host: name) && (name == owner || (rack != nil && hosts[name]?.labels["rack"] == rack))
+    }
   }
 
   /// What a file server is to have, only some disks give.

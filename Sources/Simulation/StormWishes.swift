@@ -17,6 +17,7 @@ private let hostConditions: [(text: String, names: [String])] = [
 extension Storm {
   mutating func addWishes(to specification: inout ClaimSpecification) {
     if hasTimes { addTime(to: &specification) }
+    if hasPlacements { addPlacement(to: &specification) }
     if specification.deviceClass == "ethernet", hasMinimumRates, Int.random(in: 0..<2, using: &wishDice) == 0 {
       let rate = UInt64.random(in: 1...4, using: &wishDice) * 2_000_000_000
       var ethernet = specification.attributes?.ethernet ?? EthernetAttributes()
@@ -34,6 +35,20 @@ extension Storm {
       specification.hostSelector = hostConditions.randomElement(using: &wishDice)?.text ?? ""
     }
     specification.host = ""
+  }
+
+  private mutating func addPlacement(to specification: inout ClaimSpecification) {
+    switch Int.random(in: 0..<4, using: &wishDice) {
+    case 0: specification.placement = Placement { $0.rule = .pack }
+    case 1: specification.placement = Placement { $0.peers = "web" }
+    default: break
+    }
+    guard specification.deviceClass == "ethernet" else { return }
+    switch Int.random(in: 0..<4, using: &wishDice) {
+    case 0: specification.locality = Locality { $0.nearest = true }
+    case 1: specification.locality = Locality { $0.within = .rack }
+    default: break
+    }
   }
 
   private mutating func addTime(to specification: inout ClaimSpecification) {

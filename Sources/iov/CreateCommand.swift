@@ -18,6 +18,8 @@ extension ClaimCommand {
           iov claim create part --class sas --host host-b --source shelf --size 10GB --wait
           iov claim create near --class ethernet --host host-a --select 'label.rack == "r1" and free.functions > 2'
           iov claim create any --class ethernet --host-select 'label.zone == "east"' --path direct --path direct-software
+          iov claim create fan --class ethernet --host-select 'label.zone == "east"' --peers fan --nearest
+          iov claim create own --class ethernet --host host-a --path direct --path mediated --locality rack
 
         What a condition can say of end nodes and of hosts: iov endnode fields, iov host fields
         """)
@@ -69,6 +71,8 @@ extension ClaimCommand {
     @OptionGroup var ethernet: EthernetOptions
 
     @OptionGroup var block: BlockOptions
+
+    @OptionGroup var placement: PlacementOptions
 
     @Flag(
       help: """
@@ -138,6 +142,8 @@ extension ClaimCommand {
         $0.attributes = attributes
         $0.source = source ?? ""
         $0.timeToLiveSeconds = ttl?.seconds ?? 0
+        $0.locality = placement.asked.locality
+        $0.placement = placement.asked.placement
         if selfFence { $0.lossPolicy = .selfFence }
         $0.evictionPolicy = eviction?.policy ?? .unspecified
         $0.tolerations = tolerations.map(\.toleration)

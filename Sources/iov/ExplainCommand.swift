@@ -44,8 +44,11 @@ extension ClaimExplanation {
       }
     }
     if !options.isEmpty {
-      let heading = ["END NODE", "HOST", "PATH", "CHOICE", "FUNCTIONS IN USE", "BYTES IN USE", ""]
-      lines += [""] + table([heading] + options.map(\.row))
+      // What nobody asks for is not shown.
+      let (isNear, hasPeers) = (options.contains { $0.nearness != .unspecified }, options.contains { $0.peers > 0 })
+      let asked = [isNear ? "NEARNESS" : nil, hasPeers ? "PEERS" : nil].compactMap { $0 }
+      let heading = ["END NODE", "HOST", "PATH", "CHOICE"] + asked + ["FUNCTIONS IN USE", "BYTES IN USE", ""]
+      lines += [""] + table([heading] + options.map { $0.row(isNear: isNear, hasPeers: hasPeers) })
     }
     if Int(fitting) > options.count { lines.append("and \(Int(fitting) - options.count) more that fit") }
     return lines
@@ -56,15 +59,19 @@ extension PlacementDecision {
   fileprivate var line: String {
     let when = at.map { "granted at \($0)" } ?? "granted"
     let load = bytesInUse > 0 ? "\(functionsInUse) functions and \(bytesInUse) bytes" : "\(functionsInUse) functions"
-    return "\(when), by choice \(preference) of its paths, with \(load) of the end node in use before it"
+    let near = nearness == .unspecified ? "" : ", as near as \(nearness.word)"
+    let others = peers > 0 ? ", \(peers) of its peers" : ""
+    return
+      "\(when), by choice \(preference) of its paths\(near), with \(load) of the end node in use before it\(others)"
+      + (packed ? ", the fullest first" : "")
   }
 }
 
 extension PlacementOption {
-  fileprivate var row: [String] {
-    [
-      name, host, path.word, String(preference), String(functionsInUse), bytesInUse > 0 ? String(bytesInUse) : "-",
-      held ? "<- it has this" : "",
+  fileprivate func row(isNear: Bool, hasPeers: Bool) -> [String] {
+    let asked = [isNear ? nearness.word : nil, hasPeers ? String(peers) : nil].compactMap { $0 }
+    return [name, host, path.word, String(preference)] + asked + [
+      String(functionsInUse), bytesInUse > 0 ? String(bytesInUse) : "-", held ? "<- it has this" : "",
     ]
   }
 }

@@ -129,6 +129,7 @@ extension Rack {
       ["Consumer", specification.consumer?.words ?? "the host"],
       ["Paths", paths.isEmpty ? "any, fastest first" : paths], ["At loss", specification.lossPolicy.words],
       ["Taken away", specification.evictionPolicy.words],
+      ["Locality", specification.locality?.words ?? ""], ["Placement", specification.placement?.words ?? ""],
       ["Tolerates", specification.tolerations.map(\.words).joined(separator: ", ")],
     ]
     return rows.filter { !$0[1].isEmpty } + (specification.endNode?.rows ?? [])

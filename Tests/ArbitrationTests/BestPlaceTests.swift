@@ -8,14 +8,24 @@ import Testing
 /// a second time here, from what the hosts have, so that a mistake in the search is not made twice.
 private struct Way: Comparable {
   var preference: Int
+  var nearness: Nearness
+  var isNearnessAsked: Bool
+  var peers: Int
   var functionsInUse: Int
   var bytesInUse: UInt64
+  /// Of what is to be packed.
+  var bytesLeft: UInt64?
   var endNode: String
   var path: Path
 
   static func < (one: Way, other: Way) -> Bool {
-    (one.preference, one.functionsInUse, one.bytesInUse, one.endNode)
-      < (other.preference, other.functionsInUse, other.bytesInUse, other.endNode)
+    if one.preference != other.preference { return one.preference < other.preference }
+    if one.isNearnessAsked, one.nearness != other.nearness { return one.nearness.rawValue < other.nearness.rawValue }
+    if one.peers != other.peers { return one.peers < other.peers }
+    if let left = one.bytesLeft, let others = other.bytesLeft {
+      return (left, other.functionsInUse, one.endNode) < (others, one.functionsInUse, other.endNode)
+    }
+    return (one.functionsInUse, one.bytesInUse, one.endNode) < (other.functionsInUse, other.bytesInUse, other.endNode)
   }
 }
 
@@ -33,16 +43,43 @@ extension World {
         guard hasRoom(on: host, node, present, for: specification, isEmpty: isEmpty) else { continue }
         let order =
           specification.allowedPaths.isEmpty ? [.direct, .directSoftware, .mediated] : specification.allowedPaths
+        let bytes = present.reduce(0) { $0 + $1.sizeBytes }
+        let isPacked =
+          specification.placement?.rule == .pack
+          && (node.deviceClass == "ethernet" || specification.attributes?.block?.sizeBytes != nil)
         for (preference, path) in order.enumerated() where leads(path, from: host, node, to: specification) {
+          let nearness = nearness(of: path, from: host, node, to: specification)
+          let within = specification.locality?.within ?? .unspecified
+          guard within == .unspecified || nearness.rawValue <= within.rawValue else { continue }
           ways.append(
             Way(
-              preference: preference, functionsInUse: present.count,
-              bytesInUse: present.reduce(0) { $0 + $1.sizeBytes },
+              preference: preference, nearness: nearness, isNearnessAsked: specification.locality?.nearest ?? false,
+              peers: isEmpty ? 0 : peers(of: specification, at: node.id), functionsInUse: present.count,
+              bytesInUse: bytes, bytesLeft: isPacked ? (node.capacity?.sizeBytes ?? 0) - bytes : nil,
               endNode: node.id, path: path))
         }
       }
     }
     return ways.min()
+  }
+
+  private func nearness(
+    of path: Path, from host: FakeHost, _ node: EndNode, to specification: ClaimSpecification
+  ) -> Nearness {
+    guard path == .mediated else {
+      let numa = node.roots.first?.numaNode.map { UInt32(bitPattern: $0) }
+      return numa != nil && numa == specification.locality?.numaNode ? .numaNode : .host
+    }
+    let rack = host.labels["rack"]
+    return rack != nil && rack == hosts[specification.host]?.labels["rack"] ? .rack : .elsewhere
+  }
+
+  private func peers(of specification: ClaimSpecification, at endNode: String) -> Int {
+    guard let peers = specification.placement?.peers, !peers.isEmpty else { return 0 }
+    return arbiter.listedClaims.filter {
+      $0.specification?.placement?.peers == peers && $0.specification?.deviceClass == specification.deviceClass
+        && $0.status?.assignment?.endNode == endNode
+    }.count
   }
 
   private func leads(_ path: Path, from host: FakeHost, _ node: EndNode, to specification: ClaimSpecification) -> Bool {
@@ -80,9 +117,34 @@ extension World {
   @Test(arguments: UInt64(1)...200)
   func everyClaimGetsTheBestWayThereIs(seed: UInt64) throws {
     var dice = Dice(state: seed)
+    try claimWhatIsBest(in: Self.rack(&dice), seed, &dice) { _, _ in }
+  }
+
+  @Test(arguments: UInt64(1)...300)
+  func everyClaimThatSaysHowGetsTheBestWayThereIs(seed: UInt64) throws {
+    var dice = Dice(state: ~seed)
     var world = Self.rack(&dice)
+    for name in ["a", "b", "c"] {
+      if let rack = [nil, "r1", "r1", "r2"].randomElement(using: &dice) ?? nil {
+        world.hosts[name]?.labels = ["rack": rack]
+      }
+      for index in world.hosts[name]?.endNodes.indices ?? 0..<0 {
+        // The kernel's word for what nobody knows is -1.
+        let numa: Int32? = [nil, -1, 0, 1].randomElement(using: &dice) ?? nil
+        world.hosts[name]?.endNodes[index].roots[0].numaNode = numa
+      }
+      world.connect(name)
+    }
+    try claimWhatIsBest(in: world, seed, &dice, Self.addPlacement)
+  }
+
+  private func claimWhatIsBest(
+    in world: World, _ seed: UInt64, _ dice: inout Dice, _ change: (inout ClaimSpecification, inout Dice) -> Void
+  ) throws {
+    var world = world
     for number in 0..<16 {
-      let specification = Self.specification(&dice)
+      var specification = Self.specification(&dice)
+      change(&specification, &dice)
       let best = world.bestWay(for: specification)
       let isEverPossible = world.bestWay(for: specification, isEmpty: true) != nil
       let claim = world.create("claim-\(number)", specification)
@@ -129,6 +191,21 @@ extension World {
       world.add(host)
     }
     return world
+  }
+
+  private static func addPlacement(to specification: inout ClaimSpecification, _ dice: inout Dice) {
+    if Int.random(in: 0..<3, using: &dice) > 0 {
+      let isMediatedAlone = specification.allowedPaths == [.mediated]
+      let within: [Nearness] = [.unspecified, .unspecified, .rack] + (isMediatedAlone ? [] : [.host, .numaNode])
+      specification.locality = Locality {
+        $0.within = within.randomElement(using: &dice) ?? .unspecified
+        $0.nearest = Bool.random(using: &dice)
+        if $0.within == .numaNode || $0.nearest { $0.numaNode = UInt32.random(in: 0...1, using: &dice) }
+      }
+    }
+    specification.placement =
+      [nil, Placement { $0.rule = .pack }, Placement { $0.peers = "web" }, Placement { $0.peers = "mail" }]
+      .randomElement(using: &dice) ?? nil
   }
 
   private static func specification(_ dice: inout Dice) -> ClaimSpecification {

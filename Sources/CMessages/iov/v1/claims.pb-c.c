@@ -1906,7 +1906,7 @@ const ProtobufCMessageDescriptor iov__v1__obstacle__descriptor =
   (ProtobufCMessageInit) iov__v1__obstacle__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__placement_option__field_descriptors[8] =
+static const ProtobufCFieldDescriptor iov__v1__placement_option__field_descriptors[10] =
 {
   {
     "end_node",
@@ -2004,6 +2004,30 @@ static const ProtobufCFieldDescriptor iov__v1__placement_option__field_descripto
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "nearness",
+    9,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__PlacementOption, nearness),
+    &iov__v1__nearness__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "peers",
+    10,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__PlacementOption, peers),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__placement_option__field_indices_by_name[] = {
   6,   /* field[6] = bytes_in_use */
@@ -2012,13 +2036,15 @@ static const unsigned iov__v1__placement_option__field_indices_by_name[] = {
   7,   /* field[7] = held */
   2,   /* field[2] = host */
   1,   /* field[1] = name */
+  8,   /* field[8] = nearness */
   3,   /* field[3] = path */
+  9,   /* field[9] = peers */
   4,   /* field[4] = preference */
 };
 static const ProtobufCIntRange iov__v1__placement_option__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 8 }
+  { 0, 10 }
 };
 const ProtobufCMessageDescriptor iov__v1__placement_option__descriptor =
 {
@@ -2028,7 +2054,7 @@ const ProtobufCMessageDescriptor iov__v1__placement_option__descriptor =
   "Iov__V1__PlacementOption",
   "iov.v1",
   sizeof(Iov__V1__PlacementOption),
-  8,
+  10,
   iov__v1__placement_option__field_descriptors,
   iov__v1__placement_option__field_indices_by_name,
   1,  iov__v1__placement_option__number_ranges,

@@ -349,10 +349,18 @@ struct  Iov__V1__PlacementOption
    * the claim has a function of it, on this host
    */
   protobuf_c_boolean held;
+  /*
+   * where the claim asks for locality
+   */
+  Iov__V1__Nearness nearness;
+  /*
+   * functions of the claim's peers that are in use there
+   */
+  uint32_t peers;
 };
 #define IOV__V1__PLACEMENT_OPTION__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__placement_option__descriptor) \
-    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, IOV__V1__PATH__PATH_UNSPECIFIED, 0, 0, 0, 0 }
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, IOV__V1__PATH__PATH_UNSPECIFIED, 0, 0, 0, 0, IOV__V1__NEARNESS__NEARNESS_UNSPECIFIED, 0 }
 
 
 struct  Iov__V1__ApplyClaimsRequest

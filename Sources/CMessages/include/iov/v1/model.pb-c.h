@@ -53,6 +53,8 @@ typedef struct Iov__V1__UserSpaceConsumer Iov__V1__UserSpaceConsumer;
 typedef struct Iov__V1__FileServerConsumer Iov__V1__FileServerConsumer;
 typedef struct Iov__V1__Claim Iov__V1__Claim;
 typedef struct Iov__V1__ClaimSpecification Iov__V1__ClaimSpecification;
+typedef struct Iov__V1__Locality Iov__V1__Locality;
+typedef struct Iov__V1__Placement Iov__V1__Placement;
 typedef struct Iov__V1__EndNodeSelector Iov__V1__EndNodeSelector;
 typedef struct Iov__V1__EndNodeSelector__LabelsEntry Iov__V1__EndNodeSelector__LabelsEntry;
 typedef struct Iov__V1__ClaimStatus Iov__V1__ClaimStatus;
@@ -209,6 +211,44 @@ typedef enum _Iov__V1__LossPolicy {
   IOV__V1__LOSS_POLICY__LOSS_POLICY_SELF_FENCE = 2
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(IOV__V1__LOSS_POLICY)
 } Iov__V1__LossPolicy;
+/*
+ * How near a function is to where it is used; what is nearer has a lower number.
+ */
+typedef enum _Iov__V1__Nearness {
+  IOV__V1__NEARNESS__NEARNESS_UNSPECIFIED = 0,
+  /*
+   * of the host itself, plugged in at the NUMA node that the claim names
+   */
+  IOV__V1__NEARNESS__NEARNESS_NUMA_NODE = 1,
+  /*
+   * of the host itself
+   */
+  IOV__V1__NEARNESS__NEARNESS_HOST = 2,
+  /*
+   * served by a host of which the label "rack" says the same
+   */
+  IOV__V1__NEARNESS__NEARNESS_RACK = 3,
+  /*
+   * served by another host, or by one of which nobody knows where it is
+   */
+  IOV__V1__NEARNESS__NEARNESS_ELSEWHERE = 4
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(IOV__V1__NEARNESS)
+} Iov__V1__Nearness;
+typedef enum _Iov__V1__PlacementRule {
+  /*
+   * SPREAD
+   */
+  IOV__V1__PLACEMENT_RULE__PLACEMENT_RULE_UNSPECIFIED = 0,
+  /*
+   * where the fewest functions are in use, then the fewest bytes
+   */
+  IOV__V1__PLACEMENT_RULE__PLACEMENT_RULE_SPREAD = 1,
+  /*
+   * the fullest that it fits into: with the fewest bytes left, then the most functions in use
+   */
+  IOV__V1__PLACEMENT_RULE__PLACEMENT_RULE_PACK = 2
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(IOV__V1__PLACEMENT_RULE)
+} Iov__V1__PlacementRule;
 /*
  * When a claim's function may be taken away, for another one elsewhere. What is on a disk is lost with it, so that a policy other
  * than NEVER for a claim of a disk says that it may be.
@@ -1243,10 +1283,54 @@ struct  Iov__V1__ClaimSpecification
    * of others is when those are gone. Zero: never.
    */
   uint32_t time_to_live_seconds;
+  Iov__V1__Locality *locality;
+  Iov__V1__Placement *placement;
 };
 #define IOV__V1__CLAIM_SPECIFICATION__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__claim_specification__descriptor) \
-    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL, NULL, 0,NULL, NULL, IOV__V1__LOSS_POLICY__LOSS_POLICY_UNSPECIFIED, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0,NULL, (char *)protobuf_c_empty_string, 0,NULL, IOV__V1__EVICTION_POLICY__EVICTION_POLICY_UNSPECIFIED, 0 }
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL, NULL, 0,NULL, NULL, IOV__V1__LOSS_POLICY__LOSS_POLICY_UNSPECIFIED, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0,NULL, (char *)protobuf_c_empty_string, 0,NULL, IOV__V1__EVICTION_POLICY__EVICTION_POLICY_UNSPECIFIED, 0, NULL, NULL }
+
+
+/*
+ * How near a claim's function is to be. It is asked when the claim gets one, and not again afterwards.
+ */
+struct  Iov__V1__Locality
+{
+  ProtobufCMessage base;
+  /*
+   * nothing further than that will do; unspecified: anything does
+   */
+  Iov__V1__Nearness within;
+  /*
+   * of the ways by one path, the nearest ones come first
+   */
+  protobuf_c_boolean nearest;
+  /*
+   * of the host, where what uses the function runs
+   */
+  Google__Protobuf__UInt32Value *numa_node;
+};
+#define IOV__V1__LOCALITY__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__locality__descriptor) \
+    , IOV__V1__NEARNESS__NEARNESS_UNSPECIFIED, 0, NULL }
+
+
+/*
+ * Which end node comes first of those that are as good by path and nearness.
+ */
+struct  Iov__V1__Placement
+{
+  ProtobufCMessage base;
+  Iov__V1__PlacementRule rule;
+  /*
+   * SPREAD. Claims of one class with the same word here are peers: before the load, the end node with the fewest functions of
+   * peers comes first, and the host on which the fewest of them are used. Empty: it has none.
+   */
+  char *peers;
+};
+#define IOV__V1__PLACEMENT__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__placement__descriptor) \
+    , IOV__V1__PLACEMENT_RULE__PLACEMENT_RULE_UNSPECIFIED, (char *)protobuf_c_empty_string }
 
 
 struct  Iov__V1__EndNodeSelector__LabelsEntry
@@ -1319,10 +1403,22 @@ struct  Iov__V1__PlacementDecision
    */
   uint32_t functions_in_use;
   uint64_t bytes_in_use;
+  /*
+   * where the claim asks for locality
+   */
+  Iov__V1__Nearness nearness;
+  /*
+   * functions of the claim's peers on the end node, before it
+   */
+  uint32_t peers;
+  /*
+   * the fullest came first
+   */
+  protobuf_c_boolean packed;
 };
 #define IOV__V1__PLACEMENT_DECISION__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__placement_decision__descriptor) \
-    , NULL, 0, 0, 0 }
+    , NULL, 0, 0, 0, IOV__V1__NEARNESS__NEARNESS_UNSPECIFIED, 0, 0 }
 
 
 /*
@@ -2269,6 +2365,44 @@ Iov__V1__ClaimSpecification *
 void   iov__v1__claim_specification__free_unpacked
                      (Iov__V1__ClaimSpecification *message,
                       ProtobufCAllocator *allocator);
+/* Iov__V1__Locality methods */
+void   iov__v1__locality__init
+                     (Iov__V1__Locality         *message);
+size_t iov__v1__locality__get_packed_size
+                     (const Iov__V1__Locality   *message);
+size_t iov__v1__locality__pack
+                     (const Iov__V1__Locality   *message,
+                      uint8_t             *out);
+size_t iov__v1__locality__pack_to_buffer
+                     (const Iov__V1__Locality   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__Locality *
+       iov__v1__locality__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__locality__free_unpacked
+                     (Iov__V1__Locality *message,
+                      ProtobufCAllocator *allocator);
+/* Iov__V1__Placement methods */
+void   iov__v1__placement__init
+                     (Iov__V1__Placement         *message);
+size_t iov__v1__placement__get_packed_size
+                     (const Iov__V1__Placement   *message);
+size_t iov__v1__placement__pack
+                     (const Iov__V1__Placement   *message,
+                      uint8_t             *out);
+size_t iov__v1__placement__pack_to_buffer
+                     (const Iov__V1__Placement   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__Placement *
+       iov__v1__placement__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__placement__free_unpacked
+                     (Iov__V1__Placement *message,
+                      ProtobufCAllocator *allocator);
 /* Iov__V1__EndNodeSelector__LabelsEntry methods */
 void   iov__v1__end_node_selector__labels_entry__init
                      (Iov__V1__EndNodeSelector__LabelsEntry         *message);
@@ -2610,6 +2744,12 @@ typedef void (*Iov__V1__Claim_Closure)
 typedef void (*Iov__V1__ClaimSpecification_Closure)
                  (const Iov__V1__ClaimSpecification *message,
                   void *closure_data);
+typedef void (*Iov__V1__Locality_Closure)
+                 (const Iov__V1__Locality *message,
+                  void *closure_data);
+typedef void (*Iov__V1__Placement_Closure)
+                 (const Iov__V1__Placement *message,
+                  void *closure_data);
 typedef void (*Iov__V1__EndNodeSelector__LabelsEntry_Closure)
                  (const Iov__V1__EndNodeSelector__LabelsEntry *message,
                   void *closure_data);
@@ -2665,6 +2805,8 @@ extern const ProtobufCEnumDescriptor    iov__v1__vlan_protocol__descriptor;
 extern const ProtobufCEnumDescriptor    iov__v1__link_state__descriptor;
 extern const ProtobufCEnumDescriptor    iov__v1__rate_guarantee__descriptor;
 extern const ProtobufCEnumDescriptor    iov__v1__loss_policy__descriptor;
+extern const ProtobufCEnumDescriptor    iov__v1__nearness__descriptor;
+extern const ProtobufCEnumDescriptor    iov__v1__placement_rule__descriptor;
 extern const ProtobufCEnumDescriptor    iov__v1__eviction_policy__descriptor;
 extern const ProtobufCEnumDescriptor    iov__v1__claim_phase__descriptor;
 extern const ProtobufCEnumDescriptor    iov__v1__role__descriptor;
@@ -2705,6 +2847,8 @@ extern const ProtobufCMessageDescriptor iov__v1__user_space_consumer__descriptor
 extern const ProtobufCMessageDescriptor iov__v1__file_server_consumer__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__claim__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__claim_specification__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__locality__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__placement__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__end_node_selector__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__end_node_selector__labels_entry__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__claim_status__descriptor;
