@@ -17,6 +17,9 @@ extension Arbiter {
     beginTrial()
     let uids = request.claims.indices.map(Self.plannedUID)
     plan.claims = carryOut(request, order, uids: uids, at: now)
+    for index in plan.claims.indices {
+      plan.claims[index].upgrade = claims[plan.claims[index].name].map { upgradeWords(of: $0, at: now) } ?? ""
+    }
     plan.others = othersTried(beside: request)
     tryReplacements(&plan, request, at: now)
     endTrial(keeping: false)
@@ -113,7 +116,12 @@ extension Arbiter {
     }
     guard asked != existing.specification else { return planned.action = .unchanged }
     if let change = existing.specification.change(to: asked, of: request.name) {
+      if asked.upgrade, !existing.specification.upgrade {
+        try validateUpgrade(asked)
+        try validateFitness(of: asked)
+      }
       if change.namesRates { planned.claim = try updateRates(change) }
+      if asked.upgrade != existing.specification.upgrade { planned.claim = setUpgrade(of: request.name, asked.upgrade) }
       if asked.timeToLiveSeconds != existing.specification.timeToLiveSeconds {
         planned.claim = try extendClaim(
           ExtendClaimRequest {
@@ -129,7 +137,7 @@ extension Arbiter {
     planned.action = .replace
     guard replace else {
       planned.refusal =
-        "only rates and the time to live can be changed in place: apply it with `replace`, which releases what it has"
+        "only rates, the time to live and whether it is upgraded can be changed in place: apply it with `replace`, which releases what it has"
         + (existing.assignment?.holdsData ?? false ? ", and the data with it" : "") + ", or delete it"
       return
     }
@@ -208,8 +216,8 @@ extension PlannedClaim {
 }
 
 extension ClaimSpecification {
-  /// The change of rates that makes another one of it, which may name none; nil if that one differs in more than rates and the time
-  /// to live.
+  /// The change of rates that makes another one of it, which may name none; nil if that one differs in more than rates, the time
+  /// to live and whether it is upgraded.
   fileprivate func change(to other: ClaimSpecification, of claim: String) -> UpdateClaimRatesRequest? {
     var request = UpdateClaimRatesRequest()
     request.name = claim
@@ -226,6 +234,7 @@ extension ClaimSpecification {
     request.burstSeconds = change(block?.burstSeconds, wanted?.burstSeconds)
     var result = self
     result.timeToLiveSeconds = other.timeToLiveSeconds
+    result.upgrade = other.upgrade
     var changed = attributes ?? Attributes()
     changed.setRates(request)
     result.attributes = changed

@@ -44,6 +44,7 @@ public struct Arbiter: Sendable {
   /// Those that name an interface and leave its host open.
   var claimsOfOpenInterface = Register()
   var expiries = Expiries()
+  var upgrades = Upgrades()
   var claimOfVNI = Table<UInt32, String>()
   var selectors = ClaimSelectors<EndNodeState>(.endNodes)
   var hostSelectors = ClaimSelectors<Host>(.hosts)
@@ -145,6 +146,7 @@ public struct Arbiter: Sendable {
       carryOnTaints(at: now)
       carryOnDrains(at: now)
       carryOnRebalancings(at: now)
+      carryOnUpgrades(at: now)
       endHolds(at: now)
       lookAgain()
     }

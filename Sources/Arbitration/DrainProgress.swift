@@ -48,7 +48,8 @@ extension Arbiter {
   private func functionsOfNoClaim(at target: Maintained) -> (orphans: Set<String>, cleaned: Set<String>) {
     switch target {
     case .endNode(let id):
-      let unclaimed = (endNodes[id]?.shares.keys).map { $0.filter { claimOfFunction[$0] == nil } } ?? []
+      let unclaimed =
+        (endNodes[id]?.shares.keys).map { $0.filter { claimOfFunction[$0] == nil && !Self.isKept($0) } } ?? []
       let cleaned = Set(unclaimed.filter { abandonedWithShare[$0] != nil })
       return (Set(unclaimed).subtracting(cleaned), cleaned)
     case .host(let name):

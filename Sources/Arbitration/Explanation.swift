@@ -20,6 +20,7 @@ extension Arbiter {
       explanation.options.append(view.option(own))
     }
     explanation.summary = summary(of: state, view)
+    explanation.upgrade = upgradeWords(of: state, at: now)
     return explanation
   }
 
@@ -154,6 +155,12 @@ struct PlacementView {
     if state.assignment != nil { specification.consumer?.interfaceName = "" }
     self.specification = specification
     held = state.assignment
+  }
+
+  /// Of what somebody has yet to ask for.
+  init(of specification: ClaimSpecification) {
+    self.specification = specification
+    held = nil
   }
 
   var things: String { specification.source.isEmpty ? "end nodes of class \(specification.deviceClass)" : "sources" }

@@ -4,7 +4,7 @@ import Messages
 extension Arbiter {
   /// Throws the first thing that this end node can never do for the claim.
   func checkFitness(of node: EndNodeState, for specification: ClaimSpecification) throws(Drop) {
-    try checkLossPolicy(of: node, for: specification)
+    try checkData(of: node, for: specification)
     try checkPaths(of: node, for: specification)
     try checkCapacity(of: node, for: specification)
     try checkMTU(of: node, for: specification)
@@ -21,8 +21,15 @@ extension Arbiter {
     if let refusal { throw refusal }
   }
 
-  func checkLossPolicy(of node: EndNodeState, for specification: ClaimSpecification) throws(Drop) {
-    guard specification.lossPolicy == .selfFence, node.isBlockDevice else { return }
+  func checkData(of node: EndNodeState, for specification: ClaimSpecification) throws(Drop) {
+    guard node.isBlockDevice else { return }
+    guard !specification.upgrade else {
+      throw Drop(
+        .attributes,
+        "an upgrade is for functions that hold no data: what a claim of class \(node.record.deviceClass) has on "
+          + "\(node.record.name) would be lost with each")
+    }
+    guard specification.lossPolicy == .selfFence else { return }
     throw Drop(
       .attributes,
       "self-fence is for functions that hold no data; a claim of class \(node.record.deviceClass) keeps its part of "

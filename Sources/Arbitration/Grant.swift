@@ -32,7 +32,7 @@ extension Arbiter {
 
     state.controlling = enter(assignment, of: state.claim.name)
     let decision = candidate.decision(at: now)
-    noteGranted(assignment, decision)
+    noteGranted(assignment, decision, because: wordsOfUpgrade(of: state, to: assignment))
     state.withStatus {
       $0.phase = .preparing
       $0.assignment = assignment

@@ -13,7 +13,7 @@ extension Arbiter {
       }
     }
     take { () throws(Drop) in try checkSelection(of: node, by: specification) }
-    take { () throws(Drop) in try checkLossPolicy(of: node, for: specification) }
+    take { () throws(Drop) in try checkData(of: node, for: specification) }
     take { () throws(Drop) in try checkPaths(of: node, for: specification) }
     // Where no path does, each of them is said to be closed for the same reason.
     let hasPath = drops.allSatisfy { $0.filter == .selector }
@@ -98,7 +98,10 @@ extension Arbiter {
   private func whoHasToLetGo(of node: EndNodeState) -> String {
     guard !node.shares.isEmpty else { return "" }
     let holders = node.shares.keys.compactMap { claimOfFunction[$0] }
-    guard !holders.isEmpty else { return "what is left of former claims has to be cleaned, or purged: iov orphan list" }
+    guard !holders.isEmpty || node.shares.keys.contains(where: Self.isKept) else {
+      return "what is left of former claims has to be cleaned, or purged: iov orphan list"
+    }
+    guard !holders.isEmpty else { return "a claim that is moved to a better path has to be there" }
     return "one who has a part of it has to let go: \(Names.list(holders))"
   }
 }

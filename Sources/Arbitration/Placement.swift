@@ -188,7 +188,7 @@ extension Arbiter {
   /// The best way from an end node to the specification's host.
   func candidate(_ node: EndNodeState, for specification: ClaimSpecification) throws(Drop) -> Candidate {
     try checkSelection(of: node, by: specification)
-    try checkLossPolicy(of: node, for: specification)
+    try checkData(of: node, for: specification)
     do throws(Drop) {
       return try openCandidate(node, for: specification)
     } catch {

@@ -118,6 +118,7 @@ extension Arbiter {
     wait(state)
     put(state)
     changes.openings.claims.insert(state.claim.name)
+    carryOnUpgrade(of: state.claim.name, on: before.host)
   }
 }
 

@@ -64,6 +64,7 @@ extension Arbiter {
       if state.phase == .releasing || state.isBeingEvicted, state.specification.isForFileServer { heldUp.insert(name) }
       // Without an entry for the controlling side that side has proven its part absent.
       if state.controlling != nil { takeShare(of: assignment) }
+      restoreUpgrade(of: state)
       for entry in [state.controlling, state.consumer].compactMap({ $0 }) {
         hosts[entry.host]?.claims.insert(name)
       }
@@ -128,6 +129,7 @@ extension Arbiter {
   mutating func freeShare(of assignment: Assignment) {
     guard !isTakenByOrphan(assignment.function) else { return }
     endNodes.freeShare(assignment.function, of: assignment.endNode)
+    keepPlace(of: assignment)
     changes.openings.endNodes.insert(assignment.endNode)
   }
 }

@@ -15,12 +15,14 @@ public struct ArbiterSettings: Sendable, Hashable {
   /// The first time; twice as long each further time, up to the longest.
   public var holdMilliseconds: UInt64
   public var longestHoldMilliseconds: UInt64
+  /// A claim that was moved to a better path is not moved again before.
+  public var upgradeIntervalMilliseconds: UInt64
 
   public init(
     leaseTermMilliseconds: UInt32 = 10_000, heartbeatIntervalMilliseconds: UInt32 = 3_000,
     fenceMarginMilliseconds: UInt32 = 5_000, automaticFenceHosts: Set<String> = [],
     flapLimit: UInt32 = 5, flapWindowMilliseconds: UInt64 = 600_000, holdMilliseconds: UInt64 = 60_000,
-    longestHoldMilliseconds: UInt64 = 3_600_000
+    longestHoldMilliseconds: UInt64 = 3_600_000, upgradeIntervalMilliseconds: UInt64 = 300_000
   ) {
     self.leaseTermMilliseconds = leaseTermMilliseconds
     self.heartbeatIntervalMilliseconds = heartbeatIntervalMilliseconds
@@ -30,5 +32,6 @@ public struct ArbiterSettings: Sendable, Hashable {
     self.flapWindowMilliseconds = flapWindowMilliseconds
     self.holdMilliseconds = holdMilliseconds
     self.longestHoldMilliseconds = longestHoldMilliseconds
+    self.upgradeIntervalMilliseconds = upgradeIntervalMilliseconds
   }
 }

@@ -54,7 +54,10 @@ extension Arbiter {
       $0.error = error
       $0.pending = waiting
     }
-    if phase == .ready, before.phase != .ready { noteInUse(assignment) }
+    if phase == .ready, before.phase != .ready {
+      noteInUse(assignment)
+      noteReady(&state)
+    }
     if state.claim != before.claim || state.consumer != before.consumer || state.controlling != before.controlling {
       // Once a new controller has all that was another's, it can be given more.
       if controlling.isMoved { changes.openings.endNodes.insert(assignment.endNode) }
@@ -179,6 +182,7 @@ extension Arbiter {
     freeNames(of: state)
     evicting.remove(name)
     expiries.forget(name)
+    forgetUpgrade(of: state)
     claims[name] = nil
     changes.save(RecordKey(.claim, name))
     changes.gone.append(last)

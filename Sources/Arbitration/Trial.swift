@@ -49,6 +49,7 @@ extension Arbiter {
     step.take(&heldUp)
     step.take(&evicting)
     step.take(&expiries)
+    step.take(&upgrades)
     step.take(&abandonedWithShare)
     step.take(&claimOfFunction)
     step.take(&functionsOfPeers)

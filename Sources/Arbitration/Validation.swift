@@ -18,6 +18,7 @@ extension Arbiter {
     try validateSelector(specification)
     try validateLocality(specification)
     try validatePlacement(specification)
+    try validateUpgrade(specification)
     try validateSource(specification, of: name)
   }
 

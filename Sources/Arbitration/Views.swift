@@ -5,7 +5,7 @@ extension Arbiter {
   /// Whether no index names anything: where there are no claims, none must.
   package var hasEmptyIndexes: Bool {
     claimOfMAC.isEmpty && claimOfVNI.isEmpty && claimOfFunction.isEmpty && claimOfInterface.isEmpty
-      && claimsOfOpenInterface.isEmpty && evicting.isEmpty && functionsOfPeers.isEmpty
+      && claimsOfOpenInterface.isEmpty && evicting.isEmpty && functionsOfPeers.isEmpty && upgrades.isEmpty
       && claimsOfSource.isEmpty && endNodes.served.isEmpty && selectors.isEmpty && hostSelectors.isEmpty
   }
 

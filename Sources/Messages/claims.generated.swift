@@ -621,6 +621,8 @@ public struct ClaimExplanation: Message {
   public var options: [PlacementOption] = []
   /// of what it holds
   @HeldByReference public var decision: PlacementDecision?
+  /// whether a better path is wanted, and what that waits for; empty: it is not
+  public var upgrade: String = ""
 
   public init() {}
 }
@@ -653,6 +655,7 @@ extension ClaimExplanation: CLayoutMessage {
       value, arena in arena.presentMessage(value)
     }
     layout.pointee.decision = arena.message(decision)
+    layout.pointee.upgrade = arena.string(upgrade)
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__ClaimExplanation>) {
@@ -666,6 +669,7 @@ extension ClaimExplanation: CLayoutMessage {
     nearest = copied(layout.pointee.n_nearest, layout.pointee.nearest) { NearFit(copying: $0) }
     options = copied(layout.pointee.n_options, layout.pointee.options) { PlacementOption(copying: $0) }
     if let value = layout.pointee.decision { decision = PlacementDecision(copying: value) }
+    upgrade = copiedString(layout.pointee.upgrade)
   }
 }
 
@@ -675,6 +679,7 @@ extension ClaimExplanation {
       decoder, of: Self.fullName,
       names: [
         "claim", "revision", "phase", "summary", "endNodes", "fitting", "filters", "nearest", "options", "decision",
+        "upgrade",
       ])
     try fields.read("claim", into: &claim)
     try fields.read("revision", into: &revision)
@@ -686,6 +691,7 @@ extension ClaimExplanation {
     try fields.read("nearest", into: &nearest)
     try fields.read("options", into: &options)
     try fields.read("decision", into: &decision)
+    try fields.read("upgrade", into: &upgrade)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -700,6 +706,7 @@ extension ClaimExplanation {
     try fields.write("nearest", nearest)
     try fields.write("options", options)
     try fields.write("decision", decision)
+    try fields.write("upgrade", upgrade)
   }
 }
 
@@ -1092,6 +1099,8 @@ public struct PlannedClaim: Message {
   public var refusal: String = ""
   /// as it was asked for, in the one spelling that claims have
   @HeldByReference public var specification: ClaimSpecification?
+  /// as ClaimExplanation.upgrade
+  public var upgrade: String = ""
 
   public init() {}
 }
@@ -1114,6 +1123,7 @@ extension PlannedClaim: CLayoutMessage {
     layout.pointee.claim = arena.message(claim)
     layout.pointee.refusal = arena.string(refusal)
     layout.pointee.specification = arena.message(specification)
+    layout.pointee.upgrade = arena.string(upgrade)
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__PlannedClaim>) {
@@ -1123,19 +1133,21 @@ extension PlannedClaim: CLayoutMessage {
     if let value = layout.pointee.claim { claim = Claim(copying: value) }
     refusal = copiedString(layout.pointee.refusal)
     if let value = layout.pointee.specification { specification = ClaimSpecification(copying: value) }
+    upgrade = copiedString(layout.pointee.upgrade)
   }
 }
 
 extension PlannedClaim {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
-      decoder, of: Self.fullName, names: ["name", "action", "former", "claim", "refusal", "specification"])
+      decoder, of: Self.fullName, names: ["name", "action", "former", "claim", "refusal", "specification", "upgrade"])
     try fields.read("name", into: &name)
     try fields.read("action", into: &action)
     try fields.read("former", into: &former)
     try fields.read("claim", into: &claim)
     try fields.read("refusal", into: &refusal)
     try fields.read("specification", into: &specification)
+    try fields.read("upgrade", into: &upgrade)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -1146,6 +1158,7 @@ extension PlannedClaim {
     try fields.write("claim", claim)
     try fields.write("refusal", refusal)
     try fields.write("specification", specification)
+    try fields.write("upgrade", upgrade)
   }
 }
 

@@ -3017,6 +3017,9 @@ public struct ClaimSpecification: Message {
   /// The claim is deleted so long after it was made, or last extended: pending or not, and with its data. One that is the source
   /// of others is when those are gone. Zero: never.
   public var timeToLiveSeconds: UInt32 = 0
+  /// Network classes. When it has a path that is not the first of its order, and a better one is free, its function is taken away
+  /// for one by that. Nothing is moved while claims wait for the same.
+  public var upgrade: Bool = false
   public var locality: Locality?
   public var placement: Placement?
 
@@ -3055,6 +3058,7 @@ extension ClaimSpecification: CLayoutMessage {
     }
     layout.pointee.eviction_policy = .init(rawValue: .init(truncatingIfNeeded: evictionPolicy.rawValue))
     layout.pointee.time_to_live_seconds = timeToLiveSeconds
+    layout.pointee.upgrade = upgrade ? 1 : 0
     layout.pointee.locality = arena.message(locality)
     layout.pointee.placement = arena.message(placement)
   }
@@ -3076,6 +3080,7 @@ extension ClaimSpecification: CLayoutMessage {
     tolerations = copied(layout.pointee.n_tolerations, layout.pointee.tolerations) { Toleration(copying: $0) }
     evictionPolicy = EvictionPolicy(rawValue: Int32(truncatingIfNeeded: layout.pointee.eviction_policy.rawValue))
     timeToLiveSeconds = layout.pointee.time_to_live_seconds
+    upgrade = layout.pointee.upgrade != 0
     if let value = layout.pointee.locality { locality = Locality(copying: value) }
     if let value = layout.pointee.placement { placement = Placement(copying: value) }
   }
@@ -3087,7 +3092,8 @@ extension ClaimSpecification {
       decoder, of: Self.fullName,
       names: [
         "deviceClass", "host", "consumer", "endNode", "allowedPaths", "attributes", "lossPolicy", "source", "selector",
-        "hosts", "hostSelector", "tolerations", "evictionPolicy", "timeToLiveSeconds", "locality", "placement",
+        "hosts", "hostSelector", "tolerations", "evictionPolicy", "timeToLiveSeconds", "upgrade", "locality",
+        "placement",
       ])
     try fields.read("deviceClass", into: &deviceClass)
     try fields.read("host", into: &host)
@@ -3103,6 +3109,7 @@ extension ClaimSpecification {
     try fields.read("tolerations", into: &tolerations)
     try fields.read("evictionPolicy", into: &evictionPolicy)
     try fields.read("timeToLiveSeconds", into: &timeToLiveSeconds)
+    try fields.read("upgrade", into: &upgrade)
     try fields.read("locality", into: &locality)
     try fields.read("placement", into: &placement)
   }
@@ -3123,6 +3130,7 @@ extension ClaimSpecification {
     try fields.write("tolerations", tolerations)
     try fields.write("evictionPolicy", evictionPolicy)
     try fields.write("timeToLiveSeconds", timeToLiveSeconds)
+    try fields.write("upgrade", upgrade)
     try fields.write("locality", locality)
     try fields.write("placement", placement)
   }
@@ -3302,6 +3310,8 @@ public struct ClaimStatus: Message {
   @HeldByReference public var error: FunctionError?
   /// why `assignment` is the one that it is; absent: an earlier version granted it
   @HeldByReference public var decision: PlacementDecision?
+  /// the last one; absent: there was none
+  @HeldByReference public var upgrade: Upgrade?
 
   public init() {}
 }
@@ -3325,6 +3335,7 @@ extension ClaimStatus: CLayoutMessage {
     layout.pointee.assignment = arena.message(assignment)
     layout.pointee.error = arena.message(error)
     layout.pointee.decision = arena.message(decision)
+    layout.pointee.upgrade = arena.message(upgrade)
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__ClaimStatus>) {
@@ -3333,18 +3344,20 @@ extension ClaimStatus: CLayoutMessage {
     if let value = layout.pointee.assignment { assignment = Assignment(copying: value) }
     if let value = layout.pointee.error { error = FunctionError(copying: value) }
     if let value = layout.pointee.decision { decision = PlacementDecision(copying: value) }
+    if let value = layout.pointee.upgrade { upgrade = Upgrade(copying: value) }
   }
 }
 
 extension ClaimStatus {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
-      decoder, of: Self.fullName, names: ["phase", "pending", "assignment", "error", "decision"])
+      decoder, of: Self.fullName, names: ["phase", "pending", "assignment", "error", "decision", "upgrade"])
     try fields.read("phase", into: &phase)
     try fields.read("pending", into: &pending)
     try fields.read("assignment", into: &assignment)
     try fields.read("error", into: &error)
     try fields.read("decision", into: &decision)
+    try fields.read("upgrade", into: &upgrade)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -3354,6 +3367,112 @@ extension ClaimStatus {
     try fields.write("assignment", assignment)
     try fields.write("error", error)
     try fields.write("decision", decision)
+    try fields.write("upgrade", upgrade)
+  }
+}
+
+/// A claim's way to a better path.
+public struct Upgrade: Message {
+  public static var fullName: String { "iov.v1.Upgrade" }
+
+  /// when it began
+  public var at: Timestamp?
+  /// how many there were, with this one
+  public var count: UInt32 = 0
+  /// While it is under way nobody else gets these: where it is to go, and where it was, in case that it cannot.
+  public var better: KeptPlace?
+  public var former: KeptPlace?
+
+  public init() {}
+}
+
+extension Upgrade: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__Upgrade>) {
+    iov__v1__upgrade__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__Upgrade()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__Upgrade>, in arena: inout MessageArena) {
+    layout.pointee.at = arena.timestamp(at)
+    layout.pointee.count = count
+    layout.pointee.better = arena.message(better)
+    layout.pointee.former = arena.message(former)
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__Upgrade>) {
+    if let value = layout.pointee.at { at = Timestamp(copying: value) }
+    count = layout.pointee.count
+    if let value = layout.pointee.better { better = KeptPlace(copying: value) }
+    if let value = layout.pointee.former { former = KeptPlace(copying: value) }
+  }
+}
+
+extension Upgrade {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["at", "count", "better", "former"])
+    try fields.read("at", into: &at)
+    try fields.read("count", into: &count)
+    try fields.read("better", into: &better)
+    try fields.read("former", into: &former)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("at", at)
+    try fields.write("count", count)
+    try fields.write("better", better)
+    try fields.write("former", former)
+  }
+}
+
+/// Room for one function.
+public struct KeptPlace: Message {
+  public static var fullName: String { "iov.v1.KeptPlace" }
+
+  public var endNode: String = ""
+  public var path: Path = Path(rawValue: 0)
+
+  public init() {}
+}
+
+extension KeptPlace: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__KeptPlace>) {
+    iov__v1__kept_place__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__KeptPlace()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__KeptPlace>, in arena: inout MessageArena) {
+    layout.pointee.end_node = arena.string(endNode)
+    layout.pointee.path = .init(rawValue: .init(truncatingIfNeeded: path.rawValue))
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__KeptPlace>) {
+    endNode = copiedString(layout.pointee.end_node)
+    path = Path(rawValue: Int32(truncatingIfNeeded: layout.pointee.path.rawValue))
+  }
+}
+
+extension KeptPlace {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["endNode", "path"])
+    try fields.read("endNode", into: &endNode)
+    try fields.read("path", into: &path)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("endNode", endNode)
+    try fields.write("path", path)
   }
 }
 

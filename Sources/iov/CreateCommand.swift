@@ -19,7 +19,7 @@ extension ClaimCommand {
           iov claim create near --class ethernet --host host-a --select 'label.rack == "r1" and free.functions > 2'
           iov claim create any --class ethernet --host-select 'label.zone == "east"' --path direct --path direct-software
           iov claim create fan --class ethernet --host-select 'label.zone == "east"' --peers fan --nearest
-          iov claim create own --class ethernet --host host-a --path direct --path mediated --locality rack
+          iov claim create own --class ethernet --host host-a --path direct --path mediated --upgrade --locality rack
 
         What a condition can say of end nodes and of hosts: iov endnode fields, iov host fields
         """)
@@ -144,6 +144,7 @@ extension ClaimCommand {
         $0.timeToLiveSeconds = ttl?.seconds ?? 0
         $0.locality = placement.asked.locality
         $0.placement = placement.asked.placement
+        $0.upgrade = placement.upgrade
         if selfFence { $0.lossPolicy = .selfFence }
         $0.evictionPolicy = eviction?.policy ?? .unspecified
         $0.tolerations = tolerations.map(\.toleration)

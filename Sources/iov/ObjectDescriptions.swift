@@ -117,6 +117,7 @@ extension Rack {
       ("Phase", claim.status?.phase.word ?? "-"),
     ]
     for reason in claim.status?.pending ?? [] { facts.append(("Waits for", reason.message)) }
+    facts.append(("Upgrades", claim.status?.upgrade?.words))
     return facts + [("Error", claim.status?.error?.summary), ("Revision", String(claim.revision))]
   }
 
@@ -130,6 +131,7 @@ extension Rack {
       ["Paths", paths.isEmpty ? "any, fastest first" : paths], ["At loss", specification.lossPolicy.words],
       ["Taken away", specification.evictionPolicy.words],
       ["Locality", specification.locality?.words ?? ""], ["Placement", specification.placement?.words ?? ""],
+      ["Upgrade", specification.upgrade ? "to a better path, when one is free" : ""],
       ["Tolerates", specification.tolerations.map(\.words).joined(separator: ", ")],
     ]
     return rows.filter { !$0[1].isEmpty } + (specification.endNode?.rows ?? [])

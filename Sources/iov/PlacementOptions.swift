@@ -25,6 +25,13 @@ struct PlacementOptions: ParsableArguments {
       "Spread over peers, claims with the same word here: the fewest of their functions come first, before the load.",
       valueName: "word"))
   var peers: String?
+  @Flag(
+    help: """
+      Move to a path that comes earlier in the order of --path when one is free; never more often than once in five minutes, and \
+      after whoever waits. The function goes and another one comes. Not of disks.
+      """)
+  var upgrade = false
+
   func validate() throws {
     guard peers == nil || placement != .pack else {
       throw ValidationError(
@@ -96,4 +103,11 @@ extension Locality {
 
 extension Placement {
   var words: String { rule == .pack ? "the fullest first" : peers.isEmpty ? "" : "spread over the peers \(peers)" }
+}
+
+extension Upgrade {
+  var words: String {
+    let way = better.map { ", on its way to \($0.endNode) by the path \($0.path.word)" } ?? ""
+    return "\(count), the last one at \(at.map { "\($0)" } ?? "?")\(way)"
+  }
 }

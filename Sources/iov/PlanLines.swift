@@ -18,6 +18,7 @@ extension PlannedClaim {
       lines += differences(from: former, to: specification).map { "    \($0)" }
     }
     if !refusal.isEmpty { lines.append("    \(place ?? name): \(refusal)") }
+    if !upgrade.isEmpty { lines.append("    \(upgrade)") }
     return lines
   }
 
@@ -37,7 +38,7 @@ extension PlannedClaim {
     return switch action {
     case .create: "new: \(outcome)"
     case .unchanged: "unchanged"
-    case .update: "rates change in place"
+    case .update: "changes in place"
     case .replace: "is released and made anew: \(outcome)"
     default: "refused"
     }

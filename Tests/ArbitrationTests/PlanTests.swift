@@ -64,7 +64,9 @@ private func wanted(
     let file = [wanted("web", host: "c"), wanted("more")]
     let plan = try world.plan(file)
     #expect(plan.claims.map(\.action) == [.replace, .create])
-    #expect(plan.claims[0].refusal.contains("only rates and the time to live can be changed in place"))
+    #expect(
+      plan.claims[0].refusal.contains("only rates, the time to live and whether it is upgraded can be changed in place")
+    )
     guard case .failure(let refusal) = world.apply(file) else {
       Issue.record("it was not refused")
       return

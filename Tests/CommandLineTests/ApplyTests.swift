@@ -114,7 +114,7 @@ import Testing
     let run = try await coordinator.iov("claim", "plan", "-", input: two)
     #expect(
       run.output == """
-        ~ one: rates change in place
+        ~ one: changes in place
             specification.attributes.ethernet.maxReceiveBitsPerSecond: not set -> 5
         + two: new: waits: all 2 functions of a/eth1 are in use
 
@@ -128,7 +128,7 @@ import Testing
     let plan = plan()
     let coordinator = try await FakeCoordinator { $0.plan = plan }
     let unasked = try await coordinator.iov("claim", "apply", "-f", "-", input: two)
-    #expect(unasked.code == 1 && unasked.errors.contains("~ one: rates change in place"))
+    #expect(unasked.code == 1 && unasked.errors.contains("~ one: changes in place"))
     #expect(unasked.errors.contains("there is no terminal to ask for confirmation on; give --yes"))
     #expect(coordinator.world.withLock { $0.applied.isEmpty })
     let run = try await coordinator.iov("claim", "apply", "-f", "-", "--yes", input: two)

@@ -13,10 +13,10 @@ import Testing
   @Test func becomesWhatTheClaimAsksFor() async throws {
     let near = try await asked("--locality", "numa", "--numa-node", "1", "--nearest")
     #expect(near.locality?.within == .numaNode && near.locality?.numaNode == 1 && near.locality?.nearest == true)
-    #expect(near.placement == nil)
+    #expect(near.placement == nil && !near.upgrade)
     #expect(try await asked("--placement", "pack").placement?.rule == .pack)
-    let spread = try await asked("--peers", "mail")
-    #expect(spread.placement?.peers == "mail" && spread.locality == nil)
+    let spread = try await asked("--peers", "mail", "--upgrade")
+    #expect(spread.placement?.peers == "mail" && spread.upgrade && spread.locality == nil)
   }
 
   @Test func whatContradictsItselfIsAnError() async {
@@ -39,6 +39,7 @@ import Testing
     #expect(Placement { $0.peers = "mail" }.words == "spread over the peers mail")
     let explanation = ClaimExplanation {
       $0.claim = "web"
+      $0.upgrade = "it has the path mediated and wants a better one (direct)"
       $0.options = [
         PlacementOption {
           $0.name = "a/eth1"
@@ -47,6 +48,7 @@ import Testing
         }
       ]
     }
+    #expect(explanation.lines.contains("it has the path mediated and wants a better one (direct)"))
     #expect(explanation.lines.contains { $0.contains("NEARNESS") && $0.contains("PEERS") })
   }
 }

@@ -1533,7 +1533,7 @@ const ProtobufCMessageDescriptor iov__v1__explain_claim_request__descriptor =
   (ProtobufCMessageInit) iov__v1__explain_claim_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__claim_explanation__field_descriptors[10] =
+static const ProtobufCFieldDescriptor iov__v1__claim_explanation__field_descriptors[11] =
 {
   {
     "claim",
@@ -1655,6 +1655,18 @@ static const ProtobufCFieldDescriptor iov__v1__claim_explanation__field_descript
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "upgrade",
+    11,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ClaimExplanation, upgrade),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__claim_explanation__field_indices_by_name[] = {
   0,   /* field[0] = claim */
@@ -1667,11 +1679,12 @@ static const unsigned iov__v1__claim_explanation__field_indices_by_name[] = {
   2,   /* field[2] = phase */
   1,   /* field[1] = revision */
   3,   /* field[3] = summary */
+  10,   /* field[10] = upgrade */
 };
 static const ProtobufCIntRange iov__v1__claim_explanation__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 10 }
+  { 0, 11 }
 };
 const ProtobufCMessageDescriptor iov__v1__claim_explanation__descriptor =
 {
@@ -1681,7 +1694,7 @@ const ProtobufCMessageDescriptor iov__v1__claim_explanation__descriptor =
   "Iov__V1__ClaimExplanation",
   "iov.v1",
   sizeof(Iov__V1__ClaimExplanation),
-  10,
+  11,
   iov__v1__claim_explanation__field_descriptors,
   iov__v1__claim_explanation__field_indices_by_name,
   1,  iov__v1__claim_explanation__number_ranges,
@@ -2189,7 +2202,7 @@ const ProtobufCMessageDescriptor iov__v1__claim_plan__descriptor =
   (ProtobufCMessageInit) iov__v1__claim_plan__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__planned_claim__field_descriptors[6] =
+static const ProtobufCFieldDescriptor iov__v1__planned_claim__field_descriptors[7] =
 {
   {
     "name",
@@ -2263,6 +2276,18 @@ static const ProtobufCFieldDescriptor iov__v1__planned_claim__field_descriptors[
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "upgrade",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__PlannedClaim, upgrade),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__planned_claim__field_indices_by_name[] = {
   1,   /* field[1] = action */
@@ -2271,11 +2296,12 @@ static const unsigned iov__v1__planned_claim__field_indices_by_name[] = {
   0,   /* field[0] = name */
   4,   /* field[4] = refusal */
   5,   /* field[5] = specification */
+  6,   /* field[6] = upgrade */
 };
 static const ProtobufCIntRange iov__v1__planned_claim__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 6 }
+  { 0, 7 }
 };
 const ProtobufCMessageDescriptor iov__v1__planned_claim__descriptor =
 {
@@ -2285,7 +2311,7 @@ const ProtobufCMessageDescriptor iov__v1__planned_claim__descriptor =
   "Iov__V1__PlannedClaim",
   "iov.v1",
   sizeof(Iov__V1__PlannedClaim),
-  6,
+  7,
   iov__v1__planned_claim__field_descriptors,
   iov__v1__planned_claim__field_indices_by_name,
   1,  iov__v1__planned_claim__number_ranges,

@@ -1735,6 +1735,96 @@ void   iov__v1__claim_status__free_unpacked
   assert(message->base.descriptor == &iov__v1__claim_status__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   iov__v1__upgrade__init
+                     (Iov__V1__Upgrade         *message)
+{
+  static const Iov__V1__Upgrade init_value = IOV__V1__UPGRADE__INIT;
+  *message = init_value;
+}
+size_t iov__v1__upgrade__get_packed_size
+                     (const Iov__V1__Upgrade *message)
+{
+  assert(message->base.descriptor == &iov__v1__upgrade__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__upgrade__pack
+                     (const Iov__V1__Upgrade *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__upgrade__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__upgrade__pack_to_buffer
+                     (const Iov__V1__Upgrade *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__upgrade__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__Upgrade *
+       iov__v1__upgrade__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__Upgrade *)
+     protobuf_c_message_unpack (&iov__v1__upgrade__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__upgrade__free_unpacked
+                     (Iov__V1__Upgrade *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__upgrade__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   iov__v1__kept_place__init
+                     (Iov__V1__KeptPlace         *message)
+{
+  static const Iov__V1__KeptPlace init_value = IOV__V1__KEPT_PLACE__INIT;
+  *message = init_value;
+}
+size_t iov__v1__kept_place__get_packed_size
+                     (const Iov__V1__KeptPlace *message)
+{
+  assert(message->base.descriptor == &iov__v1__kept_place__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__kept_place__pack
+                     (const Iov__V1__KeptPlace *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__kept_place__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__kept_place__pack_to_buffer
+                     (const Iov__V1__KeptPlace *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__kept_place__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__KeptPlace *
+       iov__v1__kept_place__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__KeptPlace *)
+     protobuf_c_message_unpack (&iov__v1__kept_place__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__kept_place__free_unpacked
+                     (Iov__V1__KeptPlace *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__kept_place__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   iov__v1__placement_decision__init
                      (Iov__V1__PlacementDecision         *message)
 {
@@ -5249,7 +5339,7 @@ const ProtobufCMessageDescriptor iov__v1__claim__descriptor =
   (ProtobufCMessageInit) iov__v1__claim__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__claim_specification__field_descriptors[16] =
+static const ProtobufCFieldDescriptor iov__v1__claim_specification__field_descriptors[17] =
 {
   {
     "device_class",
@@ -5420,6 +5510,18 @@ static const ProtobufCFieldDescriptor iov__v1__claim_specification__field_descri
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
+    "upgrade",
+    24,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ClaimSpecification, upgrade),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
     "locality",
     25,
     PROTOBUF_C_LABEL_NONE,
@@ -5454,21 +5556,21 @@ static const unsigned iov__v1__claim_specification__field_indices_by_name[] = {
   1,   /* field[1] = host */
   10,   /* field[10] = host_selector */
   9,   /* field[9] = hosts */
-  14,   /* field[14] = locality */
+  15,   /* field[15] = locality */
   6,   /* field[6] = loss_policy */
-  15,   /* field[15] = placement */
+  16,   /* field[16] = placement */
   8,   /* field[8] = selector */
   7,   /* field[7] = source */
   13,   /* field[13] = time_to_live_seconds */
   11,   /* field[11] = tolerations */
+  14,   /* field[14] = upgrade */
 };
-static const ProtobufCIntRange iov__v1__claim_specification__number_ranges[4 + 1] =
+static const ProtobufCIntRange iov__v1__claim_specification__number_ranges[3 + 1] =
 {
   { 1, 0 },
   { 16, 8 },
   { 21, 11 },
-  { 25, 14 },
-  { 0, 16 }
+  { 0, 17 }
 };
 const ProtobufCMessageDescriptor iov__v1__claim_specification__descriptor =
 {
@@ -5478,10 +5580,10 @@ const ProtobufCMessageDescriptor iov__v1__claim_specification__descriptor =
   "Iov__V1__ClaimSpecification",
   "iov.v1",
   sizeof(Iov__V1__ClaimSpecification),
-  16,
+  17,
   iov__v1__claim_specification__field_descriptors,
   iov__v1__claim_specification__field_indices_by_name,
-  4,  iov__v1__claim_specification__number_ranges,
+  3,  iov__v1__claim_specification__number_ranges,
   (ProtobufCMessageInit) iov__v1__claim_specification__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
@@ -5715,7 +5817,7 @@ const ProtobufCMessageDescriptor iov__v1__end_node_selector__descriptor =
   (ProtobufCMessageInit) iov__v1__end_node_selector__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__claim_status__field_descriptors[5] =
+static const ProtobufCFieldDescriptor iov__v1__claim_status__field_descriptors[6] =
 {
   {
     "phase",
@@ -5777,6 +5879,18 @@ static const ProtobufCFieldDescriptor iov__v1__claim_status__field_descriptors[5
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "upgrade",
+    10,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ClaimStatus, upgrade),
+    &iov__v1__upgrade__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__claim_status__field_indices_by_name[] = {
   2,   /* field[2] = assignment */
@@ -5784,12 +5898,14 @@ static const unsigned iov__v1__claim_status__field_indices_by_name[] = {
   3,   /* field[3] = error */
   1,   /* field[1] = pending */
   0,   /* field[0] = phase */
+  5,   /* field[5] = upgrade */
 };
-static const ProtobufCIntRange iov__v1__claim_status__number_ranges[2 + 1] =
+static const ProtobufCIntRange iov__v1__claim_status__number_ranges[3 + 1] =
 {
   { 1, 0 },
   { 8, 4 },
-  { 0, 5 }
+  { 10, 5 },
+  { 0, 6 }
 };
 const ProtobufCMessageDescriptor iov__v1__claim_status__descriptor =
 {
@@ -5799,11 +5915,139 @@ const ProtobufCMessageDescriptor iov__v1__claim_status__descriptor =
   "Iov__V1__ClaimStatus",
   "iov.v1",
   sizeof(Iov__V1__ClaimStatus),
-  5,
+  6,
   iov__v1__claim_status__field_descriptors,
   iov__v1__claim_status__field_indices_by_name,
-  2,  iov__v1__claim_status__number_ranges,
+  3,  iov__v1__claim_status__number_ranges,
   (ProtobufCMessageInit) iov__v1__claim_status__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__upgrade__field_descriptors[4] =
+{
+  {
+    "at",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Upgrade, at),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "count",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Upgrade, count),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "better",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Upgrade, better),
+    &iov__v1__kept_place__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "former",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Upgrade, former),
+    &iov__v1__kept_place__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__upgrade__field_indices_by_name[] = {
+  0,   /* field[0] = at */
+  2,   /* field[2] = better */
+  1,   /* field[1] = count */
+  3,   /* field[3] = former */
+};
+static const ProtobufCIntRange iov__v1__upgrade__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor iov__v1__upgrade__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.Upgrade",
+  "Upgrade",
+  "Iov__V1__Upgrade",
+  "iov.v1",
+  sizeof(Iov__V1__Upgrade),
+  4,
+  iov__v1__upgrade__field_descriptors,
+  iov__v1__upgrade__field_indices_by_name,
+  1,  iov__v1__upgrade__number_ranges,
+  (ProtobufCMessageInit) iov__v1__upgrade__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__kept_place__field_descriptors[2] =
+{
+  {
+    "end_node",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__KeptPlace, end_node),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "path",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__KeptPlace, path),
+    &iov__v1__path__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__kept_place__field_indices_by_name[] = {
+  0,   /* field[0] = end_node */
+  1,   /* field[1] = path */
+};
+static const ProtobufCIntRange iov__v1__kept_place__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor iov__v1__kept_place__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.KeptPlace",
+  "KeptPlace",
+  "Iov__V1__KeptPlace",
+  "iov.v1",
+  sizeof(Iov__V1__KeptPlace),
+  2,
+  iov__v1__kept_place__field_descriptors,
+  iov__v1__kept_place__field_indices_by_name,
+  1,  iov__v1__kept_place__number_ranges,
+  (ProtobufCMessageInit) iov__v1__kept_place__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor iov__v1__placement_decision__field_descriptors[7] =

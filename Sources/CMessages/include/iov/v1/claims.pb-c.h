@@ -262,10 +262,14 @@ struct  Iov__V1__ClaimExplanation
    * of what it holds
    */
   Iov__V1__PlacementDecision *decision;
+  /*
+   * whether a better path is wanted, and what that waits for; empty: it is not
+   */
+  char *upgrade;
 };
 #define IOV__V1__CLAIM_EXPLANATION__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__claim_explanation__descriptor) \
-    , (char *)protobuf_c_empty_string, 0, IOV__V1__CLAIM_PHASE__CLAIM_PHASE_UNSPECIFIED, (char *)protobuf_c_empty_string, 0, 0, 0,NULL, 0,NULL, 0,NULL, NULL }
+    , (char *)protobuf_c_empty_string, 0, IOV__V1__CLAIM_PHASE__CLAIM_PHASE_UNSPECIFIED, (char *)protobuf_c_empty_string, 0, 0, 0,NULL, 0,NULL, 0,NULL, NULL, (char *)protobuf_c_empty_string }
 
 
 struct  Iov__V1__FilterExplanation
@@ -424,10 +428,14 @@ struct  Iov__V1__PlannedClaim
    * as it was asked for, in the one spelling that claims have
    */
   Iov__V1__ClaimSpecification *specification;
+  /*
+   * as ClaimExplanation.upgrade
+   */
+  char *upgrade;
 };
 #define IOV__V1__PLANNED_CLAIM__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__planned_claim__descriptor) \
-    , (char *)protobuf_c_empty_string, IOV__V1__CLAIM_ACTION__CLAIM_ACTION_UNSPECIFIED, NULL, NULL, (char *)protobuf_c_empty_string, NULL }
+    , (char *)protobuf_c_empty_string, IOV__V1__CLAIM_ACTION__CLAIM_ACTION_UNSPECIFIED, NULL, NULL, (char *)protobuf_c_empty_string, NULL, (char *)protobuf_c_empty_string }
 
 
 /*

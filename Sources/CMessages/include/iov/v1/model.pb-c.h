@@ -58,6 +58,8 @@ typedef struct Iov__V1__Placement Iov__V1__Placement;
 typedef struct Iov__V1__EndNodeSelector Iov__V1__EndNodeSelector;
 typedef struct Iov__V1__EndNodeSelector__LabelsEntry Iov__V1__EndNodeSelector__LabelsEntry;
 typedef struct Iov__V1__ClaimStatus Iov__V1__ClaimStatus;
+typedef struct Iov__V1__Upgrade Iov__V1__Upgrade;
+typedef struct Iov__V1__KeptPlace Iov__V1__KeptPlace;
 typedef struct Iov__V1__PlacementDecision Iov__V1__PlacementDecision;
 typedef struct Iov__V1__PendingReason Iov__V1__PendingReason;
 typedef struct Iov__V1__FunctionError Iov__V1__FunctionError;
@@ -1283,12 +1285,17 @@ struct  Iov__V1__ClaimSpecification
    * of others is when those are gone. Zero: never.
    */
   uint32_t time_to_live_seconds;
+  /*
+   * Network classes. When it has a path that is not the first of its order, and a better one is free, its function is taken away
+   * for one by that. Nothing is moved while claims wait for the same.
+   */
+  protobuf_c_boolean upgrade;
   Iov__V1__Locality *locality;
   Iov__V1__Placement *placement;
 };
 #define IOV__V1__CLAIM_SPECIFICATION__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__claim_specification__descriptor) \
-    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL, NULL, 0,NULL, NULL, IOV__V1__LOSS_POLICY__LOSS_POLICY_UNSPECIFIED, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0,NULL, (char *)protobuf_c_empty_string, 0,NULL, IOV__V1__EVICTION_POLICY__EVICTION_POLICY_UNSPECIFIED, 0, NULL, NULL }
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL, NULL, 0,NULL, NULL, IOV__V1__LOSS_POLICY__LOSS_POLICY_UNSPECIFIED, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0,NULL, (char *)protobuf_c_empty_string, 0,NULL, IOV__V1__EVICTION_POLICY__EVICTION_POLICY_UNSPECIFIED, 0, 0, NULL, NULL }
 
 
 /*
@@ -1381,10 +1388,53 @@ struct  Iov__V1__ClaimStatus
    * why `assignment` is the one that it is; absent: an earlier version granted it
    */
   Iov__V1__PlacementDecision *decision;
+  /*
+   * the last one; absent: there was none
+   */
+  Iov__V1__Upgrade *upgrade;
 };
 #define IOV__V1__CLAIM_STATUS__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__claim_status__descriptor) \
-    , IOV__V1__CLAIM_PHASE__CLAIM_PHASE_UNSPECIFIED, 0,NULL, NULL, NULL, NULL }
+    , IOV__V1__CLAIM_PHASE__CLAIM_PHASE_UNSPECIFIED, 0,NULL, NULL, NULL, NULL, NULL }
+
+
+/*
+ * A claim's way to a better path.
+ */
+struct  Iov__V1__Upgrade
+{
+  ProtobufCMessage base;
+  /*
+   * when it began
+   */
+  Google__Protobuf__Timestamp *at;
+  /*
+   * how many there were, with this one
+   */
+  uint32_t count;
+  /*
+   * While it is under way nobody else gets these: where it is to go, and where it was, in case that it cannot.
+   */
+  Iov__V1__KeptPlace *better;
+  Iov__V1__KeptPlace *former;
+};
+#define IOV__V1__UPGRADE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__upgrade__descriptor) \
+    , NULL, 0, NULL, NULL }
+
+
+/*
+ * Room for one function.
+ */
+struct  Iov__V1__KeptPlace
+{
+  ProtobufCMessage base;
+  char *end_node;
+  Iov__V1__Path path;
+};
+#define IOV__V1__KEPT_PLACE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__kept_place__descriptor) \
+    , (char *)protobuf_c_empty_string, IOV__V1__PATH__PATH_UNSPECIFIED }
 
 
 /*
@@ -2444,6 +2494,44 @@ Iov__V1__ClaimStatus *
 void   iov__v1__claim_status__free_unpacked
                      (Iov__V1__ClaimStatus *message,
                       ProtobufCAllocator *allocator);
+/* Iov__V1__Upgrade methods */
+void   iov__v1__upgrade__init
+                     (Iov__V1__Upgrade         *message);
+size_t iov__v1__upgrade__get_packed_size
+                     (const Iov__V1__Upgrade   *message);
+size_t iov__v1__upgrade__pack
+                     (const Iov__V1__Upgrade   *message,
+                      uint8_t             *out);
+size_t iov__v1__upgrade__pack_to_buffer
+                     (const Iov__V1__Upgrade   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__Upgrade *
+       iov__v1__upgrade__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__upgrade__free_unpacked
+                     (Iov__V1__Upgrade *message,
+                      ProtobufCAllocator *allocator);
+/* Iov__V1__KeptPlace methods */
+void   iov__v1__kept_place__init
+                     (Iov__V1__KeptPlace         *message);
+size_t iov__v1__kept_place__get_packed_size
+                     (const Iov__V1__KeptPlace   *message);
+size_t iov__v1__kept_place__pack
+                     (const Iov__V1__KeptPlace   *message,
+                      uint8_t             *out);
+size_t iov__v1__kept_place__pack_to_buffer
+                     (const Iov__V1__KeptPlace   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__KeptPlace *
+       iov__v1__kept_place__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__kept_place__free_unpacked
+                     (Iov__V1__KeptPlace *message,
+                      ProtobufCAllocator *allocator);
 /* Iov__V1__PlacementDecision methods */
 void   iov__v1__placement_decision__init
                      (Iov__V1__PlacementDecision         *message);
@@ -2759,6 +2847,12 @@ typedef void (*Iov__V1__EndNodeSelector_Closure)
 typedef void (*Iov__V1__ClaimStatus_Closure)
                  (const Iov__V1__ClaimStatus *message,
                   void *closure_data);
+typedef void (*Iov__V1__Upgrade_Closure)
+                 (const Iov__V1__Upgrade *message,
+                  void *closure_data);
+typedef void (*Iov__V1__KeptPlace_Closure)
+                 (const Iov__V1__KeptPlace *message,
+                  void *closure_data);
 typedef void (*Iov__V1__PlacementDecision_Closure)
                  (const Iov__V1__PlacementDecision *message,
                   void *closure_data);
@@ -2852,6 +2946,8 @@ extern const ProtobufCMessageDescriptor iov__v1__placement__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__end_node_selector__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__end_node_selector__labels_entry__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__claim_status__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__upgrade__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__kept_place__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__placement_decision__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__pending_reason__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__function_error__descriptor;
