@@ -29,7 +29,8 @@ public struct Coverage: Sendable {
   ]
   public static let everyEffect =
     RecordKey.Kind.allCases.map { "save \($0.rawValue)" } + [
-      "audit granted", "audit in use", "audit ended", "remove host", "remove end-node", "remove claim",
+      "audit granted", "audit upgraded", "audit in use", "audit ended", "remove host", "remove end-node",
+      "remove claim",
       "remove wanted-function", "send welcome", "send heartbeat",
       "send wanted",
       "send rescan", "endSession", "answer claim", "answer host", "answer orphans", "answer plan",
@@ -91,7 +92,10 @@ extension Effect {
     case .save(let record): "save \(record.key.kind.rawValue)"
     case .remove(let key): "remove \(key.kind.rawValue)"
     case .audit(let holding):
-      holding.ended != nil ? "audit ended" : holding.inUse != nil ? "audit in use" : "audit granted"
+      holding.ended != nil
+        ? "audit ended"
+        : holding.inUse != nil
+          ? "audit in use" : holding.whyGranted.hasPrefix("it was upgraded") ? "audit upgraded" : "audit granted"
     case .send(_, let message): "send \(message.word)"
     case .endSession: "endSession"
     case .answer(_, .claim): "answer claim"

@@ -26,15 +26,23 @@ enum Flaw: String, CaseIterable, Sendable {
   case overbooks
   /// Does not look at what hosts have that it does not know.
   case overlooksOrphans
+  /// Leaves claims on the path that they have.
+  case upgradesNobody
+  /// Moves claims as often as it can.
+  case upgradesTooSoon
 
   var settings: ArbiterSettings {
     var settings = ArbiterSettings(automaticFenceHosts: ["d"])
+    if self == .upgradesTooSoon { settings.upgradeIntervalMilliseconds = 0 }
     if self == .endsLeasesEarly {
       settings.leaseTermMilliseconds = 1000
       settings.fenceMarginMilliseconds = 0
     }
     return settings
   }
+
+  /// Whether only harsh storms ask for what it does wrong.
+  var isOfUpgrades: Bool { self == .upgradesNobody || self == .upgradesTooSoon }
 
   /// What the arbiter hears when something happens.
   func heard(_ event: Event) -> Event {
@@ -55,6 +63,9 @@ enum Flaw: String, CaseIterable, Sendable {
       // Only what nobody wants is reported with what it was made for.
       report.functions.removeAll { $0.assignment != nil }
       return .functionsReported(session, report)
+    case (.upgradesNobody, .claimCreated(let call, var request, let uid)):
+      request.specification?.upgrade = false
+      return .claimCreated(call, request, uid: uid)
     default: return event
     }
   }

@@ -71,6 +71,11 @@ public struct Storm {
   var readyOnce: Set<String> = []
   /// The functions that were taken away from claims that stay.
   var evicted: Set<String> = []
+  /// By uid: when a claim's last upgrade began.
+  var upgraded: [String: UInt64] = [:]
+  var upgradeCounts: [String: UInt32] = [:]
+  /// The uids of claims that ask for upgrades.
+  var asksForUpgrade: Set<String> = []
   /// An older copy of the store took the place of the present one.
   var hasForgotten = false
   /// Functions that a restored older copy knows nothing of: orphans, until somebody adopts or purges them.
@@ -120,7 +125,7 @@ public struct Storm {
   /// the others.
   var hasMinimumRates: Bool { seed % 4 == 2 }
   var hasTimes: Bool { hasMinimumRates }
-  /// Whether claims say how near and how spread their functions are to be. Of the same quarter.
+  /// Whether claims say how near and how spread their functions are to be, and ask for upgrades. Of the same quarter.
   var hasPlacements: Bool { isHarsh && hasMinimumRates }
 
   typealias StoreCopy = (store: [RecordKey: Record], audit: HoldingBook, acknowledged: [String: String])

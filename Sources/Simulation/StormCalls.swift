@@ -38,6 +38,7 @@ extension Storm {
     request.name = name
     request.specification = specification
     let uid = "uid-\(nextID())"
+    if specification.upgrade { asksForUpgrade.insert(uid) }
     ask(.creation) { .claimCreated($0, request, uid: uid) }
   }
 

@@ -11,6 +11,7 @@ extension Storm {
     settings.flapWindowMilliseconds = 60_000
     settings.holdMilliseconds = 4000
     settings.longestHoldMilliseconds = 16_000
+    if flaw != .upgradesTooSoon { settings.upgradeIntervalMilliseconds = upgradeInterval }
     return try Arbiter(clusterID: clusterID, version: "test", records: records, settings: settings)
   }
 
@@ -82,7 +83,10 @@ extension Storm {
 
   private mutating func carryOut(_ effects: [Effect], of event: Event) {
     for effect in effects {
-      if case .claimChanged(let claim) = effect { noteEnded(claim) }
+      if case .claimChanged(let claim) = effect {
+        noteEnded(claim)
+        checkUpgrade(of: claim)
+      }
       if case .claimGone(let claim) = effect { noteEnded(claim) }
     }
     guard isDiskSlow || !commits.isEmpty else { return perform(effects) }

@@ -16,6 +16,14 @@ extension Storm {
     return nil
   }
 
+  /// The same, for a function of a host's own end nodes.
+  func roomBeside(_ specification: ClaimSpecification, on name: String) -> String? {
+    guard !isCordoned(host: name) else { return nil }
+    return hosts[name]?.endNodes.first {
+      $0.deviceClass == specification.deviceClass && hasRoom($0, for: specification)
+    }?.id
+  }
+
   private func hasRoom(_ node: EndNode, for specification: ClaimSpecification) -> Bool {
     guard serves(node, specification), !isCordoned(node) else { return false }
     let present = hosts.values.flatMap { host in

@@ -49,6 +49,7 @@ extension Storm {
   mutating func end() -> Int {
     var rounds = heal()
     if isMaintained { rounds = max(rounds, outlastHolds()) }
+    if hasPlacements { rounds = max(rounds, outlastUpgrades()) }
     checkClaimsAtRest()
     if isMaintained {
       checkDrainsAtRest()

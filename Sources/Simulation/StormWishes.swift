@@ -49,6 +49,9 @@ extension Storm {
     case 1: specification.locality = Locality { $0.within = .rack }
     default: break
     }
+    guard Int.random(in: 0..<2, using: &wishDice) == 0 else { return }
+    specification.allowedPaths = [.directSoftware, .mediated]
+    specification.upgrade = true
   }
 
   private mutating func addTime(to specification: inout ClaimSpecification) {
