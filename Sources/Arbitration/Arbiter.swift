@@ -45,6 +45,9 @@ public struct Arbiter: Sendable {
   var claimsOfOpenInterface = Register()
   var expiries = Expiries()
   var upgrades = Upgrades()
+  var holders = Holders()
+  /// By end node: for whom others let go of something there.
+  var nominations = Table<String, [Nomination]>()
   var claimOfVNI = Table<UInt32, String>()
   var selectors = ClaimSelectors<EndNodeState>(.endNodes)
   var hostSelectors = ClaimSelectors<Host>(.hosts)
@@ -148,6 +151,8 @@ public struct Arbiter: Sendable {
       carryOnRebalancings(at: now)
       carryOnUpgrades(at: now)
       endHolds(at: now)
+      // What has become free is given in the order of those who wait, whoever looks next.
+      settleConsequences()
       lookAgain()
     }
     noteFlips(at: now)

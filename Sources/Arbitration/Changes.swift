@@ -18,6 +18,8 @@ struct Changes: Sendable {
   private(set) var anew: Set<String> = []
   /// What claims that wait may fit into now.
   var openings = Openings()
+  /// Those for which others were told to let go.
+  var preemptors: Set<String> = []
   /// To sessions, before any wanted state.
   var messages: [Effect] = []
   /// Hosts to be fenced.

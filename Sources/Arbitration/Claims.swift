@@ -61,7 +61,10 @@ extension Arbiter {
       _ = try deleteClaim(request)
     }
     state = claims[request.name] ?? state
-    if state.phase == .pending { stopWaiting(state) }
+    if state.phase == .pending {
+      stopWaiting(state)
+      endNomination(of: &state)
+    }
     state.withStatus {
       $0.phase = .releasing
       $0.pending = []
@@ -154,6 +157,7 @@ extension ClaimSpecification {
     result.normalizeLocality()
     result.normalizePlacement()
     if result.lossPolicy == .unspecified { result.lossPolicy = .keep }
+    if result.preemption == .lowerPriority { result.preemption = .unspecified }
     return result
   }
 

@@ -10,7 +10,10 @@ extension Arbiter {
     explanation.phase = state.phase
     explanation.decision = state.claim.status?.decision
     var view = PlacementView(of: state, in: self)
-    view.look(self)
+    // What is kept for it is in nobody's way but others'.
+    var arbiter = self
+    arbiter.setNominationAside(of: state)
+    view.look(arbiter)
     explanation.endNodes = UInt32(clamping: view.count)
     explanation.fitting = UInt32(clamping: view.options.count)
     explanation.filters = view.filters
@@ -67,6 +70,7 @@ extension Arbiter {
     }
     guard let assignment = state.assignment else {
       if let obstacle = obstacle(ofSourceOf: view.specification) { return "it waits: \(obstacle.message)" }
+      if let reason = reasonOfPreemption(of: state).first { return "it waits: \(reason.message)" }
       guard view.options.isEmpty else {
         return
           "it waits, and \(view.options.count) of \(view.count) \(view.things) fit: it is about to be granted, or waits for control"

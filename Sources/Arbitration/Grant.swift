@@ -26,7 +26,7 @@ extension Arbiter {
     assignment.attributes = grantedAttributes(candidate, for: state)
     assignment.mediation = mediation(candidate, token: token, for: state)
     assignment.lossPolicy = state.specification.lossPolicy
-    reserve(assignment, for: state.claim.name)
+    reserve(assignment, for: state)
     countAmongPeers(state.specification, with: assignment, by: 1)
     takeShare(of: assignment)
 

@@ -32,10 +32,12 @@ extension Arbiter {
     }
     take { () throws(Drop) in try checkRootsAreHeard(node) }
     take { () throws(Drop) in try checkClock(node) }
+    var path: Path?
     if hasPath, let host = hosts[specification.host] {
-      take { () throws(Drop) in _ = try bestRoute(from: node, to: host, for: specification) }
+      take { () throws(Drop) in path = try bestRoute(from: node, to: host, for: specification).0.path }
     }
     take { () throws(Drop) in try checkRoom(in: node, for: specification) }
+    if let path { take { () throws(Drop) in try checkKept(in: node, for: specification, by: path) } }
     return drops
   }
 
@@ -79,6 +81,7 @@ extension Arbiter {
         ?? "ask for less nearness, or label hosts with their rack"
     case .path: return otherPaths(to: node, for: specification, on: host) ?? ""
     case .functions, .size, .rate: return whoHasToLetGo(of: node)
+    case .priority: return "ask with a higher priority, or wait until they have it"
     default: return ""
     }
   }

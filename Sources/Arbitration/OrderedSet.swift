@@ -47,6 +47,16 @@ struct OrderedSet<Element: Comparable & Sendable>: Sendable {
     return pieces.indices.dropFirst(first).lazy.flatMap { [pieces] in pieces[$0].dropFirst($0 == first ? place : 0) }
   }
 
+  /// The first one behind another one, which need not be there; of all of them if there is no other.
+  func first(after element: Element?) -> Element? {
+    guard let element else { return pieces.first?.first }
+    guard let piece = piece(for: element) else { return nil }
+    var place = Self.place(of: element, in: pieces[piece])
+    if place < pieces[piece].count, pieces[piece][place] == element { place += 1 }
+    if place < pieces[piece].count { return pieces[piece][place] }
+    return piece + 1 < pieces.count ? pieces[piece + 1][0] : nil
+  }
+
   /// The last piece that begins at or before the element, or the first one; nil if there is none.
   private func piece(for element: Element) -> Int? {
     guard !pieces.isEmpty else { return nil }

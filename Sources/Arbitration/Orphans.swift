@@ -213,7 +213,7 @@ extension Arbiter {
       $0.assignment = assignment
     }
     reserveNames(of: state)
-    reserve(assignment, for: name)
+    reserve(assignment, for: state)
     takeShare(of: assignment)
     let connection = parts.map(\.status).filter { $0.role == .consumer }.max { $0.token < $1.token }
     for part in parts where part.status.role != .consumer || part.status == connection {

@@ -68,6 +68,7 @@ extension Arbiter {
   /// Grants a function to a pending claim, or says what is in the way.
   mutating func place(_ name: String) {
     guard var state = claims[name], state.phase == .pending else { return }
+    setNominationAside(of: state)
     guard place(&state, in: best(for: state.specification)) else { return }
     if state.phase != .pending { stopWaiting(state) }
     put(state)
@@ -76,14 +77,22 @@ extension Arbiter {
   /// Answers whether the claim is another one by that.
   mutating func place(_ state: inout ClaimState, in best: Candidate?) -> Bool {
     if let best, !waitsForControl(state, insteadOf: best) {
+      endNomination(of: &state)
       grant(best, to: &state)
       return true
     }
+    let before = state.claim.status
+    if best != nil || !victimsOnTheirWay(for: state).isEmpty {
+      nominate(state)
+    } else {
+      endNomination(of: &state)
+      preempt(for: &state)
+    }
     // What it does not take any more is in the way now.
-    let reasons = state.eviction + pendingReasons(inTheWay(of: state.specification), for: state.specification)
-    guard state.claim.status?.pending != reasons else { return false }
-    state.withStatus { $0.pending = reasons }
-    return true
+    let reasons = pendingReasons(inTheWay(of: state.specification), for: state.specification)
+    let all = state.eviction + reasonOfPreemption(of: state) + reasons
+    state.withStatus { $0.pending = all }
+    return state.claim.status != before
   }
 
   /// Placement looks at end nodes that are known to be of hosts that can be given functions.
@@ -164,6 +173,18 @@ extension Arbiter {
     return found?.node.record.id == (isPossible ? best : nil)?.node.record.id
   }
 
+  /// Whether a claim that waits would get what another one has if that one did not have it.
+  package func couldHave(_ name: String, insteadOf other: String) -> Bool {
+    guard let state = claims[name], let held = claims[other]?.assignment, var node = endNodes[held.endNode],
+      isCandidate(held.endNode, for: state.specification)
+    else { return false }
+    var arbiter = self
+    arbiter.setNominationAside(of: state)
+    node.freeShare(held.function)
+    let specification = state.specification
+    return arbiter.fits(node, specification, on: arbiter.choice(for: specification))
+  }
+
   /// Those that a claim can choose, where it says which ones; nil if it may be any of its class. In the order of their ids.
   func fewCandidates(for specification: ClaimSpecification) -> OrderedSet<String>? {
     guard specification.source.isEmpty else { return candidates(for: specification) }
@@ -214,6 +235,7 @@ extension Arbiter {
     try checkClock(node)
     let (route, preference) = try bestRoute(from: node, to: host, for: specification)
     try checkRoom(in: node, for: specification)
+    try checkKept(in: node, for: specification, by: route.path)
     var candidate = Candidate(
       node: node, host: host.record.name, route: route, preference: preference, isPacked: isPacked(specification))
     if specification.locality != nil {

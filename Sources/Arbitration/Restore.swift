@@ -52,13 +52,14 @@ extension Arbiter {
       expiries.note(state.claim)
       guard let assignment = state.assignment else {
         wait(state)
+        nominate(state)
         continue
       }
       if let other = claimOfFunction[assignment.function] {
         throw Refusal(
           .failedPrecondition, "the store gives function \(assignment.function) to both '\(other)' and '\(name)'")
       }
-      reserve(assignment, for: name)
+      reserve(assignment, for: state)
       countAmongPeers(state.specification, with: assignment, by: 1)
       if state.isBeingEvicted { evicting.insert(name) }
       if state.phase == .releasing || state.isBeingEvicted, state.specification.isForFileServer { heldUp.insert(name) }
@@ -96,7 +97,11 @@ extension Arbiter {
   }
 
   /// Takes what an assignment uses, but for its share of the end node.
-  mutating func reserve(_ assignment: Assignment, for claim: String) {
+  mutating func reserve(_ assignment: Assignment, for state: ClaimState) {
+    let claim = state.claim.name
+    if state.specification.isPreemptible(with: assignment) {
+      holders.insert(assignment, priority: state.specification.priority)
+    }
     claimOfFunction[assignment.function] = claim
     if let mac = assignment.macAddress { claimOfMAC[mac] = claim }
     if let vni = assignment.mediation?.vni, vni != 0 { claimOfVNI[vni] = claim }
@@ -106,6 +111,9 @@ extension Arbiter {
   /// What `reserve` took. The names that the specification asks for stay the claim's.
   mutating func free(_ assignment: Assignment, of state: ClaimState) {
     claimOfFunction[assignment.function] = nil
+    if state.specification.isPreemptible(with: assignment) {
+      holders.remove(assignment, priority: state.specification.priority)
+    }
     if let mac = assignment.macAddress { claimOfMAC[mac] = nil }
     if let vni = assignment.mediation?.vni { claimOfVNI[vni] = nil }
     if let key = assignment.interfaceKey { freeInterface(key) }

@@ -31,6 +31,7 @@ struct MTULimit: Hashable {
 enum Filter: Int, CaseIterable, Comparable, Sendable {
   case deviceClass, source, selector, attributes, consumer, capacity, mtu
   case cordon, taint, flapping, health, host, controllingHost, roots, plugin, path, locality, functions, size, rate
+  case priority
 
   /// As `PendingReason.filter` carries it.
   var name: String {

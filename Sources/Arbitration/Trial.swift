@@ -50,6 +50,8 @@ extension Arbiter {
     step.take(&evicting)
     step.take(&expiries)
     step.take(&upgrades)
+    step.take(&holders)
+    step.take(&nominations)
     step.take(&abandonedWithShare)
     step.take(&claimOfFunction)
     step.take(&functionsOfPeers)

@@ -2,76 +2,48 @@ import Messages
 
 /// The claims of one class that wait for a function.
 struct WaitingList {
-  struct Entry: Comparable {
+  struct Entry: Comparable, Sendable {
+    var priority: Int32
     var seconds: Int64
     var nanoseconds: Int32
     /// Decides between claims of one instant.
     var uid: String
     var name: String
 
+    /// Higher priorities first, then the oldest.
     static func < (one: Entry, other: Entry) -> Bool {
-      (one.seconds, one.nanoseconds, one.uid) < (other.seconds, other.nanoseconds, other.uid)
+      guard one.priority == other.priority else { return one.priority > other.priority }
+      return (one.seconds, one.nanoseconds, one.uid) < (other.seconds, other.nanoseconds, other.uid)
     }
   }
 
-  /// The oldest first.
-  private(set) var entries: [Entry] = []
-  /// From here on they say why they wait as it was before something changed.
-  private var stale: Entry?
-  private var isStaleAgain = false
-
-  /// How far a round of looking again has come.
+  /// How far a round of looking again has come: from there on they say why they wait as it was before something changed.
   struct Round {
-    fileprivate var stale: Entry?
-    fileprivate var isStaleAgain: Bool
+    fileprivate var isUnderWay = false
+    fileprivate var last: Entry?
+    fileprivate var isWantedAgain = false
   }
 
-  var round: Round {
-    get { Round(stale: stale, isStaleAgain: isStaleAgain) }
-    set { (stale, isStaleAgain) = (newValue.stale, newValue.isStaleAgain) }
-  }
+  private(set) var entries = OrderedSet<Entry>()
+  var round = Round()
 
-  mutating func insert(_ entry: Entry) { entries.insert(entry, at: position(of: entry)) }
-
-  mutating func remove(_ entry: Entry) {
-    let position = position(of: entry)
-    if position < entries.count, entries[position] == entry { entries.remove(at: position) }
-  }
+  mutating func insert(_ entry: Entry) { entries.insert(entry) }
+  mutating func remove(_ entry: Entry) { entries.remove(entry) }
 
   mutating func becomeStale() {
-    if stale == nil { stale = entries.first } else { isStaleAgain = true }
+    if round.isUnderWay { round.isWantedAgain = true } else { round.isUnderWay = !entries.isEmpty }
   }
 
   /// The next one that is to look again. A change meanwhile lets the round end first, so that everybody's turn comes.
   mutating func nextStale() -> Entry? {
-    if let from = stale, let next = following(from) { return next }
-    stale = isStaleAgain ? entries.first : nil
-    isStaleAgain = false
-    return stale.flatMap { following($0) }
-  }
-
-  private mutating func following(_ from: Entry) -> Entry? {
-    let position = position(of: from)
-    guard position < entries.count else { return nil }
-    stale = position + 1 < entries.count ? entries[position + 1] : from.after
-    return entries[position]
-  }
-
-  /// The first place at which an entry that is not lower stands.
-  private func position(of entry: Entry) -> Int {
-    var low = 0
-    var high = entries.count
-    while low < high {
-      let middle = (low + high) / 2
-      if entries[middle] < entry { low = middle + 1 } else { high = middle }
+    guard round.isUnderWay else { return nil }
+    if let next = entries.first(after: round.last) {
+      round.last = next
+      return next
     }
-    return low
+    round = Round(isUnderWay: round.isWantedAgain && !entries.isEmpty)
+    return round.isUnderWay ? nextStale() : nil
   }
-}
-
-extension WaitingList.Entry {
-  /// Behind this one and everything that can be behind it now.
-  fileprivate var after: Self { Self(seconds: .max, nanoseconds: .max, uid: uid, name: name) }
 }
 
 /// What has changed for claims that wait.
@@ -116,6 +88,7 @@ extension Arbiter {
   private static var explainedAtOnce: Int { 64 }
   private static var lookedAtAtOnce: Int { 4096 }
   private static var lookedAtPerTick: Int { 4096 }
+  private static var lookedAtInVain: Int { 4096 }
 
   mutating func fillOpenings() {
     while !changes.openings.isEmpty { fillOpeningsOnce() }
@@ -127,6 +100,7 @@ extension Arbiter {
     guard !waiting.isEmpty else { return }
     openings.claims.formUnion(waitingForSources(openings))
     let opened = endNodes(in: openings)
+    for id in opened { openings.claims.formUnion(nominations[id]?.map(\.claim) ?? []) }
     for deviceClass in waiting.keys.sorted() {
       grantWaiting(ofClass: deviceClass, nodes: opened.filter { isOf(deviceClass, $0) }, openings)
       waiting[deviceClass]?.becomeStale()
@@ -151,21 +125,32 @@ extension Arbiter {
     endNodes[id].map { $0.record.deviceClass == deviceClass && !$0.isServed } ?? false
   }
 
+  /// In their order. Those that are named have their turn in any case; of the others, what one event looks at in vain is bounded.
   private mutating func grantWaiting(ofClass deviceClass: String, nodes: [String], _ openings: Openings) {
     var open = nodes.filter(isOpen)
-    for entry in waiting[deviceClass]?.entries ?? [] {
-      guard !open.isEmpty || !openings.hosts.isEmpty || !openings.claims.isEmpty else { return }
+    var named = openings.claims.compactMap { claims[$0] }.filter {
+      $0.phase == .pending && $0.specification.deviceClass == deviceClass
+    }.map(\.waitingEntry).sorted()
+    var last: WaitingList.Entry?
+    var budget = Self.lookedAtInVain
+    while budget > 0, !open.isEmpty || !openings.hosts.isEmpty,
+      let entry = waiting[deviceClass]?.entries.first(after: last)
+    {
+      last = entry
+      let isNamed = named.first == entry
+      if isNamed { named.removeFirst() }
       guard let specification = claims[entry.name]?.specification else { continue }
-      guard isConcerned(entry.name, specification, openings, open) else { continue }
+      guard isNamed || isConcerned(specification, openings, open) else {
+        budget -= 1
+        continue
+      }
       place(entry.name)
       open = open.filter(isOpen)
     }
+    for entry in named { place(entry.name) }
   }
 
-  private func isConcerned(
-    _ name: String, _ specification: ClaimSpecification, _ openings: Openings, _ open: [String]
-  ) -> Bool {
-    guard !openings.claims.contains(name) else { return true }
+  private func isConcerned(_ specification: ClaimSpecification, _ openings: Openings, _ open: [String]) -> Bool {
     guard !openings.hosts.contains(where: { hosts[$0].map { allows($0, specification) } ?? false }) else { return true }
     let choice = choice(for: specification)
     return open.contains { endNodes[$0].map { fits($0, specification, on: choice) } ?? false }
@@ -200,7 +185,8 @@ extension Arbiter {
 extension ClaimState {
   fileprivate var waitingEntry: WaitingList.Entry {
     WaitingList.Entry(
-      seconds: claim.created?.seconds ?? 0, nanoseconds: claim.created?.nanoseconds ?? 0, uid: claim.uid,
+      priority: specification.priority, seconds: claim.created?.seconds ?? 0,
+      nanoseconds: claim.created?.nanoseconds ?? 0, uid: claim.uid,
       name: claim.name)
   }
 }

@@ -30,6 +30,13 @@ enum Flaw: String, CaseIterable, Sendable {
   case upgradesNobody
   /// Moves claims as often as it can.
   case upgradesTooSoon
+  /// Has claims let go for others of their own priority.
+  case preemptsEquals
+  /// Serves claims in the order in which they came, whatever their priorities.
+  case servesByAgeAlone
+
+  /// Whether it shows only where claims are more urgent than others.
+  var isOfContention: Bool { self == .preemptsEquals || self == .servesByAgeAlone }
 
   var settings: ArbiterSettings {
     var settings = ArbiterSettings(automaticFenceHosts: ["d"])
@@ -59,6 +66,12 @@ enum Flaw: String, CaseIterable, Sendable {
         report.endNodes[index].capacity?.sizeBytes *= 2
       }
       return .inventoryReported(session, report)
+    case (.preemptsEquals, .claimCreated(let call, var request, let uid)):
+      if uid.last?.wholeNumberValue.map({ $0 % 2 == 0 }) ?? false { request.specification?.priority += 1 }
+      return .claimCreated(call, request, uid: uid)
+    case (.servesByAgeAlone, .claimCreated(let call, var request, let uid)):
+      request.specification?.priority = 0
+      return .claimCreated(call, request, uid: uid)
     case (.overlooksOrphans, .functionsReported(let session, var report)):
       // Only what nobody wants is reported with what it was made for.
       report.functions.removeAll { $0.assignment != nil }

@@ -14,6 +14,8 @@ public struct Storm {
   let isHarsh: Bool
   /// Operators take functions away from claims.
   let isMaintained: Bool
+  /// Some claims are more urgent than others.
+  let isContended: Bool
   /// What is wrong with the arbiter, to see whether the storm finds it.
   let flaw: Flaw?
   var dice: Dice
@@ -61,6 +63,8 @@ public struct Storm {
   var keptPlan: (request: ApplyClaimsRequest, plan: ClaimPlan)?
   /// The claims that were acknowledged and not deleted: name to uid.
   var acknowledged: [String: String] = [:]
+  /// By uid: what was asked for.
+  var asked: [String: ClaimSpecification] = [:]
   /// The uids of those that ended by themselves.
   var ended: Set<String> = []
 
@@ -90,12 +94,13 @@ public struct Storm {
 
   init(
     seed: UInt64, hasFileServers: Bool = false, isHarsh: Bool = false, isMaintained: Bool = false,
-    isRecorded: Bool = false, flaw: Flaw? = nil
+    isContended: Bool = false, isRecorded: Bool = false, flaw: Flaw? = nil
   ) throws(Refusal) {
     self.seed = seed
     self.hasFileServers = hasFileServers
     self.isHarsh = isHarsh
     self.isMaintained = isMaintained
+    self.isContended = isContended
     self.flaw = flaw
     dice = Dice(state: seed)
     wishDice = Dice(state: ~seed)
@@ -142,6 +147,7 @@ public struct Storm {
     let host = Self.hostNames.randomElement(using: &dice) ?? "a"
     if isHarsh, roll(0..<3) == 0 { strike(host) } else { strikeGently(host) }
     if isMaintained { maintain() }
+    if isContended { crowd() }
     check()
   }
 

@@ -34,11 +34,13 @@ extension Storm {
     }
     if isHarsh { addWishes(to: &specification) }
     if isMaintained { addMaintenanceWishes(to: &specification) }
+    if isContended { addContention(to: &specification) }
     var request = CreateClaimRequest()
     request.name = name
     request.specification = specification
     let uid = "uid-\(nextID())"
     if specification.upgrade { asksForUpgrade.insert(uid) }
+    noteAsked(request, uid)
     ask(.creation) { .claimCreated($0, request, uid: uid) }
   }
 

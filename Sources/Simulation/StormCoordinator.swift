@@ -69,7 +69,8 @@ extension Storm {
     now += 1
     let given = unheardRoots.isEmpty ? [] : givenOfSharedDevice
     noteHeard(event)
-    let held = isMaintained && event.mayEvict ? heldFunctions : [:]
+    let held = isContended || (isMaintained && event.mayEvict) ? heldFunctions : [:]
+    let contenders = isContended ? contenders : [:]
     coverage.note(event)
     let instant = instant
     if let flaw {
@@ -78,6 +79,7 @@ extension Storm {
       carryOut(arbiter.handle(event, at: instant), of: event)
     }
     noteEvicted(since: held)
+    if isContended { checkContention(since: contenders, event) }
     checkNothingIsGivenUnheard(given, event)
   }
 

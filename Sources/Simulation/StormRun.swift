@@ -24,7 +24,7 @@ extension Storm {
     do {
       var storm = try Storm(
         seed: seed, hasFileServers: seed % 2 == 0, isHarsh: true, isMaintained: isMaintained ?? (seed % 3 != 0),
-        isRecorded: isRecorded)
+        isContended: seed % 4 == 2, isRecorded: isRecorded)
       var taken = 0
       while taken < steps, storm.failures.isEmpty {
         storm.act()
@@ -84,6 +84,7 @@ extension Storm {
   }
 
   private mutating func checkClaimsAtRest() {
+    if isContended { checkPreemptionAtRest() }
     for claim in arbiter.listedClaims {
       let phase = claim.status?.phase
       if let specification = claim.specification, let host = claim.status?.assignment?.host {

@@ -17,6 +17,7 @@ extension ClaimCommand {
           iov claim create shelf --class sas --host host-a --file-server
           iov claim create part --class sas --host host-b --source shelf --size 10GB --wait
           iov claim create near --class ethernet --host host-a --select 'label.rack == "r1" and free.functions > 2'
+          iov claim create urgent --class ethernet --host host-a --priority 10 --wait
           iov claim create any --class ethernet --host-select 'label.zone == "east"' --path direct --path direct-software
           iov claim create fan --class ethernet --host-select 'label.zone == "east"' --peers fan --nearest
           iov claim create own --class ethernet --host host-a --path direct --path mediated --upgrade --locality rack
@@ -90,6 +91,21 @@ extension ClaimCommand {
         """)
     var eviction: EvictionWord?
     @Option(
+      help: """
+        Among claims that wait, higher ones are served first, and have claims of lower ones let go where they are in the way; see \
+        --preempt. Default: 0.
+        """)
+    var priority: Int32?
+    @Option(
+      name: .customLong("preempt"),
+      help: ArgumentHelp(
+        """
+        What is done where nothing is free: lower, claims of strictly lower priorities let go, the fewest that will do and none made \
+        with --evict never; or never, it waits. Default: lower.
+        """, valueName: "whom"))
+    var preemption: PreemptionWord?
+
+    @Option(
       name: .customLong("tolerate"),
       help: ArgumentHelp(
         """
@@ -147,6 +163,8 @@ extension ClaimCommand {
         $0.upgrade = placement.upgrade
         if selfFence { $0.lossPolicy = .selfFence }
         $0.evictionPolicy = eviction?.policy ?? .unspecified
+        $0.priority = priority ?? 0
+        $0.preemption = preemption?.policy ?? .unspecified
         $0.tolerations = tolerations.map(\.toleration)
       }
     }
@@ -174,6 +192,18 @@ extension ClaimCommand {
         $0.ethernet = ethernet == EthernetAttributes() ? nil : ethernet
         $0.block = block == BlockAttributes() ? nil : block
       }
+    }
+  }
+}
+
+/// Who has to let go for a claim that nothing fits.
+enum PreemptionWord: String, ExpressibleByArgument, CaseIterable {
+  case lower, never
+
+  var policy: PreemptionPolicy {
+    switch self {
+    case .lower: .lowerPriority
+    case .never: .never
     }
   }
 }

@@ -227,6 +227,14 @@ extension EvictionPolicy {
   }
 }
 
+extension ClaimSpecification {
+  /// Empty: as claims are that say nothing.
+  var priorityWords: String {
+    let waits = preemption == .never ? "nobody has to let go for it" : ""
+    return [priority == 0 ? "" : String(priority), waits].filter { !$0.isEmpty }.joined(separator: ", ")
+  }
+}
+
 /// `90s`, `10m`, `2h`, `1d`.
 struct TimeSpan: ExpressibleByArgument {
   let milliseconds: UInt64

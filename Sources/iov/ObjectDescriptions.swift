@@ -132,6 +132,7 @@ extension Rack {
       ["Taken away", specification.evictionPolicy.words],
       ["Locality", specification.locality?.words ?? ""], ["Placement", specification.placement?.words ?? ""],
       ["Upgrade", specification.upgrade ? "to a better path, when one is free" : ""],
+      ["Taken away", specification.evictionPolicy.words], ["Priority", specification.priorityWords],
       ["Tolerates", specification.tolerations.map(\.words).joined(separator: ", ")],
     ]
     return rows.filter { !$0[1].isEmpty } + (specification.endNode?.rows ?? [])

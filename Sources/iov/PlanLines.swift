@@ -48,6 +48,9 @@ extension PlannedClaim {
   fileprivate var outcome: String {
     guard let status = claim?.status else { return "goes" }
     if status.phase == .releasing { return "is released" }
+    if status.phase == .reclaiming {
+      return "lets go of what it has" + (status.pending.first.map { ": \($0.message)" } ?? "")
+    }
     guard let assignment = status.assignment else {
       return "waits" + (status.pending.first.map { ": \($0.message)" } ?? "")
     }

@@ -22,7 +22,7 @@ import Testing
   private func isFoundOut(_ flaw: Flaw?, by seed: UInt64) throws -> Bool {
     let isHarsh = flaw?.isOfUpgrades ?? false
     guard !isHarsh || seed % 4 == 2 else { return false }
-    var storm = try Storm(seed: seed, isHarsh: isHarsh, flaw: flaw)
+    var storm = try Storm(seed: seed, isHarsh: isHarsh, isContended: flaw?.isOfContention ?? (seed % 4 == 2), flaw: flaw)
     for _ in 0..<(isHarsh ? 600 : 120) where storm.failures.isEmpty { storm.act() }
     guard storm.failures.isEmpty else { return true }
     storm.heal()

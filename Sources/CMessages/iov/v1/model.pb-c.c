@@ -1549,96 +1549,6 @@ void   iov__v1__claim_specification__free_unpacked
   assert(message->base.descriptor == &iov__v1__claim_specification__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-void   iov__v1__locality__init
-                     (Iov__V1__Locality         *message)
-{
-  static const Iov__V1__Locality init_value = IOV__V1__LOCALITY__INIT;
-  *message = init_value;
-}
-size_t iov__v1__locality__get_packed_size
-                     (const Iov__V1__Locality *message)
-{
-  assert(message->base.descriptor == &iov__v1__locality__descriptor);
-  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
-}
-size_t iov__v1__locality__pack
-                     (const Iov__V1__Locality *message,
-                      uint8_t       *out)
-{
-  assert(message->base.descriptor == &iov__v1__locality__descriptor);
-  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
-}
-size_t iov__v1__locality__pack_to_buffer
-                     (const Iov__V1__Locality *message,
-                      ProtobufCBuffer *buffer)
-{
-  assert(message->base.descriptor == &iov__v1__locality__descriptor);
-  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
-}
-Iov__V1__Locality *
-       iov__v1__locality__unpack
-                     (ProtobufCAllocator  *allocator,
-                      size_t               len,
-                      const uint8_t       *data)
-{
-  return (Iov__V1__Locality *)
-     protobuf_c_message_unpack (&iov__v1__locality__descriptor,
-                                allocator, len, data);
-}
-void   iov__v1__locality__free_unpacked
-                     (Iov__V1__Locality *message,
-                      ProtobufCAllocator *allocator)
-{
-  if(!message)
-    return;
-  assert(message->base.descriptor == &iov__v1__locality__descriptor);
-  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
-}
-void   iov__v1__placement__init
-                     (Iov__V1__Placement         *message)
-{
-  static const Iov__V1__Placement init_value = IOV__V1__PLACEMENT__INIT;
-  *message = init_value;
-}
-size_t iov__v1__placement__get_packed_size
-                     (const Iov__V1__Placement *message)
-{
-  assert(message->base.descriptor == &iov__v1__placement__descriptor);
-  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
-}
-size_t iov__v1__placement__pack
-                     (const Iov__V1__Placement *message,
-                      uint8_t       *out)
-{
-  assert(message->base.descriptor == &iov__v1__placement__descriptor);
-  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
-}
-size_t iov__v1__placement__pack_to_buffer
-                     (const Iov__V1__Placement *message,
-                      ProtobufCBuffer *buffer)
-{
-  assert(message->base.descriptor == &iov__v1__placement__descriptor);
-  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
-}
-Iov__V1__Placement *
-       iov__v1__placement__unpack
-                     (ProtobufCAllocator  *allocator,
-                      size_t               len,
-                      const uint8_t       *data)
-{
-  return (Iov__V1__Placement *)
-     protobuf_c_message_unpack (&iov__v1__placement__descriptor,
-                                allocator, len, data);
-}
-void   iov__v1__placement__free_unpacked
-                     (Iov__V1__Placement *message,
-                      ProtobufCAllocator *allocator)
-{
-  if(!message)
-    return;
-  assert(message->base.descriptor == &iov__v1__placement__descriptor);
-  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
-}
 void   iov__v1__end_node_selector__labels_entry__init
                      (Iov__V1__EndNodeSelector__LabelsEntry         *message)
 {
@@ -1735,94 +1645,49 @@ void   iov__v1__claim_status__free_unpacked
   assert(message->base.descriptor == &iov__v1__claim_status__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-void   iov__v1__upgrade__init
-                     (Iov__V1__Upgrade         *message)
+void   iov__v1__preemption__init
+                     (Iov__V1__Preemption         *message)
 {
-  static const Iov__V1__Upgrade init_value = IOV__V1__UPGRADE__INIT;
+  static const Iov__V1__Preemption init_value = IOV__V1__PREEMPTION__INIT;
   *message = init_value;
 }
-size_t iov__v1__upgrade__get_packed_size
-                     (const Iov__V1__Upgrade *message)
+size_t iov__v1__preemption__get_packed_size
+                     (const Iov__V1__Preemption *message)
 {
-  assert(message->base.descriptor == &iov__v1__upgrade__descriptor);
+  assert(message->base.descriptor == &iov__v1__preemption__descriptor);
   return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
 }
-size_t iov__v1__upgrade__pack
-                     (const Iov__V1__Upgrade *message,
+size_t iov__v1__preemption__pack
+                     (const Iov__V1__Preemption *message,
                       uint8_t       *out)
 {
-  assert(message->base.descriptor == &iov__v1__upgrade__descriptor);
+  assert(message->base.descriptor == &iov__v1__preemption__descriptor);
   return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
 }
-size_t iov__v1__upgrade__pack_to_buffer
-                     (const Iov__V1__Upgrade *message,
+size_t iov__v1__preemption__pack_to_buffer
+                     (const Iov__V1__Preemption *message,
                       ProtobufCBuffer *buffer)
 {
-  assert(message->base.descriptor == &iov__v1__upgrade__descriptor);
+  assert(message->base.descriptor == &iov__v1__preemption__descriptor);
   return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
 }
-Iov__V1__Upgrade *
-       iov__v1__upgrade__unpack
+Iov__V1__Preemption *
+       iov__v1__preemption__unpack
                      (ProtobufCAllocator  *allocator,
                       size_t               len,
                       const uint8_t       *data)
 {
-  return (Iov__V1__Upgrade *)
-     protobuf_c_message_unpack (&iov__v1__upgrade__descriptor,
+  return (Iov__V1__Preemption *)
+     protobuf_c_message_unpack (&iov__v1__preemption__descriptor,
                                 allocator, len, data);
 }
-void   iov__v1__upgrade__free_unpacked
-                     (Iov__V1__Upgrade *message,
+void   iov__v1__preemption__free_unpacked
+                     (Iov__V1__Preemption *message,
                       ProtobufCAllocator *allocator)
 {
   if(!message)
     return;
-  assert(message->base.descriptor == &iov__v1__upgrade__descriptor);
-  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
-}
-void   iov__v1__kept_place__init
-                     (Iov__V1__KeptPlace         *message)
-{
-  static const Iov__V1__KeptPlace init_value = IOV__V1__KEPT_PLACE__INIT;
-  *message = init_value;
-}
-size_t iov__v1__kept_place__get_packed_size
-                     (const Iov__V1__KeptPlace *message)
-{
-  assert(message->base.descriptor == &iov__v1__kept_place__descriptor);
-  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
-}
-size_t iov__v1__kept_place__pack
-                     (const Iov__V1__KeptPlace *message,
-                      uint8_t       *out)
-{
-  assert(message->base.descriptor == &iov__v1__kept_place__descriptor);
-  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
-}
-size_t iov__v1__kept_place__pack_to_buffer
-                     (const Iov__V1__KeptPlace *message,
-                      ProtobufCBuffer *buffer)
-{
-  assert(message->base.descriptor == &iov__v1__kept_place__descriptor);
-  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
-}
-Iov__V1__KeptPlace *
-       iov__v1__kept_place__unpack
-                     (ProtobufCAllocator  *allocator,
-                      size_t               len,
-                      const uint8_t       *data)
-{
-  return (Iov__V1__KeptPlace *)
-     protobuf_c_message_unpack (&iov__v1__kept_place__descriptor,
-                                allocator, len, data);
-}
-void   iov__v1__kept_place__free_unpacked
-                     (Iov__V1__KeptPlace *message,
-                      ProtobufCAllocator *allocator)
-{
-  if(!message)
-    return;
-  assert(message->base.descriptor == &iov__v1__kept_place__descriptor);
+  assert(message->base.descriptor == &iov__v1__preemption__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
 void   iov__v1__placement_decision__init
@@ -5339,7 +5204,7 @@ const ProtobufCMessageDescriptor iov__v1__claim__descriptor =
   (ProtobufCMessageInit) iov__v1__claim__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__claim_specification__field_descriptors[17] =
+static const ProtobufCFieldDescriptor iov__v1__claim_specification__field_descriptors[16] =
 {
   {
     "device_class",
@@ -5474,6 +5339,18 @@ static const ProtobufCFieldDescriptor iov__v1__claim_specification__field_descri
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
+    "priority",
+    20,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT32,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ClaimSpecification, priority),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
     "tolerations",
     21,
     PROTOBUF_C_LABEL_REPEATED,
@@ -5510,37 +5387,13 @@ static const ProtobufCFieldDescriptor iov__v1__claim_specification__field_descri
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
-    "upgrade",
-    24,
+    "preemption",
+    31,
     PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_BOOL,
+    PROTOBUF_C_TYPE_ENUM,
     0,   /* quantifier_offset */
-    offsetof(Iov__V1__ClaimSpecification, upgrade),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "locality",
-    25,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_MESSAGE,
-    0,   /* quantifier_offset */
-    offsetof(Iov__V1__ClaimSpecification, locality),
-    &iov__v1__locality__descriptor,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "placement",
-    26,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_MESSAGE,
-    0,   /* quantifier_offset */
-    offsetof(Iov__V1__ClaimSpecification, placement),
-    &iov__v1__placement__descriptor,
+    offsetof(Iov__V1__ClaimSpecification, preemption),
+    &iov__v1__preemption_policy__descriptor,
     NULL,
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
@@ -5552,25 +5405,25 @@ static const unsigned iov__v1__claim_specification__field_indices_by_name[] = {
   2,   /* field[2] = consumer */
   0,   /* field[0] = device_class */
   3,   /* field[3] = end_node */
-  12,   /* field[12] = eviction_policy */
+  13,   /* field[13] = eviction_policy */
   1,   /* field[1] = host */
   10,   /* field[10] = host_selector */
   9,   /* field[9] = hosts */
-  15,   /* field[15] = locality */
   6,   /* field[6] = loss_policy */
-  16,   /* field[16] = placement */
+  15,   /* field[15] = preemption */
+  11,   /* field[11] = priority */
   8,   /* field[8] = selector */
   7,   /* field[7] = source */
-  13,   /* field[13] = time_to_live_seconds */
-  11,   /* field[11] = tolerations */
-  14,   /* field[14] = upgrade */
+  14,   /* field[14] = time_to_live_seconds */
+  12,   /* field[12] = tolerations */
 };
-static const ProtobufCIntRange iov__v1__claim_specification__number_ranges[3 + 1] =
+static const ProtobufCIntRange iov__v1__claim_specification__number_ranges[4 + 1] =
 {
   { 1, 0 },
   { 16, 8 },
-  { 21, 11 },
-  { 0, 17 }
+  { 20, 11 },
+  { 31, 15 },
+  { 0, 16 }
 };
 const ProtobufCMessageDescriptor iov__v1__claim_specification__descriptor =
 {
@@ -5580,126 +5433,11 @@ const ProtobufCMessageDescriptor iov__v1__claim_specification__descriptor =
   "Iov__V1__ClaimSpecification",
   "iov.v1",
   sizeof(Iov__V1__ClaimSpecification),
-  17,
+  16,
   iov__v1__claim_specification__field_descriptors,
   iov__v1__claim_specification__field_indices_by_name,
-  3,  iov__v1__claim_specification__number_ranges,
+  4,  iov__v1__claim_specification__number_ranges,
   (ProtobufCMessageInit) iov__v1__claim_specification__init,
-  NULL,NULL,NULL    /* reserved[123] */
-};
-static const ProtobufCFieldDescriptor iov__v1__locality__field_descriptors[3] =
-{
-  {
-    "within",
-    1,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_ENUM,
-    0,   /* quantifier_offset */
-    offsetof(Iov__V1__Locality, within),
-    &iov__v1__nearness__descriptor,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "nearest",
-    2,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_BOOL,
-    0,   /* quantifier_offset */
-    offsetof(Iov__V1__Locality, nearest),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "numa_node",
-    3,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_MESSAGE,
-    0,   /* quantifier_offset */
-    offsetof(Iov__V1__Locality, numa_node),
-    &google__protobuf__uint32_value__descriptor,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-};
-static const unsigned iov__v1__locality__field_indices_by_name[] = {
-  1,   /* field[1] = nearest */
-  2,   /* field[2] = numa_node */
-  0,   /* field[0] = within */
-};
-static const ProtobufCIntRange iov__v1__locality__number_ranges[1 + 1] =
-{
-  { 1, 0 },
-  { 0, 3 }
-};
-const ProtobufCMessageDescriptor iov__v1__locality__descriptor =
-{
-  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
-  "iov.v1.Locality",
-  "Locality",
-  "Iov__V1__Locality",
-  "iov.v1",
-  sizeof(Iov__V1__Locality),
-  3,
-  iov__v1__locality__field_descriptors,
-  iov__v1__locality__field_indices_by_name,
-  1,  iov__v1__locality__number_ranges,
-  (ProtobufCMessageInit) iov__v1__locality__init,
-  NULL,NULL,NULL    /* reserved[123] */
-};
-static const ProtobufCFieldDescriptor iov__v1__placement__field_descriptors[2] =
-{
-  {
-    "rule",
-    1,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_ENUM,
-    0,   /* quantifier_offset */
-    offsetof(Iov__V1__Placement, rule),
-    &iov__v1__placement_rule__descriptor,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "peers",
-    2,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_STRING,
-    0,   /* quantifier_offset */
-    offsetof(Iov__V1__Placement, peers),
-    NULL,
-    &protobuf_c_empty_string,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-};
-static const unsigned iov__v1__placement__field_indices_by_name[] = {
-  1,   /* field[1] = peers */
-  0,   /* field[0] = rule */
-};
-static const ProtobufCIntRange iov__v1__placement__number_ranges[1 + 1] =
-{
-  { 1, 0 },
-  { 0, 2 }
-};
-const ProtobufCMessageDescriptor iov__v1__placement__descriptor =
-{
-  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
-  "iov.v1.Placement",
-  "Placement",
-  "Iov__V1__Placement",
-  "iov.v1",
-  sizeof(Iov__V1__Placement),
-  2,
-  iov__v1__placement__field_descriptors,
-  iov__v1__placement__field_indices_by_name,
-  1,  iov__v1__placement__number_ranges,
-  (ProtobufCMessageInit) iov__v1__placement__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor iov__v1__end_node_selector__labels_entry__field_descriptors[2] =
@@ -5880,13 +5618,13 @@ static const ProtobufCFieldDescriptor iov__v1__claim_status__field_descriptors[6
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
-    "upgrade",
-    10,
+    "preemption",
+    9,
     PROTOBUF_C_LABEL_NONE,
     PROTOBUF_C_TYPE_MESSAGE,
     0,   /* quantifier_offset */
-    offsetof(Iov__V1__ClaimStatus, upgrade),
-    &iov__v1__upgrade__descriptor,
+    offsetof(Iov__V1__ClaimStatus, preemption),
+    &iov__v1__preemption__descriptor,
     NULL,
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
@@ -5898,13 +5636,12 @@ static const unsigned iov__v1__claim_status__field_indices_by_name[] = {
   3,   /* field[3] = error */
   1,   /* field[1] = pending */
   0,   /* field[0] = phase */
-  5,   /* field[5] = upgrade */
+  5,   /* field[5] = preemption */
 };
-static const ProtobufCIntRange iov__v1__claim_status__number_ranges[3 + 1] =
+static const ProtobufCIntRange iov__v1__claim_status__number_ranges[2 + 1] =
 {
   { 1, 0 },
   { 8, 4 },
-  { 10, 5 },
   { 0, 6 }
 };
 const ProtobufCMessageDescriptor iov__v1__claim_status__descriptor =
@@ -5918,88 +5655,11 @@ const ProtobufCMessageDescriptor iov__v1__claim_status__descriptor =
   6,
   iov__v1__claim_status__field_descriptors,
   iov__v1__claim_status__field_indices_by_name,
-  3,  iov__v1__claim_status__number_ranges,
+  2,  iov__v1__claim_status__number_ranges,
   (ProtobufCMessageInit) iov__v1__claim_status__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__upgrade__field_descriptors[4] =
-{
-  {
-    "at",
-    1,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_MESSAGE,
-    0,   /* quantifier_offset */
-    offsetof(Iov__V1__Upgrade, at),
-    &google__protobuf__timestamp__descriptor,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "count",
-    2,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_UINT32,
-    0,   /* quantifier_offset */
-    offsetof(Iov__V1__Upgrade, count),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "better",
-    3,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_MESSAGE,
-    0,   /* quantifier_offset */
-    offsetof(Iov__V1__Upgrade, better),
-    &iov__v1__kept_place__descriptor,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "former",
-    4,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_MESSAGE,
-    0,   /* quantifier_offset */
-    offsetof(Iov__V1__Upgrade, former),
-    &iov__v1__kept_place__descriptor,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-};
-static const unsigned iov__v1__upgrade__field_indices_by_name[] = {
-  0,   /* field[0] = at */
-  2,   /* field[2] = better */
-  1,   /* field[1] = count */
-  3,   /* field[3] = former */
-};
-static const ProtobufCIntRange iov__v1__upgrade__number_ranges[1 + 1] =
-{
-  { 1, 0 },
-  { 0, 4 }
-};
-const ProtobufCMessageDescriptor iov__v1__upgrade__descriptor =
-{
-  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
-  "iov.v1.Upgrade",
-  "Upgrade",
-  "Iov__V1__Upgrade",
-  "iov.v1",
-  sizeof(Iov__V1__Upgrade),
-  4,
-  iov__v1__upgrade__field_descriptors,
-  iov__v1__upgrade__field_indices_by_name,
-  1,  iov__v1__upgrade__number_ranges,
-  (ProtobufCMessageInit) iov__v1__upgrade__init,
-  NULL,NULL,NULL    /* reserved[123] */
-};
-static const ProtobufCFieldDescriptor iov__v1__kept_place__field_descriptors[2] =
+static const ProtobufCFieldDescriptor iov__v1__preemption__field_descriptors[4] =
 {
   {
     "end_node",
@@ -6007,7 +5667,7 @@ static const ProtobufCFieldDescriptor iov__v1__kept_place__field_descriptors[2] 
     PROTOBUF_C_LABEL_NONE,
     PROTOBUF_C_TYPE_STRING,
     0,   /* quantifier_offset */
-    offsetof(Iov__V1__KeptPlace, end_node),
+    offsetof(Iov__V1__Preemption, end_node),
     NULL,
     &protobuf_c_empty_string,
     0,             /* flags */
@@ -6019,38 +5679,64 @@ static const ProtobufCFieldDescriptor iov__v1__kept_place__field_descriptors[2] 
     PROTOBUF_C_LABEL_NONE,
     PROTOBUF_C_TYPE_ENUM,
     0,   /* quantifier_offset */
-    offsetof(Iov__V1__KeptPlace, path),
+    offsetof(Iov__V1__Preemption, path),
     &iov__v1__path__descriptor,
     NULL,
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "claims",
+    3,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_STRING,
+    offsetof(Iov__V1__Preemption, n_claims),
+    offsetof(Iov__V1__Preemption, claims),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "since",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Preemption, since),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
-static const unsigned iov__v1__kept_place__field_indices_by_name[] = {
+static const unsigned iov__v1__preemption__field_indices_by_name[] = {
+  2,   /* field[2] = claims */
   0,   /* field[0] = end_node */
   1,   /* field[1] = path */
+  3,   /* field[3] = since */
 };
-static const ProtobufCIntRange iov__v1__kept_place__number_ranges[1 + 1] =
+static const ProtobufCIntRange iov__v1__preemption__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 2 }
+  { 0, 4 }
 };
-const ProtobufCMessageDescriptor iov__v1__kept_place__descriptor =
+const ProtobufCMessageDescriptor iov__v1__preemption__descriptor =
 {
   PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
-  "iov.v1.KeptPlace",
-  "KeptPlace",
-  "Iov__V1__KeptPlace",
+  "iov.v1.Preemption",
+  "Preemption",
+  "Iov__V1__Preemption",
   "iov.v1",
-  sizeof(Iov__V1__KeptPlace),
-  2,
-  iov__v1__kept_place__field_descriptors,
-  iov__v1__kept_place__field_indices_by_name,
-  1,  iov__v1__kept_place__number_ranges,
-  (ProtobufCMessageInit) iov__v1__kept_place__init,
+  sizeof(Iov__V1__Preemption),
+  4,
+  iov__v1__preemption__field_descriptors,
+  iov__v1__preemption__field_indices_by_name,
+  1,  iov__v1__preemption__number_ranges,
+  (ProtobufCMessageInit) iov__v1__preemption__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__placement_decision__field_descriptors[7] =
+static const ProtobufCFieldDescriptor iov__v1__placement_decision__field_descriptors[4] =
 {
   {
     "at",
@@ -6100,56 +5786,17 @@ static const ProtobufCFieldDescriptor iov__v1__placement_decision__field_descrip
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
-  {
-    "nearness",
-    5,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_ENUM,
-    0,   /* quantifier_offset */
-    offsetof(Iov__V1__PlacementDecision, nearness),
-    &iov__v1__nearness__descriptor,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "peers",
-    6,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_UINT32,
-    0,   /* quantifier_offset */
-    offsetof(Iov__V1__PlacementDecision, peers),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "packed",
-    7,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_BOOL,
-    0,   /* quantifier_offset */
-    offsetof(Iov__V1__PlacementDecision, packed),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
 };
 static const unsigned iov__v1__placement_decision__field_indices_by_name[] = {
   0,   /* field[0] = at */
   3,   /* field[3] = bytes_in_use */
   2,   /* field[2] = functions_in_use */
-  4,   /* field[4] = nearness */
-  6,   /* field[6] = packed */
-  5,   /* field[5] = peers */
   1,   /* field[1] = preference */
 };
 static const ProtobufCIntRange iov__v1__placement_decision__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 7 }
+  { 0, 4 }
 };
 const ProtobufCMessageDescriptor iov__v1__placement_decision__descriptor =
 {
@@ -6159,7 +5806,7 @@ const ProtobufCMessageDescriptor iov__v1__placement_decision__descriptor =
   "Iov__V1__PlacementDecision",
   "iov.v1",
   sizeof(Iov__V1__PlacementDecision),
-  7,
+  4,
   iov__v1__placement_decision__field_descriptors,
   iov__v1__placement_decision__field_indices_by_name,
   1,  iov__v1__placement_decision__number_ranges,
@@ -7615,70 +7262,6 @@ const ProtobufCEnumDescriptor iov__v1__loss_policy__descriptor =
   iov__v1__loss_policy__value_ranges,
   NULL,NULL,NULL,NULL   /* reserved[1234] */
 };
-static const ProtobufCEnumValue iov__v1__nearness__enum_values_by_number[5] =
-{
-  { "NEARNESS_UNSPECIFIED", "IOV__V1__NEARNESS__NEARNESS_UNSPECIFIED", 0 },
-  { "NEARNESS_NUMA_NODE", "IOV__V1__NEARNESS__NEARNESS_NUMA_NODE", 1 },
-  { "NEARNESS_HOST", "IOV__V1__NEARNESS__NEARNESS_HOST", 2 },
-  { "NEARNESS_RACK", "IOV__V1__NEARNESS__NEARNESS_RACK", 3 },
-  { "NEARNESS_ELSEWHERE", "IOV__V1__NEARNESS__NEARNESS_ELSEWHERE", 4 },
-};
-static const ProtobufCIntRange iov__v1__nearness__value_ranges[] = {
-{0, 0},{0, 5}
-};
-static const ProtobufCEnumValueIndex iov__v1__nearness__enum_values_by_name[5] =
-{
-  { "NEARNESS_ELSEWHERE", 4 },
-  { "NEARNESS_HOST", 2 },
-  { "NEARNESS_NUMA_NODE", 1 },
-  { "NEARNESS_RACK", 3 },
-  { "NEARNESS_UNSPECIFIED", 0 },
-};
-const ProtobufCEnumDescriptor iov__v1__nearness__descriptor =
-{
-  PROTOBUF_C__ENUM_DESCRIPTOR_MAGIC,
-  "iov.v1.Nearness",
-  "Nearness",
-  "Iov__V1__Nearness",
-  "iov.v1",
-  5,
-  iov__v1__nearness__enum_values_by_number,
-  5,
-  iov__v1__nearness__enum_values_by_name,
-  1,
-  iov__v1__nearness__value_ranges,
-  NULL,NULL,NULL,NULL   /* reserved[1234] */
-};
-static const ProtobufCEnumValue iov__v1__placement_rule__enum_values_by_number[3] =
-{
-  { "PLACEMENT_RULE_UNSPECIFIED", "IOV__V1__PLACEMENT_RULE__PLACEMENT_RULE_UNSPECIFIED", 0 },
-  { "PLACEMENT_RULE_SPREAD", "IOV__V1__PLACEMENT_RULE__PLACEMENT_RULE_SPREAD", 1 },
-  { "PLACEMENT_RULE_PACK", "IOV__V1__PLACEMENT_RULE__PLACEMENT_RULE_PACK", 2 },
-};
-static const ProtobufCIntRange iov__v1__placement_rule__value_ranges[] = {
-{0, 0},{0, 3}
-};
-static const ProtobufCEnumValueIndex iov__v1__placement_rule__enum_values_by_name[3] =
-{
-  { "PLACEMENT_RULE_PACK", 2 },
-  { "PLACEMENT_RULE_SPREAD", 1 },
-  { "PLACEMENT_RULE_UNSPECIFIED", 0 },
-};
-const ProtobufCEnumDescriptor iov__v1__placement_rule__descriptor =
-{
-  PROTOBUF_C__ENUM_DESCRIPTOR_MAGIC,
-  "iov.v1.PlacementRule",
-  "PlacementRule",
-  "Iov__V1__PlacementRule",
-  "iov.v1",
-  3,
-  iov__v1__placement_rule__enum_values_by_number,
-  3,
-  iov__v1__placement_rule__enum_values_by_name,
-  1,
-  iov__v1__placement_rule__value_ranges,
-  NULL,NULL,NULL,NULL   /* reserved[1234] */
-};
 static const ProtobufCEnumValue iov__v1__eviction_policy__enum_values_by_number[5] =
 {
   { "EVICTION_POLICY_UNSPECIFIED", "IOV__V1__EVICTION_POLICY__EVICTION_POLICY_UNSPECIFIED", 0 },
@@ -7711,6 +7294,36 @@ const ProtobufCEnumDescriptor iov__v1__eviction_policy__descriptor =
   iov__v1__eviction_policy__enum_values_by_name,
   1,
   iov__v1__eviction_policy__value_ranges,
+  NULL,NULL,NULL,NULL   /* reserved[1234] */
+};
+static const ProtobufCEnumValue iov__v1__preemption_policy__enum_values_by_number[3] =
+{
+  { "PREEMPTION_POLICY_UNSPECIFIED", "IOV__V1__PREEMPTION_POLICY__PREEMPTION_POLICY_UNSPECIFIED", 0 },
+  { "PREEMPTION_POLICY_LOWER_PRIORITY", "IOV__V1__PREEMPTION_POLICY__PREEMPTION_POLICY_LOWER_PRIORITY", 1 },
+  { "PREEMPTION_POLICY_NEVER", "IOV__V1__PREEMPTION_POLICY__PREEMPTION_POLICY_NEVER", 2 },
+};
+static const ProtobufCIntRange iov__v1__preemption_policy__value_ranges[] = {
+{0, 0},{0, 3}
+};
+static const ProtobufCEnumValueIndex iov__v1__preemption_policy__enum_values_by_name[3] =
+{
+  { "PREEMPTION_POLICY_LOWER_PRIORITY", 1 },
+  { "PREEMPTION_POLICY_NEVER", 2 },
+  { "PREEMPTION_POLICY_UNSPECIFIED", 0 },
+};
+const ProtobufCEnumDescriptor iov__v1__preemption_policy__descriptor =
+{
+  PROTOBUF_C__ENUM_DESCRIPTOR_MAGIC,
+  "iov.v1.PreemptionPolicy",
+  "PreemptionPolicy",
+  "Iov__V1__PreemptionPolicy",
+  "iov.v1",
+  3,
+  iov__v1__preemption_policy__enum_values_by_number,
+  3,
+  iov__v1__preemption_policy__enum_values_by_name,
+  1,
+  iov__v1__preemption_policy__value_ranges,
   NULL,NULL,NULL,NULL   /* reserved[1234] */
 };
 static const ProtobufCEnumValue iov__v1__claim_phase__enum_values_by_number[6] =
