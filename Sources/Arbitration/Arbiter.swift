@@ -46,6 +46,10 @@ public struct Arbiter: Sendable {
   var expiries = Expiries()
   var upgrades = Upgrades()
   var holders = Holders()
+  var tenants = Table<String, Tenant>()
+  /// What the claims of each have that are not proven to have let go.
+  var uses = Table<TenantClass, Amount>()
+  var claimsOfTenant = Table<String, Int>()
   /// By end node: for whom others let go of something there.
   var nominations = Table<String, [Nomination]>()
   var claimOfVNI = Table<UInt32, String>()
@@ -111,6 +115,12 @@ public struct Arbiter: Sendable {
       answer(call) { (arbiter) throws(Refusal) in .claim(try arbiter.updateRates(request)) }
     case .claimEvicted(let call, let request):
       answer(call) { (arbiter) throws(Refusal) in .claim(try arbiter.evictClaim(request)) }
+    case .tenantCreated(let call, let request):
+      answer(call) { (arbiter) throws(Refusal) in .tenant(try arbiter.createTenant(request)) }
+    case .tenantSet(let call, let request):
+      answer(call) { (arbiter) throws(Refusal) in .tenant(try arbiter.setTenant(request)) }
+    case .tenantDeleted(let call, let request):
+      answer(call) { (arbiter) throws(Refusal) in .tenant(try arbiter.deleteTenant(request.name)) }
     case .cordoned(let call, let request):
       answer(call) { (arbiter) throws(Refusal) in .maintenance(try arbiter.cordon(request, at: now)) }
     case .uncordoned(let call, let request):

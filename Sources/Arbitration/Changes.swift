@@ -152,6 +152,7 @@ extension Arbiter {
     case .host: hosts[key.name].map { .host($0.durable) }
     case .endNode: endNodes[key.name].map { .endNode($0.record) }
     case .claim: claims[key.name].map { .claim($0.claim) }
+    case .tenant: tenants[key.name].map { .tenant($0) }
     case .wantedFunction: entry(recordName: key.name).map { .wantedFunction($0) }
     }
   }

@@ -31,6 +31,7 @@ extension Arbiter {
     var state = ClaimState(claim: claim)
     state.withStatus { $0.phase = .pending }
     reserveNames(of: state)
+    noteClaim(of: state.specification, by: 1)
     _ = place(&state, in: best)
     put(state)
     if state.phase == .pending { wait(state) }
@@ -157,6 +158,7 @@ extension ClaimSpecification {
     result.normalizeLocality()
     result.normalizePlacement()
     if result.lossPolicy == .unspecified { result.lossPolicy = .keep }
+    if result.tenant == Arbiter.defaultTenant { result.tenant = "" }
     if result.preemption == .lowerPriority { result.preemption = .unspecified }
     return result
   }

@@ -41,6 +41,7 @@ public enum Answer: Sendable, Hashable {
   case plan(ClaimPlan)
   case maintenance(MaintenanceAnswer)
   case rebalance(RebalanceAnswer)
+  case tenant(Tenant)
 }
 
 /// Why a request is not carried out, in words for the one who must act.

@@ -24,6 +24,10 @@ public enum Event: Sendable, Hashable {
   /// `uids` are given to those that are new ones, each by its place in the request.
   case claimsApplied(CallID, ApplyClaimsRequest, uids: [String])
 
+  case tenantCreated(CallID, CreateTenantRequest)
+  case tenantSet(CallID, SetTenantRequest)
+  case tenantDeleted(CallID, DeleteTenantRequest)
+
   case cordoned(CallID, CordonRequest)
   case uncordoned(CallID, UncordonRequest)
   case drained(CallID, DrainRequest)

@@ -22,7 +22,7 @@ extension Arbiter {
     if let own = view.options.first(where: view.isHeld), !explanation.options.contains(where: \.held) {
       explanation.options.append(view.option(own))
     }
-    explanation.summary = summary(of: state, view)
+    explanation.summary = arbiter.summary(of: state, view)
     explanation.upgrade = upgradeWords(of: state, at: now)
     return explanation
   }
@@ -70,6 +70,7 @@ extension Arbiter {
     }
     guard let assignment = state.assignment else {
       if let obstacle = obstacle(ofSourceOf: view.specification) { return "it waits: \(obstacle.message)" }
+      if let obstacle = obstacle(ofQuotaOf: view.specification) { return "it waits: \(obstacle.message)" }
       if let reason = reasonOfPreemption(of: state).first { return "it waits: \(reason.message)" }
       guard view.options.isEmpty else {
         return

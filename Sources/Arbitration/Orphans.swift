@@ -201,6 +201,7 @@ extension Arbiter {
     let name = request.claim.isEmpty ? assignment.claim : request.claim
     let specification = specification(of: assignment)
     try checkAdoption(of: assignment, as: name, specification)
+    if let drop = obstacle(ofQuotaOf: specification) { throw Refusal(.failedPrecondition, drop.message) }
 
     var claim = Claim()
     claim.name = name
@@ -213,6 +214,7 @@ extension Arbiter {
       $0.assignment = assignment
     }
     reserveNames(of: state)
+    noteClaim(of: state.specification, by: 1)
     reserve(assignment, for: state)
     takeShare(of: assignment)
     let connection = parts.map(\.status).filter { $0.role == .consumer }.max { $0.token < $1.token }
@@ -220,6 +222,8 @@ extension Arbiter {
       adopt(part.status, of: assignment, on: part.host, by: &state)
     }
     put(state)
+    // One that waits may have it let go.
+    changes.openings.isOtherwise = true
     // Where it was connected again under another token, what is left of the former connection goes.
     for part in parts where part.status.role == .consumer { _ = giveUpFormer(part.status, on: part.host) }
     settle(name)

@@ -76,20 +76,24 @@ extension Arbiter {
 
   /// Answers whether the claim is another one by that.
   mutating func place(_ state: inout ClaimState, in best: Candidate?) -> Bool {
-    if let best, !waitsForControl(state, insteadOf: best) {
+    let quota = obstacle(ofQuotaOf: state.specification)
+    if let best, quota == nil, !waitsForControl(state, insteadOf: best) {
       endNomination(of: &state)
       grant(best, to: &state)
       return true
     }
     let before = state.claim.status
-    if best != nil || !victimsOnTheirWay(for: state).isEmpty {
+    if quota != nil {
+      endNomination(of: &state)
+    } else if best != nil || !victimsOnTheirWay(for: state).isEmpty {
       nominate(state)
     } else {
       endNomination(of: &state)
       preempt(for: &state)
     }
     // What it does not take any more is in the way now.
-    let reasons = pendingReasons(inTheWay(of: state.specification), for: state.specification)
+    let drops = quota.map { [$0] } ?? inTheWay(of: state.specification)
+    let reasons = pendingReasons(drops, for: state.specification)
     let all = state.eviction + reasonOfPreemption(of: state) + reasons
     state.withStatus { $0.pending = all }
     return state.claim.status != before
@@ -180,6 +184,7 @@ extension Arbiter {
     else { return false }
     var arbiter = self
     arbiter.setNominationAside(of: state)
+    guard arbiter.obstacle(ofQuotaOf: state.specification) == nil else { return false }
     node.freeShare(held.function)
     let specification = state.specification
     return arbiter.fits(node, specification, on: arbiter.choice(for: specification))

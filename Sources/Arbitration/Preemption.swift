@@ -4,6 +4,7 @@ import Messages
 struct Nomination: Sendable {
   var claim: String
   var priority: Int32
+  var tenantClass: TenantClass
   var endNode: String
   /// What the claim will take of the end node.
   var share: Share
@@ -104,7 +105,8 @@ extension Arbiter {
       assignment.attributes?.block = block
     }
     return Nomination(
-      claim: state.claim.name, priority: state.specification.priority, endNode: preemption.endNode,
+      claim: state.claim.name, priority: state.specification.priority, tenantClass: state.specification.tenantClass,
+      endNode: preemption.endNode,
       share: assignment.share, victims: preemption.claims)
   }
 

@@ -9,6 +9,8 @@ public enum Record: Sendable, Hashable {
   /// With the token counter and the control token, without what is in use.
   case endNode(EndNode)
   case claim(Claim)
+  /// Without what it has in use.
+  case tenant(Tenant)
   /// What one host was told of a claim's function, until that host has proven it absent.
   case wantedFunction(WantedFunction)
 
@@ -18,6 +20,7 @@ public enum Record: Sendable, Hashable {
     case .host(let host): RecordKey(.host, host.name)
     case .endNode(let node): RecordKey(.endNode, node.id)
     case .claim(let claim): RecordKey(.claim, claim.name)
+    case .tenant(let tenant): RecordKey(.tenant, tenant.name)
     case .wantedFunction(let entry): RecordKey(.wantedFunction, entry.recordName)
     }
   }
@@ -30,6 +33,7 @@ public struct RecordKey: Sendable, Hashable, Comparable {
     case host
     case endNode = "end-node"
     case claim
+    case tenant
     case wantedFunction = "wanted-function"
   }
 

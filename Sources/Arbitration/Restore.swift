@@ -14,6 +14,7 @@ extension Arbiter {
       case .claim(let claim):
         claims[claim.name] = ClaimState(restoring: claim)
         nameOfClaim[claim.uid] = claim.name
+      case .tenant(let tenant): tenants[tenant.name] = tenant
       case .wantedFunction(let entry): entries.append(entry)
       }
     }
@@ -49,6 +50,7 @@ extension Arbiter {
     }
     for (name, state) in claims.sorted(by: { $0.key < $1.key }) {
       reserveNames(of: state)
+      noteClaim(of: state.specification, by: 1)
       expiries.note(state.claim)
       guard let assignment = state.assignment else {
         wait(state)
@@ -99,6 +101,7 @@ extension Arbiter {
   /// Takes what an assignment uses, but for its share of the end node.
   mutating func reserve(_ assignment: Assignment, for state: ClaimState) {
     let claim = state.claim.name
+    takeUse(assignment, of: state.specification)
     if state.specification.isPreemptible(with: assignment) {
       holders.insert(assignment, priority: state.specification.priority)
     }
@@ -111,6 +114,7 @@ extension Arbiter {
   /// What `reserve` took. The names that the specification asks for stay the claim's.
   mutating func free(_ assignment: Assignment, of state: ClaimState) {
     claimOfFunction[assignment.function] = nil
+    freeUse(assignment, of: state.specification)
     if state.specification.isPreemptible(with: assignment) {
       holders.remove(assignment, priority: state.specification.priority)
     }

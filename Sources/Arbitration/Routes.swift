@@ -29,7 +29,7 @@ struct MTULimit: Hashable {
 
 /// The filters of placement, in the order in which they are tried.
 enum Filter: Int, CaseIterable, Comparable, Sendable {
-  case deviceClass, source, selector, attributes, consumer, capacity, mtu
+  case deviceClass, source, quota, selector, attributes, consumer, capacity, mtu
   case cordon, taint, flapping, health, host, controllingHost, roots, plugin, path, locality, functions, size, rate
   case priority
 

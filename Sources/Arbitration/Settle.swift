@@ -180,6 +180,7 @@ extension Arbiter {
     last.status?.error = nil
     if let assignment = state.assignment { free(assignment, of: state) }
     freeNames(of: state)
+    noteClaim(of: state.specification, by: -1)
     evicting.remove(name)
     expiries.forget(name)
     forgetUpgrade(of: state)

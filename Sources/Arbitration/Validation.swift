@@ -21,6 +21,7 @@ extension Arbiter {
     try validatePlacement(specification)
     try validateUpgrade(specification)
     try validateSource(specification, of: name)
+    try validateTenant(of: specification)
   }
 
   /// Refuses what no end node that is known could ever carry out.
@@ -69,7 +70,7 @@ extension Arbiter {
     do throws(Drop) { try check(held) } catch { throw Refusal(.invalidArgument, error.message) }
   }
 
-  private func validateClass(_ deviceClass: String) throws(Refusal) {
+  func validateClass(_ deviceClass: String) throws(Refusal) {
     guard !deviceClass.isEmpty else { throw Refusal(.invalidArgument, "the claim names no device class") }
     guard endNodes.ids(ofClass: deviceClass).isEmpty else { return }
     let known = Set(hosts.all.flatMap { $0.record.plugins.map(\.deviceClass) }).union(endNodes.classes)

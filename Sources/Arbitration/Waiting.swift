@@ -4,17 +4,28 @@ import Messages
 struct WaitingList {
   struct Entry: Comparable, Sendable {
     var priority: Int32
+    var tenant: String
     var seconds: Int64
     var nanoseconds: Int32
     /// Decides between claims of one instant.
     var uid: String
     var name: String
 
-    /// Higher priorities first, then the oldest.
+    /// Higher priorities first; of one priority those of one tenant stand together, the oldest first.
     static func < (one: Entry, other: Entry) -> Bool {
       guard one.priority == other.priority else { return one.priority > other.priority }
-      return (one.seconds, one.nanoseconds, one.uid) < (other.seconds, other.nanoseconds, other.uid)
+      guard one.tenant == other.tenant else { return one.tenant < other.tenant }
+      return isOlder(one, other)
     }
+
+    static func isOlder(_ one: Entry, _ other: Entry) -> Bool {
+      (one.seconds, one.nanoseconds, one.uid) < (other.seconds, other.nanoseconds, other.uid)
+    }
+
+    func isOfSameQueue(as other: Entry) -> Bool { priority == other.priority && tenant == other.tenant }
+
+    /// Behind all of its priority and tenant.
+    var last: Entry { Entry(priority: priority, tenant: tenant, seconds: .max, nanoseconds: .max, uid: "", name: "") }
   }
 
   /// How far a round of looking again has come: from there on they say why they wait as it was before something changed.
@@ -46,6 +57,50 @@ struct WaitingList {
   }
 }
 
+/// Goes through a list in the order in which its claims are to be served: of a priority, the tenant that has the least of its share is
+/// next, with the oldest of its claims. What a tenant has changes on the way. A step costs what the number of tenants costs, however
+/// many claims wait.
+struct Serving {
+  /// The next one of each tenant, all of one priority.
+  private var heads: [WaitingList.Entry] = []
+  private var last: WaitingList.Entry?
+
+  /// - Parameter skipping: whether a tenant's turn is over.
+  mutating func next(
+    of list: WaitingList, skipping isOver: (String) -> Bool, share: (String) -> FairShare
+  ) -> WaitingList.Entry? {
+    while true {
+      if heads.isEmpty, !begin(of: list) { return nil }
+      heads.removeAll { isOver($0.tenant) }
+      let shares = heads.map { share($0.tenant) }
+      let order = heads.indices.min { one, other in
+        guard shares[one] == shares[other] else { return shares[one] < shares[other] }
+        return WaitingList.Entry.isOlder(heads[one], heads[other])
+      }
+      guard let place = order else { continue }
+      let next = heads[place]
+      if let following = list.entries.first(after: next), following.isOfSameQueue(as: next) {
+        heads[place] = following
+      } else {
+        heads.remove(at: place)
+      }
+      return next
+    }
+  }
+
+  /// The first ones of the next priority; false if there is none.
+  private mutating func begin(of list: WaitingList) -> Bool {
+    guard let first = list.entries.first(after: last) else { return false }
+    var next: WaitingList.Entry? = first
+    while let head = next, head.priority == first.priority {
+      heads.append(head)
+      last = head.last
+      next = list.entries.first(after: head.last)
+    }
+    return true
+  }
+}
+
 /// What has changed for claims that wait.
 struct Openings: Sendable {
   /// End nodes that have room again, or another controlling host.
@@ -54,10 +109,12 @@ struct Openings: Sendable {
   var hosts: Set<String> = []
   /// Claims that wait again.
   var claims: Set<String> = []
+  /// Tenants whose quotas may have room again, or whose share is another one.
+  var tenants: Set<TenantClass> = []
   /// Nothing may have opened, and claims may wait for another reason now: a host came or went.
   var isOtherwise = false
 
-  var isEmpty: Bool { endNodes.isEmpty && hosts.isEmpty && claims.isEmpty && !isOtherwise }
+  var isEmpty: Bool { endNodes.isEmpty && hosts.isEmpty && claims.isEmpty && tenants.isEmpty && !isOtherwise }
 }
 
 /// Grants to those who wait. What a change cannot have opened is not looked at, so that a release costs the same
@@ -88,7 +145,7 @@ extension Arbiter {
   private static var explainedAtOnce: Int { 64 }
   private static var lookedAtAtOnce: Int { 4096 }
   private static var lookedAtPerTick: Int { 4096 }
-  private static var lookedAtInVain: Int { 4096 }
+  private static var lookedAtInVain: Int { 1024 }
 
   mutating func fillOpenings() {
     while !changes.openings.isEmpty { fillOpeningsOnce() }
@@ -106,7 +163,7 @@ extension Arbiter {
       waiting[deviceClass]?.becomeStale()
       let count = waiting[deviceClass]?.entries.count ?? 0
       let cost = count * endNodes.ids(ofClass: deviceClass).count
-      if count <= Self.explainedAtOnce, cost <= Self.lookedAtAtOnce { lookAgain(ofClass: deviceClass, .max) }
+      if count <= Self.explainedAtOnce, cost <= Self.lookedAtAtOnce { lookAgainInOrder(ofClass: deviceClass) }
     }
   }
 
@@ -128,30 +185,45 @@ extension Arbiter {
   /// In their order. Those that are named have their turn in any case; of the others, what one event looks at in vain is bounded.
   private mutating func grantWaiting(ofClass deviceClass: String, nodes: [String], _ openings: Openings) {
     var open = nodes.filter(isOpen)
-    var named = openings.claims.compactMap { claims[$0] }.filter {
-      $0.phase == .pending && $0.specification.deviceClass == deviceClass
-    }.map(\.waitingEntry).sorted()
-    var last: WaitingList.Entry?
+    var named = openings.claims.filter { name in
+      claims[name].map { $0.phase == .pending && $0.specification.deviceClass == deviceClass } ?? false
+    }
+    let tenants = openings.tenants.filter { $0.deviceClass == deviceClass }
+    var serving = Serving()
     var budget = Self.lookedAtInVain
-    while budget > 0, !open.isEmpty || !openings.hosts.isEmpty,
-      let entry = waiting[deviceClass]?.entries.first(after: last)
+    while budget > 0, !open.isEmpty || !openings.hosts.isEmpty || mayFit(tenants, ofClass: deviceClass),
+      let entry = nextServed(&serving, ofClass: deviceClass)
     {
-      last = entry
-      let isNamed = named.first == entry
-      if isNamed { named.removeFirst() }
       guard let specification = claims[entry.name]?.specification else { continue }
-      guard isNamed || isConcerned(specification, openings, open) else {
+      guard named.remove(entry.name) != nil || isConcerned(specification, openings, open) else {
         budget -= 1
         continue
       }
       place(entry.name)
       open = open.filter(isOpen)
     }
-    for entry in named { place(entry.name) }
+    let left = named.compactMap { claims[$0]?.waitingEntry }
+    for entry in left.sorted() { place(entry.name) }
   }
 
-  private func isConcerned(_ specification: ClaimSpecification, _ openings: Openings, _ open: [String]) -> Bool {
+  private func mayFit(_ tenants: Set<TenantClass>, ofClass deviceClass: String) -> Bool {
+    tenants.contains { !isUsedUp($0) } && !endNodes.rooms(ofClass: deviceClass).isEmpty
+  }
+
+  /// Those of a tenant that has used up its quota are passed by.
+  private func nextServed(
+    _ serving: inout Serving, ofClass deviceClass: String
+  ) -> WaitingList.Entry? {
+    guard let list = waiting[deviceClass] else { return nil }
+    let key = { (tenant: String) in TenantClass(tenant: tenant, deviceClass: deviceClass) }
+    return serving.next(of: list, skipping: { isUsedUp(key($0)) }, share: { share(of: key($0)) })
+  }
+
+  private mutating func isConcerned(
+    _ specification: ClaimSpecification, _ openings: Openings, _ open: [String]
+  ) -> Bool {
     guard !openings.hosts.contains(where: { hosts[$0].map { allows($0, specification) } ?? false }) else { return true }
+    if openings.tenants.contains(specification.tenantClass), best(for: specification) != nil { return true }
     let choice = choice(for: specification)
     return open.contains { endNodes[$0].map { fits($0, specification, on: choice) } ?? false }
   }
@@ -176,6 +248,16 @@ extension Arbiter {
     return budget
   }
 
+  private mutating func lookAgainInOrder(ofClass deviceClass: String) {
+    waiting[deviceClass]?.round = WaitingList.Round()
+    var serving = Serving()
+    while let list = waiting[deviceClass] {
+      let share = { (tenant: String) in self.share(of: TenantClass(tenant: tenant, deviceClass: deviceClass)) }
+      guard let entry = serving.next(of: list, skipping: { _ in false }, share: share) else { return }
+      place(entry.name)
+    }
+  }
+
   mutating func lookAgain() {
     var budget = Self.lookedAtPerTick
     for deviceClass in waiting.keys.sorted() where budget > 0 { budget = lookAgain(ofClass: deviceClass, budget) }
@@ -185,7 +267,7 @@ extension Arbiter {
 extension ClaimState {
   fileprivate var waitingEntry: WaitingList.Entry {
     WaitingList.Entry(
-      priority: specification.priority, seconds: claim.created?.seconds ?? 0,
+      priority: specification.priority, tenant: specification.tenantName, seconds: claim.created?.seconds ?? 0,
       nanoseconds: claim.created?.nanoseconds ?? 0, uid: claim.uid,
       name: claim.name)
   }

@@ -146,6 +146,13 @@ final class DurableArbiter: Sendable {
     return answer
   }
 
+  func askForTenant(_ event: (CallID) -> Event) async throws -> Tenant {
+    guard case .tenant(let tenant) = try await ask(event) else {
+      preconditionFailure("the arbiter answers a request for a tenant with a tenant")
+    }
+    return tenant
+  }
+
   func askToRebalance(_ event: (CallID) -> Event) async throws -> RebalanceAnswer {
     guard case .rebalance(let answer) = try await ask(event) else {
       preconditionFailure("the arbiter answers a request to rebalance with moves")

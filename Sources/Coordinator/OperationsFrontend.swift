@@ -99,6 +99,35 @@ struct OperationsFrontend: OperationsService {
     return answer
   }
 
+  // MARK: Tenants
+
+  func createTenant(_ request: CreateTenantRequest, call: ServerCall) async throws -> Tenant {
+    let tenant = try await arbiter.askForTenant { .tenantCreated($0, request) }
+    logger.notice("tenant made", metadata: ["tenant": "\(tenant.name)", "by": "\(call.peer)"])
+    return tenant
+  }
+
+  func setTenant(_ request: SetTenantRequest, call: ServerCall) async throws -> Tenant {
+    let tenant = try await arbiter.askForTenant { .tenantSet($0, request) }
+    logger.notice(
+      "tenant changed",
+      metadata: [
+        "tenant": "\(tenant.name)", "weight": "\(tenant.weight)", "forced": "\(request.force)", "by": "\(call.peer)",
+      ])
+    return tenant
+  }
+
+  func deleteTenant(_ request: DeleteTenantRequest, call: ServerCall) async throws -> Tenant {
+    let tenant = try await arbiter.askForTenant { .tenantDeleted($0, request) }
+    logger.notice("tenant deleted", metadata: ["tenant": "\(tenant.name)", "by": "\(call.peer)"])
+    return tenant
+  }
+
+  func listTenants(_ request: ListTenantsRequest, call: ServerCall) async throws -> ListTenantsResponse {
+    let tenants = arbiter.read { $0.listedTenants }
+    return ListTenantsResponse { $0.tenants = tenants }
+  }
+
   // MARK: Orphans
 
   func listOrphans(_ request: ListOrphansRequest, call: ServerCall) async throws -> ListOrphansResponse {

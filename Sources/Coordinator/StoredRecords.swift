@@ -25,6 +25,7 @@ extension Record {
     case .host(let message): message
     case .endNode(let message): message
     case .claim(let message): message
+    case .tenant(let message): message
     case .wantedFunction(let message): message
     }
   }
@@ -41,6 +42,7 @@ extension Record {
       case .host: self = .host(try Host(decoding: stored.bytes))
       case .endNode: self = .endNode(try EndNode(decoding: stored.bytes))
       case .claim: self = .claim(try Claim(decoding: stored.bytes))
+      case .tenant: self = .tenant(try Tenant(decoding: stored.bytes))
       case .wantedFunction: self = .wantedFunction(try WantedFunction(decoding: stored.bytes))
       }
     } catch {

@@ -200,7 +200,7 @@ extension FileDescriptor {
       \u{a}\u{7}created\u{18}\u{5}\u{20}\u{1}(\u{b}2\u{1a}.google.protobuf.TimestampR\u{7}create\
       d\u{12}\u{1a}\u{a}\u{8}revision\u{18}\u{6}\u{20}\u{1}(\u{4}R\u{8}revision\u{12}4\u{a}\u{7}\
       expires\u{18}\u{7}\u{20}\u{1}(\u{b}2\u{1a}.google.protobuf.TimestampR\u{7}expires\
-      \"\u{b6}\u{5}\u{a}\u{12}ClaimSpecification\u{12}!\u{a}\u{c}device_class\u{18}\u{1}\u{20}\u{1}\
+      \"\u{ce}\u{5}\u{a}\u{12}ClaimSpecification\u{12}!\u{a}\u{c}device_class\u{18}\u{1}\u{20}\u{1}\
       (\u{9}R\u{b}deviceClass\u{12}\u{12}\u{a}\u{4}host\u{18}\u{2}\u{20}\u{1}(\u{9}R\u{4}host\u{12}\
       ,\u{a}\u{8}consumer\u{18}\u{3}\u{20}\u{1}(\u{b}2\u{10}.iov.v1.ConsumerR\u{8}consumer\u{12}\
       2\u{a}\u{8}end_node\u{18}\u{4}\u{20}\u{1}(\u{b}2\u{17}.iov.v1.EndNodeSelectorR\u{7}endNode\
@@ -210,12 +210,29 @@ extension FileDescriptor {
       yR\u{a}lossPolicy\u{12}\u{16}\u{a}\u{6}source\u{18}\u{8}\u{20}\u{1}(\u{9}R\u{6}source\u{12}\
       \u{1a}\u{a}\u{8}selector\u{18}\u{10}\u{20}\u{1}(\u{9}R\u{8}selector\u{12}\u{14}\u{a}\u{5}h\
       osts\u{18}\u{11}\u{20}\u{3}(\u{9}R\u{5}hosts\u{12}#\u{a}\u{d}host_selector\u{18}\u{12}\u{20}\
-      \u{1}(\u{9}R\u{c}hostSelector\u{12}\u{1a}\u{a}\u{8}priority\u{18}\u{14}\u{20}\u{1}(\u{5}R\u{8}\
-      priority\u{12}8\u{a}\u{a}preemption\u{18}\u{1f}\u{20}\u{1}(\u{e}2\u{18}.iov.v1.PreemptionP\
-      olicyR\u{a}preemption\u{12}4\u{a}\u{b}tolerations\u{18}\u{15}\u{20}\u{3}(\u{b}2\u{12}.iov.\
-      v1.TolerationR\u{b}tolerations\u{12}?\u{a}\u{f}eviction_policy\u{18}\u{16}\u{20}\u{1}(\u{e}\
-      2\u{16}.iov.v1.EvictionPolicyR\u{e}evictionPolicy\u{12}/\u{a}\u{14}time_to_live_seconds\u{18}\
-      \u{17}\u{20}\u{1}(\u{d}R\u{11}timeToLiveSeconds\
+      \u{1}(\u{9}R\u{c}hostSelector\u{12}\u{16}\u{a}\u{6}tenant\u{18}\u{13}\u{20}\u{1}(\u{9}R\u{6}\
+      tenant\u{12}\u{1a}\u{a}\u{8}priority\u{18}\u{14}\u{20}\u{1}(\u{5}R\u{8}priority\u{12}8\u{a}\
+      \u{a}preemption\u{18}\u{1f}\u{20}\u{1}(\u{e}2\u{18}.iov.v1.PreemptionPolicyR\u{a}preemptio\
+      n\u{12}4\u{a}\u{b}tolerations\u{18}\u{15}\u{20}\u{3}(\u{b}2\u{12}.iov.v1.TolerationR\u{b}t\
+      olerations\u{12}?\u{a}\u{f}eviction_policy\u{18}\u{16}\u{20}\u{1}(\u{e}2\u{16}.iov.v1.Evic\
+      tionPolicyR\u{e}evictionPolicy\u{12}/\u{a}\u{14}time_to_live_seconds\u{18}\u{17}\u{20}\u{1}\
+      (\u{d}R\u{11}timeToLiveSeconds\
+      \"\u{80}\u{1}\u{a}\u{6}Tenant\u{12}\u{12}\u{a}\u{4}name\u{18}\u{1}\u{20}\u{1}(\u{9}R\u{4}n\
+      ame\u{12}\u{16}\u{a}\u{6}weight\u{18}\u{2}\u{20}\u{1}(\u{d}R\u{6}weight\u{12}%\u{a}\u{6}qu\
+      otas\u{18}\u{3}\u{20}\u{3}(\u{b}2\u{d}.iov.v1.QuotaR\u{6}quotas\u{12}#\u{a}\u{3}use\u{18}\u{4}\
+      \u{20}\u{3}(\u{b}2\u{11}.iov.v1.TenantUseR\u{3}use\
+      \"\u{c6}\u{2}\u{a}\u{5}Quota\u{12}!\u{a}\u{c}device_class\u{18}\u{1}\u{20}\u{1}(\u{9}R\u{b}\
+      deviceClass\u{12}:\u{a}\u{9}functions\u{18}\u{2}\u{20}\u{1}(\u{b}2\u{1c}.google.protobuf.U\
+      Int32ValueR\u{9}functions\u{12}D\u{a}\u{f}bits_per_second\u{18}\u{3}\u{20}\u{1}(\u{b}2\u{1c}\
+      .google.protobuf.UInt64ValueR\u{d}bitsPerSecond\u{12}P\u{a}\u{15}operations_per_second\u{18}\
+      \u{4}\u{20}\u{1}(\u{b}2\u{1c}.google.protobuf.UInt64ValueR\u{13}operationsPerSecond\u{12}F\
+      \u{a}\u{10}bytes_per_second\u{18}\u{5}\u{20}\u{1}(\u{b}2\u{1c}.google.protobuf.UInt64Value\
+      R\u{e}bytesPerSecond\
+      \"\u{d2}\u{1}\u{a}\u{9}TenantUse\u{12}!\u{a}\u{c}device_class\u{18}\u{1}\u{20}\u{1}(\u{9}R\
+      \u{b}deviceClass\u{12}\u{1c}\u{a}\u{9}functions\u{18}\u{2}\u{20}\u{1}(\u{d}R\u{9}functions\
+      \u{12}&\u{a}\u{f}bits_per_second\u{18}\u{3}\u{20}\u{1}(\u{4}R\u{d}bitsPerSecond\u{12}2\u{a}\
+      \u{15}operations_per_second\u{18}\u{4}\u{20}\u{1}(\u{4}R\u{13}operationsPerSecond\u{12}(\u{a}\
+      \u{10}bytes_per_second\u{18}\u{5}\u{20}\u{1}(\u{4}R\u{e}bytesPerSecond\
       \"\u{b1}\u{1}\u{a}\u{f}EndNodeSelector\u{12}\u{12}\u{a}\u{4}name\u{18}\u{1}\u{20}\u{1}(\u{9}\
       R\u{4}name\u{12}\u{12}\u{a}\u{4}host\u{18}\u{2}\u{20}\u{1}(\u{9}R\u{4}host\u{12};\u{a}\u{6}\
       labels\u{18}\u{3}\u{20}\u{3}(\u{b}2#.iov.v1.EndNodeSelector.LabelsEntryR\u{6}labels\u{1a}9\

@@ -2963,6 +2963,8 @@ public struct ClaimSpecification: Message {
   public var hosts: [String] = []
   /// a condition on hosts, in the same language
   public var hostSelector: String = ""
+  /// whose it is, and whose quotas it counts in; empty: "default"
+  public var tenant: String = ""
   /// Among claims that wait, higher ones are served first, and may take away what lower ones have; zero where nothing is said.
   public var priority: Int32 = 0
   public var preemption: PreemptionPolicy = PreemptionPolicy(rawValue: 0)
@@ -3002,6 +3004,7 @@ extension ClaimSpecification: CLayoutMessage {
       value, arena in arena.presentString(value)
     }
     layout.pointee.host_selector = arena.string(hostSelector)
+    layout.pointee.tenant = arena.string(tenant)
     layout.pointee.priority = priority
     layout.pointee.preemption = .init(rawValue: .init(truncatingIfNeeded: preemption.rawValue))
     (layout.pointee.n_tolerations, layout.pointee.tolerations) = arena.list(tolerations) {
@@ -3025,6 +3028,7 @@ extension ClaimSpecification: CLayoutMessage {
     selector = copiedString(layout.pointee.selector)
     hosts = copied(layout.pointee.n_hosts, layout.pointee.hosts) { copiedString($0) }
     hostSelector = copiedString(layout.pointee.host_selector)
+    tenant = copiedString(layout.pointee.tenant)
     priority = layout.pointee.priority
     preemption = PreemptionPolicy(rawValue: Int32(truncatingIfNeeded: layout.pointee.preemption.rawValue))
     tolerations = copied(layout.pointee.n_tolerations, layout.pointee.tolerations) { Toleration(copying: $0) }
@@ -3039,7 +3043,8 @@ extension ClaimSpecification {
       decoder, of: Self.fullName,
       names: [
         "deviceClass", "host", "consumer", "endNode", "allowedPaths", "attributes", "lossPolicy", "source", "selector",
-        "hosts", "hostSelector", "priority", "preemption", "tolerations", "evictionPolicy", "timeToLiveSeconds",
+        "hosts", "hostSelector", "tenant", "priority", "preemption", "tolerations", "evictionPolicy",
+        "timeToLiveSeconds",
       ])
     try fields.read("deviceClass", into: &deviceClass)
     try fields.read("host", into: &host)
@@ -3052,6 +3057,7 @@ extension ClaimSpecification {
     try fields.read("selector", into: &selector)
     try fields.read("hosts", into: &hosts)
     try fields.read("hostSelector", into: &hostSelector)
+    try fields.read("tenant", into: &tenant)
     try fields.read("priority", into: &priority)
     try fields.read("preemption", into: &preemption)
     try fields.read("tolerations", into: &tolerations)
@@ -3072,11 +3078,202 @@ extension ClaimSpecification {
     try fields.write("selector", selector)
     try fields.write("hosts", hosts)
     try fields.write("hostSelector", hostSelector)
+    try fields.write("tenant", tenant)
     try fields.write("priority", priority)
     try fields.write("preemption", preemption)
     try fields.write("tolerations", tolerations)
     try fields.write("evictionPolicy", evictionPolicy)
     try fields.write("timeToLiveSeconds", timeToLiveSeconds)
+  }
+}
+
+/// Those for whom claims are made. The one called "default" is always there.
+public struct Tenant: Message {
+  public static var fullName: String { "iov.v1.Tenant" }
+
+  public var name: String = ""
+  /// its share where functions of a class are short, beside those of others; at least 1
+  public var weight: UInt32 = 0
+  /// by class, one of each at most
+  public var quotas: [Quota] = []
+  /// by class; only in answers
+  public var use: [TenantUse] = []
+
+  public init() {}
+}
+
+extension Tenant: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__Tenant>) {
+    iov__v1__tenant__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__Tenant()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__Tenant>, in arena: inout MessageArena) {
+    layout.pointee.name = arena.string(name)
+    layout.pointee.weight = weight
+    (layout.pointee.n_quotas, layout.pointee.quotas) = arena.list(quotas) {
+      value, arena in arena.presentMessage(value)
+    }
+    (layout.pointee.n_use, layout.pointee.use) = arena.list(use) {
+      value, arena in arena.presentMessage(value)
+    }
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__Tenant>) {
+    name = copiedString(layout.pointee.name)
+    weight = layout.pointee.weight
+    quotas = copied(layout.pointee.n_quotas, layout.pointee.quotas) { Quota(copying: $0) }
+    use = copied(layout.pointee.n_use, layout.pointee.use) { TenantUse(copying: $0) }
+  }
+}
+
+extension Tenant {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["name", "weight", "quotas", "use"])
+    try fields.read("name", into: &name)
+    try fields.read("weight", into: &weight)
+    try fields.read("quotas", into: &quotas)
+    try fields.read("use", into: &use)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("name", name)
+    try fields.write("weight", weight)
+    try fields.write("quotas", quotas)
+    try fields.write("use", use)
+  }
+}
+
+/// What a tenant's claims of one class may have at a time. What is unset is not limited.
+public struct Quota: Message {
+  public static var fullName: String { "iov.v1.Quota" }
+
+  public var deviceClass: String = ""
+  public var functions: UInt32?
+  /// The sums of the minimum rates that are promised to them.
+  public var bitsPerSecond: UInt64?
+  public var operationsPerSecond: UInt64?
+  public var bytesPerSecond: UInt64?
+
+  public init() {}
+}
+
+extension Quota: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__Quota>) {
+    iov__v1__quota__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__Quota()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__Quota>, in arena: inout MessageArena) {
+    layout.pointee.device_class = arena.string(deviceClass)
+    layout.pointee.functions = arena.wrapper(functions)
+    layout.pointee.bits_per_second = arena.wrapper(bitsPerSecond)
+    layout.pointee.operations_per_second = arena.wrapper(operationsPerSecond)
+    layout.pointee.bytes_per_second = arena.wrapper(bytesPerSecond)
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__Quota>) {
+    deviceClass = copiedString(layout.pointee.device_class)
+    functions = unwrapped(layout.pointee.functions)
+    bitsPerSecond = unwrapped(layout.pointee.bits_per_second)
+    operationsPerSecond = unwrapped(layout.pointee.operations_per_second)
+    bytesPerSecond = unwrapped(layout.pointee.bytes_per_second)
+  }
+}
+
+extension Quota {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(
+      decoder, of: Self.fullName,
+      names: ["deviceClass", "functions", "bitsPerSecond", "operationsPerSecond", "bytesPerSecond"])
+    try fields.read("deviceClass", into: &deviceClass)
+    try fields.read("functions", into: &functions)
+    try fields.read("bitsPerSecond", into: &bitsPerSecond)
+    try fields.read("operationsPerSecond", into: &operationsPerSecond)
+    try fields.read("bytesPerSecond", into: &bytesPerSecond)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("deviceClass", deviceClass)
+    try fields.write("functions", functions)
+    try fields.write("bitsPerSecond", bitsPerSecond)
+    try fields.write("operationsPerSecond", operationsPerSecond)
+    try fields.write("bytesPerSecond", bytesPerSecond)
+  }
+}
+
+/// What a tenant's claims of one class have: from when it is granted until it is proven that it is let go of.
+public struct TenantUse: Message {
+  public static var fullName: String { "iov.v1.TenantUse" }
+
+  public var deviceClass: String = ""
+  public var functions: UInt32 = 0
+  public var bitsPerSecond: UInt64 = 0
+  public var operationsPerSecond: UInt64 = 0
+  public var bytesPerSecond: UInt64 = 0
+
+  public init() {}
+}
+
+extension TenantUse: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__TenantUse>) {
+    iov__v1__tenant_use__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__TenantUse()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__TenantUse>, in arena: inout MessageArena) {
+    layout.pointee.device_class = arena.string(deviceClass)
+    layout.pointee.functions = functions
+    layout.pointee.bits_per_second = bitsPerSecond
+    layout.pointee.operations_per_second = operationsPerSecond
+    layout.pointee.bytes_per_second = bytesPerSecond
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__TenantUse>) {
+    deviceClass = copiedString(layout.pointee.device_class)
+    functions = layout.pointee.functions
+    bitsPerSecond = layout.pointee.bits_per_second
+    operationsPerSecond = layout.pointee.operations_per_second
+    bytesPerSecond = layout.pointee.bytes_per_second
+  }
+}
+
+extension TenantUse {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(
+      decoder, of: Self.fullName,
+      names: ["deviceClass", "functions", "bitsPerSecond", "operationsPerSecond", "bytesPerSecond"])
+    try fields.read("deviceClass", into: &deviceClass)
+    try fields.read("functions", into: &functions)
+    try fields.read("bitsPerSecond", into: &bitsPerSecond)
+    try fields.read("operationsPerSecond", into: &operationsPerSecond)
+    try fields.read("bytesPerSecond", into: &bytesPerSecond)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("deviceClass", deviceClass)
+    try fields.write("functions", functions)
+    try fields.write("bitsPerSecond", bitsPerSecond)
+    try fields.write("operationsPerSecond", operationsPerSecond)
+    try fields.write("bytesPerSecond", bytesPerSecond)
   }
 }
 

@@ -4,6 +4,234 @@ import CMessages
 import CProtobufC
 import ProtobufRuntime
 
+public struct CreateTenantRequest: Message {
+  public static var fullName: String { "iov.v1.CreateTenantRequest" }
+
+  public var name: String = ""
+  /// zero: 1
+  public var weight: UInt32 = 0
+  public var quotas: [Quota] = []
+
+  public init() {}
+}
+
+extension CreateTenantRequest: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__CreateTenantRequest>) {
+    iov__v1__create_tenant_request__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__CreateTenantRequest()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__CreateTenantRequest>, in arena: inout MessageArena) {
+    layout.pointee.name = arena.string(name)
+    layout.pointee.weight = weight
+    (layout.pointee.n_quotas, layout.pointee.quotas) = arena.list(quotas) {
+      value, arena in arena.presentMessage(value)
+    }
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__CreateTenantRequest>) {
+    name = copiedString(layout.pointee.name)
+    weight = layout.pointee.weight
+    quotas = copied(layout.pointee.n_quotas, layout.pointee.quotas) { Quota(copying: $0) }
+  }
+}
+
+extension CreateTenantRequest {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["name", "weight", "quotas"])
+    try fields.read("name", into: &name)
+    try fields.read("weight", into: &weight)
+    try fields.read("quotas", into: &quotas)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("name", name)
+    try fields.write("weight", weight)
+    try fields.write("quotas", quotas)
+  }
+}
+
+public struct SetTenantRequest: Message {
+  public static var fullName: String { "iov.v1.SetTenantRequest" }
+
+  public var name: String = ""
+  public var weight: UInt32?
+  /// each in the place of the one of its class; one without any limit takes that away
+  public var quotas: [Quota] = []
+  public var force: Bool = false
+
+  public init() {}
+}
+
+extension SetTenantRequest: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__SetTenantRequest>) {
+    iov__v1__set_tenant_request__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__SetTenantRequest()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__SetTenantRequest>, in arena: inout MessageArena) {
+    layout.pointee.name = arena.string(name)
+    layout.pointee.weight = arena.wrapper(weight)
+    (layout.pointee.n_quotas, layout.pointee.quotas) = arena.list(quotas) {
+      value, arena in arena.presentMessage(value)
+    }
+    layout.pointee.force = force ? 1 : 0
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__SetTenantRequest>) {
+    name = copiedString(layout.pointee.name)
+    weight = unwrapped(layout.pointee.weight)
+    quotas = copied(layout.pointee.n_quotas, layout.pointee.quotas) { Quota(copying: $0) }
+    force = layout.pointee.force != 0
+  }
+}
+
+extension SetTenantRequest {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["name", "weight", "quotas", "force"])
+    try fields.read("name", into: &name)
+    try fields.read("weight", into: &weight)
+    try fields.read("quotas", into: &quotas)
+    try fields.read("force", into: &force)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("name", name)
+    try fields.write("weight", weight)
+    try fields.write("quotas", quotas)
+    try fields.write("force", force)
+  }
+}
+
+public struct DeleteTenantRequest: Message {
+  public static var fullName: String { "iov.v1.DeleteTenantRequest" }
+
+  public var name: String = ""
+
+  public init() {}
+}
+
+extension DeleteTenantRequest: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__DeleteTenantRequest>) {
+    iov__v1__delete_tenant_request__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__DeleteTenantRequest()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__DeleteTenantRequest>, in arena: inout MessageArena) {
+    layout.pointee.name = arena.string(name)
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__DeleteTenantRequest>) {
+    name = copiedString(layout.pointee.name)
+  }
+}
+
+extension DeleteTenantRequest {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["name"])
+    try fields.read("name", into: &name)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("name", name)
+  }
+}
+
+public struct ListTenantsRequest: Message {
+  public static var fullName: String { "iov.v1.ListTenantsRequest" }
+
+  public init() {}
+}
+
+extension ListTenantsRequest: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__ListTenantsRequest>) {
+    iov__v1__list_tenants_request__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__ListTenantsRequest()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__ListTenantsRequest>, in arena: inout MessageArena) {
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__ListTenantsRequest>) {
+  }
+}
+
+extension ListTenantsRequest {
+  public init(from decoder: any Decoder) throws {
+    _ = try MessageFieldsReader(decoder, of: Self.fullName, names: [])
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    _ = MessageFieldsWriter(encoder)
+  }
+}
+
+public struct ListTenantsResponse: Message {
+  public static var fullName: String { "iov.v1.ListTenantsResponse" }
+
+  /// by name
+  public var tenants: [Tenant] = []
+
+  public init() {}
+}
+
+extension ListTenantsResponse: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__ListTenantsResponse>) {
+    iov__v1__list_tenants_response__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__ListTenantsResponse()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__ListTenantsResponse>, in arena: inout MessageArena) {
+    (layout.pointee.n_tenants, layout.pointee.tenants) = arena.list(tenants) {
+      value, arena in arena.presentMessage(value)
+    }
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__ListTenantsResponse>) {
+    tenants = copied(layout.pointee.n_tenants, layout.pointee.tenants) { Tenant(copying: $0) }
+  }
+}
+
+extension ListTenantsResponse {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["tenants"])
+    try fields.read("tenants", into: &tenants)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("tenants", tenants)
+  }
+}
+
 public struct GetStatusRequest: Message {
   public static var fullName: String { "iov.v1.GetStatusRequest" }
 

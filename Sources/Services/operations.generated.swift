@@ -27,6 +27,14 @@ public enum OperationsMethods {
     service: "iov.v1.Operations", method: "Taint")
   public static let rebalance = MethodDescriptor<RebalanceRequest, RebalanceAnswer>(
     service: "iov.v1.Operations", method: "Rebalance")
+  public static let createTenant = MethodDescriptor<CreateTenantRequest, Tenant>(
+    service: "iov.v1.Operations", method: "CreateTenant")
+  public static let setTenant = MethodDescriptor<SetTenantRequest, Tenant>(
+    service: "iov.v1.Operations", method: "SetTenant")
+  public static let deleteTenant = MethodDescriptor<DeleteTenantRequest, Tenant>(
+    service: "iov.v1.Operations", method: "DeleteTenant")
+  public static let listTenants = MethodDescriptor<ListTenantsRequest, ListTenantsResponse>(
+    service: "iov.v1.Operations", method: "ListTenants")
   public static let listOrphans = MethodDescriptor<ListOrphansRequest, ListOrphansResponse>(
     service: "iov.v1.Operations", method: "ListOrphans")
   public static let adoptOrphan = MethodDescriptor<AdoptOrphanRequest, Claim>(
@@ -68,6 +76,14 @@ public protocol OperationsService: RPCService {
   /// The fewest moves that even out how many functions the end nodes of a class have in use, of claims whose eviction policy is
   /// ANY_TIME; and, unless only the plan is asked for, carries them out one after the other. A restart of the coordinator ends that.
   func rebalance(_ request: RebalanceRequest, call: ServerCall) async throws -> RebalanceAnswer
+  /// ALREADY_EXISTS if there is one of this name, unless it is the same.
+  func createTenant(_ request: CreateTenantRequest, call: ServerCall) async throws -> Tenant
+  /// Changes what is named. FAILED_PRECONDITION if a quota is below what its claims have, unless it is forced: then they keep it, and
+  /// get nothing new until it fits.
+  func setTenant(_ request: SetTenantRequest, call: ServerCall) async throws -> Tenant
+  /// FAILED_PRECONDITION while there are claims of it.
+  func deleteTenant(_ request: DeleteTenantRequest, call: ServerCall) async throws -> Tenant
+  func listTenants(_ request: ListTenantsRequest, call: ServerCall) async throws -> ListTenantsResponse
   /// Functions that hosts have and no claim stands behind. They are never touched by themselves.
   func listOrphans(_ request: ListOrphansRequest, call: ServerCall) async throws -> ListOrphansResponse
   /// Makes a claim of an orphan as it is, with the assignment that its host remembers. Both ends of a mediated one are taken.
@@ -95,6 +111,10 @@ extension OperationsService {
     router.unary(OperationsMethods.drain) { try await self.drain($0, call: $1) }
     router.unary(OperationsMethods.taint) { try await self.taint($0, call: $1) }
     router.unary(OperationsMethods.rebalance) { try await self.rebalance($0, call: $1) }
+    router.unary(OperationsMethods.createTenant) { try await self.createTenant($0, call: $1) }
+    router.unary(OperationsMethods.setTenant) { try await self.setTenant($0, call: $1) }
+    router.unary(OperationsMethods.deleteTenant) { try await self.deleteTenant($0, call: $1) }
+    router.unary(OperationsMethods.listTenants) { try await self.listTenants($0, call: $1) }
     router.unary(OperationsMethods.listOrphans) { try await self.listOrphans($0, call: $1) }
     router.unary(OperationsMethods.adoptOrphan) { try await self.adoptOrphan($0, call: $1) }
     router.unary(OperationsMethods.purgeOrphan) { try await self.purgeOrphan($0, call: $1) }
@@ -179,6 +199,30 @@ public struct OperationsClient: Sendable {
     -> RebalanceAnswer
   {
     try await channel.unary(OperationsMethods.rebalance, request, options: options)
+  }
+
+  /// ALREADY_EXISTS if there is one of this name, unless it is the same.
+  public func createTenant(_ request: CreateTenantRequest, options: CallOptions = CallOptions()) async throws -> Tenant
+  {
+    try await channel.unary(OperationsMethods.createTenant, request, options: options)
+  }
+
+  /// Changes what is named. FAILED_PRECONDITION if a quota is below what its claims have, unless it is forced: then they keep it, and
+  /// get nothing new until it fits.
+  public func setTenant(_ request: SetTenantRequest, options: CallOptions = CallOptions()) async throws -> Tenant {
+    try await channel.unary(OperationsMethods.setTenant, request, options: options)
+  }
+
+  /// FAILED_PRECONDITION while there are claims of it.
+  public func deleteTenant(_ request: DeleteTenantRequest, options: CallOptions = CallOptions()) async throws -> Tenant
+  {
+    try await channel.unary(OperationsMethods.deleteTenant, request, options: options)
+  }
+
+  public func listTenants(_ request: ListTenantsRequest, options: CallOptions = CallOptions()) async throws
+    -> ListTenantsResponse
+  {
+    try await channel.unary(OperationsMethods.listTenants, request, options: options)
   }
 
   /// Functions that hosts have and no claim stands behind. They are never touched by themselves.

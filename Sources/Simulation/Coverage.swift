@@ -22,7 +22,9 @@ public struct Coverage: Sendable {
   public init() {}
 
   public static let everyEvent = [
-    "claimCreated", "claimDeleted", "claimRatesUpdated", "claimExtended", "claimsApplied", "claimEvicted", "cordoned",
+    "claimCreated", "claimDeleted", "claimRatesUpdated", "claimExtended", "claimsApplied", "claimEvicted",
+    "tenantCreated", "tenantSet",
+    "tenantDeleted", "cordoned",
     "uncordoned",
     "drained", "tainted", "rebalanced", "hostConfirmedDead", "fenceFailed", "hostForgotten",
     "hostRescanned", "orphanAdopted", "orphanPurged", "hostConnected", "hostDisconnected", "heartbeatReceived",
@@ -31,11 +33,11 @@ public struct Coverage: Sendable {
   public static let everyEffect =
     RecordKey.Kind.allCases.map { "save \($0.rawValue)" } + [
       "audit granted", "audit upgraded", "audit in use", "audit ended", "remove host", "remove end-node",
-      "remove claim",
+      "remove claim", "remove tenant",
       "remove wanted-function", "send welcome", "send heartbeat",
       "send wanted",
       "send rescan", "endSession", "answer claim", "answer host", "answer orphans", "answer plan",
-      "answer maintenance", "answer rebalance", "refuse", "claimChanged",
+      "answer maintenance", "answer rebalance", "answer tenant", "refuse", "claimChanged",
       "claimGone",
       "fenceHost",
     ]
@@ -66,6 +68,9 @@ extension Event {
     case .claimExtended: "claimExtended"
     case .claimEvicted: "claimEvicted"
     case .claimsApplied: "claimsApplied"
+    case .tenantCreated: "tenantCreated"
+    case .tenantSet: "tenantSet"
+    case .tenantDeleted: "tenantDeleted"
     case .cordoned: "cordoned"
     case .uncordoned: "uncordoned"
     case .drained: "drained"
@@ -105,6 +110,7 @@ extension Effect {
     case .answer(_, .plan): "answer plan"
     case .answer(_, .maintenance): "answer maintenance"
     case .answer(_, .rebalance): "answer rebalance"
+    case .answer(_, .tenant): "answer tenant"
     case .refuse: "refuse"
     case .claimChanged: "claimChanged"
     case .claimGone: "claimGone"

@@ -34,9 +34,18 @@ enum Flaw: String, CaseIterable, Sendable {
   case preemptsEquals
   /// Serves claims in the order in which they came, whatever their priorities.
   case servesByAgeAlone
+  /// Grants whatever there is, whatever a tenant may have.
+  case ignoresQuotas
+  /// Takes all claims for one tenant's.
+  case ignoresTenants
 
-  /// Whether it shows only where claims are more urgent than others.
-  var isOfContention: Bool { self == .preemptsEquals || self == .servesByAgeAlone }
+  /// Whether it shows only where claims are not all equal.
+  var isOfContention: Bool {
+    switch self {
+    case .preemptsEquals, .servesByAgeAlone, .ignoresQuotas, .ignoresTenants: true
+    default: false
+    }
+  }
 
   var settings: ArbiterSettings {
     var settings = ArbiterSettings(automaticFenceHosts: ["d"])
@@ -71,6 +80,12 @@ enum Flaw: String, CaseIterable, Sendable {
       return .claimCreated(call, request, uid: uid)
     case (.servesByAgeAlone, .claimCreated(let call, var request, let uid)):
       request.specification?.priority = 0
+      return .claimCreated(call, request, uid: uid)
+    case (.ignoresQuotas, .tenantCreated(let call, var request)):
+      request.quotas = []
+      return .tenantCreated(call, request)
+    case (.ignoresTenants, .claimCreated(let call, var request, let uid)):
+      request.specification?.tenant = ""
       return .claimCreated(call, request, uid: uid)
     case (.overlooksOrphans, .functionsReported(let session, var report)):
       // Only what nobody wants is reported with what it was made for.

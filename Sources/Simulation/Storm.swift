@@ -124,6 +124,7 @@ public struct Storm {
     perform(arbiter.begin())
     for name in Self.hostNames { connect(name) }
     for name in Self.hostNames { exchange(name) }
+    if isContended { makeTenants() }
   }
 
   /// Whether functions of cards are promised rates, and claims end by themselves. A quarter of the storms; those that tests name are of

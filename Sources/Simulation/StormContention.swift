@@ -21,13 +21,37 @@ extension Storm {
       noteAsked(request, uid)
       ask(.creation) { .claimCreated($0, request, uid: uid) }
     case 2: delete(name, cascade: false)
+    case 3: ask(.other) { .tenantSet($0, SetTenantRequest { $0.name = "lab" }) }
+    case 4: ask(.other) { .tenantCreated($0, CreateTenantRequest { $0.name = "spare" }) }
+    case 5: ask(.other) { .tenantDeleted($0, DeleteTenantRequest { $0.name = "spare" }) }
     default: return
+    }
+  }
+
+  /// They stay as they are, so that what is looked at needs not know when somebody heard of a change.
+  private static let weights = ["default": 1, "lab": 2, "shop": 1]
+  private static let quotas = ["lab": 3, "shop": 2]
+
+  mutating func makeTenants() {
+    for name in ["lab", "shop"] {
+      let request = CreateTenantRequest {
+        $0.name = name
+        $0.weight = UInt32(Self.weights[name] ?? 1)
+        $0.quotas = [
+          Quota {
+            $0.deviceClass = "ethernet"
+            $0.functions = Self.quotas[name].map { UInt32($0) }
+          }
+        ]
+      }
+      ask(.other) { .tenantCreated($0, request) }
     }
   }
 
   mutating func addContention(to specification: inout ClaimSpecification) {
     specification.priority = Int32([0, 0, 1, 2][rollContention(0..<4)])
     if rollContention(0..<8) == 0 { specification.preemption = .never }
+    specification.tenant = ["", "lab", "lab", "shop"][rollContention(0..<4)]
   }
 
   /// What was asked for, whatever a broken arbiter hears.
@@ -42,6 +66,17 @@ extension Storm {
 
   private func priority(of claim: Claim) -> Int32 { asked(by: claim).priority }
 
+  private func tenant(of claim: Claim) -> String {
+    let name = asked(by: claim).tenant
+    return name.isEmpty ? "default" : name
+  }
+
+  private func functionsInUse(_ claims: some Sequence<Claim>, of tenant: String) -> Int {
+    claims.filter {
+      $0.status?.assignment != nil && $0.specification?.deviceClass == "ethernet" && self.tenant(of: $0) == tenant
+    }.count
+  }
+
   // MARK: What must hold
 
   /// By name, before an event.
@@ -51,6 +86,10 @@ extension Storm {
 
   mutating func checkContention(since before: [String: Claim], _ event: Event) {
     let claims = arbiter.listedClaims
+    for (tenant, quota) in Self.quotas {
+      let used = functionsInUse(claims, of: tenant)
+      require(used <= quota, "claims of tenant \(tenant) have \(used) functions, and its quota is \(quota)")
+    }
     for claim in claims {
       guard let preemption = claim.status?.preemption, before[claim.name]?.status?.preemption != preemption else {
         continue
@@ -63,11 +102,12 @@ extension Storm {
     let waited = claims.filter {
       $0.status?.phase == .pending && before[$0.name]?.uid == $0.uid && before[$0.name]?.status?.phase == .pending
     }
-    for claim in claims where isGranted(claim, since: before[claim.name]) {
-      for other in waited where isPassedOver(other, for: claim) {
+    let granted = claims.filter { isGranted($0, since: before[$0.name]) }
+    for claim in granted {
+      for other in waited where isPassedOver(other, for: claim, granted, before) {
         let problem =
-          "\(claim.name) of priority \(priority(of: claim)) was given \(claim.status?.assignment?.function ?? ""), and \(other.name) of "
-          + "priority \(priority(of: other)) waits and could have it, after \(event)"
+          "\(claim.name) of \(tenant(of: claim)), priority \(priority(of: claim)), was given \(claim.status?.assignment?.function ?? ""), and "
+          + "\(other.name) of \(tenant(of: other)), priority \(priority(of: other)), waits and could have it, after \(event)"
         require(false, problem)
       }
     }
@@ -93,8 +133,11 @@ extension Storm {
     return before?.uid != claim.uid || before?.status?.assignment?.function != assignment.function
   }
 
-  /// Whether it waits although it could have had what the other one was given: its priority is higher, or that was kept for it.
-  private func isPassedOver(_ claim: Claim, for other: Claim) -> Bool {
+  /// Whether it waits although it could have had what the other one was given, and was to be served before: by its priority, because
+  /// that was kept for it, by its tenant's share, or by its age.
+  private func isPassedOver(
+    _ claim: Claim, for other: Claim, _ granted: [Claim], _ before: [String: Claim]
+  ) -> Bool {
     // What a disk is given for may depend on who controls it, and a condition on what else is so just then.
     guard let specification = claim.specification, specification.deviceClass == "ethernet",
       specification.selector.isEmpty,
@@ -102,8 +145,29 @@ extension Storm {
     else { return false }
     let isKept = claim.status?.preemption?.endNode == other.status?.assignment?.endNode
     let (mine, theirs) = (priority(of: claim), priority(of: other))
-    guard mine > theirs || (isKept && mine == theirs) else { return false }
+    // What was kept for the other one was nobody's of its own priority.
+    let wasKept = before[other.name]?.status?.preemption?.endNode == other.status?.assignment?.endNode
+    let isFirst = mine == theirs && !wasKept && (isKept || isFurtherBelow(claim, other, granted, before))
+    guard mine > theirs || isFirst else { return false }
     return arbiter.couldHave(claim.name, insteadOf: other.name)
+  }
+
+  /// Of one priority: whether its tenant had less of its share whenever in the event the other one was granted.
+  private func isFurtherBelow(
+    _ claim: Claim, _ other: Claim, _ granted: [Claim], _ before: [String: Claim]
+  ) -> Bool {
+    let (mine, theirs) = (tenant(of: claim), tenant(of: other))
+    guard mine != theirs else { return isOlder(claim, other) }
+    let after = arbiter.listedClaims
+    let most = max(functionsInUse(before.values, of: mine), functionsInUse(after, of: mine))
+    let more = granted.filter { tenant(of: $0) == theirs }.count
+    let least = min(functionsInUse(before.values, of: theirs), functionsInUse(after, of: theirs) - more)
+    return most * (Self.weights[theirs] ?? 1) < least * (Self.weights[mine] ?? 1)
+  }
+
+  private func isOlder(_ one: Claim, _ other: Claim) -> Bool {
+    let age = { (claim: Claim) in (claim.created?.seconds ?? 0, claim.created?.nanoseconds ?? 0, claim.uid) }
+    return age(one) < age(other)
   }
 
   /// Nobody waits whom a claim of a lower priority could let go for.

@@ -16,6 +16,8 @@ struct BenchRack {
   private let isMediating: Bool
   /// What is to be stored and has not been taken yet; nil: it is not kept.
   private var changes: [StoreChange]?
+  /// The names of the claims that were granted something since somebody asked last.
+  private var granted: [String] = []
 
   var functions: Int { hosts * functionsEach }
 
@@ -140,6 +142,53 @@ struct BenchRack {
     take(.claimDeleted(CallID(0), DeleteClaimRequest { $0.name = "claim-\(number)" }))
   }
 
+  mutating func makeTenant(_ name: String, weight: UInt32) {
+    _ = take(
+      .tenantCreated(
+        CallID(0),
+        CreateTenantRequest {
+          $0.name = name
+          $0.weight = weight
+        }))
+  }
+
+  /// Creates a claim that nothing is free for. Answers how much of the processor it took.
+  mutating func wait(_ number: Int, tenant: String) throws -> UInt64 {
+    var request = try request(number)
+    request.name = "waiting-\(number)"
+    request.specification?.tenant = tenant
+    let uid = "00000000-0000-4000-8001-" + String(100_000_000_000 + number)
+    let begun = threadNanoseconds()
+    _ = take(.claimCreated(CallID(UInt64(number)), request, uid: uid))
+    let nanoseconds = threadNanoseconds() - begun
+    guard arbiter.claim(named: request.name)?.status?.phase == .pending else {
+      throw RPCError(.internalError, "claim '\(request.name)' does not wait")
+    }
+    return nanoseconds
+  }
+
+  /// Deletes a claim, whose hosts let go, so that one that waits is granted what it had, and its hosts set that up. Answers its
+  /// name, and how much of the processor all of it took.
+  mutating func passOn(_ name: String) throws -> (name: String, nanoseconds: UInt64) {
+    granted = []
+    let begun = threadNanoseconds()
+    try obey(take(.claimDeleted(CallID(0), DeleteClaimRequest { $0.name = name })))
+    let nanoseconds = threadNanoseconds() - begun
+    guard let next = granted.first else {
+      throw RPCError(.internalError, "claim '\(name)' was released, and nobody has what it had")
+    }
+    return (next, nanoseconds)
+  }
+
+  /// A moment in which nothing happens. Answers how much of the processor it took.
+  mutating func passTime() -> UInt64 {
+    let begun = threadNanoseconds()
+    _ = take(.timePassed)
+    return threadNanoseconds() - begun
+  }
+
+  func claim(_ number: Int) -> String { "claim-\(number)" }
+
   /// Has the hosts do what they are told, until nothing is left to be done.
   mutating func obey(_ effects: [Effect]) throws {
     var orders = effects
@@ -202,6 +251,7 @@ struct BenchRack {
     milliseconds += 1
     let now = Instant(monotonicMilliseconds: milliseconds, wallMilliseconds: 1_800_000_000_000 + Int64(milliseconds))
     let effects = arbiter.handle(event, at: now)
+    for case .claimChanged(let claim) in effects where claim.status?.phase == .preparing { granted.append(claim.name) }
     let changes = effects.compactMap(StoreChange.init)
     self.changes?.append(contentsOf: changes)
     return effects

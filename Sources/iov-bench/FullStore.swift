@@ -31,6 +31,7 @@ struct FullStore {
     case .host(let message): .put(key, message)
     case .endNode(let message): .put(key, message)
     case .claim(let message): .put(key, message)
+    case .tenant(let message): .put(key, message)
     case .wantedFunction(let message): .put(key, message)
     }
   }

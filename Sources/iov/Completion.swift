@@ -24,6 +24,10 @@ enum NameCompletion {
       .flatMap { [$0.assignment?.function, $0.assignment?.claim].compactMap { $0 } }
   }
 
+  static let tenants = kind {
+    try await $0.operations.listTenants(ListTenantsRequest(), options: options).tenants.map(\.name)
+  }
+
   static let orphans = kind {
     try await $0.operations.listOrphans(ListOrphansRequest(), options: options).orphans.map(\.functionID)
   }

@@ -91,6 +91,11 @@ extension ClaimCommand {
         """)
     var eviction: EvictionWord?
     @Option(
+      help: ArgumentHelp(
+        "Whose claim it is, and whose quotas it counts in; see `iov tenant list`. Default: default.", valueName: "name"),
+      completion: NameCompletion.tenants)
+    var tenant: String?
+    @Option(
       help: """
         Among claims that wait, higher ones are served first, and have claims of lower ones let go where they are in the way; see \
         --preempt. Default: 0.
@@ -163,6 +168,7 @@ extension ClaimCommand {
         $0.upgrade = placement.upgrade
         if selfFence { $0.lossPolicy = .selfFence }
         $0.evictionPolicy = eviction?.policy ?? .unspecified
+        $0.tenant = tenant ?? ""
         $0.priority = priority ?? 0
         $0.preemption = preemption?.policy ?? .unspecified
         $0.tolerations = tolerations.map(\.toleration)

@@ -36,7 +36,8 @@ struct Iov: AsyncParsableCommand {
     version: iovmeshVersion,
     subcommands: [
       StatusCommand.self, ClaimCommand.self, HostCommand.self, EndNodeCommand.self, FunctionCommand.self,
-      OrphanCommand.self, AuditCommand.self, RebalanceCommand.self, BackupCommand.self, RestoreCommand.self,
+      OrphanCommand.self, AuditCommand.self, TenantCommand.self, RebalanceCommand.self, BackupCommand.self,
+      RestoreCommand.self,
       PKICommand.self,
       DoctorCommand.self,
       VersionCommand.self,

@@ -129,10 +129,8 @@ extension Rack {
       ["Source", specification.source], ["Selector", specification.selector],
       ["Consumer", specification.consumer?.words ?? "the host"],
       ["Paths", paths.isEmpty ? "any, fastest first" : paths], ["At loss", specification.lossPolicy.words],
-      ["Taken away", specification.evictionPolicy.words],
-      ["Locality", specification.locality?.words ?? ""], ["Placement", specification.placement?.words ?? ""],
-      ["Upgrade", specification.upgrade ? "to a better path, when one is free" : ""],
-      ["Taken away", specification.evictionPolicy.words], ["Priority", specification.priorityWords],
+      ["Taken away", specification.evictionPolicy.words], ["Tenant", specification.tenant],
+      ["Priority", specification.priorityWords],
       ["Tolerates", specification.tolerations.map(\.words).joined(separator: ", ")],
     ]
     return rows.filter { !$0[1].isEmpty } + (specification.endNode?.rows ?? [])

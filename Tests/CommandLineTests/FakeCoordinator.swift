@@ -19,6 +19,7 @@ final class FakeCoordinator: Sendable {
     var readings: [FunctionReading] = []
     var drains: [DrainRequest] = []
     var taints: [TaintRequest] = []
+    var tenants: [Tenant] = []
     var rebalances: [RebalanceRequest] = []
     /// What `Rebalance` answers.
     var rebalance = RebalanceAnswer()
@@ -348,6 +349,42 @@ private struct FakeOperations: OperationsService {
       world.rebalances.append(request)
       return world.rebalance
     }
+  }
+
+  func createTenant(_ request: CreateTenantRequest, call: ServerCall) async throws -> Tenant {
+    try coordinator.carryOut("createTenant") { world in
+      let tenant = Tenant {
+        $0.name = request.name
+        $0.weight = request.weight
+        $0.quotas = request.quotas
+      }
+      world.tenants.append(tenant)
+      return tenant
+    }
+  }
+
+  func setTenant(_ request: SetTenantRequest, call: ServerCall) async throws -> Tenant {
+    try coordinator.carryOut("setTenant") { world in
+      guard let index = world.tenants.firstIndex(where: { $0.name == request.name }) else {
+        throw RPCError(.notFound, "no tenant '\(request.name)'")
+      }
+      if let weight = request.weight { world.tenants[index].weight = weight }
+      world.tenants[index].quotas = request.quotas
+      return world.tenants[index]
+    }
+  }
+
+  func deleteTenant(_ request: DeleteTenantRequest, call: ServerCall) async throws -> Tenant {
+    try coordinator.carryOut("deleteTenant") { world in
+      guard let index = world.tenants.firstIndex(where: { $0.name == request.name }) else {
+        throw RPCError(.notFound, "no tenant '\(request.name)'")
+      }
+      return world.tenants.remove(at: index)
+    }
+  }
+
+  func listTenants(_ request: ListTenantsRequest, call: ServerCall) async throws -> ListTenantsResponse {
+    try coordinator.carryOut("listTenants") { world in ListTenantsResponse { $0.tenants = world.tenants } }
   }
 
   func listOrphans(_ request: ListOrphansRequest, call: ServerCall) async throws -> ListOrphansResponse {

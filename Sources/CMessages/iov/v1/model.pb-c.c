@@ -1549,6 +1549,141 @@ void   iov__v1__claim_specification__free_unpacked
   assert(message->base.descriptor == &iov__v1__claim_specification__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   iov__v1__tenant__init
+                     (Iov__V1__Tenant         *message)
+{
+  static const Iov__V1__Tenant init_value = IOV__V1__TENANT__INIT;
+  *message = init_value;
+}
+size_t iov__v1__tenant__get_packed_size
+                     (const Iov__V1__Tenant *message)
+{
+  assert(message->base.descriptor == &iov__v1__tenant__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__tenant__pack
+                     (const Iov__V1__Tenant *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__tenant__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__tenant__pack_to_buffer
+                     (const Iov__V1__Tenant *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__tenant__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__Tenant *
+       iov__v1__tenant__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__Tenant *)
+     protobuf_c_message_unpack (&iov__v1__tenant__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__tenant__free_unpacked
+                     (Iov__V1__Tenant *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__tenant__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   iov__v1__quota__init
+                     (Iov__V1__Quota         *message)
+{
+  static const Iov__V1__Quota init_value = IOV__V1__QUOTA__INIT;
+  *message = init_value;
+}
+size_t iov__v1__quota__get_packed_size
+                     (const Iov__V1__Quota *message)
+{
+  assert(message->base.descriptor == &iov__v1__quota__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__quota__pack
+                     (const Iov__V1__Quota *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__quota__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__quota__pack_to_buffer
+                     (const Iov__V1__Quota *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__quota__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__Quota *
+       iov__v1__quota__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__Quota *)
+     protobuf_c_message_unpack (&iov__v1__quota__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__quota__free_unpacked
+                     (Iov__V1__Quota *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__quota__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   iov__v1__tenant_use__init
+                     (Iov__V1__TenantUse         *message)
+{
+  static const Iov__V1__TenantUse init_value = IOV__V1__TENANT_USE__INIT;
+  *message = init_value;
+}
+size_t iov__v1__tenant_use__get_packed_size
+                     (const Iov__V1__TenantUse *message)
+{
+  assert(message->base.descriptor == &iov__v1__tenant_use__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__tenant_use__pack
+                     (const Iov__V1__TenantUse *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__tenant_use__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__tenant_use__pack_to_buffer
+                     (const Iov__V1__TenantUse *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__tenant_use__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__TenantUse *
+       iov__v1__tenant_use__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__TenantUse *)
+     protobuf_c_message_unpack (&iov__v1__tenant_use__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__tenant_use__free_unpacked
+                     (Iov__V1__TenantUse *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__tenant_use__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   iov__v1__end_node_selector__labels_entry__init
                      (Iov__V1__EndNodeSelector__LabelsEntry         *message)
 {
@@ -5204,7 +5339,7 @@ const ProtobufCMessageDescriptor iov__v1__claim__descriptor =
   (ProtobufCMessageInit) iov__v1__claim__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__claim_specification__field_descriptors[16] =
+static const ProtobufCFieldDescriptor iov__v1__claim_specification__field_descriptors[17] =
 {
   {
     "device_class",
@@ -5339,6 +5474,18 @@ static const ProtobufCFieldDescriptor iov__v1__claim_specification__field_descri
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
+    "tenant",
+    19,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ClaimSpecification, tenant),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
     "priority",
     20,
     PROTOBUF_C_LABEL_NONE,
@@ -5405,25 +5552,25 @@ static const unsigned iov__v1__claim_specification__field_indices_by_name[] = {
   2,   /* field[2] = consumer */
   0,   /* field[0] = device_class */
   3,   /* field[3] = end_node */
-  13,   /* field[13] = eviction_policy */
+  14,   /* field[14] = eviction_policy */
   1,   /* field[1] = host */
   10,   /* field[10] = host_selector */
   9,   /* field[9] = hosts */
   6,   /* field[6] = loss_policy */
-  15,   /* field[15] = preemption */
-  11,   /* field[11] = priority */
+  16,   /* field[16] = preemption */
+  12,   /* field[12] = priority */
   8,   /* field[8] = selector */
   7,   /* field[7] = source */
-  14,   /* field[14] = time_to_live_seconds */
-  12,   /* field[12] = tolerations */
+  11,   /* field[11] = tenant */
+  15,   /* field[15] = time_to_live_seconds */
+  13,   /* field[13] = tolerations */
 };
-static const ProtobufCIntRange iov__v1__claim_specification__number_ranges[4 + 1] =
+static const ProtobufCIntRange iov__v1__claim_specification__number_ranges[3 + 1] =
 {
   { 1, 0 },
   { 16, 8 },
-  { 20, 11 },
-  { 31, 15 },
-  { 0, 16 }
+  { 31, 16 },
+  { 0, 17 }
 };
 const ProtobufCMessageDescriptor iov__v1__claim_specification__descriptor =
 {
@@ -5433,11 +5580,268 @@ const ProtobufCMessageDescriptor iov__v1__claim_specification__descriptor =
   "Iov__V1__ClaimSpecification",
   "iov.v1",
   sizeof(Iov__V1__ClaimSpecification),
-  16,
+  17,
   iov__v1__claim_specification__field_descriptors,
   iov__v1__claim_specification__field_indices_by_name,
-  4,  iov__v1__claim_specification__number_ranges,
+  3,  iov__v1__claim_specification__number_ranges,
   (ProtobufCMessageInit) iov__v1__claim_specification__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__tenant__field_descriptors[4] =
+{
+  {
+    "name",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Tenant, name),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "weight",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Tenant, weight),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "quotas",
+    3,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Iov__V1__Tenant, n_quotas),
+    offsetof(Iov__V1__Tenant, quotas),
+    &iov__v1__quota__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "use",
+    4,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Iov__V1__Tenant, n_use),
+    offsetof(Iov__V1__Tenant, use),
+    &iov__v1__tenant_use__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__tenant__field_indices_by_name[] = {
+  0,   /* field[0] = name */
+  2,   /* field[2] = quotas */
+  3,   /* field[3] = use */
+  1,   /* field[1] = weight */
+};
+static const ProtobufCIntRange iov__v1__tenant__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor iov__v1__tenant__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.Tenant",
+  "Tenant",
+  "Iov__V1__Tenant",
+  "iov.v1",
+  sizeof(Iov__V1__Tenant),
+  4,
+  iov__v1__tenant__field_descriptors,
+  iov__v1__tenant__field_indices_by_name,
+  1,  iov__v1__tenant__number_ranges,
+  (ProtobufCMessageInit) iov__v1__tenant__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__quota__field_descriptors[5] =
+{
+  {
+    "device_class",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Quota, device_class),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "functions",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Quota, functions),
+    &google__protobuf__uint32_value__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "bits_per_second",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Quota, bits_per_second),
+    &google__protobuf__uint64_value__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "operations_per_second",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Quota, operations_per_second),
+    &google__protobuf__uint64_value__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "bytes_per_second",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Quota, bytes_per_second),
+    &google__protobuf__uint64_value__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__quota__field_indices_by_name[] = {
+  2,   /* field[2] = bits_per_second */
+  4,   /* field[4] = bytes_per_second */
+  0,   /* field[0] = device_class */
+  1,   /* field[1] = functions */
+  3,   /* field[3] = operations_per_second */
+};
+static const ProtobufCIntRange iov__v1__quota__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 5 }
+};
+const ProtobufCMessageDescriptor iov__v1__quota__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.Quota",
+  "Quota",
+  "Iov__V1__Quota",
+  "iov.v1",
+  sizeof(Iov__V1__Quota),
+  5,
+  iov__v1__quota__field_descriptors,
+  iov__v1__quota__field_indices_by_name,
+  1,  iov__v1__quota__number_ranges,
+  (ProtobufCMessageInit) iov__v1__quota__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__tenant_use__field_descriptors[5] =
+{
+  {
+    "device_class",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__TenantUse, device_class),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "functions",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__TenantUse, functions),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "bits_per_second",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__TenantUse, bits_per_second),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "operations_per_second",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__TenantUse, operations_per_second),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "bytes_per_second",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__TenantUse, bytes_per_second),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__tenant_use__field_indices_by_name[] = {
+  2,   /* field[2] = bits_per_second */
+  4,   /* field[4] = bytes_per_second */
+  0,   /* field[0] = device_class */
+  1,   /* field[1] = functions */
+  3,   /* field[3] = operations_per_second */
+};
+static const ProtobufCIntRange iov__v1__tenant_use__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 5 }
+};
+const ProtobufCMessageDescriptor iov__v1__tenant_use__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.TenantUse",
+  "TenantUse",
+  "Iov__V1__TenantUse",
+  "iov.v1",
+  sizeof(Iov__V1__TenantUse),
+  5,
+  iov__v1__tenant_use__field_descriptors,
+  iov__v1__tenant_use__field_indices_by_name,
+  1,  iov__v1__tenant_use__number_ranges,
+  (ProtobufCMessageInit) iov__v1__tenant_use__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor iov__v1__end_node_selector__labels_entry__field_descriptors[2] =

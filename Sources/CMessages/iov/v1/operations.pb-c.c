@@ -7,6 +7,231 @@
 #endif
 
 #include "iov/v1/operations.pb-c.h"
+void   iov__v1__create_tenant_request__init
+                     (Iov__V1__CreateTenantRequest         *message)
+{
+  static const Iov__V1__CreateTenantRequest init_value = IOV__V1__CREATE_TENANT_REQUEST__INIT;
+  *message = init_value;
+}
+size_t iov__v1__create_tenant_request__get_packed_size
+                     (const Iov__V1__CreateTenantRequest *message)
+{
+  assert(message->base.descriptor == &iov__v1__create_tenant_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__create_tenant_request__pack
+                     (const Iov__V1__CreateTenantRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__create_tenant_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__create_tenant_request__pack_to_buffer
+                     (const Iov__V1__CreateTenantRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__create_tenant_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__CreateTenantRequest *
+       iov__v1__create_tenant_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__CreateTenantRequest *)
+     protobuf_c_message_unpack (&iov__v1__create_tenant_request__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__create_tenant_request__free_unpacked
+                     (Iov__V1__CreateTenantRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__create_tenant_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   iov__v1__set_tenant_request__init
+                     (Iov__V1__SetTenantRequest         *message)
+{
+  static const Iov__V1__SetTenantRequest init_value = IOV__V1__SET_TENANT_REQUEST__INIT;
+  *message = init_value;
+}
+size_t iov__v1__set_tenant_request__get_packed_size
+                     (const Iov__V1__SetTenantRequest *message)
+{
+  assert(message->base.descriptor == &iov__v1__set_tenant_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__set_tenant_request__pack
+                     (const Iov__V1__SetTenantRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__set_tenant_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__set_tenant_request__pack_to_buffer
+                     (const Iov__V1__SetTenantRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__set_tenant_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__SetTenantRequest *
+       iov__v1__set_tenant_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__SetTenantRequest *)
+     protobuf_c_message_unpack (&iov__v1__set_tenant_request__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__set_tenant_request__free_unpacked
+                     (Iov__V1__SetTenantRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__set_tenant_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   iov__v1__delete_tenant_request__init
+                     (Iov__V1__DeleteTenantRequest         *message)
+{
+  static const Iov__V1__DeleteTenantRequest init_value = IOV__V1__DELETE_TENANT_REQUEST__INIT;
+  *message = init_value;
+}
+size_t iov__v1__delete_tenant_request__get_packed_size
+                     (const Iov__V1__DeleteTenantRequest *message)
+{
+  assert(message->base.descriptor == &iov__v1__delete_tenant_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__delete_tenant_request__pack
+                     (const Iov__V1__DeleteTenantRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__delete_tenant_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__delete_tenant_request__pack_to_buffer
+                     (const Iov__V1__DeleteTenantRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__delete_tenant_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__DeleteTenantRequest *
+       iov__v1__delete_tenant_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__DeleteTenantRequest *)
+     protobuf_c_message_unpack (&iov__v1__delete_tenant_request__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__delete_tenant_request__free_unpacked
+                     (Iov__V1__DeleteTenantRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__delete_tenant_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   iov__v1__list_tenants_request__init
+                     (Iov__V1__ListTenantsRequest         *message)
+{
+  static const Iov__V1__ListTenantsRequest init_value = IOV__V1__LIST_TENANTS_REQUEST__INIT;
+  *message = init_value;
+}
+size_t iov__v1__list_tenants_request__get_packed_size
+                     (const Iov__V1__ListTenantsRequest *message)
+{
+  assert(message->base.descriptor == &iov__v1__list_tenants_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__list_tenants_request__pack
+                     (const Iov__V1__ListTenantsRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__list_tenants_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__list_tenants_request__pack_to_buffer
+                     (const Iov__V1__ListTenantsRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__list_tenants_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__ListTenantsRequest *
+       iov__v1__list_tenants_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__ListTenantsRequest *)
+     protobuf_c_message_unpack (&iov__v1__list_tenants_request__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__list_tenants_request__free_unpacked
+                     (Iov__V1__ListTenantsRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__list_tenants_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   iov__v1__list_tenants_response__init
+                     (Iov__V1__ListTenantsResponse         *message)
+{
+  static const Iov__V1__ListTenantsResponse init_value = IOV__V1__LIST_TENANTS_RESPONSE__INIT;
+  *message = init_value;
+}
+size_t iov__v1__list_tenants_response__get_packed_size
+                     (const Iov__V1__ListTenantsResponse *message)
+{
+  assert(message->base.descriptor == &iov__v1__list_tenants_response__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__list_tenants_response__pack
+                     (const Iov__V1__ListTenantsResponse *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__list_tenants_response__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__list_tenants_response__pack_to_buffer
+                     (const Iov__V1__ListTenantsResponse *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__list_tenants_response__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__ListTenantsResponse *
+       iov__v1__list_tenants_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__ListTenantsResponse *)
+     protobuf_c_message_unpack (&iov__v1__list_tenants_response__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__list_tenants_response__free_unpacked
+                     (Iov__V1__ListTenantsResponse *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__list_tenants_response__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   iov__v1__get_status_request__init
                      (Iov__V1__GetStatusRequest         *message)
 {
@@ -1132,6 +1357,241 @@ void   iov__v1__restore_response__free_unpacked
   assert(message->base.descriptor == &iov__v1__restore_response__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+static const ProtobufCFieldDescriptor iov__v1__create_tenant_request__field_descriptors[3] =
+{
+  {
+    "name",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__CreateTenantRequest, name),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "weight",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__CreateTenantRequest, weight),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "quotas",
+    3,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Iov__V1__CreateTenantRequest, n_quotas),
+    offsetof(Iov__V1__CreateTenantRequest, quotas),
+    &iov__v1__quota__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__create_tenant_request__field_indices_by_name[] = {
+  0,   /* field[0] = name */
+  2,   /* field[2] = quotas */
+  1,   /* field[1] = weight */
+};
+static const ProtobufCIntRange iov__v1__create_tenant_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor iov__v1__create_tenant_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.CreateTenantRequest",
+  "CreateTenantRequest",
+  "Iov__V1__CreateTenantRequest",
+  "iov.v1",
+  sizeof(Iov__V1__CreateTenantRequest),
+  3,
+  iov__v1__create_tenant_request__field_descriptors,
+  iov__v1__create_tenant_request__field_indices_by_name,
+  1,  iov__v1__create_tenant_request__number_ranges,
+  (ProtobufCMessageInit) iov__v1__create_tenant_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__set_tenant_request__field_descriptors[4] =
+{
+  {
+    "name",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__SetTenantRequest, name),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "weight",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__SetTenantRequest, weight),
+    &google__protobuf__uint32_value__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "quotas",
+    3,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Iov__V1__SetTenantRequest, n_quotas),
+    offsetof(Iov__V1__SetTenantRequest, quotas),
+    &iov__v1__quota__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "force",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__SetTenantRequest, force),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__set_tenant_request__field_indices_by_name[] = {
+  3,   /* field[3] = force */
+  0,   /* field[0] = name */
+  2,   /* field[2] = quotas */
+  1,   /* field[1] = weight */
+};
+static const ProtobufCIntRange iov__v1__set_tenant_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor iov__v1__set_tenant_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.SetTenantRequest",
+  "SetTenantRequest",
+  "Iov__V1__SetTenantRequest",
+  "iov.v1",
+  sizeof(Iov__V1__SetTenantRequest),
+  4,
+  iov__v1__set_tenant_request__field_descriptors,
+  iov__v1__set_tenant_request__field_indices_by_name,
+  1,  iov__v1__set_tenant_request__number_ranges,
+  (ProtobufCMessageInit) iov__v1__set_tenant_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__delete_tenant_request__field_descriptors[1] =
+{
+  {
+    "name",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__DeleteTenantRequest, name),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__delete_tenant_request__field_indices_by_name[] = {
+  0,   /* field[0] = name */
+};
+static const ProtobufCIntRange iov__v1__delete_tenant_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor iov__v1__delete_tenant_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.DeleteTenantRequest",
+  "DeleteTenantRequest",
+  "Iov__V1__DeleteTenantRequest",
+  "iov.v1",
+  sizeof(Iov__V1__DeleteTenantRequest),
+  1,
+  iov__v1__delete_tenant_request__field_descriptors,
+  iov__v1__delete_tenant_request__field_indices_by_name,
+  1,  iov__v1__delete_tenant_request__number_ranges,
+  (ProtobufCMessageInit) iov__v1__delete_tenant_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+#define iov__v1__list_tenants_request__field_descriptors NULL
+#define iov__v1__list_tenants_request__field_indices_by_name NULL
+#define iov__v1__list_tenants_request__number_ranges NULL
+const ProtobufCMessageDescriptor iov__v1__list_tenants_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.ListTenantsRequest",
+  "ListTenantsRequest",
+  "Iov__V1__ListTenantsRequest",
+  "iov.v1",
+  sizeof(Iov__V1__ListTenantsRequest),
+  0,
+  iov__v1__list_tenants_request__field_descriptors,
+  iov__v1__list_tenants_request__field_indices_by_name,
+  0,  iov__v1__list_tenants_request__number_ranges,
+  (ProtobufCMessageInit) iov__v1__list_tenants_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__list_tenants_response__field_descriptors[1] =
+{
+  {
+    "tenants",
+    1,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Iov__V1__ListTenantsResponse, n_tenants),
+    offsetof(Iov__V1__ListTenantsResponse, tenants),
+    &iov__v1__tenant__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__list_tenants_response__field_indices_by_name[] = {
+  0,   /* field[0] = tenants */
+};
+static const ProtobufCIntRange iov__v1__list_tenants_response__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor iov__v1__list_tenants_response__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.ListTenantsResponse",
+  "ListTenantsResponse",
+  "Iov__V1__ListTenantsResponse",
+  "iov.v1",
+  sizeof(Iov__V1__ListTenantsResponse),
+  1,
+  iov__v1__list_tenants_response__field_descriptors,
+  iov__v1__list_tenants_response__field_indices_by_name,
+  1,  iov__v1__list_tenants_response__number_ranges,
+  (ProtobufCMessageInit) iov__v1__list_tenants_response__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
 #define iov__v1__get_status_request__field_descriptors NULL
 #define iov__v1__get_status_request__field_indices_by_name NULL
 #define iov__v1__get_status_request__number_ranges NULL
@@ -2464,7 +2924,7 @@ const ProtobufCMessageDescriptor iov__v1__restore_response__descriptor =
   (ProtobufCMessageInit) iov__v1__restore_response__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCMethodDescriptor iov__v1__operations__method_descriptors[16] =
+static const ProtobufCMethodDescriptor iov__v1__operations__method_descriptors[20] =
 {
   { "GetStatus", &iov__v1__get_status_request__descriptor, &iov__v1__coordinator_status__descriptor },
   { "ConfirmHostDead", &iov__v1__confirm_host_dead_request__descriptor, &iov__v1__host__descriptor },
@@ -2477,6 +2937,10 @@ static const ProtobufCMethodDescriptor iov__v1__operations__method_descriptors[1
   { "Drain", &iov__v1__drain_request__descriptor, &iov__v1__maintenance_answer__descriptor },
   { "Taint", &iov__v1__taint_request__descriptor, &iov__v1__maintenance_answer__descriptor },
   { "Rebalance", &iov__v1__rebalance_request__descriptor, &iov__v1__rebalance_answer__descriptor },
+  { "CreateTenant", &iov__v1__create_tenant_request__descriptor, &iov__v1__tenant__descriptor },
+  { "SetTenant", &iov__v1__set_tenant_request__descriptor, &iov__v1__tenant__descriptor },
+  { "DeleteTenant", &iov__v1__delete_tenant_request__descriptor, &iov__v1__tenant__descriptor },
+  { "ListTenants", &iov__v1__list_tenants_request__descriptor, &iov__v1__list_tenants_response__descriptor },
   { "ListOrphans", &iov__v1__list_orphans_request__descriptor, &iov__v1__list_orphans_response__descriptor },
   { "AdoptOrphan", &iov__v1__adopt_orphan_request__descriptor, &iov__v1__claim__descriptor },
   { "PurgeOrphan", &iov__v1__purge_orphan_request__descriptor, &iov__v1__list_orphans_response__descriptor },
@@ -2484,20 +2948,24 @@ static const ProtobufCMethodDescriptor iov__v1__operations__method_descriptors[1
   { "Restore", &iov__v1__backup_chunk__descriptor, &iov__v1__restore_response__descriptor },
 };
 const unsigned iov__v1__operations__method_indices_by_name[] = {
-  12,        /* AdoptOrphan */
-  14,        /* Backup */
+  16,        /* AdoptOrphan */
+  18,        /* Backup */
   1,        /* ConfirmHostDead */
   6,        /* Cordon */
+  11,        /* CreateTenant */
+  13,        /* DeleteTenant */
   8,        /* Drain */
   5,        /* EvictClaim */
   2,        /* FenceHost */
   3,        /* ForgetHost */
   0,        /* GetStatus */
-  11,        /* ListOrphans */
-  13,        /* PurgeOrphan */
+  15,        /* ListOrphans */
+  14,        /* ListTenants */
+  17,        /* PurgeOrphan */
   10,        /* Rebalance */
   4,        /* RescanHost */
-  15,        /* Restore */
+  19,        /* Restore */
+  12,        /* SetTenant */
   9,        /* Taint */
   7         /* Uncordon */
 };
@@ -2508,7 +2976,7 @@ const ProtobufCServiceDescriptor iov__v1__operations__descriptor =
   "Operations",
   "Iov__V1__Operations",
   "iov.v1",
-  16,
+  20,
   iov__v1__operations__method_descriptors,
   iov__v1__operations__method_indices_by_name
 };
@@ -2600,13 +3068,45 @@ void iov__v1__operations__rebalance(ProtobufCService *service,
   assert(service->descriptor == &iov__v1__operations__descriptor);
   service->invoke(service, 10, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
+void iov__v1__operations__create_tenant(ProtobufCService *service,
+                                        const Iov__V1__CreateTenantRequest *input,
+                                        Iov__V1__Tenant_Closure closure,
+                                        void *closure_data)
+{
+  assert(service->descriptor == &iov__v1__operations__descriptor);
+  service->invoke(service, 11, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
+void iov__v1__operations__set_tenant(ProtobufCService *service,
+                                     const Iov__V1__SetTenantRequest *input,
+                                     Iov__V1__Tenant_Closure closure,
+                                     void *closure_data)
+{
+  assert(service->descriptor == &iov__v1__operations__descriptor);
+  service->invoke(service, 12, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
+void iov__v1__operations__delete_tenant(ProtobufCService *service,
+                                        const Iov__V1__DeleteTenantRequest *input,
+                                        Iov__V1__Tenant_Closure closure,
+                                        void *closure_data)
+{
+  assert(service->descriptor == &iov__v1__operations__descriptor);
+  service->invoke(service, 13, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
+void iov__v1__operations__list_tenants(ProtobufCService *service,
+                                       const Iov__V1__ListTenantsRequest *input,
+                                       Iov__V1__ListTenantsResponse_Closure closure,
+                                       void *closure_data)
+{
+  assert(service->descriptor == &iov__v1__operations__descriptor);
+  service->invoke(service, 14, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
 void iov__v1__operations__list_orphans(ProtobufCService *service,
                                        const Iov__V1__ListOrphansRequest *input,
                                        Iov__V1__ListOrphansResponse_Closure closure,
                                        void *closure_data)
 {
   assert(service->descriptor == &iov__v1__operations__descriptor);
-  service->invoke(service, 11, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 15, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void iov__v1__operations__adopt_orphan(ProtobufCService *service,
                                        const Iov__V1__AdoptOrphanRequest *input,
@@ -2614,7 +3114,7 @@ void iov__v1__operations__adopt_orphan(ProtobufCService *service,
                                        void *closure_data)
 {
   assert(service->descriptor == &iov__v1__operations__descriptor);
-  service->invoke(service, 12, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 16, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void iov__v1__operations__purge_orphan(ProtobufCService *service,
                                        const Iov__V1__PurgeOrphanRequest *input,
@@ -2622,7 +3122,7 @@ void iov__v1__operations__purge_orphan(ProtobufCService *service,
                                        void *closure_data)
 {
   assert(service->descriptor == &iov__v1__operations__descriptor);
-  service->invoke(service, 13, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 17, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void iov__v1__operations__backup(ProtobufCService *service,
                                  const Iov__V1__BackupRequest *input,
@@ -2630,7 +3130,7 @@ void iov__v1__operations__backup(ProtobufCService *service,
                                  void *closure_data)
 {
   assert(service->descriptor == &iov__v1__operations__descriptor);
-  service->invoke(service, 14, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 18, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void iov__v1__operations__restore(ProtobufCService *service,
                                   const Iov__V1__BackupChunk *input,
@@ -2638,7 +3138,7 @@ void iov__v1__operations__restore(ProtobufCService *service,
                                   void *closure_data)
 {
   assert(service->descriptor == &iov__v1__operations__descriptor);
-  service->invoke(service, 15, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 19, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void iov__v1__operations__init (Iov__V1__Operations_Service *service,
                                 Iov__V1__Operations_ServiceDestroy destroy)

@@ -53,6 +53,9 @@ typedef struct Iov__V1__UserSpaceConsumer Iov__V1__UserSpaceConsumer;
 typedef struct Iov__V1__FileServerConsumer Iov__V1__FileServerConsumer;
 typedef struct Iov__V1__Claim Iov__V1__Claim;
 typedef struct Iov__V1__ClaimSpecification Iov__V1__ClaimSpecification;
+typedef struct Iov__V1__Tenant Iov__V1__Tenant;
+typedef struct Iov__V1__Quota Iov__V1__Quota;
+typedef struct Iov__V1__TenantUse Iov__V1__TenantUse;
 typedef struct Iov__V1__EndNodeSelector Iov__V1__EndNodeSelector;
 typedef struct Iov__V1__EndNodeSelector__LabelsEntry Iov__V1__EndNodeSelector__LabelsEntry;
 typedef struct Iov__V1__ClaimStatus Iov__V1__ClaimStatus;
@@ -1258,6 +1261,10 @@ struct  Iov__V1__ClaimSpecification
    */
   char *host_selector;
   /*
+   * whose it is, and whose quotas it counts in; empty: "default"
+   */
+  char *tenant;
+  /*
    * Among claims that wait, higher ones are served first, and may take away what lower ones have; zero where nothing is said.
    */
   int32_t priority;
@@ -1273,7 +1280,71 @@ struct  Iov__V1__ClaimSpecification
 };
 #define IOV__V1__CLAIM_SPECIFICATION__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__claim_specification__descriptor) \
-    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL, NULL, 0,NULL, NULL, IOV__V1__LOSS_POLICY__LOSS_POLICY_UNSPECIFIED, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0,NULL, (char *)protobuf_c_empty_string, 0, IOV__V1__PREEMPTION_POLICY__PREEMPTION_POLICY_UNSPECIFIED, 0,NULL, IOV__V1__EVICTION_POLICY__EVICTION_POLICY_UNSPECIFIED, 0 }
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL, NULL, 0,NULL, NULL, IOV__V1__LOSS_POLICY__LOSS_POLICY_UNSPECIFIED, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0,NULL, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, IOV__V1__PREEMPTION_POLICY__PREEMPTION_POLICY_UNSPECIFIED, 0,NULL, IOV__V1__EVICTION_POLICY__EVICTION_POLICY_UNSPECIFIED, 0 }
+
+
+/*
+ * Those for whom claims are made. The one called "default" is always there.
+ */
+struct  Iov__V1__Tenant
+{
+  ProtobufCMessage base;
+  char *name;
+  /*
+   * its share where functions of a class are short, beside those of others; at least 1
+   */
+  uint32_t weight;
+  /*
+   * by class, one of each at most
+   */
+  size_t n_quotas;
+  Iov__V1__Quota **quotas;
+  /*
+   * by class; only in answers
+   */
+  size_t n_use;
+  Iov__V1__TenantUse **use;
+};
+#define IOV__V1__TENANT__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__tenant__descriptor) \
+    , (char *)protobuf_c_empty_string, 0, 0,NULL, 0,NULL }
+
+
+/*
+ * What a tenant's claims of one class may have at a time. What is unset is not limited.
+ */
+struct  Iov__V1__Quota
+{
+  ProtobufCMessage base;
+  char *device_class;
+  Google__Protobuf__UInt32Value *functions;
+  /*
+   * The sums of the minimum rates that are promised to them.
+   */
+  Google__Protobuf__UInt64Value *bits_per_second;
+  Google__Protobuf__UInt64Value *operations_per_second;
+  Google__Protobuf__UInt64Value *bytes_per_second;
+};
+#define IOV__V1__QUOTA__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__quota__descriptor) \
+    , (char *)protobuf_c_empty_string, NULL, NULL, NULL, NULL }
+
+
+/*
+ * What a tenant's claims of one class have: from when it is granted until it is proven that it is let go of.
+ */
+struct  Iov__V1__TenantUse
+{
+  ProtobufCMessage base;
+  char *device_class;
+  uint32_t functions;
+  uint64_t bits_per_second;
+  uint64_t operations_per_second;
+  uint64_t bytes_per_second;
+};
+#define IOV__V1__TENANT_USE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__tenant_use__descriptor) \
+    , (char *)protobuf_c_empty_string, 0, 0, 0, 0 }
 
 
 struct  Iov__V1__EndNodeSelector__LabelsEntry
@@ -2327,6 +2398,63 @@ Iov__V1__ClaimSpecification *
 void   iov__v1__claim_specification__free_unpacked
                      (Iov__V1__ClaimSpecification *message,
                       ProtobufCAllocator *allocator);
+/* Iov__V1__Tenant methods */
+void   iov__v1__tenant__init
+                     (Iov__V1__Tenant         *message);
+size_t iov__v1__tenant__get_packed_size
+                     (const Iov__V1__Tenant   *message);
+size_t iov__v1__tenant__pack
+                     (const Iov__V1__Tenant   *message,
+                      uint8_t             *out);
+size_t iov__v1__tenant__pack_to_buffer
+                     (const Iov__V1__Tenant   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__Tenant *
+       iov__v1__tenant__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__tenant__free_unpacked
+                     (Iov__V1__Tenant *message,
+                      ProtobufCAllocator *allocator);
+/* Iov__V1__Quota methods */
+void   iov__v1__quota__init
+                     (Iov__V1__Quota         *message);
+size_t iov__v1__quota__get_packed_size
+                     (const Iov__V1__Quota   *message);
+size_t iov__v1__quota__pack
+                     (const Iov__V1__Quota   *message,
+                      uint8_t             *out);
+size_t iov__v1__quota__pack_to_buffer
+                     (const Iov__V1__Quota   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__Quota *
+       iov__v1__quota__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__quota__free_unpacked
+                     (Iov__V1__Quota *message,
+                      ProtobufCAllocator *allocator);
+/* Iov__V1__TenantUse methods */
+void   iov__v1__tenant_use__init
+                     (Iov__V1__TenantUse         *message);
+size_t iov__v1__tenant_use__get_packed_size
+                     (const Iov__V1__TenantUse   *message);
+size_t iov__v1__tenant_use__pack
+                     (const Iov__V1__TenantUse   *message,
+                      uint8_t             *out);
+size_t iov__v1__tenant_use__pack_to_buffer
+                     (const Iov__V1__TenantUse   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__TenantUse *
+       iov__v1__tenant_use__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__tenant_use__free_unpacked
+                     (Iov__V1__TenantUse *message,
+                      ProtobufCAllocator *allocator);
 /* Iov__V1__EndNodeSelector__LabelsEntry methods */
 void   iov__v1__end_node_selector__labels_entry__init
                      (Iov__V1__EndNodeSelector__LabelsEntry         *message);
@@ -2687,6 +2815,15 @@ typedef void (*Iov__V1__Claim_Closure)
 typedef void (*Iov__V1__ClaimSpecification_Closure)
                  (const Iov__V1__ClaimSpecification *message,
                   void *closure_data);
+typedef void (*Iov__V1__Tenant_Closure)
+                 (const Iov__V1__Tenant *message,
+                  void *closure_data);
+typedef void (*Iov__V1__Quota_Closure)
+                 (const Iov__V1__Quota *message,
+                  void *closure_data);
+typedef void (*Iov__V1__TenantUse_Closure)
+                 (const Iov__V1__TenantUse *message,
+                  void *closure_data);
 typedef void (*Iov__V1__EndNodeSelector__LabelsEntry_Closure)
                  (const Iov__V1__EndNodeSelector__LabelsEntry *message,
                   void *closure_data);
@@ -2786,6 +2923,9 @@ extern const ProtobufCMessageDescriptor iov__v1__user_space_consumer__descriptor
 extern const ProtobufCMessageDescriptor iov__v1__file_server_consumer__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__claim__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__claim_specification__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__tenant__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__quota__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__tenant_use__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__end_node_selector__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__end_node_selector__labels_entry__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__claim_status__descriptor;

@@ -19,6 +19,11 @@ PROTOBUF_C__BEGIN_DECLS
 #include "iov/v1/inventory.pb-c.h"
 #include "iov/v1/model.pb-c.h"
 
+typedef struct Iov__V1__CreateTenantRequest Iov__V1__CreateTenantRequest;
+typedef struct Iov__V1__SetTenantRequest Iov__V1__SetTenantRequest;
+typedef struct Iov__V1__DeleteTenantRequest Iov__V1__DeleteTenantRequest;
+typedef struct Iov__V1__ListTenantsRequest Iov__V1__ListTenantsRequest;
+typedef struct Iov__V1__ListTenantsResponse Iov__V1__ListTenantsResponse;
 typedef struct Iov__V1__GetStatusRequest Iov__V1__GetStatusRequest;
 typedef struct Iov__V1__CoordinatorStatus Iov__V1__CoordinatorStatus;
 typedef struct Iov__V1__ConfirmHostDeadRequest Iov__V1__ConfirmHostDeadRequest;
@@ -50,6 +55,72 @@ typedef struct Iov__V1__RestoreResponse Iov__V1__RestoreResponse;
 
 
 /* --- messages --- */
+
+struct  Iov__V1__CreateTenantRequest
+{
+  ProtobufCMessage base;
+  char *name;
+  /*
+   * zero: 1
+   */
+  uint32_t weight;
+  size_t n_quotas;
+  Iov__V1__Quota **quotas;
+};
+#define IOV__V1__CREATE_TENANT_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__create_tenant_request__descriptor) \
+    , (char *)protobuf_c_empty_string, 0, 0,NULL }
+
+
+struct  Iov__V1__SetTenantRequest
+{
+  ProtobufCMessage base;
+  char *name;
+  Google__Protobuf__UInt32Value *weight;
+  /*
+   * each in the place of the one of its class; one without any limit takes that away
+   */
+  size_t n_quotas;
+  Iov__V1__Quota **quotas;
+  protobuf_c_boolean force;
+};
+#define IOV__V1__SET_TENANT_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__set_tenant_request__descriptor) \
+    , (char *)protobuf_c_empty_string, NULL, 0,NULL, 0 }
+
+
+struct  Iov__V1__DeleteTenantRequest
+{
+  ProtobufCMessage base;
+  char *name;
+};
+#define IOV__V1__DELETE_TENANT_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__delete_tenant_request__descriptor) \
+    , (char *)protobuf_c_empty_string }
+
+
+struct  Iov__V1__ListTenantsRequest
+{
+  ProtobufCMessage base;
+};
+#define IOV__V1__LIST_TENANTS_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__list_tenants_request__descriptor) \
+     }
+
+
+struct  Iov__V1__ListTenantsResponse
+{
+  ProtobufCMessage base;
+  /*
+   * by name
+   */
+  size_t n_tenants;
+  Iov__V1__Tenant **tenants;
+};
+#define IOV__V1__LIST_TENANTS_RESPONSE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__list_tenants_response__descriptor) \
+    , 0,NULL }
+
 
 struct  Iov__V1__GetStatusRequest
 {
@@ -419,6 +490,101 @@ struct  Iov__V1__RestoreResponse
     , (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string }
 
 
+/* Iov__V1__CreateTenantRequest methods */
+void   iov__v1__create_tenant_request__init
+                     (Iov__V1__CreateTenantRequest         *message);
+size_t iov__v1__create_tenant_request__get_packed_size
+                     (const Iov__V1__CreateTenantRequest   *message);
+size_t iov__v1__create_tenant_request__pack
+                     (const Iov__V1__CreateTenantRequest   *message,
+                      uint8_t             *out);
+size_t iov__v1__create_tenant_request__pack_to_buffer
+                     (const Iov__V1__CreateTenantRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__CreateTenantRequest *
+       iov__v1__create_tenant_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__create_tenant_request__free_unpacked
+                     (Iov__V1__CreateTenantRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Iov__V1__SetTenantRequest methods */
+void   iov__v1__set_tenant_request__init
+                     (Iov__V1__SetTenantRequest         *message);
+size_t iov__v1__set_tenant_request__get_packed_size
+                     (const Iov__V1__SetTenantRequest   *message);
+size_t iov__v1__set_tenant_request__pack
+                     (const Iov__V1__SetTenantRequest   *message,
+                      uint8_t             *out);
+size_t iov__v1__set_tenant_request__pack_to_buffer
+                     (const Iov__V1__SetTenantRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__SetTenantRequest *
+       iov__v1__set_tenant_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__set_tenant_request__free_unpacked
+                     (Iov__V1__SetTenantRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Iov__V1__DeleteTenantRequest methods */
+void   iov__v1__delete_tenant_request__init
+                     (Iov__V1__DeleteTenantRequest         *message);
+size_t iov__v1__delete_tenant_request__get_packed_size
+                     (const Iov__V1__DeleteTenantRequest   *message);
+size_t iov__v1__delete_tenant_request__pack
+                     (const Iov__V1__DeleteTenantRequest   *message,
+                      uint8_t             *out);
+size_t iov__v1__delete_tenant_request__pack_to_buffer
+                     (const Iov__V1__DeleteTenantRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__DeleteTenantRequest *
+       iov__v1__delete_tenant_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__delete_tenant_request__free_unpacked
+                     (Iov__V1__DeleteTenantRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Iov__V1__ListTenantsRequest methods */
+void   iov__v1__list_tenants_request__init
+                     (Iov__V1__ListTenantsRequest         *message);
+size_t iov__v1__list_tenants_request__get_packed_size
+                     (const Iov__V1__ListTenantsRequest   *message);
+size_t iov__v1__list_tenants_request__pack
+                     (const Iov__V1__ListTenantsRequest   *message,
+                      uint8_t             *out);
+size_t iov__v1__list_tenants_request__pack_to_buffer
+                     (const Iov__V1__ListTenantsRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__ListTenantsRequest *
+       iov__v1__list_tenants_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__list_tenants_request__free_unpacked
+                     (Iov__V1__ListTenantsRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Iov__V1__ListTenantsResponse methods */
+void   iov__v1__list_tenants_response__init
+                     (Iov__V1__ListTenantsResponse         *message);
+size_t iov__v1__list_tenants_response__get_packed_size
+                     (const Iov__V1__ListTenantsResponse   *message);
+size_t iov__v1__list_tenants_response__pack
+                     (const Iov__V1__ListTenantsResponse   *message,
+                      uint8_t             *out);
+size_t iov__v1__list_tenants_response__pack_to_buffer
+                     (const Iov__V1__ListTenantsResponse   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__ListTenantsResponse *
+       iov__v1__list_tenants_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__list_tenants_response__free_unpacked
+                     (Iov__V1__ListTenantsResponse *message,
+                      ProtobufCAllocator *allocator);
 /* Iov__V1__GetStatusRequest methods */
 void   iov__v1__get_status_request__init
                      (Iov__V1__GetStatusRequest         *message);
@@ -896,6 +1062,21 @@ void   iov__v1__restore_response__free_unpacked
                       ProtobufCAllocator *allocator);
 /* --- per-message closures --- */
 
+typedef void (*Iov__V1__CreateTenantRequest_Closure)
+                 (const Iov__V1__CreateTenantRequest *message,
+                  void *closure_data);
+typedef void (*Iov__V1__SetTenantRequest_Closure)
+                 (const Iov__V1__SetTenantRequest *message,
+                  void *closure_data);
+typedef void (*Iov__V1__DeleteTenantRequest_Closure)
+                 (const Iov__V1__DeleteTenantRequest *message,
+                  void *closure_data);
+typedef void (*Iov__V1__ListTenantsRequest_Closure)
+                 (const Iov__V1__ListTenantsRequest *message,
+                  void *closure_data);
+typedef void (*Iov__V1__ListTenantsResponse_Closure)
+                 (const Iov__V1__ListTenantsResponse *message,
+                  void *closure_data);
 typedef void (*Iov__V1__GetStatusRequest_Closure)
                  (const Iov__V1__GetStatusRequest *message,
                   void *closure_data);
@@ -1022,6 +1203,22 @@ struct Iov__V1__Operations_Service
                     const Iov__V1__RebalanceRequest *input,
                     Iov__V1__RebalanceAnswer_Closure closure,
                     void *closure_data);
+  void (*create_tenant)(Iov__V1__Operations_Service *service,
+                        const Iov__V1__CreateTenantRequest *input,
+                        Iov__V1__Tenant_Closure closure,
+                        void *closure_data);
+  void (*set_tenant)(Iov__V1__Operations_Service *service,
+                     const Iov__V1__SetTenantRequest *input,
+                     Iov__V1__Tenant_Closure closure,
+                     void *closure_data);
+  void (*delete_tenant)(Iov__V1__Operations_Service *service,
+                        const Iov__V1__DeleteTenantRequest *input,
+                        Iov__V1__Tenant_Closure closure,
+                        void *closure_data);
+  void (*list_tenants)(Iov__V1__Operations_Service *service,
+                       const Iov__V1__ListTenantsRequest *input,
+                       Iov__V1__ListTenantsResponse_Closure closure,
+                       void *closure_data);
   void (*list_orphans)(Iov__V1__Operations_Service *service,
                        const Iov__V1__ListOrphansRequest *input,
                        Iov__V1__ListOrphansResponse_Closure closure,
@@ -1061,6 +1258,10 @@ void iov__v1__operations__init (Iov__V1__Operations_Service *service,
       function_prefix__ ## drain,\
       function_prefix__ ## taint,\
       function_prefix__ ## rebalance,\
+      function_prefix__ ## create_tenant,\
+      function_prefix__ ## set_tenant,\
+      function_prefix__ ## delete_tenant,\
+      function_prefix__ ## list_tenants,\
       function_prefix__ ## list_orphans,\
       function_prefix__ ## adopt_orphan,\
       function_prefix__ ## purge_orphan,\
@@ -1110,6 +1311,22 @@ void iov__v1__operations__rebalance(ProtobufCService *service,
                                     const Iov__V1__RebalanceRequest *input,
                                     Iov__V1__RebalanceAnswer_Closure closure,
                                     void *closure_data);
+void iov__v1__operations__create_tenant(ProtobufCService *service,
+                                        const Iov__V1__CreateTenantRequest *input,
+                                        Iov__V1__Tenant_Closure closure,
+                                        void *closure_data);
+void iov__v1__operations__set_tenant(ProtobufCService *service,
+                                     const Iov__V1__SetTenantRequest *input,
+                                     Iov__V1__Tenant_Closure closure,
+                                     void *closure_data);
+void iov__v1__operations__delete_tenant(ProtobufCService *service,
+                                        const Iov__V1__DeleteTenantRequest *input,
+                                        Iov__V1__Tenant_Closure closure,
+                                        void *closure_data);
+void iov__v1__operations__list_tenants(ProtobufCService *service,
+                                       const Iov__V1__ListTenantsRequest *input,
+                                       Iov__V1__ListTenantsResponse_Closure closure,
+                                       void *closure_data);
 void iov__v1__operations__list_orphans(ProtobufCService *service,
                                        const Iov__V1__ListOrphansRequest *input,
                                        Iov__V1__ListOrphansResponse_Closure closure,
@@ -1133,6 +1350,11 @@ void iov__v1__operations__restore(ProtobufCService *service,
 
 /* --- descriptors --- */
 
+extern const ProtobufCMessageDescriptor iov__v1__create_tenant_request__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__set_tenant_request__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__delete_tenant_request__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__list_tenants_request__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__list_tenants_response__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__get_status_request__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__coordinator_status__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__confirm_host_dead_request__descriptor;

@@ -1,0 +1,296 @@
+import Messages
+
+/// What a tenant's claims of one class have.
+struct Amount: Equatable, Sendable {
+  var functions = 0
+  var rates = MinimumRates()
+}
+
+struct TenantClass: Hashable, Sendable {
+  var tenant: String
+  var deviceClass: String
+}
+
+/// Claims are made for tenants, of which each has a weight, by which functions are shared out where they are short, and quotas, above
+/// which it is granted nothing.
+extension Arbiter {
+  static var defaultTenant: String { "default" }
+  private static var mostWeight: UInt32 { 1_000_000 }
+  private static var mostQuotas: Int { 64 }
+
+  /// The one called default is there without a record.
+  func tenant(_ name: String) -> Tenant? {
+    tenants[name] ?? (name == Self.defaultTenant ? Tenant(named: name, weight: 1) : nil)
+  }
+
+  public func shownTenant(_ name: String) -> Tenant? {
+    guard var tenant = tenant(name) else { return nil }
+    let classes = uses.keys.filter { $0.tenant == name }.map(\.deviceClass).sorted()
+    tenant.use = classes.map { deviceClass in
+      let use = use(of: TenantClass(tenant: name, deviceClass: deviceClass))
+      return TenantUse {
+        $0.deviceClass = deviceClass
+        $0.functions = UInt32(clamping: use.functions)
+        $0.bitsPerSecond = use.rates.bitsPerSecond
+        $0.operationsPerSecond = use.rates.operationsPerSecond
+        $0.bytesPerSecond = use.rates.bytesPerSecond
+      }
+    }
+    return tenant
+  }
+
+  /// By name.
+  public var listedTenants: [Tenant] {
+    Set(tenants.keys).union([Self.defaultTenant]).sorted().compactMap(shownTenant)
+  }
+
+  // MARK: Making, changing and deleting
+
+  mutating func createTenant(_ request: CreateTenantRequest) throws(Refusal) -> Tenant {
+    if let problem = Names.problem(with: request.name, of: "tenant") { throw Refusal(.invalidArgument, problem) }
+    var wanted = Tenant(named: request.name, weight: request.weight == 0 ? 1 : request.weight)
+    for quota in request.quotas { wanted.set(quota) }
+    try check(wanted)
+    try checkClasses(of: request.quotas)
+    if let existing = tenant(request.name) {
+      guard existing == wanted else {
+        throw Refusal(
+          .alreadyExists,
+          "tenant '\(request.name)' exists with another weight or other quotas; change it: iov tenant set \(request.name)"
+        )
+      }
+      return shownTenant(request.name) ?? existing
+    }
+    put(wanted)
+    return shownTenant(request.name) ?? wanted
+  }
+
+  mutating func setTenant(_ request: SetTenantRequest) throws(Refusal) -> Tenant {
+    guard let before = tenant(request.name) else { throw unknownTenant(request.name) }
+    var wanted = before
+    if let weight = request.weight { wanted.weight = weight }
+    for quota in request.quotas { wanted.set(quota) }
+    try check(wanted)
+    try checkClasses(of: request.quotas)
+    if !request.force {
+      for quota in request.quotas { try checkUse(of: request.name, beside: quota) }
+    }
+    if wanted != before {
+      put(wanted)
+      for deviceClass in waiting.keys { noteRoom(for: TenantClass(tenant: request.name, deviceClass: deviceClass)) }
+    }
+    return shownTenant(request.name) ?? wanted
+  }
+
+  mutating func deleteTenant(_ name: String) throws(Refusal) -> Tenant {
+    guard let tenant = tenant(name) else { throw unknownTenant(name) }
+    guard name != Self.defaultTenant else {
+      throw Refusal(
+        .failedPrecondition,
+        "the tenant '\(name)' is the one of claims that name none, and always there; its weight and quotas can be set")
+    }
+    let count = claimsOfTenant[name] ?? 0
+    guard count == 0 else {
+      let words = count == 1 ? "there is 1 claim" : "there are \(count) claims"
+      throw Refusal(.failedPrecondition, "\(words) of tenant '\(name)'; delete them first: iov claim list")
+    }
+    tenants[name] = nil
+    changes.save(RecordKey(.tenant, name))
+    _ = nextRevision()
+    return tenant
+  }
+
+  private mutating func put(_ tenant: Tenant) {
+    tenants[tenant.name] = tenant
+    changes.save(RecordKey(.tenant, tenant.name))
+    _ = nextRevision()
+  }
+
+  func unknownTenant(_ name: String) -> Refusal {
+    Refusal(
+      .notFound,
+      "there is no tenant '\(Names.shown(name))'"
+        + Names.suggestion(for: name, among: listedTenants.map(\.name), of: "tenants"))
+  }
+
+  private func check(_ tenant: Tenant) throws(Refusal) {
+    guard (1...Self.mostWeight).contains(tenant.weight) else {
+      throw Refusal(.invalidArgument, "a weight of \(tenant.weight) is asked for; weights are 1 to \(Self.mostWeight)")
+    }
+    guard tenant.quotas.count <= Self.mostQuotas else {
+      throw Refusal(
+        .invalidArgument, "quotas of \(tenant.quotas.count) classes are asked for; \(Self.mostQuotas) are the most")
+    }
+  }
+
+  private func checkClasses(of quotas: [Quota]) throws(Refusal) {
+    var seen: Set<String> = []
+    for quota in quotas {
+      try validateClass(quota.deviceClass)
+      guard seen.insert(quota.deviceClass).inserted else {
+        throw Refusal(.invalidArgument, "two quotas of the class \(quota.deviceClass) are given")
+      }
+    }
+  }
+
+  private func checkUse(of tenant: String, beside quota: Quota) throws(Refusal) {
+    let use = use(of: TenantClass(tenant: tenant, deviceClass: quota.deviceClass))
+    for limit in quota.limits(use, asked: Amount()) where limit.used > limit.limit {
+      throw Refusal(
+        .failedPrecondition,
+        "a quota of \(limit.limit) \(limit.unit) of class \(quota.deviceClass) is asked for, and claims of tenant '\(tenant)' have "
+          + "\(limit.used); delete some, or set it all the same: --force")
+    }
+  }
+
+  // MARK: Use
+
+  func use(of key: TenantClass) -> Amount { uses[key] ?? Amount() }
+
+  mutating func takeUse(_ assignment: Assignment, of specification: ClaimSpecification) {
+    var use = uses[specification.tenantClass] ?? Amount()
+    use.functions += 1
+    use.rates.add(assignment.attributes?.minimumRates ?? MinimumRates())
+    uses[specification.tenantClass] = use
+  }
+
+  mutating func freeUse(_ assignment: Assignment, of specification: ClaimSpecification) {
+    let key = specification.tenantClass
+    guard var use = uses[key] else { return }
+    let isRoom = isUsedUp(key) || quota(of: key)?.limitsRates ?? false
+    use.functions -= 1
+    use.rates.subtract(assignment.attributes?.minimumRates ?? MinimumRates())
+    uses[key] = use.functions == 0 ? nil : use
+    if isRoom { noteRoom(for: key) }
+  }
+
+  /// A quota that was used up may not be so any more.
+  private mutating func noteRoom(for key: TenantClass) { changes.openings.tenants.insert(key) }
+
+  mutating func noteClaim(of specification: ClaimSpecification, by difference: Int) {
+    let count = (claimsOfTenant[specification.tenantName] ?? 0) + difference
+    claimsOfTenant[specification.tenantName] = count == 0 ? nil : count
+  }
+
+  // MARK: In placement
+
+  func validateTenant(of specification: ClaimSpecification) throws(Refusal) {
+    let name = specification.tenantName
+    guard let tenant = tenant(name) else {
+      let refusal = unknownTenant(name)
+      throw Refusal(.invalidArgument, refusal.message)
+    }
+    guard let quota = tenant.quota(of: specification.deviceClass) else { return }
+    let asked = Amount(functions: 1, rates: specification.attributes?.minimumRates ?? MinimumRates())
+    for limit in quota.limits(Amount(), asked: asked) where limit.asked > limit.limit {
+      throw Refusal(
+        .failedPrecondition,
+        "the claim asks for \(limit.asked) \(limit.unit) of class \(specification.deviceClass), and the quota of tenant '\(name)' is "
+          + "\(limit.limit): ask for less, or for a higher quota: iov tenant show \(name)")
+    }
+  }
+
+  /// That a claim's tenant has all that it may have, what others let go of for its claims included; nil if there is room.
+  func obstacle(ofQuotaOf specification: ClaimSpecification) -> Drop? {
+    let key = specification.tenantClass
+    guard let quota = quota(of: key) else { return nil }
+    let asked = Amount(functions: 1, rates: specification.attributes?.minimumRates ?? MinimumRates())
+    for limit in quota.limits(useWithNominations(of: key, for: specification), asked: asked) {
+      let (sum, isTooMuch) = limit.used.addingReportingOverflow(limit.asked)
+      guard limit.asked > 0, isTooMuch || sum > limit.limit else { continue }
+      return Drop(
+        .quota,
+        "the quota of tenant '\(key.tenant)' is \(limit.limit) \(limit.unit) of class \(key.deviceClass); \(limit.used) are in use, and "
+          + "\(limit.asked) more are asked for")
+    }
+    return nil
+  }
+
+  private func useWithNominations(of key: TenantClass, for specification: ClaimSpecification) -> Amount {
+    var use = use(of: key)
+    for nomination in nominations.values.joined() where nomination.tenantClass == key {
+      guard nomination.priority >= specification.priority else { continue }
+      use.functions += 1
+      use.rates.add(nomination.share.rates)
+    }
+    return use
+  }
+
+  /// Nil: there is none. Most clusters have none at all.
+  private func quota(of key: TenantClass) -> Quota? {
+    tenants.isEmpty ? nil : tenants[key.tenant]?.quota(of: key.deviceClass)
+  }
+
+  /// Whether it can be granted no function at all, whatever is asked for.
+  func isUsedUp(_ key: TenantClass) -> Bool {
+    guard let limit = quota(of: key)?.functions else { return false }
+    return use(of: key).functions >= Int(limit)
+  }
+
+  /// What a tenant has of a class, beside its weight.
+  func share(of key: TenantClass) -> FairShare {
+    FairShare(functions: use(of: key).functions, weight: tenants[key.tenant]?.weight ?? 1)
+  }
+}
+
+/// How much of its share somebody has: the lower one is next.
+struct FairShare: Comparable {
+  var functions: Int
+  var weight: UInt32
+
+  static func < (one: FairShare, other: FairShare) -> Bool {
+    one.functions * Int(other.weight) < other.functions * Int(one.weight)
+  }
+
+  static func == (one: FairShare, other: FairShare) -> Bool {
+    one.functions * Int(other.weight) == other.functions * Int(one.weight)
+  }
+}
+
+/// One number of a quota.
+private struct Limit {
+  var unit: String
+  var limit: UInt64
+  var used: UInt64
+  var asked: UInt64
+}
+
+extension Tenant {
+  fileprivate init(named name: String, weight: UInt32) {
+    self.init()
+    self.name = name
+    self.weight = weight
+  }
+
+  func quota(of deviceClass: String) -> Quota? { quotas.first { $0.deviceClass == deviceClass } }
+
+  fileprivate mutating func set(_ quota: Quota) {
+    quotas.removeAll { $0.deviceClass == quota.deviceClass }
+    if quota.isLimiting { quotas.append(quota) }
+    quotas.sort { $0.deviceClass < $1.deviceClass }
+  }
+}
+
+extension Quota {
+  fileprivate var isLimiting: Bool { functions != nil || limitsRates }
+
+  fileprivate var limitsRates: Bool { bitsPerSecond != nil || operationsPerSecond != nil || bytesPerSecond != nil }
+
+  fileprivate func limits(_ use: Amount, asked: Amount) -> [Limit] {
+    let (rates, more) = (use.rates, asked.rates)
+    let all: [(String, UInt64?, UInt64, UInt64)] = [
+      ("functions", functions.map { UInt64($0) }, UInt64(use.functions), UInt64(asked.functions)),
+      ("bit/s", bitsPerSecond, rates.bitsPerSecond, more.bitsPerSecond),
+      ("operations per second", operationsPerSecond, rates.operationsPerSecond, more.operationsPerSecond),
+      ("bytes per second", bytesPerSecond, rates.bytesPerSecond, more.bytesPerSecond),
+    ]
+    return all.compactMap { unit, limit, used, asked in
+      limit.map { Limit(unit: unit, limit: $0, used: used, asked: asked) }
+    }
+  }
+}
+
+extension ClaimSpecification {
+  var tenantName: String { tenant.isEmpty ? Arbiter.defaultTenant : tenant }
+  var tenantClass: TenantClass { TenantClass(tenant: tenantName, deviceClass: deviceClass) }
+}

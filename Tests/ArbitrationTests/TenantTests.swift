@@ -1,0 +1,225 @@
+import Messages
+import Testing
+
+@testable import Arbitration
+@testable import Simulation
+
+extension Answer {
+  fileprivate var tenant: Tenant { if case .tenant(let tenant) = self { tenant } else { Tenant() } }
+}
+
+extension World {
+  @discardableResult
+  fileprivate mutating func createTenant(
+    _ name: String, weight: UInt32 = 0, functions: UInt32? = nil, bits: UInt64? = nil
+  ) -> Result<Tenant, Refusal> {
+    let request = CreateTenantRequest {
+      $0.name = name
+      $0.weight = weight
+      if functions != nil || bits != nil { $0.quotas = [Self.quota(functions, bits)] }
+    }
+    return ask { .tenantCreated($0, request) }.map(\.tenant)
+  }
+
+  @discardableResult
+  fileprivate mutating func setTenant(
+    _ name: String, weight: UInt32? = nil, functions: UInt32? = nil, force: Bool = false
+  ) -> Result<Tenant, Refusal> {
+    let request = SetTenantRequest {
+      $0.name = name
+      $0.weight = weight
+      if functions != nil { $0.quotas = [Self.quota(functions)] }
+      $0.force = force
+    }
+    return ask { .tenantSet($0, request) }.map(\.tenant)
+  }
+
+  @discardableResult
+  fileprivate mutating func deleteTenant(_ name: String) -> Result<Tenant, Refusal> {
+    ask { .tenantDeleted($0, DeleteTenantRequest { $0.name = name }) }.map(\.tenant)
+  }
+
+  private static func quota(_ functions: UInt32?, _ bits: UInt64? = nil) -> Quota {
+    Quota {
+      $0.deviceClass = "ethernet"
+      $0.functions = functions
+      $0.bitsPerSecond = bits
+    }
+  }
+
+  fileprivate func use(_ tenant: String) -> UInt32 {
+    arbiter.shownTenant(tenant)?.use.first { $0.deviceClass == "ethernet" }?.functions ?? 0
+  }
+}
+
+@Suite struct Tenants {
+  private static let id = "ethernet/52:54:00:00:00:01"
+
+  private func rack(functions: UInt32) -> World {
+    var world = World.rack()
+    world.hosts["a"]?.endNodes = [card(Self.id, functions: functions)]
+    world.reportInventory("a")
+    return world
+  }
+
+  private func create(
+    _ world: inout World, _ name: String, _ tenant: String, priority: Int32 = 0, gigabits: UInt64 = 0
+  ) -> Result<Claim, Refusal> {
+    let result = world.create(name) {
+      $0.tenant = tenant
+      $0.priority = priority
+      if gigabits > 0 {
+        $0.attributes = Attributes {
+          $0.ethernet = EthernetAttributes { $0.minTransmitBitsPerSecond = gigabits * 1_000_000_000 }
+        }
+      }
+    }
+    world.settle()
+    return result
+  }
+
+  @Test func anUnknownOneIsRefusedAtOnce() throws {
+    var world = rack(functions: 4)
+    world.createTenant("lab")
+    let refusal = create(&world, "web", "lob").refusal
+    #expect(refusal?.code == .invalidArgument && refusal?.message.hasPrefix("there is no tenant 'lob'") == true)
+    _ = try create(&world, "web", "lab").get()
+    #expect(world.arbiter.listedTenants.map(\.name) == ["default", "lab"])
+    #expect(world.use("lab") == 1 && world.use("default") == 0)
+  }
+
+  @Test func oneIsMadeOnceAndDeletedWhenItHasNoClaims() throws {
+    var world = rack(functions: 4)
+    _ = try world.createTenant("lab", weight: 2).get()
+    _ = try world.createTenant("lab", weight: 2).get()
+    #expect(world.createTenant("lab", weight: 3).refusal?.code == .alreadyExists)
+    #expect(world.setTenant("lob", weight: 3).refusal?.code == .notFound)
+    #expect(world.setTenant("lab", weight: 0).refusal?.code == .invalidArgument)
+    #expect(world.deleteTenant("default").refusal?.code == .failedPrecondition)
+    _ = create(&world, "web", "lab")
+    #expect(world.deleteTenant("lab").refusal?.message.hasPrefix("there is 1 claim of tenant 'lab'") == true)
+    world.restart()
+    for name in ["a", "b", "c"] { world.connect(name) }
+    #expect(world.arbiter.shownTenant("lab")?.weight == 2 && world.use("lab") == 1)
+    world.delete("web")
+    world.settle()
+    _ = try world.deleteTenant("lab").get()
+    #expect(!world.store.keys.contains { $0.kind == .tenant } && world.arbiter.hasEmptyIndexes)
+  }
+
+  @Test func whatIsAboveItsQuotaWaitsSaysSoAndIsGrantedWhenThereIsRoom() throws {
+    var world = rack(functions: 8)
+    world.createTenant("lab", functions: 1)
+    _ = try create(&world, "one", "lab").get()
+    _ = try create(&world, "two", "lab").get()
+    #expect(world.phase("two") == .pending)
+    let words = "the quota of tenant 'lab' is 1 functions of class ethernet; 1 are in use, and 1 more are asked for"
+    #expect(world.reasons("two") == [words])
+    #expect(try world.arbiter.explanation(of: "two").summary == "it waits: \(words)")
+    _ = try create(&world, "other", "default").get()
+    #expect(world.phase("other") == .ready)
+    world.delete("one")
+    world.settle()
+    #expect(world.phase("two") == .ready && world.use("lab") == 1)
+    _ = create(&world, "three", "lab")
+    _ = try world.setTenant("lab", functions: 2).get()
+    world.settle()
+    #expect(world.phase("three") == .ready)
+  }
+
+  @Test func ratesThatArePromisedCountAsWell() throws {
+    var world = rack(functions: 8)
+    world.createTenant("lab", bits: 3_000_000_000)
+    let refusal = create(&world, "huge", "lab", gigabits: 4).refusal
+    #expect(
+      refusal?.code == .failedPrecondition
+        && refusal?.message.hasPrefix(
+          "the claim asks for 4000000000 bit/s of class ethernet, and the quota of tenant 'lab'") == true
+    )
+    _ = try create(&world, "one", "lab", gigabits: 2).get()
+    _ = try create(&world, "two", "lab", gigabits: 2).get()
+    #expect(world.phase("two") == .pending)
+    _ = try create(&world, "free", "lab").get()
+    #expect(world.phase("free") == .ready)
+    world.delete("one")
+    world.settle()
+    #expect(world.phase("two") == .ready)
+  }
+
+  @Test func aQuotaBelowUseIsRefusedUnlessItIsForced() throws {
+    var world = rack(functions: 8)
+    world.createTenant("lab")
+    for name in ["one", "two"] { _ = try create(&world, name, "lab").get() }
+    let refusal = world.setTenant("lab", functions: 1).refusal
+    #expect(refusal?.code == .failedPrecondition)
+    #expect(
+      refusal?.message
+        == "a quota of 1 functions of class ethernet is asked for, and claims of tenant 'lab' have 2; delete some, or set it all the same: --force"
+    )
+    _ = try world.setTenant("lab", functions: 1, force: true).get()
+    #expect(world.use("lab") == 2)
+    _ = create(&world, "three", "lab")
+    world.delete("one")
+    world.settle()
+    #expect(world.phase("two") == .ready && world.phase("three") == .pending)
+  }
+
+  @Test func aTenantAtItsQuotaHasNobodyLetGo() throws {
+    var world = rack(functions: 2)
+    world.createTenant("lab", functions: 1)
+    _ = try create(&world, "low", "lab").get()
+    _ = try create(&world, "other", "default").get()
+    _ = try create(&world, "urgent", "lab", priority: 9).get()
+    #expect(world.phase("low") == .ready && world.phase("other") == .ready)
+    #expect(world.claim("urgent")?.status?.preemption == nil && world.phase("urgent") == .pending)
+  }
+
+  @Test func theTenantFurthestBelowItsShareIsNextWithItsOldestClaim() throws {
+    var world = rack(functions: 6)
+    world.createTenant("big", weight: 2)
+    world.createTenant("small", weight: 1)
+    for number in 0..<6 { _ = try create(&world, "first-\(number)", "default").get() }
+    for number in 0..<6 { _ = try create(&world, "small-\(number)", "small").get() }
+    for number in 0..<6 { _ = try create(&world, "big-\(number)", "big").get() }
+    for number in 0..<6 {
+      world.delete("first-\(number)")
+      world.settle()
+    }
+    #expect(world.use("big") == 4 && world.use("small") == 2)
+    let served = world.arbiter.listedClaims.filter { $0.status?.phase == .ready }.map(\.name)
+    #expect(served == ["big-0", "big-1", "big-2", "big-3", "small-0", "small-1"])
+  }
+
+  @Test func whoeverWaitsIsServedInTheOrderOfSharesAndEveryoneIsServed() {
+    var list = WaitingList()
+    var functions: [String: Int] = [:]
+    let weights: [String: UInt32] = ["a": 1, "b": 3, "c": 2]
+    for (number, tenant) in ["a", "b", "c"].enumerated() {
+      for index in 0..<40 {
+        list.insert(
+          WaitingList.Entry(
+            priority: index < 4 ? 1 : 0, tenant: tenant, seconds: Int64(index), nanoseconds: Int32(number),
+            uid: "\(tenant)\(index)", name: "\(tenant)\(index)"))
+      }
+    }
+    var serving = Serving()
+    var served: [WaitingList.Entry] = []
+    while let next = serving.next(
+      of: list, skipping: { _ in false },
+      share: { FairShare(functions: functions[$0] ?? 0, weight: weights[$0] ?? 1) })
+    {
+      served.append(next)
+      functions[next.tenant, default: 0] += 1
+      list.remove(next)
+    }
+    #expect(served.count == 120 && Set(served.map(\.name)).count == 120)
+    #expect(served.prefix(12).allSatisfy { $0.priority == 1 })
+    for tenant in weights.keys {
+      let own = served.filter { $0.tenant == tenant && $0.priority == 0 }.map(\.seconds)
+      #expect(own == own.sorted())
+    }
+    // While all of them wait, one in two is of the tenant with half of all weights, and one in six of the one with a sixth.
+    let first = served.prefix(60)
+    #expect(first.filter { $0.tenant == "b" }.count == 30 && first.filter { $0.tenant == "a" }.count == 10)
+  }
+}
