@@ -85,7 +85,12 @@ extension Arbiter {
     }
     // They decide between claims of one instant, which wait in the order of the request.
     let uids = uids.sorted()
-    for index in order where index < uids.count {
+    for index in order where index < uids.count && planned[index].action == .unspecified {
+      if let group = request.claims[index].specification?.group, !group.isEmpty, claimsOfGroup[group] == nil {
+        makeGroup(group, of: request, uids: uids, at: now, &planned)
+        settleConsequences()
+        continue
+      }
       do throws(Refusal) {
         try carryOut(request.claims[index], uid: uids[index], replace: request.replace, at: now, &planned[index])
       } catch {
@@ -103,6 +108,7 @@ extension Arbiter {
     _ request: CreateClaimRequest, uid: String, replace: Bool, at now: Instant, _ planned: inout PlannedClaim
   ) throws(Refusal) {
     guard let existing = claims[request.name] else {
+      if let group = request.specification?.group, !group.isEmpty { throw newMember(request.name, of: group) }
       planned.claim = try createClaim(request, uid: uid, at: now)
       planned.action = .create
       return
@@ -132,6 +138,7 @@ extension Arbiter {
       planned.action = .update
       return
     }
+    guard existing.specification.group.isEmpty, asked.group.isEmpty else { throw memberReplaced(existing, by: asked) }
     // Before the former one is released for it.
     try validateReplacement(of: existing, by: asked)
     planned.action = .replace

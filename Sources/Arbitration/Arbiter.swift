@@ -25,6 +25,8 @@ public struct Arbiter: Sendable {
   package internal(set) var hostOfSession: [SessionID: String] = [:]
   /// By the name of the claim that they have as their source.
   package internal(set) var claimsOfSource = Table<String, Set<String>>()
+  /// By the name of the group that they are members of.
+  package internal(set) var claimsOfGroup = Table<String, Set<String>>()
   /// Claims for a file server that are to be released and wait for those that have parts of what they hold.
   var heldUp = Register()
   var drains = Drains()
@@ -72,8 +74,8 @@ public struct Arbiter: Sendable {
   var changes = Changes()
   /// How often what claims may fit into has changed in this run: what is planned holds as long as neither this nor the revision has.
   var situation: UInt64 = 0
-  /// While something is only tried.
-  var trial: Trial?
+  /// What is only tried, the outermost trial first.
+  var trials: [Trial] = []
 
   /// Restores the state that `records` hold and begins a new epoch: an agent that hears from this arbiter obeys no
   /// earlier one any more. The effects must be durable before anybody is answered.

@@ -16,6 +16,8 @@ struct Changes: Sendable {
   private(set) var controls: [String: Set<String>] = [:]
   /// Hosts that are told everything anew, because something that they were told is not to be done any more.
   private(set) var anew: Set<String> = []
+  /// Groups of which all members have what they are to have.
+  var attachedGroups: Set<String> = []
   /// What claims that wait may fit into now.
   var openings = Openings()
   /// Those for which others were told to let go.
@@ -101,6 +103,7 @@ extension Arbiter {
     if !changes.openings.isEmpty { situation += 1 }
     lookAgainAtGeometry()
     settleSources()
+    settleAttachedGroups()
     fillOpenings()
   }
 

@@ -11,19 +11,30 @@ extension Arbiter {
     }
     let specification = asked.normalized
     if let existing = claims[request.name] { return try answer(existing, askedAgainWith: specification) }
-    try validate(specification, of: request.name)
-    keepSelectors(of: specification, for: request.name)
+    guard specification.group.isEmpty else { throw memberMadeAlone(request.name, of: specification.group) }
+    var (state, best) = try newClaim(request.name, specification, uid: uid, at: now)
+    _ = place(&state, in: best)
+    put(state)
+    if state.phase == .pending { wait(state) }
+    return claims[request.name]?.claim ?? state.claim
+  }
+
+  /// A claim that is yet to be placed, and where it would go.
+  mutating func newClaim(
+    _ name: String, _ specification: ClaimSpecification, uid: String, at now: Instant
+  ) throws(Refusal) -> (ClaimState, Candidate?) {
+    try validate(specification, of: name)
+    keepSelectors(of: specification, for: name)
     let best = best(for: specification)
     // What it fits into now it fits into for good.
     if best == nil {
       do throws(Refusal) { try validateFitness(of: specification) } catch {
-        dropSelectors(of: specification, for: request.name)
+        dropSelectors(of: specification, for: name)
         throw error
       }
     }
-
     var claim = Claim()
-    claim.name = request.name
+    claim.name = name
     claim.uid = uid
     claim.specification = specification
     claim.created = now.timestamp
@@ -32,10 +43,7 @@ extension Arbiter {
     state.withStatus { $0.phase = .pending }
     reserveNames(of: state)
     noteClaim(of: state.specification, by: 1)
-    _ = place(&state, in: best)
-    put(state)
-    if state.phase == .pending { wait(state) }
-    return claims[request.name]?.claim ?? claim
+    return (state, best)
   }
 
   private func answer(
@@ -53,15 +61,30 @@ extension Arbiter {
   }
 
   mutating func deleteClaim(_ request: DeleteClaimRequest) throws(Refusal) -> Claim {
-    guard var state = claims[request.name] else { throw unknownClaim(request.name) }
+    guard let state = claims[request.name] else { throw unknownClaim(request.name) }
     guard state.phase != .releasing else { return state.claim }
-    if !request.cascade { try checkNothingIsServed(from: request.name) }
+    let mates = mates(of: state).filter { $0.phase != .releasing }
+    guard mates.isEmpty || request.wholeGroup || request.cascade else { throw memberDeletedAlone(state, mates) }
+    if !request.cascade {
+      for name in [request.name] + mates.map(\.claim.name) { try checkNothingIsServed(from: name) }
+    }
+    // It is released before the others of its group, which find it so.
+    let result = try deleteAlone(request)
+    for mate in mates {
+      var request = request
+      request.name = mate.claim.name
+      _ = try deleteClaim(request)
+    }
+    return result
+  }
+
+  private mutating func deleteAlone(_ request: DeleteClaimRequest) throws(Refusal) -> Claim {
     for other in claims(from: request.name) {
       var request = request
       request.name = other.claim.name
       _ = try deleteClaim(request)
     }
-    state = claims[request.name] ?? state
+    guard var state = claims[request.name] else { throw unknownClaim(request.name) }
     if state.phase == .pending {
       stopWaiting(state)
       endNomination(of: &state)
@@ -124,7 +147,10 @@ extension Arbiter {
 
   /// The answer to whoever names a claim that there is not, with the names that may be meant.
   public func unknownClaim(_ name: String) -> Refusal {
-    Refusal(
+    if let members = claimsOfGroup[name] {
+      return Refusal(.notFound, "there is no claim '\(name)': that is a group, of \(Names.list(members))")
+    }
+    return Refusal(
       .notFound,
       "there is no claim '\(Names.shown(name))'"
         + Names.suggestion(for: name, among: Array(claims.keys), of: "claims"))

@@ -4,8 +4,7 @@ import Messages
 /// index can be forgotten.
 struct EndNodes: Sendable, Triable {
   private var states: [String: EndNodeState] = [:]
-  /// What those that have changed were when a trial began; nil while nothing is tried.
-  private var former: [String: EndNodeState?]?
+  private var former = Former<String, EndNodeState>()
   /// What the indexes say of each.
   private var places: [String: Place] = [:]
 
@@ -27,7 +26,7 @@ struct EndNodes: Sendable, Triable {
   subscript(id: String) -> EndNodeState? {
     get { states[id] }
     _modify {
-      remember(id)
+      former.remember(id, states[id])
       let room = states[id]?.room
       defer { index(id, before: room) }
       yield &states[id]
@@ -91,7 +90,7 @@ struct EndNodes: Sendable, Triable {
 
   /// Draws the next token of an end node: one above `highest`, which somebody may have seen, and above all before it.
   mutating func drawToken(above highest: UInt64, of id: String) -> FencingToken? {
-    remember(id)
+    former.remember(id, states[id])
     guard let index = states.index(forKey: id) else { return nil }
     _ = states.values[index].rememberToken(highest)
     return states.values[index].drawToken()
@@ -99,7 +98,7 @@ struct EndNodes: Sendable, Triable {
 
   /// What moves no end node to another class, name or host.
   private mutating func change(_ id: String, _ body: (inout EndNodeState) -> Void) {
-    remember(id)
+    former.remember(id, states[id])
     guard let index = states.index(forKey: id) else { return }
     let before = states.values[index].room
     body(&states.values[index])
@@ -118,19 +117,11 @@ struct EndNodes: Sendable, Triable {
 
   // MARK: Trials
 
-  mutating func beginTrial() { former = [:] }
+  mutating func beginTrial() { former.begin() }
 
   mutating func endTrial(keeping: Bool) {
-    guard let former else { return }
-    self.former = nil
-    guard !keeping else { return }
     // Indexes follow by themselves.
-    for (id, state) in former { self[id] = state }
-  }
-
-  private mutating func remember(_ id: String) {
-    guard former != nil, former?[id] == nil else { return }
-    former?.updateValue(states[id], forKey: id)
+    for (id, state) in former.end(keeping: keeping) { self[id] = state }
   }
 
   // MARK: What changes with what hosts say

@@ -26,6 +26,7 @@ extension Arbiter {
     put(state)
     // Parts that are not its claims' any more, and yet its own, see that it is going.
     for part in claims(from: name) { settle(part.claim.name) }
+    evictMates(of: state, because: "was evicted: \(why)")
     settle(name)
     return true
   }
@@ -39,14 +40,18 @@ extension Arbiter {
       throw Refusal(.failedPrecondition, "claim '\(name)' is pending: there is nothing to take away from it")
     }
     guard state.phase == .preparing || state.phase == .ready else { return state.claim }
-    let losing = dataLost(with: state)
+    let mates = mates(of: state)
+    let losing = ([state] + mates).flatMap(dataLost)
     guard request.discardData || losing.isEmpty else {
       throw Refusal(
         .failedPrecondition,
         "what \(Names.list(losing)) \(losing.count == 1 ? "has" : "have") on a disk would be lost: a claim of a disk gets an "
           + "empty function in the place of the one that is taken away; if that is meant: --discard-data")
     }
-    evict(name, because: request.reason.isEmpty ? "an operator asked for it" : request.reason)
+    let why = request.reason.isEmpty ? "an operator asked for it" : request.reason
+    evict(name, because: why)
+    // Those that were left for their data.
+    for mate in mates { evict(mate.claim.name, because: wordsOfMate(state, "was evicted: \(why)")) }
     return claims[name]?.claim ?? state.claim
   }
 

@@ -38,13 +38,19 @@ extension Arbiter {
     return drain.remainingMilliseconds == nil ? .stays("\(until), and there is none") : .isLeft(until)
   }
 
-  /// What holds for a claim together with those that have it as their source, whose data goes with its own.
+  /// What holds for a claim together with those that would go with it: the others of its group, and those that have it as their
+  /// source.
   func policy(of state: ClaimState, discardsData: Bool = false) -> EvictionPolicy {
+    let all = [state] + matesThatGo(with: state)
+    return all.map { ownPolicy(of: $0, discardsData: discardsData) }.min { $0.rawValue < $1.rawValue } ?? .never
+  }
+
+  private func ownPolicy(of state: ClaimState, discardsData: Bool) -> EvictionPolicy {
     let parts = claims(from: state.claim.name).filter { $0.assignment?.endNode == state.assignment?.function }
     let own = state.specification.evictionPolicy
     let holdsData = !discardsData && !dataLost(with: state).isEmpty
     let mine = own == .unspecified ? (holdsData ? .never : .drain) : own
-    return parts.map { policy(of: $0, discardsData: discardsData) }.reduce(mine) {
+    return parts.map { ownPolicy(of: $0, discardsData: discardsData) }.reduce(mine) {
       $0.rawValue < $1.rawValue ? $0 : $1
     }
   }

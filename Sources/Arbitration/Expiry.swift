@@ -91,7 +91,11 @@ extension Arbiter {
     let time = min(now.wallMilliseconds, countedTime(at: now).wallMilliseconds)
     let end = Instant(monotonicMilliseconds: now.monotonicMilliseconds, wallMilliseconds: time).timestamp
     for name in expiries.names(until: end) where claims(from: name).isEmpty {
-      _ = try? deleteClaim(DeleteClaimRequest { $0.name = name })
+      let request = DeleteClaimRequest {
+        $0.name = name
+        $0.wholeGroup = true
+      }
+      _ = try? deleteClaim(request)
     }
   }
 }

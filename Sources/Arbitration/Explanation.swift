@@ -72,6 +72,10 @@ extension Arbiter {
       if let obstacle = obstacle(ofSourceOf: view.specification) { return "it waits: \(obstacle.message)" }
       if let obstacle = obstacle(ofQuotaOf: view.specification) { return "it waits: \(obstacle.message)" }
       if let reason = reasonOfPreemption(of: state).first { return "it waits: \(reason.message)" }
+      if let reason = state.claim.status?.pending.first(where: { $0.filter == PendingReason.group }) {
+        let fitting = view.options.isEmpty ? "none" : "\(view.options.count)"
+        return "it waits: \(reason.message); by itself \(fitting) of \(view.count) \(view.things) would do"
+      }
       guard view.options.isEmpty else {
         return
           "it waits, and \(view.options.count) of \(view.count) \(view.things) fit: it is about to be granted, or waits for control"

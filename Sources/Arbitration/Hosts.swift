@@ -5,13 +5,12 @@ struct Hosts: Sendable, Triable {
   private var states: [String: HostState] = [:]
   private var signs: [String: Sign] = [:]
   private(set) var changed: Set<String> = []
-  /// What those that have changed were when a trial began; nil while nothing is tried.
-  private var former: [String: HostState?]?
+  private var former = Former<String, HostState>()
 
   subscript(name: String) -> HostState? {
     get { states[name] }
     _modify {
-      remember(name)
+      former.remember(name, states[name])
       defer { noteIfChanged(name) }
       yield &states[name]
     }
@@ -19,12 +18,12 @@ struct Hosts: Sendable, Triable {
 
   /// A claim has an entry for the host from now on.
   mutating func note(claim: String, of name: String) {
-    remember(name)
+    former.remember(name, states[name])
     if let index = states.index(forKey: name) { states.values[index].claims.insert(claim) }
   }
 
   mutating func note(_ status: FunctionStatus, _ recordName: String, of name: String) {
-    remember(name)
+    former.remember(name, states[name])
     if let index = states.index(forKey: name) { states.values[index].reports[recordName] = status }
   }
 
@@ -44,18 +43,10 @@ struct Hosts: Sendable, Triable {
 
   // MARK: Trials
 
-  mutating func beginTrial() { former = [:] }
+  mutating func beginTrial() { former.begin() }
 
   mutating func endTrial(keeping: Bool) {
-    guard let former else { return }
-    self.former = nil
-    guard !keeping else { return }
-    for (name, state) in former { self[name] = state }
-  }
-
-  private mutating func remember(_ name: String) {
-    guard former != nil, former?[name] == nil else { return }
-    former?.updateValue(states[name], forKey: name)
+    for (name, state) in former.end(keeping: keeping) { self[name] = state }
   }
 
   private mutating func noteIfChanged(_ name: String) {

@@ -68,6 +68,7 @@ extension Arbiter {
   /// Grants a function to a pending claim, or says what is in the way.
   mutating func place(_ name: String) {
     guard var state = claims[name], state.phase == .pending else { return }
+    guard !state.hasGroup else { return placeGroup(state.specification.group) }
     setNominationAside(of: state)
     guard place(&state, in: best(for: state.specification)) else { return }
     if state.phase != .pending { stopWaiting(state) }
@@ -370,7 +371,7 @@ extension Arbiter {
   }
 
   /// What each filter dropped, with the words of the first three.
-  private func pendingReasons(_ drops: [Drop], for specification: ClaimSpecification) -> [PendingReason] {
+  func pendingReasons(_ drops: [Drop], for specification: ClaimSpecification) -> [PendingReason] {
     guard !drops.isEmpty else {
       return [
         Self.reason(.deviceClass, dropped: endNodes.count, "no end node is of class \(specification.deviceClass)")

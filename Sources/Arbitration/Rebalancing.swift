@@ -105,7 +105,8 @@ extension Arbiter {
   private func movableClaims(of id: String) -> [String] {
     (endNodes[id]?.shares.keys).map { shares in
       shares.compactMap { claimOfFunction[$0] }.filter { name in
-        claims[name].map(isMovable) ?? false
+        // A whole group would be taken down to move one.
+        claims[name].map { !$0.hasGroup && isMovable($0) } ?? false
       }.sorted()
     } ?? []
   }

@@ -92,6 +92,7 @@ extension Arbiter {
     releaseControlling(of: &state)
     put(state)
     for part in claims(from: state.claim.name) { settle(part.claim.name) }
+    evictMates(of: state, because: "has lost its function: \(loss)")
     settle(state.claim.name)
   }
 

@@ -84,6 +84,7 @@ extension Arbiter {
     if specification.namesOpenInterface { claimsOfOpenInterface.insert(state.claim.name) }
     keepSelectors(of: specification, for: state.claim.name)
     if !specification.source.isEmpty { claimsOfSource[specification.source, default: []].insert(state.claim.name) }
+    if !specification.group.isEmpty { claimsOfGroup[specification.group, default: []].insert(state.claim.name) }
   }
 
   mutating func freeNames(of state: ClaimState) {
@@ -96,6 +97,9 @@ extension Arbiter {
     let source = state.specification.source
     claimsOfSource[source]?.remove(state.claim.name)
     if claimsOfSource[source]?.isEmpty ?? false { claimsOfSource[source] = nil }
+    let group = state.specification.group
+    claimsOfGroup[group]?.remove(state.claim.name)
+    if claimsOfGroup[group]?.isEmpty ?? false { claimsOfGroup[group] = nil }
   }
 
   /// Takes what an assignment uses, but for its share of the end node.

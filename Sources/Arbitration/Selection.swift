@@ -14,9 +14,9 @@ struct ClaimSelectors<Subject>: Triable {
   private var entries: [String: Entry] = [:]
   /// The claims whose end nodes may be others when functions come and go.
   private var dependingOnUse: Set<String> = []
-  /// What has come and gone since a trial began, in order; nil while nothing is tried. Not what the entries were: one condition
-  /// may be that of very many claims.
-  private var tried: [(text: String, claim: String, hasCome: Bool)]?
+  /// What has come and gone since each trial began, in order. Not what the entries were: one condition may be that of very many
+  /// claims.
+  private var tried: [[(text: String, claim: String, hasCome: Bool)]] = []
 
   init(_ vocabulary: Vocabulary<Subject>) { self.vocabulary = vocabulary }
 
@@ -24,26 +24,35 @@ struct ClaimSelectors<Subject>: Triable {
     guard !text.isEmpty else { return }
     if entries[text] == nil { entries[text] = entry(text) }
     let hasCome = entries[text]?.claims.insert(claim).inserted ?? false
-    if hasCome { tried?.append((text, claim, true)) }
+    if hasCome { note(text, claim, hasCome: true) }
     if entries[text]?.selector?.changesWithUse ?? false { dependingOnUse.insert(claim) }
   }
 
   mutating func remove(_ text: String, of claim: String) {
     let hasGone = entries[text]?.claims.remove(claim) != nil
-    if hasGone { tried?.append((text, claim, false)) }
+    if hasGone { note(text, claim, hasCome: false) }
     if entries[text]?.claims.isEmpty ?? false { entries[text] = nil }
     dependingOnUse.remove(claim)
   }
 
-  mutating func beginTrial() { tried = [] }
+  private mutating func note(_ text: String, _ claim: String, hasCome: Bool) {
+    if !tried.isEmpty { tried[tried.count - 1].append((text, claim, hasCome)) }
+  }
+
+  mutating func beginTrial() { tried.append([]) }
 
   mutating func endTrial(keeping: Bool) {
-    let tried = tried ?? []
-    self.tried = nil
-    guard !keeping else { return }
-    for change in tried.reversed() {
+    let last = tried.popLast() ?? []
+    guard !keeping else {
+      if !tried.isEmpty { tried[tried.count - 1] += last }
+      return
+    }
+    let around = tried
+    for change in last.reversed() {
       if change.hasCome { remove(change.text, of: change.claim) } else { insert(change.text, of: change.claim) }
     }
+    // What is taken back has not been for a trial around it.
+    tried = around
   }
 
   var isEmpty: Bool { entries.isEmpty && dependingOnUse.isEmpty }

@@ -44,9 +44,15 @@ extension Arbiter {
     let uses = assignment.path == .mediated ? [controllingUse, consumerUse ?? .notInUse(nil)] : [controllingUse]
 
     if let arrival = arrival(controllingUse, consumerUse, assignment.path) { assignment.arrival = arrival }
-    let phase = phase(of: uses, before: before.phase)
+    var phase = phase(of: uses, before: before.phase)
     let error = lastError(of: state)
-    let reasons = sourceReason(of: state).map { [$0] } ?? waitingReasons(of: state, for: "set up")
+    var reasons = sourceReason(of: state).map { [$0] } ?? waitingReasons(of: state, for: "set up")
+    if phase == .ready, before.phase != .ready, let mate = unattachedMate(of: state) {
+      phase = .preparing
+      reasons = [
+        .group("it has what it is to have, and waits for '\(mate)' of its group '\(state.specification.group)'")
+      ]
+    }
     let waiting = (phase == .ready ? [] : reasons) + formerAddresses(of: assignment)
     state.withStatus {
       $0.phase = phase
@@ -57,6 +63,7 @@ extension Arbiter {
     if phase == .ready, before.phase != .ready {
       noteInUse(assignment)
       noteReady(&state)
+      if state.hasGroup { changes.attachedGroups.insert(state.specification.group) }
     }
     if state.claim != before.claim || state.consumer != before.consumer || state.controlling != before.controlling {
       // Once a new controller has all that was another's, it can be given more.
@@ -106,6 +113,14 @@ extension Arbiter {
       if let entry = abandoned[name], entry.functionID == assignment.function, entry.role != .consumer { return entry }
     }
     return nil
+  }
+
+  /// Whether its hosts say that all of it is there.
+  func isAttached(_ state: ClaimState) -> Bool {
+    guard let controlling = state.controlling, state.phase == .preparing || state.phase == .ready else { return false }
+    let entries = [controlling, state.consumer].compactMap { $0 }
+    guard entries.count == (state.assignment?.path == .mediated ? 2 : 1) else { return false }
+    return entries.allSatisfy { if case .inUse = use(of: $0) { true } else { false } }
   }
 
   /// A claim that was ready stays so until a host says otherwise: a coordinator that was away changes nothing.

@@ -1,21 +1,49 @@
-/// What can be taken back to how it was.
+/// What can be taken back to how it was. Something may be tried while something else is.
 protocol Triable {
   mutating func beginTrial()
-  /// - Parameter keeping: it stays as it is now.
+  /// Ends the last one that began.
+  ///
+  /// - Parameter keeping: it stays as it is now, until a trial around it is taken back.
   mutating func endTrial(keeping: Bool)
+}
+
+/// What entries that have changed were when each trial began, the outermost one first.
+struct Former<Key: Hashable & Sendable, Value: Sendable>: Sendable {
+  private var trials: [[Key: Value?]] = []
+
+  mutating func begin() { trials.append([:]) }
+
+  mutating func remember(_ key: Key, _ value: @autoclosure () -> Value?) {
+    let last = trials.count - 1
+    guard last >= 0, trials[last].index(forKey: key) == nil else { return }
+    trials[last].updateValue(value(), forKey: key)
+  }
+
+  /// Answers what is to be as it was.
+  mutating func end(keeping: Bool) -> [Key: Value?] {
+    guard let last = trials.popLast() else { return [:] }
+    // As they were for the trial around it, too.
+    for (key, value) in last { remember(key, value) }
+    return keeping ? [:] : last
+  }
+
+  /// The keys of what has changed since the last trial began.
+  var keys: some Collection<Key> { (trials.last ?? [:]).keys }
+
+  /// What an entry was then; nil if it has not changed since.
+  subscript(key: Key) -> Value?? { trials.last?[key] }
 }
 
 /// A dictionary that can be taken back to how it was. While something is tried, it remembers what its entries were before; the others
 /// cost nothing, however many there are.
 package struct Table<Key: Hashable & Sendable, Value: Sendable>: Sendable, Triable {
   private var entries: [Key: Value] = [:]
-  /// What the entries that have changed were when the trial began; nil while nothing is tried.
-  private var former: [Key: Value?]?
+  private var former = Former<Key, Value>()
 
   package subscript(key: Key) -> Value? {
     _read { yield entries[key] }
     _modify {
-      remember(key)
+      former.remember(key, entries[key])
       yield &entries[key]
     }
   }
@@ -23,14 +51,14 @@ package struct Table<Key: Hashable & Sendable, Value: Sendable>: Sendable, Triab
   subscript(key: Key, default value: @autoclosure () -> Value) -> Value {
     _read { yield entries[key, default: value()] }
     _modify {
-      remember(key)
+      former.remember(key, entries[key])
       yield &entries[key, default: value()]
     }
   }
 
   @discardableResult
   mutating func removeValue(forKey key: Key) -> Value? {
-    remember(key)
+    former.remember(key, entries[key])
     return entries.removeValue(forKey: key)
   }
 
@@ -41,23 +69,16 @@ package struct Table<Key: Hashable & Sendable, Value: Sendable>: Sendable, Triab
 
   // MARK: Trials
 
-  mutating func beginTrial() { former = [:] }
+  mutating func beginTrial() { former.begin() }
 
   /// The keys of what has changed since the trial began.
-  var tried: some Collection<Key> { (former ?? [:]).keys }
+  var tried: some Collection<Key> { former.keys }
 
   /// As it was when the trial began.
-  func former(_ key: Key) -> Value? { former?[key] ?? entries[key] }
+  func former(_ key: Key) -> Value? { former[key] ?? entries[key] }
 
   mutating func endTrial(keeping: Bool) {
-    defer { former = nil }
-    guard !keeping, let former else { return }
-    for (key, value) in former { entries[key] = value }
-  }
-
-  private mutating func remember(_ key: Key) {
-    guard former != nil, former?[key] == nil else { return }
-    former?.updateValue(entries[key], forKey: key)
+    for (key, value) in former.end(keeping: keeping) { entries[key] = value }
   }
 }
 

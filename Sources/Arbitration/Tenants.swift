@@ -217,7 +217,7 @@ extension Arbiter {
   }
 
   /// Nil: there is none. Most clusters have none at all.
-  private func quota(of key: TenantClass) -> Quota? {
+  func quota(of key: TenantClass) -> Quota? {
     tenants.isEmpty ? nil : tenants[key.tenant]?.quota(of: key.deviceClass)
   }
 

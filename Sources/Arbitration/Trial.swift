@@ -5,6 +5,7 @@ import Messages
 struct Trial {
   fileprivate var cluster: Cluster
   fileprivate var situation: UInt64
+  fileprivate var changes: Changes
   /// By class.
   fileprivate var rounds: [String: WaitingList.Round]
   /// Claims that began to wait or ceased to, in order.
@@ -12,23 +13,27 @@ struct Trial {
 }
 
 extension Arbiter {
-  /// Between events only: nothing else is under way then.
+  /// A trial inside a trial is a part of it.
   mutating func beginTrial() {
-    precondition(trial == nil, "a trial inside a trial")
     noteServedClasses()
-    trial = Trial(cluster: cluster, situation: situation, rounds: waiting.mapValues(\.round))
+    trials.append(
+      Trial(cluster: cluster, situation: situation, changes: changes, rounds: waiting.mapValues(\.round)))
     forEachTable(.begin)
   }
 
+  /// Ends the last one that began.
+  ///
   /// - Parameter keeping: what was tried is as it is to be, and its effects are yet to be taken.
   mutating func endTrial(keeping: Bool) {
-    guard let trial else { return }
-    self.trial = nil
+    guard let trial = trials.popLast() else { return }
     forEachTable(.end(keeping: keeping))
-    guard !keeping else { return }
+    guard !keeping else {
+      if !trials.isEmpty { trials[trials.count - 1].waiting += trial.waiting }
+      return
+    }
     cluster = trial.cluster
     situation = trial.situation
-    changes = Changes()
+    changes = trial.changes
     for change in trial.waiting.reversed() {
       if change.isWaiting {
         remove(change.entry, ofClass: change.deviceClass)
@@ -46,6 +51,7 @@ extension Arbiter {
     step.take(&abandoned)
     step.take(&fencers)
     step.take(&claimsOfSource)
+    step.take(&claimsOfGroup)
     step.take(&heldUp)
     step.take(&evicting)
     step.take(&expiries)

@@ -122,14 +122,19 @@ struct Openings: Sendable {
 extension Arbiter {
   mutating func wait(_ state: ClaimState) {
     let deviceClass = state.specification.deviceClass
-    trial?.waiting.append((deviceClass, state.waitingEntry, isWaiting: true))
+    noteTried(state, isWaiting: true)
     insert(state.waitingEntry, ofClass: deviceClass)
   }
 
   mutating func stopWaiting(_ state: ClaimState) {
     let deviceClass = state.specification.deviceClass
-    trial?.waiting.append((deviceClass, state.waitingEntry, isWaiting: false))
+    noteTried(state, isWaiting: false)
     remove(state.waitingEntry, ofClass: deviceClass)
+  }
+
+  private mutating func noteTried(_ state: ClaimState, isWaiting: Bool) {
+    guard !trials.isEmpty else { return }
+    trials[trials.count - 1].waiting.append((state.specification.deviceClass, state.waitingEntry, isWaiting))
   }
 
   mutating func insert(_ entry: WaitingList.Entry, ofClass deviceClass: String) {
@@ -191,14 +196,17 @@ extension Arbiter {
     let tenants = openings.tenants.filter { $0.deviceClass == deviceClass }
     var serving = Serving()
     var budget = Self.lookedAtInVain
+    var tried: Set<String> = []
     while budget > 0, !open.isEmpty || !openings.hosts.isEmpty || mayFit(tenants, ofClass: deviceClass),
       let entry = nextServed(&serving, ofClass: deviceClass)
     {
       guard let specification = claims[entry.name]?.specification else { continue }
+      guard specification.group.isEmpty || !tried.contains(specification.group) else { continue }
       guard named.remove(entry.name) != nil || isConcerned(specification, openings, open) else {
         budget -= 1
         continue
       }
+      if !specification.group.isEmpty { tried.insert(specification.group) }
       place(entry.name)
       open = open.filter(isOpen)
     }
@@ -242,7 +250,7 @@ extension Arbiter {
     var budget = budget
     let cost = max(1, endNodes.ids(ofClass: deviceClass).count)
     while budget > 0, let entry = waiting[deviceClass]?.nextStale() {
-      place(entry.name)
+      if looksAgain(entry.name) { place(entry.name) }
       budget -= cost
     }
     return budget
@@ -254,7 +262,7 @@ extension Arbiter {
     while let list = waiting[deviceClass] {
       let share = { (tenant: String) in self.share(of: TenantClass(tenant: tenant, deviceClass: deviceClass)) }
       guard let entry = serving.next(of: list, skipping: { _ in false }, share: share) else { return }
-      place(entry.name)
+      if looksAgain(entry.name) { place(entry.name) }
     }
   }
 

@@ -279,6 +279,8 @@ public struct DeleteClaimRequest: Message {
   public var name: String = ""
   /// also the claims that have it as their source, and theirs
   public var cascade: Bool = false
+  /// also the other members of its group, which cannot do without it
+  public var wholeGroup: Bool = false
 
   public init() {}
 }
@@ -297,25 +299,29 @@ extension DeleteClaimRequest: CLayoutMessage {
   public func fill(_ layout: UnsafeMutablePointer<Iov__V1__DeleteClaimRequest>, in arena: inout MessageArena) {
     layout.pointee.name = arena.string(name)
     layout.pointee.cascade = cascade ? 1 : 0
+    layout.pointee.whole_group = wholeGroup ? 1 : 0
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__DeleteClaimRequest>) {
     name = copiedString(layout.pointee.name)
     cascade = layout.pointee.cascade != 0
+    wholeGroup = layout.pointee.whole_group != 0
   }
 }
 
 extension DeleteClaimRequest {
   public init(from decoder: any Decoder) throws {
-    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["name", "cascade"])
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["name", "cascade", "wholeGroup"])
     try fields.read("name", into: &name)
     try fields.read("cascade", into: &cascade)
+    try fields.read("wholeGroup", into: &wholeGroup)
   }
 
   public func encode(to encoder: any Encoder) throws {
     var fields = MessageFieldsWriter(encoder)
     try fields.write("name", name)
     try fields.write("cascade", cascade)
+    try fields.write("wholeGroup", wholeGroup)
   }
 }
 

@@ -436,6 +436,98 @@ public enum LossPolicy: MessageEnumeration {
   }
 }
 
+/// How near a function is to where it is used; what is nearer has a lower number.
+public enum Nearness: MessageEnumeration {
+  case unspecified
+  /// of the host itself, plugged in at the NUMA node that the claim names
+  case numaNode
+  /// of the host itself
+  case host
+  /// served by a host of which the label "rack" says the same
+  case rack
+  /// served by another host, or by one of which nobody knows where it is
+  case elsewhere
+  /// A number that this version does not know; treated like the zero value.
+  case unrecognized(Int32)
+
+  public init(rawValue: Int32) {
+    switch rawValue {
+    case 0: self = .unspecified
+    case 1: self = .numaNode
+    case 2: self = .host
+    case 3: self = .rack
+    case 4: self = .elsewhere
+    default: self = .unrecognized(rawValue)
+    }
+  }
+
+  public var rawValue: Int32 {
+    switch self {
+    case .unspecified: 0
+    case .numaNode: 1
+    case .host: 2
+    case .rack: 3
+    case .elsewhere: 4
+    case .unrecognized(let number): number
+    }
+  }
+
+  /// The values that this version knows.
+  public static var allCases: [Nearness] { [.unspecified, .numaNode, .host, .rack, .elsewhere] }
+
+  public var protobufName: String? {
+    switch self {
+    case .unspecified: "NEARNESS_UNSPECIFIED"
+    case .numaNode: "NEARNESS_NUMA_NODE"
+    case .host: "NEARNESS_HOST"
+    case .rack: "NEARNESS_RACK"
+    case .elsewhere: "NEARNESS_ELSEWHERE"
+    case .unrecognized: nil
+    }
+  }
+}
+
+public enum PlacementRule: MessageEnumeration {
+  /// SPREAD
+  case unspecified
+  /// where the fewest functions are in use, then the fewest bytes
+  case spread
+  /// the fullest that it fits into: with the fewest bytes left, then the most functions in use
+  case pack
+  /// A number that this version does not know; treated like the zero value.
+  case unrecognized(Int32)
+
+  public init(rawValue: Int32) {
+    switch rawValue {
+    case 0: self = .unspecified
+    case 1: self = .spread
+    case 2: self = .pack
+    default: self = .unrecognized(rawValue)
+    }
+  }
+
+  public var rawValue: Int32 {
+    switch self {
+    case .unspecified: 0
+    case .spread: 1
+    case .pack: 2
+    case .unrecognized(let number): number
+    }
+  }
+
+  /// The values that this version knows.
+  public static var allCases: [PlacementRule] { [.unspecified, .spread, .pack] }
+
+  public var protobufName: String? {
+    switch self {
+    case .unspecified: "PLACEMENT_RULE_UNSPECIFIED"
+    case .spread: "PLACEMENT_RULE_SPREAD"
+    case .pack: "PLACEMENT_RULE_PACK"
+    case .unrecognized: nil
+    }
+  }
+}
+
 /// When a claim's function may be taken away, for another one elsewhere. What is on a disk is lost with it, so that a policy other
 /// than NEVER for a claim of a disk says that it may be.
 public enum EvictionPolicy: MessageEnumeration {
@@ -2973,6 +3065,15 @@ public struct ClaimSpecification: Message {
   /// The claim is deleted so long after it was made, or last extended: pending or not, and with its data. One that is the source
   /// of others is when those are gone. Zero: never.
   public var timeToLiveSeconds: UInt32 = 0
+  /// Network classes. When it has a path that is not the first of its order, and a better one is free, its function is taken away
+  /// for one by that. Nothing is moved while claims wait for the same.
+  public var upgrade: Bool = false
+  public var locality: Locality?
+  public var placement: Placement?
+  /// The members of a group are made together, by ApplyClaims, and are the same ones from then on. All of them get a function in one
+  /// moment or none does; none is READY before all are; one that loses its function, or is evicted, takes those of the others with
+  /// it, except where data would go. They are deleted together. Empty: by itself.
+  public var group: String = ""
 
   public init() {}
 }
@@ -3012,6 +3113,10 @@ extension ClaimSpecification: CLayoutMessage {
     }
     layout.pointee.eviction_policy = .init(rawValue: .init(truncatingIfNeeded: evictionPolicy.rawValue))
     layout.pointee.time_to_live_seconds = timeToLiveSeconds
+    layout.pointee.upgrade = upgrade ? 1 : 0
+    layout.pointee.locality = arena.message(locality)
+    layout.pointee.placement = arena.message(placement)
+    layout.pointee.group = arena.string(group)
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__ClaimSpecification>) {
@@ -3034,6 +3139,10 @@ extension ClaimSpecification: CLayoutMessage {
     tolerations = copied(layout.pointee.n_tolerations, layout.pointee.tolerations) { Toleration(copying: $0) }
     evictionPolicy = EvictionPolicy(rawValue: Int32(truncatingIfNeeded: layout.pointee.eviction_policy.rawValue))
     timeToLiveSeconds = layout.pointee.time_to_live_seconds
+    upgrade = layout.pointee.upgrade != 0
+    if let value = layout.pointee.locality { locality = Locality(copying: value) }
+    if let value = layout.pointee.placement { placement = Placement(copying: value) }
+    group = copiedString(layout.pointee.group)
   }
 }
 
@@ -3044,7 +3153,7 @@ extension ClaimSpecification {
       names: [
         "deviceClass", "host", "consumer", "endNode", "allowedPaths", "attributes", "lossPolicy", "source", "selector",
         "hosts", "hostSelector", "tenant", "priority", "preemption", "tolerations", "evictionPolicy",
-        "timeToLiveSeconds",
+        "timeToLiveSeconds", "upgrade", "locality", "placement", "group",
       ])
     try fields.read("deviceClass", into: &deviceClass)
     try fields.read("host", into: &host)
@@ -3063,6 +3172,10 @@ extension ClaimSpecification {
     try fields.read("tolerations", into: &tolerations)
     try fields.read("evictionPolicy", into: &evictionPolicy)
     try fields.read("timeToLiveSeconds", into: &timeToLiveSeconds)
+    try fields.read("upgrade", into: &upgrade)
+    try fields.read("locality", into: &locality)
+    try fields.read("placement", into: &placement)
+    try fields.read("group", into: &group)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -3084,6 +3197,112 @@ extension ClaimSpecification {
     try fields.write("tolerations", tolerations)
     try fields.write("evictionPolicy", evictionPolicy)
     try fields.write("timeToLiveSeconds", timeToLiveSeconds)
+    try fields.write("upgrade", upgrade)
+    try fields.write("locality", locality)
+    try fields.write("placement", placement)
+    try fields.write("group", group)
+  }
+}
+
+/// How near a claim's function is to be. It is asked when the claim gets one, and not again afterwards.
+public struct Locality: Message {
+  public static var fullName: String { "iov.v1.Locality" }
+
+  /// nothing further than that will do; unspecified: anything does
+  public var within: Nearness = Nearness(rawValue: 0)
+  /// of the ways by one path, the nearest ones come first
+  public var nearest: Bool = false
+  /// of the host, where what uses the function runs
+  public var numaNode: UInt32?
+
+  public init() {}
+}
+
+extension Locality: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__Locality>) {
+    iov__v1__locality__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__Locality()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__Locality>, in arena: inout MessageArena) {
+    layout.pointee.within = .init(rawValue: .init(truncatingIfNeeded: within.rawValue))
+    layout.pointee.nearest = nearest ? 1 : 0
+    layout.pointee.numa_node = arena.wrapper(numaNode)
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__Locality>) {
+    within = Nearness(rawValue: Int32(truncatingIfNeeded: layout.pointee.within.rawValue))
+    nearest = layout.pointee.nearest != 0
+    numaNode = unwrapped(layout.pointee.numa_node)
+  }
+}
+
+extension Locality {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["within", "nearest", "numaNode"])
+    try fields.read("within", into: &within)
+    try fields.read("nearest", into: &nearest)
+    try fields.read("numaNode", into: &numaNode)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("within", within)
+    try fields.write("nearest", nearest)
+    try fields.write("numaNode", numaNode)
+  }
+}
+
+/// Which end node comes first of those that are as good by path and nearness.
+public struct Placement: Message {
+  public static var fullName: String { "iov.v1.Placement" }
+
+  public var rule: PlacementRule = PlacementRule(rawValue: 0)
+  /// SPREAD. Claims of one class with the same word here are peers: before the load, the end node with the fewest functions of
+  /// peers comes first, and the host on which the fewest of them are used. Empty: it has none.
+  public var peers: String = ""
+
+  public init() {}
+}
+
+extension Placement: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__Placement>) {
+    iov__v1__placement__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__Placement()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__Placement>, in arena: inout MessageArena) {
+    layout.pointee.rule = .init(rawValue: .init(truncatingIfNeeded: rule.rawValue))
+    layout.pointee.peers = arena.string(peers)
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__Placement>) {
+    rule = PlacementRule(rawValue: Int32(truncatingIfNeeded: layout.pointee.rule.rawValue))
+    peers = copiedString(layout.pointee.peers)
+  }
+}
+
+extension Placement {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["rule", "peers"])
+    try fields.read("rule", into: &rule)
+    try fields.read("peers", into: &peers)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("rule", rule)
+    try fields.write("peers", peers)
   }
 }
 
@@ -3351,6 +3570,8 @@ public struct ClaimStatus: Message {
   @HeldByReference public var decision: PlacementDecision?
   /// while it is PENDING, and others let go for it
   @HeldByReference public var preemption: Preemption?
+  /// the last one; absent: there was none
+  @HeldByReference public var upgrade: Upgrade?
 
   public init() {}
 }
@@ -3375,6 +3596,7 @@ extension ClaimStatus: CLayoutMessage {
     layout.pointee.error = arena.message(error)
     layout.pointee.decision = arena.message(decision)
     layout.pointee.preemption = arena.message(preemption)
+    layout.pointee.upgrade = arena.message(upgrade)
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__ClaimStatus>) {
@@ -3384,19 +3606,22 @@ extension ClaimStatus: CLayoutMessage {
     if let value = layout.pointee.error { error = FunctionError(copying: value) }
     if let value = layout.pointee.decision { decision = PlacementDecision(copying: value) }
     if let value = layout.pointee.preemption { preemption = Preemption(copying: value) }
+    if let value = layout.pointee.upgrade { upgrade = Upgrade(copying: value) }
   }
 }
 
 extension ClaimStatus {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
-      decoder, of: Self.fullName, names: ["phase", "pending", "assignment", "error", "decision", "preemption"])
+      decoder, of: Self.fullName,
+      names: ["phase", "pending", "assignment", "error", "decision", "preemption", "upgrade"])
     try fields.read("phase", into: &phase)
     try fields.read("pending", into: &pending)
     try fields.read("assignment", into: &assignment)
     try fields.read("error", into: &error)
     try fields.read("decision", into: &decision)
     try fields.read("preemption", into: &preemption)
+    try fields.read("upgrade", into: &upgrade)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -3407,6 +3632,112 @@ extension ClaimStatus {
     try fields.write("error", error)
     try fields.write("decision", decision)
     try fields.write("preemption", preemption)
+    try fields.write("upgrade", upgrade)
+  }
+}
+
+/// A claim's way to a better path.
+public struct Upgrade: Message {
+  public static var fullName: String { "iov.v1.Upgrade" }
+
+  /// when it began
+  public var at: Timestamp?
+  /// how many there were, with this one
+  public var count: UInt32 = 0
+  /// While it is under way nobody else gets these: where it is to go, and where it was, in case that it cannot.
+  public var better: KeptPlace?
+  public var former: KeptPlace?
+
+  public init() {}
+}
+
+extension Upgrade: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__Upgrade>) {
+    iov__v1__upgrade__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__Upgrade()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__Upgrade>, in arena: inout MessageArena) {
+    layout.pointee.at = arena.timestamp(at)
+    layout.pointee.count = count
+    layout.pointee.better = arena.message(better)
+    layout.pointee.former = arena.message(former)
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__Upgrade>) {
+    if let value = layout.pointee.at { at = Timestamp(copying: value) }
+    count = layout.pointee.count
+    if let value = layout.pointee.better { better = KeptPlace(copying: value) }
+    if let value = layout.pointee.former { former = KeptPlace(copying: value) }
+  }
+}
+
+extension Upgrade {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["at", "count", "better", "former"])
+    try fields.read("at", into: &at)
+    try fields.read("count", into: &count)
+    try fields.read("better", into: &better)
+    try fields.read("former", into: &former)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("at", at)
+    try fields.write("count", count)
+    try fields.write("better", better)
+    try fields.write("former", former)
+  }
+}
+
+/// Room for one function.
+public struct KeptPlace: Message {
+  public static var fullName: String { "iov.v1.KeptPlace" }
+
+  public var endNode: String = ""
+  public var path: Path = Path(rawValue: 0)
+
+  public init() {}
+}
+
+extension KeptPlace: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__KeptPlace>) {
+    iov__v1__kept_place__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__KeptPlace()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__KeptPlace>, in arena: inout MessageArena) {
+    layout.pointee.end_node = arena.string(endNode)
+    layout.pointee.path = .init(rawValue: .init(truncatingIfNeeded: path.rawValue))
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__KeptPlace>) {
+    endNode = copiedString(layout.pointee.end_node)
+    path = Path(rawValue: Int32(truncatingIfNeeded: layout.pointee.path.rawValue))
+  }
+}
+
+extension KeptPlace {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["endNode", "path"])
+    try fields.read("endNode", into: &endNode)
+    try fields.read("path", into: &path)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("endNode", endNode)
+    try fields.write("path", path)
   }
 }
 
@@ -3482,6 +3813,12 @@ public struct PlacementDecision: Message {
   /// of the end node, before it
   public var functionsInUse: UInt32 = 0
   public var bytesInUse: UInt64 = 0
+  /// where the claim asks for locality
+  public var nearness: Nearness = Nearness(rawValue: 0)
+  /// functions of the claim's peers on the end node, before it
+  public var peers: UInt32 = 0
+  /// the fullest came first
+  public var packed: Bool = false
 
   public init() {}
 }
@@ -3502,6 +3839,9 @@ extension PlacementDecision: CLayoutMessage {
     layout.pointee.preference = preference
     layout.pointee.functions_in_use = functionsInUse
     layout.pointee.bytes_in_use = bytesInUse
+    layout.pointee.nearness = .init(rawValue: .init(truncatingIfNeeded: nearness.rawValue))
+    layout.pointee.peers = peers
+    layout.pointee.packed = packed ? 1 : 0
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__PlacementDecision>) {
@@ -3509,17 +3849,24 @@ extension PlacementDecision: CLayoutMessage {
     preference = layout.pointee.preference
     functionsInUse = layout.pointee.functions_in_use
     bytesInUse = layout.pointee.bytes_in_use
+    nearness = Nearness(rawValue: Int32(truncatingIfNeeded: layout.pointee.nearness.rawValue))
+    peers = layout.pointee.peers
+    packed = layout.pointee.packed != 0
   }
 }
 
 extension PlacementDecision {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
-      decoder, of: Self.fullName, names: ["at", "preference", "functionsInUse", "bytesInUse"])
+      decoder, of: Self.fullName,
+      names: ["at", "preference", "functionsInUse", "bytesInUse", "nearness", "peers", "packed"])
     try fields.read("at", into: &at)
     try fields.read("preference", into: &preference)
     try fields.read("functionsInUse", into: &functionsInUse)
     try fields.read("bytesInUse", into: &bytesInUse)
+    try fields.read("nearness", into: &nearness)
+    try fields.read("peers", into: &peers)
+    try fields.read("packed", into: &packed)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -3528,6 +3875,9 @@ extension PlacementDecision {
     try fields.write("preference", preference)
     try fields.write("functionsInUse", functionsInUse)
     try fields.write("bytesInUse", bytesInUse)
+    try fields.write("nearness", nearness)
+    try fields.write("peers", peers)
+    try fields.write("packed", packed)
   }
 }
 

@@ -59,6 +59,8 @@ public struct Storm {
   var requests: [CallID: StormRequest] = [:]
   /// What is to come of what was planned.
   var plans: [CallID: ClaimPlan] = [:]
+  /// What was applied without a plan.
+  var unplanned: Set<CallID> = []
   /// A plan that somebody made and has not carried out.
   var keptPlan: (request: ApplyClaimsRequest, plan: ClaimPlan)?
   /// The claims that were acknowledged and not deleted: name to uid.
@@ -67,6 +69,8 @@ public struct Storm {
   var asked: [String: ClaimSpecification] = [:]
   /// The uids of those that ended by themselves.
   var ended: Set<String> = []
+  /// The groups that ended by themselves.
+  var endedGroups: Set<String> = []
 
   // What is remembered for the checks.
   /// When what fits nowhere else may be taken from what is drained.

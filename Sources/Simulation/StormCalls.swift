@@ -12,6 +12,7 @@ enum StormRequest {
 /// Callers: tenants and operators.
 extension Storm {
   mutating func create(_ name: String, for host: String) {
+    if hasGroups, Int.random(in: 0..<4, using: &wishDice) == 0 { createGroup() }
     var specification = ClaimSpecification()
     specification.deviceClass = roll(0..<2) == 0 ? "ethernet" : "sata"
     specification.host = host
@@ -48,12 +49,9 @@ extension Storm {
     let request = DeleteClaimRequest {
       $0.name = name
       $0.cascade = cascade
+      $0.wholeGroup = true
     }
-    ask(.deletion(cascade ? claims(from: name) : [name])) { .claimDeleted($0, request) }
-  }
-
-  private func claims(from name: String) -> [String] {
-    [name] + (arbiter.claimsOfSource[name] ?? []).sorted().flatMap { claims(from: $0) }
+    ask(.deletion(claims(goingWith: name, cascade: cascade))) { .claimDeleted($0, request) }
   }
 
   mutating func confirmDead(_ host: String, bootID: String = "") {

@@ -50,6 +50,7 @@ extension Storm {
     for (name, uid) in acknowledged where !beingDeleted.contains(name) {
       require(arbiter.claim(named: name)?.uid == uid, "\(name) was acknowledged and is lost")
     }
+    checkGroups()
     haveClaimsChanged = !beingDeleted.isEmpty
   }
 

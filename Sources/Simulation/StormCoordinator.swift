@@ -149,10 +149,11 @@ extension Storm {
 
   /// Claims end by themselves when their time is over, and not before. The disk may have yet to take that, and even that they were made.
   private mutating func noteEnded(_ claim: Claim) {
-    guard let expires = claim.expires, isEnding(claim),
-      arbiter.countedTime(at: instant).wallMilliseconds >= expires.seconds * 1000
-    else { return }
+    let group = claim.specification?.group ?? ""
+    let isOver = claim.expires.map { arbiter.countedTime(at: instant).wallMilliseconds >= $0.seconds * 1000 } ?? false
+    guard isOver || endedGroups.contains(group), isEnding(claim) else { return }
     ended.insert(claim.uid)
+    if !group.isEmpty { endedGroups.insert(group) }
     if acknowledged[claim.name] == claim.uid { acknowledged[claim.name] = nil }
   }
 

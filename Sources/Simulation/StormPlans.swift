@@ -30,7 +30,7 @@ extension Storm {
       guard names.insert(name).inserted else { continue }
       var specification = arbiter.claim(named: name)?.specification ?? ClaimSpecification()
       if specification.deviceClass.isEmpty || pick(0..<3) == 0 {
-        specification = another()
+        specification = anySpecification()
       } else {
         change(&specification)
       }
@@ -43,7 +43,7 @@ extension Storm {
     return request
   }
 
-  private mutating func another() -> ClaimSpecification {
+  mutating func anySpecification() -> ClaimSpecification {
     var specification = ClaimSpecification()
     specification.deviceClass = pick(0..<2) == 0 ? "ethernet" : "sata"
     if pick(0..<2) == 0 {
@@ -83,6 +83,10 @@ extension Storm {
   }
 
   mutating func takeApplied(_ applied: ClaimPlan, to call: CallID) {
+    if unplanned.remove(call) != nil {
+      for claim in applied.claims.compactMap(\.claim) { acknowledge(claim) }
+      return
+    }
     guard let plan = plans.removeValue(forKey: call) else {
       return require(false, "a stale plan was carried out: \(applied)")
     }

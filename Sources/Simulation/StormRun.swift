@@ -98,10 +98,12 @@ extension Storm {
       require(
         phase == .ready || phase == .pending || isInTheWay,
         "\(claim.name) hangs, \(phase ?? .unspecified): \(claim.status?.pending ?? [])")
-      if phase == .pending, !isInTheWay, let node = roomFor(claim.specification ?? ClaimSpecification()) {
+      let isAlone = claim.specification?.group.isEmpty ?? true
+      if phase == .pending, isAlone, !isInTheWay, let node = roomFor(claim.specification ?? ClaimSpecification()) {
         require(false, "\(claim.name) is pending and would fit on \(node): \(claim.status?.pending ?? [])")
       }
     }
+    if arbiter.listedOrphans.isEmpty { checkGroupsAtRest() }
   }
 
   private func isOverdue(_ claim: Claim) -> Bool {

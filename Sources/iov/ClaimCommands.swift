@@ -87,20 +87,28 @@ struct ClaimCommand: AsyncParsableCommand {
         Returns when the release is recorded; with --wait, when every host has let go.
 
         A claim that is the source of others is not deleted under them: delete those first, or all of them with --cascade. \
-        They let go before it does.
+        They let go before it does. The members of a group are deleted together, with --whole-group.
         """)
 
     @Argument(help: "The claim's name.", completion: NameCompletion.claims) var name: String
     @Flag(help: "Also the claims that have it as their source, and theirs: their data goes, too.") var cascade = false
+    @Flag(help: "Also the other claims of its group: their data goes, too.") var wholeGroup = false
     @OptionGroup var waiting: WaitOptions
     @OptionGroup var common: CommonOptions
 
     func run() async throws {
       try await withCoordinator(common.connection) { coordinator in
-        let claim = try await coordinator.delete(try await coordinator.claim(named: name), cascade: cascade)
+        let present = try await coordinator.claim(named: name)
+        let mates = wholeGroup && waiting.wait ? try await coordinator.mates(of: present) : []
+        let claim = try await coordinator.delete(present, cascade: cascade, wholeGroup: wholeGroup)
         guard waiting.wait else { return show(claim, common) }
         let last = try await coordinator.claim(named: name, uid: claim.uid, reaches: .gone, within: waiting.limit)
-        common.output.show(last ?? claim) { print("claim \(name) is released") }
+        for mate in mates {
+          _ = try await coordinator.claim(named: mate.name, uid: mate.uid, reaches: .gone, within: waiting.limit)
+        }
+        common.output.show(last ?? claim) {
+          for name in ([name] + mates.map(\.name)).sorted() { print("claim \(name) is released") }
+        }
       }
     }
   }
@@ -184,10 +192,18 @@ extension Coordinator {
   }
 
   /// Releases this claim. After a call that broke in the middle it may be gone, and another one may have its name.
-  func delete(_ claim: Claim, cascade: Bool = false) async throws -> Claim {
+  /// The other members of its group.
+  func mates(of claim: Claim) async throws -> [Claim] {
+    guard let group = claim.specification?.group, !group.isEmpty else { return [] }
+    let all = try await ask { try await claims.listClaims(ListClaimsRequest(), options: .command) }.claims
+    return all.filter { $0.specification?.group == group && $0.name != claim.name }
+  }
+
+  func delete(_ claim: Claim, cascade: Bool = false, wholeGroup: Bool = false) async throws -> Claim {
     let request = DeleteClaimRequest {
       $0.name = claim.name
       $0.cascade = cascade
+      $0.wholeGroup = wholeGroup
     }
     return try await ask { isAgain in
       do {

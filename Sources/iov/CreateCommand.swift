@@ -21,6 +21,9 @@ extension ClaimCommand {
           iov claim create any --class ethernet --host-select 'label.zone == "east"' --path direct --path direct-software
           iov claim create fan --class ethernet --host-select 'label.zone == "east"' --peers fan --nearest
           iov claim create own --class ethernet --host host-a --path direct --path mediated --upgrade --locality rack
+          iov claim create train --class ethernet --host-select 'label.gpu == "yes"' --count 4 --wait
+
+        With --count it is a group: claims NAME-1, NAME-2, … that get a function each, all of them or none.
 
         What a condition can say of end nodes and of hosts: iov endnode fields, iov host fields
         """)
@@ -125,16 +128,21 @@ extension ClaimCommand {
         valueName: "time"))
     var ttl: TimeToLive?
 
+    @Option(help: "So many functions at once or none, for a group of claims that stay together.")
+    var count: Int?
+
     @OptionGroup var waiting: WaitOptions
     @OptionGroup var common: CommonOptions
 
     func validate() throws {
+      if let count, count < 1 { throw ValidationError("--count \(count): a group has at least one member") }
       guard host == nil, hosts.isEmpty, hostCondition == nil else { return }
       throw ValidationError("Where is the function used? Name --host, or --hosts or --host-select for one of several.")
     }
 
     func run() async throws {
       try await withCoordinator(common.connection) { coordinator in
+        if let count { return try await createGroup(of: count, coordinator) }
         let request = CreateClaimRequest {
           $0.name = name
           $0.specification = specification
@@ -148,6 +156,19 @@ extension ClaimCommand {
         }
         show(claim, common)
       }
+    }
+
+    private func createGroup(of count: Int, _ coordinator: Coordinator) async throws {
+      let members = (1...count).map { number in
+        CreateClaimRequest {
+          $0.name = "\(name)-\(number)"
+          $0.specification = specification
+          $0.specification?.group = name
+        }
+      }
+      var done = try await coordinator.apply(members, replace: false, revision: "")
+      if waiting.wait { try await coordinator.waitUntilReady(&done, within: waiting.limit) }
+      common.output.show(done) { done.printClaims() }
     }
 
     var specification: ClaimSpecification {

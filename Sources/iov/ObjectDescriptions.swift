@@ -126,11 +126,13 @@ extension Rack {
     let rows = [
       ["Class", specification.deviceClass],
       ["Host", specification.host.isEmpty ? specification.hostWords : withState(specification.host)],
-      ["Source", specification.source], ["Selector", specification.selector],
+      ["Group", specification.group], ["Source", specification.source], ["Selector", specification.selector],
       ["Consumer", specification.consumer?.words ?? "the host"],
       ["Paths", paths.isEmpty ? "any, fastest first" : paths], ["At loss", specification.lossPolicy.words],
       ["Taken away", specification.evictionPolicy.words], ["Tenant", specification.tenant],
       ["Priority", specification.priorityWords],
+      ["Locality", specification.locality?.words ?? ""], ["Placement", specification.placement?.words ?? ""],
+      ["Upgrade", specification.upgrade ? "to a better path, when one is free" : ""],
       ["Tolerates", specification.tolerations.map(\.words).joined(separator: ", ")],
     ]
     return rows.filter { !$0[1].isEmpty } + (specification.endNode?.rows ?? [])

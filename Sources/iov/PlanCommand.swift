@@ -72,16 +72,14 @@ extension ClaimCommand {
           // What a person has said yes to.
           if !confirmation.yes, revision.isEmpty { revision = plan.revision }
         }
-        var done = try await coordinator.apply(file, replace: options.replace, revision: revision)
+        var done = try await coordinator.apply(file.claims, replace: options.replace, revision: revision)
         let replaced = done.claims.filter { $0.action == .replace }
         if !replaced.isEmpty {
           for claim in replaced { try await coordinator.waitUntilGone(claim, within: waiting.limit) }
-          done = try await coordinator.apply(file, replace: false, revision: "")
+          done = try await coordinator.apply(file.claims, replace: false, revision: "")
         }
         if waiting.wait { try await coordinator.waitUntilReady(&done, within: waiting.limit) }
-        common.output.show(done) {
-          printTable([Claim.tableHeading] + done.claims.compactMap { $0.claim?.tableRow })
-        }
+        common.output.show(done) { done.printClaims() }
       }
     }
   }
@@ -94,6 +92,10 @@ private func readClaims(_ path: String) throws -> ClaimFile {
     printToStandardError("iov: \(error)")
     throw ExitCode.refused
   }
+}
+
+extension ClaimPlan {
+  func printClaims() { printTable([Claim.tableHeading] + claims.compactMap { $0.claim?.tableRow }) }
 }
 
 extension ExitCode {
@@ -109,9 +111,9 @@ extension Coordinator {
     return try await ask { try await claims.planClaims(request, options: .command) }
   }
 
-  fileprivate func apply(_ file: ClaimFile, replace: Bool, revision: String) async throws -> ClaimPlan {
+  func apply(_ wanted: [CreateClaimRequest], replace: Bool, revision: String) async throws -> ClaimPlan {
     let request = ApplyClaimsRequest {
-      $0.claims = file.claims
+      $0.claims = wanted
       $0.replace = replace
       $0.planRevision = revision
     }
@@ -131,7 +133,7 @@ extension Coordinator {
     _ = try await claim(named: planned.name, uid: uid, reaches: .gone, within: limit)
   }
 
-  fileprivate func waitUntilReady(_ plan: inout ClaimPlan, within limit: WaitLimit) async throws {
+  func waitUntilReady(_ plan: inout ClaimPlan, within limit: WaitLimit) async throws {
     for (index, planned) in plan.claims.enumerated() {
       guard let present = planned.claim, present.status?.phase != .ready else { continue }
       plan.claims[index].claim =

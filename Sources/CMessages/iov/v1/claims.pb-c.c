@@ -1110,7 +1110,7 @@ const ProtobufCMessageDescriptor iov__v1__list_claims_response__descriptor =
   (ProtobufCMessageInit) iov__v1__list_claims_response__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__delete_claim_request__field_descriptors[2] =
+static const ProtobufCFieldDescriptor iov__v1__delete_claim_request__field_descriptors[3] =
 {
   {
     "name",
@@ -1136,15 +1136,28 @@ static const ProtobufCFieldDescriptor iov__v1__delete_claim_request__field_descr
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "whole_group",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__DeleteClaimRequest, whole_group),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__delete_claim_request__field_indices_by_name[] = {
   1,   /* field[1] = cascade */
   0,   /* field[0] = name */
+  2,   /* field[2] = whole_group */
 };
 static const ProtobufCIntRange iov__v1__delete_claim_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 2 }
+  { 0, 3 }
 };
 const ProtobufCMessageDescriptor iov__v1__delete_claim_request__descriptor =
 {
@@ -1154,7 +1167,7 @@ const ProtobufCMessageDescriptor iov__v1__delete_claim_request__descriptor =
   "Iov__V1__DeleteClaimRequest",
   "iov.v1",
   sizeof(Iov__V1__DeleteClaimRequest),
-  2,
+  3,
   iov__v1__delete_claim_request__field_descriptors,
   iov__v1__delete_claim_request__field_indices_by_name,
   1,  iov__v1__delete_claim_request__number_ranges,

@@ -1549,6 +1549,96 @@ void   iov__v1__claim_specification__free_unpacked
   assert(message->base.descriptor == &iov__v1__claim_specification__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   iov__v1__locality__init
+                     (Iov__V1__Locality         *message)
+{
+  static const Iov__V1__Locality init_value = IOV__V1__LOCALITY__INIT;
+  *message = init_value;
+}
+size_t iov__v1__locality__get_packed_size
+                     (const Iov__V1__Locality *message)
+{
+  assert(message->base.descriptor == &iov__v1__locality__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__locality__pack
+                     (const Iov__V1__Locality *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__locality__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__locality__pack_to_buffer
+                     (const Iov__V1__Locality *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__locality__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__Locality *
+       iov__v1__locality__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__Locality *)
+     protobuf_c_message_unpack (&iov__v1__locality__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__locality__free_unpacked
+                     (Iov__V1__Locality *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__locality__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   iov__v1__placement__init
+                     (Iov__V1__Placement         *message)
+{
+  static const Iov__V1__Placement init_value = IOV__V1__PLACEMENT__INIT;
+  *message = init_value;
+}
+size_t iov__v1__placement__get_packed_size
+                     (const Iov__V1__Placement *message)
+{
+  assert(message->base.descriptor == &iov__v1__placement__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__placement__pack
+                     (const Iov__V1__Placement *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__placement__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__placement__pack_to_buffer
+                     (const Iov__V1__Placement *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__placement__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__Placement *
+       iov__v1__placement__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__Placement *)
+     protobuf_c_message_unpack (&iov__v1__placement__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__placement__free_unpacked
+                     (Iov__V1__Placement *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__placement__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   iov__v1__tenant__init
                      (Iov__V1__Tenant         *message)
 {
@@ -1778,6 +1868,96 @@ void   iov__v1__claim_status__free_unpacked
   if(!message)
     return;
   assert(message->base.descriptor == &iov__v1__claim_status__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   iov__v1__upgrade__init
+                     (Iov__V1__Upgrade         *message)
+{
+  static const Iov__V1__Upgrade init_value = IOV__V1__UPGRADE__INIT;
+  *message = init_value;
+}
+size_t iov__v1__upgrade__get_packed_size
+                     (const Iov__V1__Upgrade *message)
+{
+  assert(message->base.descriptor == &iov__v1__upgrade__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__upgrade__pack
+                     (const Iov__V1__Upgrade *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__upgrade__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__upgrade__pack_to_buffer
+                     (const Iov__V1__Upgrade *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__upgrade__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__Upgrade *
+       iov__v1__upgrade__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__Upgrade *)
+     protobuf_c_message_unpack (&iov__v1__upgrade__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__upgrade__free_unpacked
+                     (Iov__V1__Upgrade *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__upgrade__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   iov__v1__kept_place__init
+                     (Iov__V1__KeptPlace         *message)
+{
+  static const Iov__V1__KeptPlace init_value = IOV__V1__KEPT_PLACE__INIT;
+  *message = init_value;
+}
+size_t iov__v1__kept_place__get_packed_size
+                     (const Iov__V1__KeptPlace *message)
+{
+  assert(message->base.descriptor == &iov__v1__kept_place__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__kept_place__pack
+                     (const Iov__V1__KeptPlace *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__kept_place__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__kept_place__pack_to_buffer
+                     (const Iov__V1__KeptPlace *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__kept_place__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__KeptPlace *
+       iov__v1__kept_place__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__KeptPlace *)
+     protobuf_c_message_unpack (&iov__v1__kept_place__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__kept_place__free_unpacked
+                     (Iov__V1__KeptPlace *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__kept_place__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
 void   iov__v1__preemption__init
@@ -5339,7 +5519,7 @@ const ProtobufCMessageDescriptor iov__v1__claim__descriptor =
   (ProtobufCMessageInit) iov__v1__claim__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__claim_specification__field_descriptors[17] =
+static const ProtobufCFieldDescriptor iov__v1__claim_specification__field_descriptors[21] =
 {
   {
     "device_class",
@@ -5534,6 +5714,54 @@ static const ProtobufCFieldDescriptor iov__v1__claim_specification__field_descri
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
+    "upgrade",
+    24,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ClaimSpecification, upgrade),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "locality",
+    25,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ClaimSpecification, locality),
+    &iov__v1__locality__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "placement",
+    26,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ClaimSpecification, placement),
+    &iov__v1__placement__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "group",
+    28,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ClaimSpecification, group),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
     "preemption",
     31,
     PROTOBUF_C_LABEL_NONE,
@@ -5553,24 +5781,29 @@ static const unsigned iov__v1__claim_specification__field_indices_by_name[] = {
   0,   /* field[0] = device_class */
   3,   /* field[3] = end_node */
   14,   /* field[14] = eviction_policy */
+  19,   /* field[19] = group */
   1,   /* field[1] = host */
   10,   /* field[10] = host_selector */
   9,   /* field[9] = hosts */
+  17,   /* field[17] = locality */
   6,   /* field[6] = loss_policy */
-  16,   /* field[16] = preemption */
+  18,   /* field[18] = placement */
+  20,   /* field[20] = preemption */
   12,   /* field[12] = priority */
   8,   /* field[8] = selector */
   7,   /* field[7] = source */
   11,   /* field[11] = tenant */
   15,   /* field[15] = time_to_live_seconds */
   13,   /* field[13] = tolerations */
+  16,   /* field[16] = upgrade */
 };
-static const ProtobufCIntRange iov__v1__claim_specification__number_ranges[3 + 1] =
+static const ProtobufCIntRange iov__v1__claim_specification__number_ranges[4 + 1] =
 {
   { 1, 0 },
   { 16, 8 },
-  { 31, 16 },
-  { 0, 17 }
+  { 28, 19 },
+  { 31, 20 },
+  { 0, 21 }
 };
 const ProtobufCMessageDescriptor iov__v1__claim_specification__descriptor =
 {
@@ -5580,11 +5813,126 @@ const ProtobufCMessageDescriptor iov__v1__claim_specification__descriptor =
   "Iov__V1__ClaimSpecification",
   "iov.v1",
   sizeof(Iov__V1__ClaimSpecification),
-  17,
+  21,
   iov__v1__claim_specification__field_descriptors,
   iov__v1__claim_specification__field_indices_by_name,
-  3,  iov__v1__claim_specification__number_ranges,
+  4,  iov__v1__claim_specification__number_ranges,
   (ProtobufCMessageInit) iov__v1__claim_specification__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__locality__field_descriptors[3] =
+{
+  {
+    "within",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Locality, within),
+    &iov__v1__nearness__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "nearest",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Locality, nearest),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "numa_node",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Locality, numa_node),
+    &google__protobuf__uint32_value__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__locality__field_indices_by_name[] = {
+  1,   /* field[1] = nearest */
+  2,   /* field[2] = numa_node */
+  0,   /* field[0] = within */
+};
+static const ProtobufCIntRange iov__v1__locality__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor iov__v1__locality__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.Locality",
+  "Locality",
+  "Iov__V1__Locality",
+  "iov.v1",
+  sizeof(Iov__V1__Locality),
+  3,
+  iov__v1__locality__field_descriptors,
+  iov__v1__locality__field_indices_by_name,
+  1,  iov__v1__locality__number_ranges,
+  (ProtobufCMessageInit) iov__v1__locality__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__placement__field_descriptors[2] =
+{
+  {
+    "rule",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Placement, rule),
+    &iov__v1__placement_rule__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "peers",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Placement, peers),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__placement__field_indices_by_name[] = {
+  1,   /* field[1] = peers */
+  0,   /* field[0] = rule */
+};
+static const ProtobufCIntRange iov__v1__placement__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor iov__v1__placement__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.Placement",
+  "Placement",
+  "Iov__V1__Placement",
+  "iov.v1",
+  sizeof(Iov__V1__Placement),
+  2,
+  iov__v1__placement__field_descriptors,
+  iov__v1__placement__field_indices_by_name,
+  1,  iov__v1__placement__number_ranges,
+  (ProtobufCMessageInit) iov__v1__placement__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor iov__v1__tenant__field_descriptors[4] =
@@ -5959,7 +6307,7 @@ const ProtobufCMessageDescriptor iov__v1__end_node_selector__descriptor =
   (ProtobufCMessageInit) iov__v1__end_node_selector__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__claim_status__field_descriptors[6] =
+static const ProtobufCFieldDescriptor iov__v1__claim_status__field_descriptors[7] =
 {
   {
     "phase",
@@ -6033,6 +6381,18 @@ static const ProtobufCFieldDescriptor iov__v1__claim_status__field_descriptors[6
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "upgrade",
+    10,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ClaimStatus, upgrade),
+    &iov__v1__upgrade__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__claim_status__field_indices_by_name[] = {
   2,   /* field[2] = assignment */
@@ -6041,12 +6401,13 @@ static const unsigned iov__v1__claim_status__field_indices_by_name[] = {
   1,   /* field[1] = pending */
   0,   /* field[0] = phase */
   5,   /* field[5] = preemption */
+  6,   /* field[6] = upgrade */
 };
 static const ProtobufCIntRange iov__v1__claim_status__number_ranges[2 + 1] =
 {
   { 1, 0 },
   { 8, 4 },
-  { 0, 6 }
+  { 0, 7 }
 };
 const ProtobufCMessageDescriptor iov__v1__claim_status__descriptor =
 {
@@ -6056,11 +6417,139 @@ const ProtobufCMessageDescriptor iov__v1__claim_status__descriptor =
   "Iov__V1__ClaimStatus",
   "iov.v1",
   sizeof(Iov__V1__ClaimStatus),
-  6,
+  7,
   iov__v1__claim_status__field_descriptors,
   iov__v1__claim_status__field_indices_by_name,
   2,  iov__v1__claim_status__number_ranges,
   (ProtobufCMessageInit) iov__v1__claim_status__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__upgrade__field_descriptors[4] =
+{
+  {
+    "at",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Upgrade, at),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "count",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Upgrade, count),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "better",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Upgrade, better),
+    &iov__v1__kept_place__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "former",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Upgrade, former),
+    &iov__v1__kept_place__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__upgrade__field_indices_by_name[] = {
+  0,   /* field[0] = at */
+  2,   /* field[2] = better */
+  1,   /* field[1] = count */
+  3,   /* field[3] = former */
+};
+static const ProtobufCIntRange iov__v1__upgrade__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor iov__v1__upgrade__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.Upgrade",
+  "Upgrade",
+  "Iov__V1__Upgrade",
+  "iov.v1",
+  sizeof(Iov__V1__Upgrade),
+  4,
+  iov__v1__upgrade__field_descriptors,
+  iov__v1__upgrade__field_indices_by_name,
+  1,  iov__v1__upgrade__number_ranges,
+  (ProtobufCMessageInit) iov__v1__upgrade__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__kept_place__field_descriptors[2] =
+{
+  {
+    "end_node",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__KeptPlace, end_node),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "path",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__KeptPlace, path),
+    &iov__v1__path__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__kept_place__field_indices_by_name[] = {
+  0,   /* field[0] = end_node */
+  1,   /* field[1] = path */
+};
+static const ProtobufCIntRange iov__v1__kept_place__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor iov__v1__kept_place__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.KeptPlace",
+  "KeptPlace",
+  "Iov__V1__KeptPlace",
+  "iov.v1",
+  sizeof(Iov__V1__KeptPlace),
+  2,
+  iov__v1__kept_place__field_descriptors,
+  iov__v1__kept_place__field_indices_by_name,
+  1,  iov__v1__kept_place__number_ranges,
+  (ProtobufCMessageInit) iov__v1__kept_place__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor iov__v1__preemption__field_descriptors[4] =
@@ -6140,7 +6629,7 @@ const ProtobufCMessageDescriptor iov__v1__preemption__descriptor =
   (ProtobufCMessageInit) iov__v1__preemption__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__placement_decision__field_descriptors[4] =
+static const ProtobufCFieldDescriptor iov__v1__placement_decision__field_descriptors[7] =
 {
   {
     "at",
@@ -6190,17 +6679,56 @@ static const ProtobufCFieldDescriptor iov__v1__placement_decision__field_descrip
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "nearness",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__PlacementDecision, nearness),
+    &iov__v1__nearness__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "peers",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__PlacementDecision, peers),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "packed",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__PlacementDecision, packed),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__placement_decision__field_indices_by_name[] = {
   0,   /* field[0] = at */
   3,   /* field[3] = bytes_in_use */
   2,   /* field[2] = functions_in_use */
+  4,   /* field[4] = nearness */
+  6,   /* field[6] = packed */
+  5,   /* field[5] = peers */
   1,   /* field[1] = preference */
 };
 static const ProtobufCIntRange iov__v1__placement_decision__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 4 }
+  { 0, 7 }
 };
 const ProtobufCMessageDescriptor iov__v1__placement_decision__descriptor =
 {
@@ -6210,7 +6738,7 @@ const ProtobufCMessageDescriptor iov__v1__placement_decision__descriptor =
   "Iov__V1__PlacementDecision",
   "iov.v1",
   sizeof(Iov__V1__PlacementDecision),
-  4,
+  7,
   iov__v1__placement_decision__field_descriptors,
   iov__v1__placement_decision__field_indices_by_name,
   1,  iov__v1__placement_decision__number_ranges,
@@ -7664,6 +8192,70 @@ const ProtobufCEnumDescriptor iov__v1__loss_policy__descriptor =
   iov__v1__loss_policy__enum_values_by_name,
   1,
   iov__v1__loss_policy__value_ranges,
+  NULL,NULL,NULL,NULL   /* reserved[1234] */
+};
+static const ProtobufCEnumValue iov__v1__nearness__enum_values_by_number[5] =
+{
+  { "NEARNESS_UNSPECIFIED", "IOV__V1__NEARNESS__NEARNESS_UNSPECIFIED", 0 },
+  { "NEARNESS_NUMA_NODE", "IOV__V1__NEARNESS__NEARNESS_NUMA_NODE", 1 },
+  { "NEARNESS_HOST", "IOV__V1__NEARNESS__NEARNESS_HOST", 2 },
+  { "NEARNESS_RACK", "IOV__V1__NEARNESS__NEARNESS_RACK", 3 },
+  { "NEARNESS_ELSEWHERE", "IOV__V1__NEARNESS__NEARNESS_ELSEWHERE", 4 },
+};
+static const ProtobufCIntRange iov__v1__nearness__value_ranges[] = {
+{0, 0},{0, 5}
+};
+static const ProtobufCEnumValueIndex iov__v1__nearness__enum_values_by_name[5] =
+{
+  { "NEARNESS_ELSEWHERE", 4 },
+  { "NEARNESS_HOST", 2 },
+  { "NEARNESS_NUMA_NODE", 1 },
+  { "NEARNESS_RACK", 3 },
+  { "NEARNESS_UNSPECIFIED", 0 },
+};
+const ProtobufCEnumDescriptor iov__v1__nearness__descriptor =
+{
+  PROTOBUF_C__ENUM_DESCRIPTOR_MAGIC,
+  "iov.v1.Nearness",
+  "Nearness",
+  "Iov__V1__Nearness",
+  "iov.v1",
+  5,
+  iov__v1__nearness__enum_values_by_number,
+  5,
+  iov__v1__nearness__enum_values_by_name,
+  1,
+  iov__v1__nearness__value_ranges,
+  NULL,NULL,NULL,NULL   /* reserved[1234] */
+};
+static const ProtobufCEnumValue iov__v1__placement_rule__enum_values_by_number[3] =
+{
+  { "PLACEMENT_RULE_UNSPECIFIED", "IOV__V1__PLACEMENT_RULE__PLACEMENT_RULE_UNSPECIFIED", 0 },
+  { "PLACEMENT_RULE_SPREAD", "IOV__V1__PLACEMENT_RULE__PLACEMENT_RULE_SPREAD", 1 },
+  { "PLACEMENT_RULE_PACK", "IOV__V1__PLACEMENT_RULE__PLACEMENT_RULE_PACK", 2 },
+};
+static const ProtobufCIntRange iov__v1__placement_rule__value_ranges[] = {
+{0, 0},{0, 3}
+};
+static const ProtobufCEnumValueIndex iov__v1__placement_rule__enum_values_by_name[3] =
+{
+  { "PLACEMENT_RULE_PACK", 2 },
+  { "PLACEMENT_RULE_SPREAD", 1 },
+  { "PLACEMENT_RULE_UNSPECIFIED", 0 },
+};
+const ProtobufCEnumDescriptor iov__v1__placement_rule__descriptor =
+{
+  PROTOBUF_C__ENUM_DESCRIPTOR_MAGIC,
+  "iov.v1.PlacementRule",
+  "PlacementRule",
+  "Iov__V1__PlacementRule",
+  "iov.v1",
+  3,
+  iov__v1__placement_rule__enum_values_by_number,
+  3,
+  iov__v1__placement_rule__enum_values_by_name,
+  1,
+  iov__v1__placement_rule__value_ranges,
   NULL,NULL,NULL,NULL   /* reserved[1234] */
 };
 static const ProtobufCEnumValue iov__v1__eviction_policy__enum_values_by_number[5] =

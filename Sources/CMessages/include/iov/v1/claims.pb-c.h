@@ -134,10 +134,14 @@ struct  Iov__V1__DeleteClaimRequest
    * also the claims that have it as their source, and theirs
    */
   protobuf_c_boolean cascade;
+  /*
+   * also the other members of its group, which cannot do without it
+   */
+  protobuf_c_boolean whole_group;
 };
 #define IOV__V1__DELETE_CLAIM_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__delete_claim_request__descriptor) \
-    , (char *)protobuf_c_empty_string, 0 }
+    , (char *)protobuf_c_empty_string, 0, 0 }
 
 
 /*

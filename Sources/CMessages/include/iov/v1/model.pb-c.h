@@ -53,12 +53,16 @@ typedef struct Iov__V1__UserSpaceConsumer Iov__V1__UserSpaceConsumer;
 typedef struct Iov__V1__FileServerConsumer Iov__V1__FileServerConsumer;
 typedef struct Iov__V1__Claim Iov__V1__Claim;
 typedef struct Iov__V1__ClaimSpecification Iov__V1__ClaimSpecification;
+typedef struct Iov__V1__Locality Iov__V1__Locality;
+typedef struct Iov__V1__Placement Iov__V1__Placement;
 typedef struct Iov__V1__Tenant Iov__V1__Tenant;
 typedef struct Iov__V1__Quota Iov__V1__Quota;
 typedef struct Iov__V1__TenantUse Iov__V1__TenantUse;
 typedef struct Iov__V1__EndNodeSelector Iov__V1__EndNodeSelector;
 typedef struct Iov__V1__EndNodeSelector__LabelsEntry Iov__V1__EndNodeSelector__LabelsEntry;
 typedef struct Iov__V1__ClaimStatus Iov__V1__ClaimStatus;
+typedef struct Iov__V1__Upgrade Iov__V1__Upgrade;
+typedef struct Iov__V1__KeptPlace Iov__V1__KeptPlace;
 typedef struct Iov__V1__Preemption Iov__V1__Preemption;
 typedef struct Iov__V1__PlacementDecision Iov__V1__PlacementDecision;
 typedef struct Iov__V1__PendingReason Iov__V1__PendingReason;
@@ -213,6 +217,44 @@ typedef enum _Iov__V1__LossPolicy {
   IOV__V1__LOSS_POLICY__LOSS_POLICY_SELF_FENCE = 2
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(IOV__V1__LOSS_POLICY)
 } Iov__V1__LossPolicy;
+/*
+ * How near a function is to where it is used; what is nearer has a lower number.
+ */
+typedef enum _Iov__V1__Nearness {
+  IOV__V1__NEARNESS__NEARNESS_UNSPECIFIED = 0,
+  /*
+   * of the host itself, plugged in at the NUMA node that the claim names
+   */
+  IOV__V1__NEARNESS__NEARNESS_NUMA_NODE = 1,
+  /*
+   * of the host itself
+   */
+  IOV__V1__NEARNESS__NEARNESS_HOST = 2,
+  /*
+   * served by a host of which the label "rack" says the same
+   */
+  IOV__V1__NEARNESS__NEARNESS_RACK = 3,
+  /*
+   * served by another host, or by one of which nobody knows where it is
+   */
+  IOV__V1__NEARNESS__NEARNESS_ELSEWHERE = 4
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(IOV__V1__NEARNESS)
+} Iov__V1__Nearness;
+typedef enum _Iov__V1__PlacementRule {
+  /*
+   * SPREAD
+   */
+  IOV__V1__PLACEMENT_RULE__PLACEMENT_RULE_UNSPECIFIED = 0,
+  /*
+   * where the fewest functions are in use, then the fewest bytes
+   */
+  IOV__V1__PLACEMENT_RULE__PLACEMENT_RULE_SPREAD = 1,
+  /*
+   * the fullest that it fits into: with the fewest bytes left, then the most functions in use
+   */
+  IOV__V1__PLACEMENT_RULE__PLACEMENT_RULE_PACK = 2
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(IOV__V1__PLACEMENT_RULE)
+} Iov__V1__PlacementRule;
 /*
  * When a claim's function may be taken away, for another one elsewhere. What is on a disk is lost with it, so that a policy other
  * than NEVER for a claim of a disk says that it may be.
@@ -1277,10 +1319,65 @@ struct  Iov__V1__ClaimSpecification
    * of others is when those are gone. Zero: never.
    */
   uint32_t time_to_live_seconds;
+  /*
+   * Network classes. When it has a path that is not the first of its order, and a better one is free, its function is taken away
+   * for one by that. Nothing is moved while claims wait for the same.
+   */
+  protobuf_c_boolean upgrade;
+  Iov__V1__Locality *locality;
+  Iov__V1__Placement *placement;
+  /*
+   * The members of a group are made together, by ApplyClaims, and are the same ones from then on. All of them get a function in one
+   * moment or none does; none is READY before all are; one that loses its function, or is evicted, takes those of the others with
+   * it, except where data would go. They are deleted together. Empty: by itself.
+   */
+  char *group;
 };
 #define IOV__V1__CLAIM_SPECIFICATION__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__claim_specification__descriptor) \
-    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL, NULL, 0,NULL, NULL, IOV__V1__LOSS_POLICY__LOSS_POLICY_UNSPECIFIED, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0,NULL, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, IOV__V1__PREEMPTION_POLICY__PREEMPTION_POLICY_UNSPECIFIED, 0,NULL, IOV__V1__EVICTION_POLICY__EVICTION_POLICY_UNSPECIFIED, 0 }
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL, NULL, 0,NULL, NULL, IOV__V1__LOSS_POLICY__LOSS_POLICY_UNSPECIFIED, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0,NULL, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, IOV__V1__PREEMPTION_POLICY__PREEMPTION_POLICY_UNSPECIFIED, 0,NULL, IOV__V1__EVICTION_POLICY__EVICTION_POLICY_UNSPECIFIED, 0, 0, NULL, NULL, (char *)protobuf_c_empty_string }
+
+
+/*
+ * How near a claim's function is to be. It is asked when the claim gets one, and not again afterwards.
+ */
+struct  Iov__V1__Locality
+{
+  ProtobufCMessage base;
+  /*
+   * nothing further than that will do; unspecified: anything does
+   */
+  Iov__V1__Nearness within;
+  /*
+   * of the ways by one path, the nearest ones come first
+   */
+  protobuf_c_boolean nearest;
+  /*
+   * of the host, where what uses the function runs
+   */
+  Google__Protobuf__UInt32Value *numa_node;
+};
+#define IOV__V1__LOCALITY__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__locality__descriptor) \
+    , IOV__V1__NEARNESS__NEARNESS_UNSPECIFIED, 0, NULL }
+
+
+/*
+ * Which end node comes first of those that are as good by path and nearness.
+ */
+struct  Iov__V1__Placement
+{
+  ProtobufCMessage base;
+  Iov__V1__PlacementRule rule;
+  /*
+   * SPREAD. Claims of one class with the same word here are peers: before the load, the end node with the fewest functions of
+   * peers comes first, and the host on which the fewest of them are used. Empty: it has none.
+   */
+  char *peers;
+};
+#define IOV__V1__PLACEMENT__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__placement__descriptor) \
+    , IOV__V1__PLACEMENT_RULE__PLACEMENT_RULE_UNSPECIFIED, (char *)protobuf_c_empty_string }
 
 
 /*
@@ -1399,10 +1496,53 @@ struct  Iov__V1__ClaimStatus
    * while it is PENDING, and others let go for it
    */
   Iov__V1__Preemption *preemption;
+  /*
+   * the last one; absent: there was none
+   */
+  Iov__V1__Upgrade *upgrade;
 };
 #define IOV__V1__CLAIM_STATUS__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__claim_status__descriptor) \
-    , IOV__V1__CLAIM_PHASE__CLAIM_PHASE_UNSPECIFIED, 0,NULL, NULL, NULL, NULL, NULL }
+    , IOV__V1__CLAIM_PHASE__CLAIM_PHASE_UNSPECIFIED, 0,NULL, NULL, NULL, NULL, NULL, NULL }
+
+
+/*
+ * A claim's way to a better path.
+ */
+struct  Iov__V1__Upgrade
+{
+  ProtobufCMessage base;
+  /*
+   * when it began
+   */
+  Google__Protobuf__Timestamp *at;
+  /*
+   * how many there were, with this one
+   */
+  uint32_t count;
+  /*
+   * While it is under way nobody else gets these: where it is to go, and where it was, in case that it cannot.
+   */
+  Iov__V1__KeptPlace *better;
+  Iov__V1__KeptPlace *former;
+};
+#define IOV__V1__UPGRADE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__upgrade__descriptor) \
+    , NULL, 0, NULL, NULL }
+
+
+/*
+ * Room for one function.
+ */
+struct  Iov__V1__KeptPlace
+{
+  ProtobufCMessage base;
+  char *end_node;
+  Iov__V1__Path path;
+};
+#define IOV__V1__KEPT_PLACE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__kept_place__descriptor) \
+    , (char *)protobuf_c_empty_string, IOV__V1__PATH__PATH_UNSPECIFIED }
 
 
 /*
@@ -1448,10 +1588,22 @@ struct  Iov__V1__PlacementDecision
    */
   uint32_t functions_in_use;
   uint64_t bytes_in_use;
+  /*
+   * where the claim asks for locality
+   */
+  Iov__V1__Nearness nearness;
+  /*
+   * functions of the claim's peers on the end node, before it
+   */
+  uint32_t peers;
+  /*
+   * the fullest came first
+   */
+  protobuf_c_boolean packed;
 };
 #define IOV__V1__PLACEMENT_DECISION__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__placement_decision__descriptor) \
-    , NULL, 0, 0, 0 }
+    , NULL, 0, 0, 0, IOV__V1__NEARNESS__NEARNESS_UNSPECIFIED, 0, 0 }
 
 
 /*
@@ -2398,6 +2550,44 @@ Iov__V1__ClaimSpecification *
 void   iov__v1__claim_specification__free_unpacked
                      (Iov__V1__ClaimSpecification *message,
                       ProtobufCAllocator *allocator);
+/* Iov__V1__Locality methods */
+void   iov__v1__locality__init
+                     (Iov__V1__Locality         *message);
+size_t iov__v1__locality__get_packed_size
+                     (const Iov__V1__Locality   *message);
+size_t iov__v1__locality__pack
+                     (const Iov__V1__Locality   *message,
+                      uint8_t             *out);
+size_t iov__v1__locality__pack_to_buffer
+                     (const Iov__V1__Locality   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__Locality *
+       iov__v1__locality__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__locality__free_unpacked
+                     (Iov__V1__Locality *message,
+                      ProtobufCAllocator *allocator);
+/* Iov__V1__Placement methods */
+void   iov__v1__placement__init
+                     (Iov__V1__Placement         *message);
+size_t iov__v1__placement__get_packed_size
+                     (const Iov__V1__Placement   *message);
+size_t iov__v1__placement__pack
+                     (const Iov__V1__Placement   *message,
+                      uint8_t             *out);
+size_t iov__v1__placement__pack_to_buffer
+                     (const Iov__V1__Placement   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__Placement *
+       iov__v1__placement__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__placement__free_unpacked
+                     (Iov__V1__Placement *message,
+                      ProtobufCAllocator *allocator);
 /* Iov__V1__Tenant methods */
 void   iov__v1__tenant__init
                      (Iov__V1__Tenant         *message);
@@ -2495,6 +2685,44 @@ Iov__V1__ClaimStatus *
                       const uint8_t       *data);
 void   iov__v1__claim_status__free_unpacked
                      (Iov__V1__ClaimStatus *message,
+                      ProtobufCAllocator *allocator);
+/* Iov__V1__Upgrade methods */
+void   iov__v1__upgrade__init
+                     (Iov__V1__Upgrade         *message);
+size_t iov__v1__upgrade__get_packed_size
+                     (const Iov__V1__Upgrade   *message);
+size_t iov__v1__upgrade__pack
+                     (const Iov__V1__Upgrade   *message,
+                      uint8_t             *out);
+size_t iov__v1__upgrade__pack_to_buffer
+                     (const Iov__V1__Upgrade   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__Upgrade *
+       iov__v1__upgrade__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__upgrade__free_unpacked
+                     (Iov__V1__Upgrade *message,
+                      ProtobufCAllocator *allocator);
+/* Iov__V1__KeptPlace methods */
+void   iov__v1__kept_place__init
+                     (Iov__V1__KeptPlace         *message);
+size_t iov__v1__kept_place__get_packed_size
+                     (const Iov__V1__KeptPlace   *message);
+size_t iov__v1__kept_place__pack
+                     (const Iov__V1__KeptPlace   *message,
+                      uint8_t             *out);
+size_t iov__v1__kept_place__pack_to_buffer
+                     (const Iov__V1__KeptPlace   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__KeptPlace *
+       iov__v1__kept_place__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__kept_place__free_unpacked
+                     (Iov__V1__KeptPlace *message,
                       ProtobufCAllocator *allocator);
 /* Iov__V1__Preemption methods */
 void   iov__v1__preemption__init
@@ -2815,6 +3043,12 @@ typedef void (*Iov__V1__Claim_Closure)
 typedef void (*Iov__V1__ClaimSpecification_Closure)
                  (const Iov__V1__ClaimSpecification *message,
                   void *closure_data);
+typedef void (*Iov__V1__Locality_Closure)
+                 (const Iov__V1__Locality *message,
+                  void *closure_data);
+typedef void (*Iov__V1__Placement_Closure)
+                 (const Iov__V1__Placement *message,
+                  void *closure_data);
 typedef void (*Iov__V1__Tenant_Closure)
                  (const Iov__V1__Tenant *message,
                   void *closure_data);
@@ -2832,6 +3066,12 @@ typedef void (*Iov__V1__EndNodeSelector_Closure)
                   void *closure_data);
 typedef void (*Iov__V1__ClaimStatus_Closure)
                  (const Iov__V1__ClaimStatus *message,
+                  void *closure_data);
+typedef void (*Iov__V1__Upgrade_Closure)
+                 (const Iov__V1__Upgrade *message,
+                  void *closure_data);
+typedef void (*Iov__V1__KeptPlace_Closure)
+                 (const Iov__V1__KeptPlace *message,
                   void *closure_data);
 typedef void (*Iov__V1__Preemption_Closure)
                  (const Iov__V1__Preemption *message,
@@ -2882,6 +3122,8 @@ extern const ProtobufCEnumDescriptor    iov__v1__vlan_protocol__descriptor;
 extern const ProtobufCEnumDescriptor    iov__v1__link_state__descriptor;
 extern const ProtobufCEnumDescriptor    iov__v1__rate_guarantee__descriptor;
 extern const ProtobufCEnumDescriptor    iov__v1__loss_policy__descriptor;
+extern const ProtobufCEnumDescriptor    iov__v1__nearness__descriptor;
+extern const ProtobufCEnumDescriptor    iov__v1__placement_rule__descriptor;
 extern const ProtobufCEnumDescriptor    iov__v1__eviction_policy__descriptor;
 extern const ProtobufCEnumDescriptor    iov__v1__preemption_policy__descriptor;
 extern const ProtobufCEnumDescriptor    iov__v1__claim_phase__descriptor;
@@ -2923,12 +3165,16 @@ extern const ProtobufCMessageDescriptor iov__v1__user_space_consumer__descriptor
 extern const ProtobufCMessageDescriptor iov__v1__file_server_consumer__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__claim__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__claim_specification__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__locality__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__placement__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__tenant__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__quota__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__tenant_use__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__end_node_selector__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__end_node_selector__labels_entry__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__claim_status__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__upgrade__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__kept_place__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__preemption__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__placement_decision__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__pending_reason__descriptor;

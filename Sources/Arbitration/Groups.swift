@@ -1,0 +1,297 @@
+import Messages
+
+/// Claims that are granted together or not at all. A group has no record of its own: it is the claims that name it, which are made in
+/// one event and deleted in one.
+extension Arbiter {
+  /// Who asks for more means several groups.
+  package static var mostMembers: Int { 256 }
+  /// How often one that finds nothing beside the others is tried before them.
+  private static var mostAttempts: Int { 4 }
+
+  private func members(of group: String) -> [ClaimState] {
+    (claimsOfGroup[group] ?? []).sorted().compactMap { claims[$0] }
+  }
+
+  /// The other members of its group, by name.
+  func mates(of state: ClaimState) -> [ClaimState] {
+    guard state.hasGroup else { return [] }
+    return members(of: state.specification.group).filter { $0.claim.name != state.claim.name }
+  }
+
+  /// The mates whose functions go when its own goes. What is on a disk stays: that another member has lost what it had is no reason
+  /// to lose that as well.
+  func matesThatGo(with state: ClaimState) -> [ClaimState] {
+    mates(of: state).filter { ($0.phase == .preparing || $0.phase == .ready) && dataLost(with: $0).isEmpty }
+  }
+
+  // MARK: Made together
+
+  /// Makes all claims of a request that name the group. Each is planned as one that is created, or refused.
+  mutating func makeGroup(
+    _ group: String, of request: ApplyClaimsRequest, uids: [String], at now: Instant, _ planned: inout [PlannedClaim]
+  ) {
+    let indices = request.claims.indices.filter { request.claims[$0].specification?.group == group }
+    do throws(Refusal) { try validateGroup(group, indices.map { request.claims[$0] }) } catch {
+      for index in indices { planned[index].refuse(error) }
+      return
+    }
+    var problem: (index: Int, refusal: Refusal)?
+    beginTrial()
+    for index in indices where problem == nil {
+      do throws(Refusal) { try makeMember(request.claims[index], uid: uids[index], at: now) } catch {
+        problem = (index, error)
+      }
+    }
+    if problem == nil, let first = indices.first, let refusal = refusalOfTooMany(group) { problem = (first, refusal) }
+    endTrial(keeping: problem == nil)
+    if let problem {
+      let name = Names.shown(request.claims[problem.index].name)
+      let others = Refusal(problem.refusal.code, "its group '\(group)' is not made, because of '\(name)'")
+      for index in indices { planned[index].refuse(index == problem.index ? problem.refusal : others) }
+      return
+    }
+    placeGroup(group)
+    for index in indices { planned[index].action = .create }
+  }
+
+  /// A claim that waits, and has yet to say why.
+  private mutating func makeMember(_ request: CreateClaimRequest, uid: String, at now: Instant) throws(Refusal) {
+    if let problem = Names.problem(with: request.name, of: "claim") { throw Refusal(.invalidArgument, problem) }
+    guard let specification = request.specification?.normalized else {
+      throw Refusal(.invalidArgument, "claim '\(request.name)' has no specification")
+    }
+    if let existing = claims[request.name] { throw memberReplaced(existing, by: specification) }
+    let (state, _) = try newClaim(request.name, specification, uid: uid, at: now)
+    put(state)
+    wait(state)
+  }
+
+  private func validateGroup(_ group: String, _ members: [CreateClaimRequest]) throws(Refusal) {
+    if let problem = Names.problem(with: group, of: "group") { throw Refusal(.invalidArgument, problem) }
+    guard members.count <= Self.mostMembers else {
+      throw Refusal(
+        .invalidArgument,
+        "group '\(group)' has \(members.count) members, and at most \(Self.mostMembers) are granted together: make "
+          + "several groups")
+    }
+    let names = Set(members.map(\.name))
+    for member in members {
+      guard let source = member.specification?.source, names.contains(source) else { continue }
+      throw Refusal(
+        .invalidArgument,
+        "'\(Names.shown(member.name))' is to be a part of what '\(source)' has, and both are of group '\(group)': a source has "
+          + "its function before its parts can have theirs, so the two are never granted together")
+    }
+    let specifications = members.compactMap(\.specification)
+    func refuse(_ words: String) -> Refusal { Refusal(.invalidArgument, "the members of group '\(group)' \(words)") }
+    guard Set(specifications.map(\.timeToLiveSeconds)).count < 2 else {
+      throw refuse("end together, and are to live for different times: say one time to live for all")
+    }
+    guard Set(specifications.map(\.tenantName)).count < 2 else {
+      throw refuse("are granted together, and are of different tenants: name one for all")
+    }
+    guard Set(specifications.map(\.priority)).count < 2 else {
+      throw refuse("are granted together, and have different priorities: say one for all")
+    }
+    guard !specifications.contains(where: \.upgrade) else {
+      throw refuse("would all be taken down for one to get a better path: they cannot ask for an upgrade")
+    }
+  }
+
+  /// Not pending for ever: what all end nodes together can never give.
+  private func refusalOfTooMany(_ group: String) -> Refusal? {
+    // In the order of their members.
+    var kinds: [(specification: ClaimSpecification, count: Int)] = []
+    for member in members(of: group) where member.specification.source.isEmpty {
+      let choice = member.specification.endNodeChoice
+      if let known = kinds.firstIndex(where: { $0.specification == choice }) {
+        kinds[known].count += 1
+      } else {
+        kinds.append((choice, 1))
+      }
+    }
+    for (key, count) in countsByQuota(of: group) {
+      guard let limit = quota(of: key)?.functions, count > limit else { continue }
+      return Refusal(
+        .invalidArgument,
+        "group '\(group)' asks for \(count) functions of class \(key.deviceClass) at once, and the quota of tenant '\(key.tenant)' is "
+          + "\(limit)")
+    }
+    for kind in kinds {
+      let nodes = candidates(for: kind.specification).compactMap { endNodes[$0] }
+      let limits = nodes.filter { isEverSelected($0, by: kind.specification) }.map { Int($0.record.capacity?.functions ?? 0) }
+      let most = limits.reduce(0, +)
+      // Zero is no limit.
+      guard !limits.contains(0), kind.count > most else { continue }
+      return Refusal(
+        .invalidArgument,
+        "group '\(group)' asks for \(kind.count) functions of class \(kind.specification.deviceClass) at once, and the "
+          + "\(limits.count) end nodes that it selects have \(most)")
+    }
+    return nil
+  }
+
+  private func countsByQuota(of group: String) -> [(TenantClass, Int)] {
+    Dictionary(grouping: members(of: group), by: \.specification.tenantClass).map { ($0, $1.count) }
+      .sorted { $0.0.deviceClass < $1.0.deviceClass }
+  }
+
+  // MARK: Granted together
+
+  /// Gives all members that are pending a function, or none of them.
+  mutating func placeGroup(_ group: String) {
+    let members = members(of: group)
+    let pending = members.filter { $0.phase == .pending }
+    if let other = members.first(where: { $0.phase == .reclaiming || $0.phase == .releasing }) {
+      let reason = PendingReason.group("'\(other.claim.name)' of its group '\(group)' has yet to let go of what it had")
+      for state in pending { say([reason], to: state) }
+      return
+    }
+    var order = pending.map(\.claim.name)
+    var obstacles: [String] = []
+    for _ in 0..<Self.mostAttempts {
+      guard let name = nameWithoutPlace(among: order), let index = order.firstIndex(of: name) else { return }
+      obstacles.append(name)
+      guard index > 0 else { break }
+      // Whoever has the least choice goes first.
+      order.insert(order.remove(at: index), at: 0)
+    }
+    // The one that finds nothing by itself, if there is one, is the last to be moved.
+    guard let name = obstacles.first(where: { best(for: claims[$0]?.specification ?? ClaimSpecification()) == nil }) ?? obstacles.first
+    else { return }
+    sayWhyNot(pending, because: name)
+  }
+
+  /// Grants all of them, or answers which one found nothing beside those before it.
+  private mutating func nameWithoutPlace(among names: [String]) -> String? {
+    beginTrial()
+    for name in names {
+      guard var state = claims[name] else { continue }
+      // Control that one alone would wait for would come too late for the others.
+      if let best = best(for: state.specification) { grant(best, to: &state) }
+      guard state.phase != .pending else {
+        endTrial(keeping: false)
+        return name
+      }
+      stopWaiting(state)
+      put(state)
+    }
+    endTrial(keeping: true)
+    return nil
+  }
+
+  private mutating func sayWhyNot(_ pending: [ClaimState], because name: String) {
+    for state in pending {
+      let group = state.specification.group
+      guard state.claim.name == name else {
+        say([.group("all of its group '\(group)' get a function at once, and '\(name)' finds none")], to: state)
+        continue
+      }
+      guard best(for: state.specification) == nil else {
+        say([.group("what it could have is what the others of its group '\(group)' need, too")], to: state)
+        continue
+      }
+      say(pendingReasons(inTheWay(of: state.specification), for: state.specification), to: state)
+    }
+  }
+
+  private mutating func say(_ reasons: [PendingReason], to before: ClaimState) {
+    var state = before
+    let reasons = state.eviction + reasons
+    guard state.claim.status?.pending != reasons else { return }
+    state.withStatus { $0.pending = reasons }
+    put(state)
+  }
+
+  /// Whether it is the one by which its group looks again.
+  func looksAgain(_ name: String) -> Bool {
+    guard let state = claims[name], state.hasGroup else { return true }
+    return members(of: state.specification.group).first { $0.phase == .pending }?.claim.name == name
+  }
+
+  // MARK: Ready together
+
+  /// One that keeps it from being ready.
+  func unattachedMate(of state: ClaimState) -> String? { mates(of: state).first { !isAttached($0) }?.claim.name }
+
+  mutating func settleAttachedGroups() {
+    while let group = changes.attachedGroups.popFirst() { settle(claimsOfGroup[group] ?? []) }
+  }
+
+  // MARK: Gone together
+
+  /// - Parameter what: what happened to the claim, as it follows its name.
+  mutating func evictMates(of state: ClaimState, because what: String) {
+    for mate in matesThatGo(with: state) { evict(mate.claim.name, because: wordsOfMate(state, what)) }
+  }
+
+  func wordsOfMate(_ state: ClaimState, _ what: String) -> String {
+    "'\(state.claim.name)' of its group '\(state.specification.group)' \(what)"
+  }
+
+  // MARK: What is not done to one alone
+
+  func memberMadeAlone(_ name: String, of group: String) -> Refusal {
+    Refusal(
+      .invalidArgument,
+      "claim '\(Names.shown(name))' is to be of group '\(Names.shown(group))', and the members of a group are made together: "
+        + "apply all of them at once")
+  }
+
+  func newMember(_ name: String, of group: String) -> Refusal {
+    Refusal(
+      .failedPrecondition,
+      "group '\(group)' has the members that it was made with, \(Names.list(claimsOfGroup[group] ?? [])), and "
+        + "'\(Names.shown(name))' is none of them: delete the group and make it anew, or name another group")
+  }
+
+  func memberReplaced(_ existing: ClaimState, by specification: ClaimSpecification) -> Refusal {
+    Refusal(
+      .failedPrecondition,
+      existing.hasGroup
+        ? "it is of group '\(existing.specification.group)', of which no member is made anew by itself: delete the group, and "
+          + "make it anew"
+        : "there is a claim '\(existing.claim.name)' already, which is not of group '\(Names.shown(specification.group))': delete "
+          + "it, or choose another name")
+  }
+
+  func memberDeletedAlone(_ state: ClaimState, _ mates: [ClaimState]) -> Refusal {
+    Refusal(
+      .failedPrecondition,
+      "claim '\(state.claim.name)' is of group '\(state.specification.group)', of which none is without the others "
+        + "(\(Names.list(mates.map(\.claim.name)))): delete all of them: --whole-group")
+  }
+}
+
+extension ClaimState {
+  var hasGroup: Bool { !specification.group.isEmpty }
+}
+
+extension ClaimSpecification {
+  /// What says which end nodes it chooses among.
+  fileprivate var endNodeChoice: ClaimSpecification {
+    ClaimSpecification {
+      $0.deviceClass = deviceClass
+      $0.endNode = endNode
+      $0.selector = selector
+    }
+  }
+}
+
+extension PendingReason {
+  static let group = "group"
+
+  static func group(_ message: String) -> PendingReason {
+    PendingReason {
+      $0.filter = group
+      $0.message = message
+    }
+  }
+}
+
+extension PlannedClaim {
+  fileprivate mutating func refuse(_ refusal: Refusal) {
+    action = .refuse
+    self.refusal = refusal.message
+  }
+}

@@ -1,0 +1,82 @@
+import Arbitration
+import Messages
+
+/// Claims that are granted together: seen from outside, all of them have something or none does.
+extension Storm {
+  /// In the storms whose wishes are the richest.
+  var hasGroups: Bool { isHarsh && seed % 4 == 2 }
+
+  mutating func createGroup() {
+    let group = "group-\(nextID())"
+    var names = Set((0..<3).map { _ in "claim-\(Int.random(in: 0..<7, using: &wishDice))" })
+    names.subtract(arbiter.listedClaims.map(\.name))
+    let request = ApplyClaimsRequest {
+      $0.claims = names.sorted().map { name in
+        CreateClaimRequest {
+          $0.name = name
+          $0.specification = anySpecification()
+          $0.specification?.group = group
+        }
+      }
+    }
+    guard !request.claims.isEmpty else { return }
+    let uids = request.claims.map { _ in "uid-\(nextID())" }
+    let call = CallID(nextID())
+    requests[call] = .creation
+    unplanned.insert(call)
+    send(.claimsApplied(call, request, uids: uids))
+  }
+
+  /// The claims that go with one that is deleted.
+  func claims(goingWith name: String, cascade: Bool) -> [String] {
+    var going: [String] = []
+    var left = [name]
+    while let next = left.popLast() {
+      guard !going.contains(next) else { continue }
+      going.append(next)
+      left += arbiter.claim(named: next).map(members) ?? []
+      if cascade { left += (arbiter.claimsOfSource[next] ?? []).sorted() }
+    }
+    return going
+  }
+
+  private func members(ofGroupOf claim: Claim) -> [String] {
+    guard let group = claim.specification?.group, !group.isEmpty else { return [] }
+    return (arbiter.claimsOfGroup[group] ?? []).sorted()
+  }
+
+  private var groups: [[Claim]] {
+    let members = arbiter.listedClaims.filter { $0.specification?.group.isEmpty == false }
+    return Dictionary(grouping: members) { $0.specification?.group ?? "" }.sorted { $0.key < $1.key }.map(\.value)
+  }
+
+  /// Looked at after each event: what happens to one happens to all in the same one.
+  mutating func checkGroups() {
+    guard hasGroups else { return }
+    for members in groups {
+      let phases = Set(members.map { $0.status?.phase ?? .unspecified })
+      require(
+        !phases.contains(.releasing) || phases.count == 1,
+        "some of a group are deleted and others are not: \(members.map(\.words))")
+      // What is on a disk stays when another one has lost what it had.
+      let granted = members.filter { $0.isGranted && $0.specification?.attributes?.block == nil }
+      let isPartial = !phases.isDisjoint(with: [.pending, .reclaiming])
+      require(granted.isEmpty || !isPartial, "some of a group have what they need and others do not: \(members.map(\.words))")
+    }
+  }
+
+  /// Where nothing breaks any more, what has room for all of them has all of them.
+  mutating func checkGroupsAtRest() {
+    for members in groups {
+      let pending = members.filter { $0.status?.phase == .pending }
+      let nodes = pending.compactMap { $0.specification.flatMap(roomFor) }
+      guard !pending.isEmpty, nodes.count == pending.count, Set(nodes).count == nodes.count else { continue }
+      require(false, "a group is pending and would fit on \(nodes): \(members.map(\.words))")
+    }
+  }
+}
+
+extension Claim {
+  fileprivate var isGranted: Bool { status?.phase == .preparing || status?.phase == .ready }
+  fileprivate var words: String { "\(name) \(status?.phase ?? .unspecified) \(status?.pending.map(\.message) ?? [])" }
+}

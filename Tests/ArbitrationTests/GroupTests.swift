@@ -1,0 +1,272 @@
+import Messages
+import Testing
+
+@testable import Arbitration
+@testable import Simulation
+
+private func member(
+  _ name: String, of group: String = "train", host: String = "b", deviceClass: String = "ethernet",
+  _ change: (inout ClaimSpecification) -> Void = { _ in }
+) -> CreateClaimRequest {
+  CreateClaimRequest {
+    $0.name = name
+    $0.specification = ClaimSpecification {
+      $0.deviceClass = deviceClass
+      $0.host = host
+      $0.group = group
+      if deviceClass == "sata" { $0.attributes = Attributes { $0.block = BlockAttributes { $0.sizeBytes = 1 << 20 } } }
+      change(&$0)
+    }
+  }
+}
+
+extension World {
+  /// Two cards with two functions each, and a disk.
+  fileprivate static func cards() -> World {
+    var world = World()
+    for (number, name) in ["a", "b", "c"].enumerated() {
+      var host = FakeHost(name, address: "10.0.0.\(number + 1)")
+      host.plugins = [ethernetPlugin(), sataPlugin()]
+      host.endNodes = name == "c" ? [disk("sata/S3R1AL")] : [card("ethernet/\(name)", functions: 2)]
+      world.add(host)
+    }
+    return world
+  }
+
+  fileprivate func phases(_ names: String...) -> [ClaimPhase?] { names.map(phase) }
+
+  @discardableResult
+  fileprivate mutating func deleteGroup(of name: String) -> Result<Claim, Refusal> {
+    let request = DeleteClaimRequest {
+      $0.name = name
+      $0.wholeGroup = true
+    }
+    return ask { .claimDeleted($0, request) }.map(\.claim)
+  }
+
+  fileprivate mutating func evict(_ name: String, discardsData: Bool = false) -> Result<Claim, Refusal> {
+    let request = EvictClaimRequest {
+      $0.name = name
+      $0.discardData = discardsData
+    }
+    return ask { .claimEvicted($0, request) }.map(\.claim)
+  }
+}
+
+@Suite struct AGroupOfClaims {
+  @Test func isGrantedAsAWholeOrNotAtAll() throws {
+    var world = World.cards()
+    world.create("alone")
+    world.settle()
+    let four = ["1", "2", "3", "4"].map { member("w-\($0)") }
+    #expect(try world.plan(four).claims.map(\.action) == Array(repeating: .create, count: 4))
+    try #require(world.apply(four).refusal == nil)
+    world.settle()
+    #expect(world.phases("w-1", "w-2", "w-3", "w-4") == Array(repeating: .pending, count: 4))
+    #expect(world.reasons("w-1") == ["all of its group 'train' get a function at once, and 'w-4' finds none"])
+    #expect(world.reasons("w-4") == ["what it could have is what the others of its group 'train' need, too"])
+    // Three are free, and nobody of the group has one of them.
+    world.create("another")
+    world.settle()
+    #expect(world.phase("another") == .ready)
+    for name in ["alone", "another"] { world.delete(name) }
+    world.settle()
+    #expect(world.phases("w-1", "w-2", "w-3", "w-4") == Array(repeating: .ready, count: 4))
+  }
+
+  @Test func doesNotFailBecauseOneTakesWhatAnotherNeeds() throws {
+    var world = World.cards()
+    // The first ones would take the card that the last one must have.
+    let bound = member("z") { $0.endNode = EndNodeSelector { $0.name = "ethernet/a" } }
+    let others = ["p", "q", "r"].map { member($0) }
+    world.create("alone") { $0.endNode = EndNodeSelector { $0.name = "ethernet/b" } }
+    world.settle()
+    world.delete("alone")
+    world.settle()
+    try #require(world.apply(others + [bound]).refusal == nil)
+    world.settle()
+    #expect(world.phases("p", "q", "r", "z") == Array(repeating: .ready, count: 4))
+    #expect(world.endNode("z") == "ethernet/a")
+  }
+
+  @Test func isReadyWhenAllOfItAre() throws {
+    var world = World.cards()
+    world.hosts["b"]?.isStuck = true
+    try #require(
+      world.apply([
+        member("one", host: "a") { $0.allowedPaths = [.directSoftware] },
+        member("two", host: "b") { $0.allowedPaths = [.directSoftware] },
+      ]).refusal == nil)
+    world.settle()
+    #expect(world.phases("one", "two") == [.preparing, .preparing])
+    #expect(world.reasons("one") == ["it has what it is to have, and waits for 'two' of its group 'train'"])
+    world.hosts["b"]?.isStuck = false
+    world.disconnect("b")
+    world.connect("b")
+    world.settle()
+    #expect(world.phases("one", "two") == [.ready, .ready])
+    // A coordinator that was away changes nothing.
+    world.restart()
+    for name in ["a", "c"] { world.connect(name) }
+    world.settle()
+    #expect(world.phases("one", "two") == [.ready, .ready])
+  }
+
+  @Test func letsGoWhenOneIsEvictedAndIsGrantedAgainAsAWhole() throws {
+    var world = World.cards()
+    try #require(world.apply([member("one"), member("two")]).refusal == nil)
+    world.settle()
+    let held = ["one", "two"].map { world.claim($0)?.status?.assignment?.token?.value ?? 0 }
+    #expect(try world.evict("one").get().status?.phase == .reclaiming)
+    #expect(
+      world.reasons("two").first == "was evicted: 'one' of its group 'train' was evicted: an operator asked for it")
+    world.settle()
+    #expect(world.phases("one", "two") == [.ready, .ready])
+    let now = ["one", "two"].map { world.claim($0)?.status?.assignment?.token?.value ?? 0 }
+    #expect(zip(held, now).allSatisfy { $0 < $1 })
+  }
+
+  @Test func isPendingAsAWholeOnceOneHasLostItsFunction() throws {
+    var world = World.cards()
+    try #require(
+      world.apply([
+        member("one") { $0.endNode = EndNodeSelector { $0.name = "ethernet/a" } },
+        member("two") { $0.endNode = EndNodeSelector { $0.name = "ethernet/b" } },
+      ]).refusal == nil)
+    world.settle()
+    try #require(world.phases("one", "two") == [.ready, .ready])
+    world.crash("a")
+    world.confirmDead("a")
+    world.settle()
+    #expect(world.phases("one", "two") == [.pending, .pending])
+    #expect(world.reasons("two").first?.contains("'one' of its group 'train' has lost its function") == true)
+    world.reboot("a")
+    world.connect("a")
+    world.settle()
+    #expect(world.phases("one", "two") == [.ready, .ready])
+  }
+
+  @Test func keepsWhatIsOnADiskWhenAnotherMemberLosesItsFunction() throws {
+    var world = World.cards()
+    try #require(
+      world.apply([
+        member("net") { $0.endNode = EndNodeSelector { $0.name = "ethernet/a" } },
+        member("disk", deviceClass: "sata"),
+      ]).refusal == nil)
+    world.settle()
+    let function = world.claim("disk")?.status?.assignment?.function
+    world.crash("a")
+    world.confirmDead("a")
+    world.settle()
+    #expect(world.phases("net", "disk") == [.pending, .ready])
+    world.reboot("a")
+    world.connect("a")
+    world.settle()
+    #expect(world.phases("net", "disk") == [.ready, .ready])
+    #expect(world.claim("disk")?.status?.assignment?.function == function)
+    #expect(world.evict("net").refusal?.message.contains("what 'disk' has on a disk would be lost") == true)
+    #expect(world.evict("net", discardsData: true).refusal == nil)
+    #expect(world.phases("net", "disk") == [.reclaiming, .reclaiming])
+    world.settle()
+    #expect(world.phases("net", "disk") == [.ready, .ready])
+    #expect(world.claim("disk")?.status?.assignment?.function != function)
+  }
+
+  @Test func isDeletedAsAWhole() throws {
+    var world = World.cards()
+    try #require(world.apply([member("one"), member("two")]).refusal == nil)
+    world.settle()
+    let refusal = world.delete("one").refusal
+    #expect(refusal?.message.contains("of which none is without the others (two)") == true)
+    #expect(world.phases("one", "two") == [.ready, .ready])
+    world.deleteGroup(of: "one")
+    world.settle()
+    #expect(world.phases("one", "two") == [nil, nil])
+    #expect(world.arbiter.claimsOfGroup.isEmpty)
+  }
+
+  @Test func endsAsAWhole() throws {
+    var world = World.cards()
+    try #require(
+      world.apply(["one", "two"].map { member($0) { $0.timeToLiveSeconds = 3600 } }).refusal == nil)
+    world.settle()
+    world.extend("two", seconds: 7200)
+    world.pass(milliseconds: 3_700_000)
+    world.settle()
+    #expect(world.phases("one", "two") == [nil, nil])
+  }
+
+  @Test func survivesARestart() throws {
+    var world = World.cards()
+    try #require(world.apply(["1", "2", "3", "4"].map { member("w-\($0)") }).refusal == nil)
+    world.settle()
+    try #require(world.phase("w-4") == .ready)
+    world.restart()
+    for name in ["a", "b", "c"] { world.connect(name) }
+    world.settle()
+    #expect(world.delete("w-1").refusal != nil)
+    _ = world.evict("w-2")
+    #expect(world.phases("w-1", "w-2", "w-3", "w-4") == Array(repeating: .reclaiming, count: 4))
+  }
+
+  @Test func isAppliedAgainWithoutAChange() throws {
+    var world = World.cards()
+    let file = [member("one"), member("two")]
+    try #require(world.apply(file).refusal == nil)
+    world.settle()
+    #expect(try world.apply(file).get().claims.map(\.action) == [.unchanged, .unchanged])
+  }
+
+  private func refusal(in world: World = .cards(), of claims: [CreateClaimRequest]) -> String {
+    var world = world
+    let before = world.arbiter.listedClaims.count
+    let words = world.apply(claims).refusal?.message ?? "not refused"
+    #expect(world.arbiter.listedClaims.count == before)
+    return words
+  }
+
+  @Test func thatCanNeverBeIsRefusedAtOnce() throws {
+    #expect(
+      refusal(of: (1...5).map { member("w-\($0)") }).contains(
+        "asks for 5 functions of class ethernet at once, and the 2 end nodes that it selects have 4"))
+    #expect(
+      refusal(of: [member("good"), member("bad") { $0.host = "nowhere" }]).contains(
+        "its group 'train' is not made, because of 'bad'"))
+    #expect(
+      refusal(of: [
+        member("server", deviceClass: "sata") { $0.consumer = Consumer { $0.kind = .fileServer(FileServerConsumer()) } },
+        member("part", deviceClass: "sata") { $0.source = "server" },
+      ]).contains("so the two are never granted together"))
+    #expect(refusal(of: (0...256).map { member("w-\($0)") }).contains("has 257 members"))
+    #expect(refusal(of: [member("one", of: "Not a name")]).contains("the name of a group"))
+    #expect(
+      refusal(of: [member("one"), member("two") { $0.timeToLiveSeconds = 60 }]).contains("live for different times"))
+    #expect(refusal(of: [member("one"), member("two") { $0.priority = 1 }]).contains("have different priorities"))
+    #expect(refusal(of: [member("one"), member("two") { $0.upgrade = true }]).contains("cannot ask for an upgrade"))
+  }
+
+  @Test func hasTheMembersThatItWasMadeWith() throws {
+    var world = World.cards()
+    world.create("alone")
+    #expect(
+      world.create("single") { $0.group = "train" }.refusal?.message.contains("are made together") == true)
+    #expect(refusal(in: world, of: [member("alone"), member("two")]).contains("which is not of group 'train'"))
+    try #require(world.apply([member("one"), member("two")]).refusal == nil)
+    #expect(refusal(in: world, of: [member("three")]).contains("has the members that it was made with, one, two"))
+    #expect(refusal(in: world, of: [member("one", host: "a")]).contains("no member is made anew by itself"))
+  }
+
+  @Test func thatIsTriedLeavesNothingBehind() throws {
+    var world = World.cards()
+    world.create("alone")
+    world.settle()
+    try #require(world.apply(["1", "2", "3", "4"].map { member("w-\($0)") }).refusal == nil)
+    let before = world.arbiter.listedEndNodes
+    _ = try world.plan([member("x", of: "other"), member("y", of: "other")])
+    for name in ["w-1", "w-4"] { #expect(world.arbiter.explainsPlacement(of: world.claim(name)?.specification ?? .init())) }
+    world.pass(milliseconds: 5000)
+    let after = world.arbiter.listedEndNodes
+    #expect(after.map(\.highestToken) == before.map(\.highestToken))
+    #expect(after.map { $0.used?.functions ?? 0 }.reduce(0, +) == 1)
+  }
+}
