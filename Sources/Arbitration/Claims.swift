@@ -70,16 +70,19 @@ extension Arbiter {
     }
     // It is released before the others of its group, which find it so.
     let result = try deleteAlone(request)
-    for mate in mates {
+    for mate in mates where isStaying(mate.claim.name) {
       var request = request
       request.name = mate.claim.name
-      _ = try deleteClaim(request)
+      _ = try deleteAlone(request)
     }
     return result
   }
 
+  /// What has gone with another one is not deleted again.
+  private func isStaying(_ name: String) -> Bool { claims[name].map { $0.phase != .releasing } ?? false }
+
   private mutating func deleteAlone(_ request: DeleteClaimRequest) throws(Refusal) -> Claim {
-    for other in claims(from: request.name) {
+    for other in claims(from: request.name) where isStaying(other.claim.name) {
       var request = request
       request.name = other.claim.name
       _ = try deleteClaim(request)

@@ -119,7 +119,8 @@ extension Arbiter {
     }
     for kind in kinds {
       let nodes = candidates(for: kind.specification).compactMap { endNodes[$0] }
-      let limits = nodes.filter { isEverSelected($0, by: kind.specification) }.map { Int($0.record.capacity?.functions ?? 0) }
+      let selected = nodes.filter { isEverSelected($0, by: kind.specification) }
+      let limits = selected.map { Int($0.record.capacity?.functions ?? 0) }
       let most = limits.reduce(0, +)
       // Zero is no limit.
       guard !limits.contains(0), kind.count > most else { continue }
@@ -156,10 +157,9 @@ extension Arbiter {
       // Whoever has the least choice goes first.
       order.insert(order.remove(at: index), at: 0)
     }
-    // The one that finds nothing by itself, if there is one, is the last to be moved.
-    guard let name = obstacles.first(where: { best(for: claims[$0]?.specification ?? ClaimSpecification()) == nil }) ?? obstacles.first
-    else { return }
-    sayWhyNot(pending, because: name)
+    // Who finds nothing by itself tells more than who finds nothing beside the others.
+    let alone = obstacles.first { name in claims[name].map { best(for: $0.specification) == nil } ?? false }
+    if let name = alone ?? obstacles.first { sayWhyNot(pending, because: name) }
   }
 
   /// Grants all of them, or answers which one found nothing beside those before it.

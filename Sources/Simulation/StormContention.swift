@@ -71,6 +71,14 @@ extension Storm {
     return name.isEmpty ? "default" : name
   }
 
+  /// Whether its tenant may have one more.
+  func isWithinQuota(_ claim: Claim) -> Bool {
+    guard isContended, claim.specification?.deviceClass == "ethernet", let quota = Self.quotas[tenant(of: claim)] else {
+      return true
+    }
+    return functionsInUse(arbiter.listedClaims, of: tenant(of: claim)) < quota
+  }
+
   private func functionsInUse(_ claims: some Sequence<Claim>, of tenant: String) -> Int {
     claims.filter {
       $0.status?.assignment != nil && $0.specification?.deviceClass == "ethernet" && self.tenant(of: $0) == tenant
@@ -140,10 +148,13 @@ extension Storm {
   ) -> Bool {
     // What a disk is given for may depend on who controls it, and a condition on what else is so just then.
     guard let specification = claim.specification, specification.deviceClass == "ethernet",
-      specification.selector.isEmpty,
-      specification.hostSelector.isEmpty
+      specification.selector.isEmpty, specification.hostSelector.isEmpty,
+      // It takes what all of its group need, or nothing.
+      specification.group.isEmpty
     else { return false }
-    let isKept = claim.status?.preemption?.endNode == other.status?.assignment?.endNode
+    // It may have begun to be kept after the other one was served.
+    let kept = before[claim.name]?.status?.preemption?.endNode
+    let isKept = kept != nil && kept == other.status?.assignment?.endNode
     let (mine, theirs) = (priority(of: claim), priority(of: other))
     // What was kept for the other one was nobody's of its own priority.
     let wasKept = before[other.name]?.status?.preemption?.endNode == other.status?.assignment?.endNode
@@ -174,7 +185,9 @@ extension Storm {
   mutating func checkPreemptionAtRest() {
     let claims = arbiter.listedClaims
     for claim in claims where claim.status?.phase == .pending {
-      guard claim.specification?.preemption != .never, claim.specification?.deviceClass == "ethernet" else { continue }
+      guard claim.specification?.preemption != .never, claim.specification?.deviceClass == "ethernet",
+        claim.specification?.group.isEmpty ?? true
+      else { continue }
       for other in claims where other.status?.phase == .ready && priority(of: other) < priority(of: claim) {
         guard other.specification?.evictionPolicy != .never else { continue }
         let (mine, theirs) = (priority(of: claim), priority(of: other))

@@ -59,10 +59,18 @@ extension Storm {
         !phases.contains(.releasing) || phases.count == 1,
         "some of a group are deleted and others are not: \(members.map(\.words))")
       // What is on a disk stays when another one has lost what it had.
-      let granted = members.filter { $0.isGranted && $0.specification?.attributes?.block == nil }
+      let granted = members.filter { $0.isGranted && $0.status?.assignment?.attributes?.block == nil }
       let isPartial = !phases.isDisjoint(with: [.pending, .reclaiming])
-      require(granted.isEmpty || !isPartial, "some of a group have what they need and others do not: \(members.map(\.words))")
+      require(
+        granted.isEmpty || !isPartial,
+        "some of a group have what they need and others do not: \(members.map(\.words))")
     }
+  }
+
+  /// What it has on a disk stays while the others of its group have nothing, and it is not ready without them.
+  func waitsForMates(_ claim: Claim) -> Bool {
+    guard claim.isGranted, claim.status?.assignment?.attributes?.block != nil else { return false }
+    return members(ofGroupOf: claim).contains { arbiter.claim(named: $0)?.status?.phase == .pending }
   }
 
   /// Where nothing breaks any more, what has room for all of them has all of them.

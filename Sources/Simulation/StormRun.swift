@@ -96,10 +96,10 @@ extension Storm {
       let isNamed = claim.status?.pending.contains { $0.message.contains("orphan") } ?? false
       let isInTheWay = !arbiter.listedOrphans.isEmpty && (claim.status?.error?.step == "geometry" || isNamed)
       require(
-        phase == .ready || phase == .pending || isInTheWay,
+        phase == .ready || phase == .pending || isInTheWay || waitsForMates(claim),
         "\(claim.name) hangs, \(phase ?? .unspecified): \(claim.status?.pending ?? [])")
-      let isAlone = claim.specification?.group.isEmpty ?? true
-      if phase == .pending, isAlone, !isInTheWay, let node = roomFor(claim.specification ?? ClaimSpecification()) {
+      guard phase == .pending, !isInTheWay, isWithinQuota(claim) else { continue }
+      if let specification = claim.specification, specification.group.isEmpty, let node = roomFor(specification) {
         require(false, "\(claim.name) is pending and would fit on \(node): \(claim.status?.pending ?? [])")
       }
     }

@@ -199,7 +199,8 @@ final class FakeCoordinator: AgentSessionsService {
         throw CancellationError()
       }
       group.addTask {
-        try await Task.sleep(for: .seconds(20))
+        // A handshake alone may take 15.
+        try await Task.sleep(for: .seconds(60))
         throw TimedOut(said: "\(self.reports), \(self.plugins)")
       }
       defer { group.cancelAll() }

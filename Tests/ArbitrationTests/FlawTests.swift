@@ -22,7 +22,8 @@ import Testing
   private func isFoundOut(_ flaw: Flaw?, by seed: UInt64) throws -> Bool {
     let isHarsh = flaw?.isOfUpgrades ?? false
     guard !isHarsh || seed % 4 == 2 else { return false }
-    var storm = try Storm(seed: seed, isHarsh: isHarsh, isContended: flaw?.isOfContention ?? (seed % 4 == 2), flaw: flaw)
+    let isContended = flaw?.isOfContention ?? (seed % 4 == 2)
+    var storm = try Storm(seed: seed, isHarsh: isHarsh, isContended: isContended, flaw: flaw)
     for _ in 0..<(isHarsh ? 600 : 120) where storm.failures.isEmpty { storm.act() }
     guard storm.failures.isEmpty else { return true }
     storm.heal()

@@ -185,6 +185,16 @@ extension World {
     #expect(world.arbiter.claimsOfGroup.isEmpty)
   }
 
+  @Test func isDeletedAsAWholeWhileItWaits() throws {
+    var world = World.cards()
+    for name in ["a", "b"] { world.create("alone-\(name)") }
+    world.settle()
+    try #require(world.apply(["1", "2", "3"].map { member("w-\($0)") }).refusal == nil)
+    try #require(world.phases("w-1", "w-2", "w-3") == [.pending, .pending, .pending])
+    #expect(world.deleteGroup(of: "w-2").refusal == nil)
+    #expect(world.phases("w-1", "w-2", "w-3") == [nil, nil, nil])
+  }
+
   @Test func endsAsAWhole() throws {
     var world = World.cards()
     try #require(
@@ -234,7 +244,9 @@ extension World {
         "its group 'train' is not made, because of 'bad'"))
     #expect(
       refusal(of: [
-        member("server", deviceClass: "sata") { $0.consumer = Consumer { $0.kind = .fileServer(FileServerConsumer()) } },
+        member("server", deviceClass: "sata") {
+          $0.consumer = Consumer { $0.kind = .fileServer(FileServerConsumer()) }
+        },
         member("part", deviceClass: "sata") { $0.source = "server" },
       ]).contains("so the two are never granted together"))
     #expect(refusal(of: (0...256).map { member("w-\($0)") }).contains("has 257 members"))
@@ -263,7 +275,8 @@ extension World {
     try #require(world.apply(["1", "2", "3", "4"].map { member("w-\($0)") }).refusal == nil)
     let before = world.arbiter.listedEndNodes
     _ = try world.plan([member("x", of: "other"), member("y", of: "other")])
-    for name in ["w-1", "w-4"] { #expect(world.arbiter.explainsPlacement(of: world.claim(name)?.specification ?? .init())) }
+    let explanation = try world.arbiter.explanation(of: "w-1")
+    #expect(explanation.summary.contains("all of its group 'train' get a function at once, and 'w-4' finds none"))
     world.pass(milliseconds: 5000)
     let after = world.arbiter.listedEndNodes
     #expect(after.map(\.highestToken) == before.map(\.highestToken))

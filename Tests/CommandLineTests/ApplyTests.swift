@@ -136,6 +136,34 @@ import Testing
     #expect(coordinator.world.withLock { $0.applied.map { $0.claims.map(\.name) } } == [["one", "two"]])
   }
 
+  @Test func severalFunctionsAreAskedForAsAGroup() async throws {
+    let coordinator = try await FakeCoordinator()
+    let run = try await coordinator.iov(
+      "claim", "create", "train", "--class", "ethernet", "--host", "a", "--count", "2", "--priority", "3")
+    #expect(run.code == 0)
+    let asked = try #require(coordinator.world.withLock { $0.applied }.first)
+    #expect(asked.claims.map(\.name) == ["train-1", "train-2"])
+    #expect(asked.claims.map { $0.specification?.group } == ["train", "train"])
+    #expect(asked.claims.map { $0.specification?.priority } == [3, 3])
+    let none = try await coordinator.iov("claim", "create", "t", "--class", "ethernet", "--host", "a", "--count", "0")
+    #expect(none.code != 0 && none.errors.contains("--count 0: a group has at least one member"))
+  }
+
+  @Test func aGroupIsDeletedAsAWhole() async throws {
+    let coordinator = try await FakeCoordinator { world in
+      world.claims = ["one", "two"].map { name in
+        Claim {
+          $0.name = name
+          $0.uid = "uid-\(name)"
+          $0.specification = ClaimSpecification { $0.group = "train" }
+        }
+      }
+    }
+    let run = try await coordinator.iov("claim", "delete", "two", "--whole-group")
+    #expect(run.code == 0)
+    #expect(coordinator.world.withLock { $0.deletions.map(\.wholeGroup) } == [true])
+  }
+
   @Test func aStalePlanHasAnExitCodeOfItsOwn() async throws {
     let plan = plan()
     let coordinator = try await FakeCoordinator { $0.plan = plan }

@@ -35,6 +35,7 @@ final class FakeCoordinator: Sendable {
     /// What a plan comes to, and what is asked to be applied.
     var plan = ClaimPlan()
     var applied: [ApplyClaimsRequest] = []
+    var deletions: [DeleteClaimRequest] = []
     /// Watch events, told to each watcher after what there is; a watch of a lower revision is told the later ones.
     var events: [ClaimEvent] = []
     var watchRequests: [WatchClaimsRequest] = []
@@ -150,6 +151,7 @@ private struct FakeClaims: ClaimsService {
       guard let index = world.claims.firstIndex(where: { $0.name == request.name }) else {
         throw RPCError(.notFound, "no claim '\(request.name)'")
       }
+      world.deletions.append(request)
       return world.claims.remove(at: index)
     }
   }
