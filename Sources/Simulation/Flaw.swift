@@ -30,6 +30,10 @@ enum Flaw: String, CaseIterable, Sendable {
   case upgradesNobody
   /// Moves claims as often as it can.
   case upgradesTooSoon
+  /// Moves claims that have not asked for it.
+  case upgradesUnasked
+  /// Takes the members of a group for claims of their own.
+  case ignoresGroups
   /// Has claims let go for others of their own priority.
   case preemptsEquals
   /// Serves claims in the order in which they came, whatever their priorities.
@@ -58,7 +62,12 @@ enum Flaw: String, CaseIterable, Sendable {
   }
 
   /// Whether only harsh storms ask for what it does wrong.
-  var isOfUpgrades: Bool { self == .upgradesNobody || self == .upgradesTooSoon }
+  var isOfHarshStorms: Bool {
+    switch self {
+    case .upgradesNobody, .upgradesTooSoon, .upgradesUnasked, .ignoresGroups: true
+    default: false
+    }
+  }
 
   /// What the arbiter hears when something happens.
   func heard(_ event: Event) -> Event {
@@ -94,6 +103,13 @@ enum Flaw: String, CaseIterable, Sendable {
     case (.upgradesNobody, .claimCreated(let call, var request, let uid)):
       request.specification?.upgrade = false
       return .claimCreated(call, request, uid: uid)
+    case (.upgradesUnasked, .claimCreated(let call, var request, let uid)):
+      let mayBeMoved = request.specification?.evictionPolicy != .never
+      request.specification?.upgrade = mayBeMoved
+      return .claimCreated(call, request, uid: uid)
+    case (.ignoresGroups, .claimsApplied(let call, var request, let uids)):
+      for index in request.claims.indices { request.claims[index].specification?.group = "" }
+      return .claimsApplied(call, request, uids: uids)
     default: return event
     }
   }

@@ -84,6 +84,8 @@ public struct Storm {
   var upgradeCounts: [String: UInt32] = [:]
   /// The uids of claims that ask for upgrades.
   var asksForUpgrade: Set<String> = []
+  /// For how many steps nothing breaks.
+  var quietSteps = 0
   /// An older copy of the store took the place of the present one.
   var hasForgotten = false
   /// Functions that a restored older copy knows nothing of: orphans, until somebody adopts or purges them.
@@ -150,7 +152,14 @@ public struct Storm {
 
   mutating func act() {
     let host = Self.hostNames.randomElement(using: &dice) ?? "a"
-    if isHarsh, roll(0..<3) == 0 { strike(host) } else { strikeGently(host) }
+    beginQuiet()
+    if quietSteps > 0 {
+      passQuietStep()
+    } else if isHarsh, roll(0..<3) == 0 {
+      strike(host)
+    } else {
+      strikeGently(host)
+    }
     if isMaintained { maintain() }
     if isContended { crowd() }
     check()
@@ -191,7 +200,7 @@ public struct Storm {
   private var mayForget: Bool { !isHarsh || seed % 4 == 0 }
 
   /// A second in which nothing breaks.
-  private mutating func calm() {
+  mutating func calm() {
     for name in Self.hostNames {
       let isStanding = hosts[name]?.isUp == true && hosts[name]?.isCutOff == false && isReachable(name)
       if hosts[name]?.session == nil, isStanding, roll(0..<3) == 0 { connect(name) }

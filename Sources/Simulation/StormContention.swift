@@ -56,10 +56,10 @@ extension Storm {
 
   /// What was asked for, whatever a broken arbiter hears.
   mutating func noteAsked(_ request: CreateClaimRequest, _ uid: String) {
-    if isContended { asked[uid] = request.specification }
+    if flaw != nil { asked[uid] = request.specification }
   }
 
-  private func asked(by claim: Claim) -> ClaimSpecification {
+  func asked(by claim: Claim) -> ClaimSpecification {
     // What was adopted asks for less than what it was made for.
     (flaw == nil ? nil : asked[claim.uid]) ?? claim.specification ?? ClaimSpecification()
   }
@@ -152,6 +152,8 @@ extension Storm {
       // It takes what all of its group need, or nothing.
       specification.group.isEmpty
     else { return false }
+    // What is kept for one that is moved is nobody else's, however urgent: it has let go of what it had for that.
+    guard before[other.name]?.status?.upgrade?.better == nil else { return false }
     // It may have begun to be kept after the other one was served.
     let kept = before[claim.name]?.status?.preemption?.endNode
     let isKept = kept != nil && kept == other.status?.assignment?.endNode

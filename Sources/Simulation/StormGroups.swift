@@ -21,6 +21,7 @@ extension Storm {
     }
     guard !request.claims.isEmpty else { return }
     let uids = request.claims.map { _ in "uid-\(nextID())" }
+    for (member, uid) in zip(request.claims, uids) { noteAsked(member, uid) }
     let call = CallID(nextID())
     requests[call] = .creation
     unplanned.insert(call)
@@ -41,13 +42,13 @@ extension Storm {
   }
 
   private func members(ofGroupOf claim: Claim) -> [String] {
-    guard let group = claim.specification?.group, !group.isEmpty else { return [] }
-    return (arbiter.claimsOfGroup[group] ?? []).sorted()
+    let group = asked(by: claim).group
+    return group.isEmpty ? [] : arbiter.listedClaims.filter { asked(by: $0).group == group }.map(\.name)
   }
 
   private var groups: [[Claim]] {
-    let members = arbiter.listedClaims.filter { $0.specification?.group.isEmpty == false }
-    return Dictionary(grouping: members) { $0.specification?.group ?? "" }.sorted { $0.key < $1.key }.map(\.value)
+    let members = arbiter.listedClaims.filter { !asked(by: $0).group.isEmpty }
+    return Dictionary(grouping: members) { asked(by: $0).group }.sorted { $0.key < $1.key }.map(\.value)
   }
 
   /// Looked at after each event: what happens to one happens to all in the same one.

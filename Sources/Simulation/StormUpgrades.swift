@@ -6,6 +6,57 @@ extension Storm {
   /// Between two upgrades of one claim.
   static var upgradeInterval: UInt64 { 15_000 }
 
+  private mutating func rollQuiet(_ range: Range<Int>) -> Int { Int.random(in: range, using: &wishDice) }
+
+  /// A claim is moved where two hosts work for some seconds and nobody waits for what it is to get. That hardly ever comes about by
+  /// itself where something breaks all the time, and there are more claims than functions.
+  mutating func beginQuiet() {
+    guard hasPlacements, quietSteps == 0, rollQuiet(0..<250) == 0 else { return }
+    quietSteps = rollQuiet(20..<60)
+    endFaults()
+    for name in Self.hostNames where hosts[name]?.session == nil { connect(name) }
+  }
+
+  /// Tenants and operators go on.
+  mutating func passQuietStep() {
+    quietSteps -= 1
+    calm()
+    switch rollQuiet(0..<6) {
+    case 0: create("claim-\(rollQuiet(0..<7))", for: Self.hostNames[rollQuiet(0..<4)])
+    case 1: createNearCard()
+    case 2: makeWay()
+    default: return
+    }
+  }
+
+  /// Only there is one path better than another.
+  private mutating func createNearCard() {
+    var specification = ClaimSpecification()
+    specification.deviceClass = "ethernet"
+    specification.host = rollQuiet(0..<2) == 0 ? "a" : "c"
+    specification.allowedPaths = [.directSoftware, .mediated]
+    specification.upgrade = true
+    if isContended { addContention(to: &specification) }
+    let request = CreateClaimRequest {
+      $0.name = "claim-\(rollQuiet(0..<7))"
+      $0.specification = specification
+    }
+    let uid = "uid-\(nextID())"
+    asksForUpgrade.insert(uid)
+    noteAsked(request, uid)
+    ask(.creation) { .claimCreated($0, request, uid: uid) }
+  }
+
+  /// Those who wait give up, and so does one of those who have a better path.
+  private mutating func makeWay() {
+    let claims = arbiter.listedClaims.filter { $0.specification?.deviceClass == "ethernet" }
+    let candidates = claims.filter { $0.specification?.upgrade == true && $0.isReadyElsewhere }
+    guard let host = candidates.randomElement(using: &wishDice)?.status?.assignment?.host else { return }
+    let neighbour = claims.filter { $0.status?.assignment?.controllingHost == host }.randomElement(using: &wishDice)
+    let waiting = claims.filter { $0.status?.phase == .pending }
+    for claim in waiting + [neighbour].compactMap({ $0 }) { delete(claim.name, cascade: false) }
+  }
+
   /// Nothing moves without being asked, nor again too soon.
   mutating func checkUpgrade(of claim: Claim) {
     guard let upgrade = claim.status?.upgrade, upgrade.better != nil else { return }
@@ -43,4 +94,8 @@ extension Storm {
       false,
       "\(claim.name) is served by \(assignment.controllingHost) and could have a function of its own host's \(node)")
   }
+}
+
+extension Claim {
+  fileprivate var isReadyElsewhere: Bool { status?.phase == .ready && status?.assignment?.path == .mediated }
 }

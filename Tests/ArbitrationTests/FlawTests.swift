@@ -20,7 +20,7 @@ import Testing
   }
 
   private func isFoundOut(_ flaw: Flaw?, by seed: UInt64) throws -> Bool {
-    let isHarsh = flaw?.isOfUpgrades ?? false
+    let isHarsh = flaw?.isOfHarshStorms ?? false
     guard !isHarsh || seed % 4 == 2 else { return false }
     let isContended = flaw?.isOfContention ?? (seed % 4 == 2)
     var storm = try Storm(seed: seed, isHarsh: isHarsh, isContended: isContended, flaw: flaw)
