@@ -3,7 +3,7 @@ import Messages
 /// A host and what is known of it since this arbiter began.
 struct HostState {
   /// As the inventory shows it, with its state and lease.
-  @Boxed var record: Host
+  var record: Host
   var session: SessionID?
   /// On the arbiter's monotonic clock.
   var leaseEndsAtMilliseconds: UInt64 = 0
@@ -135,13 +135,39 @@ struct Share {
   }
 }
 
+/// How many functions are used by each path. There are so few paths that a table of them would cost more.
+private struct PathCounts {
+  private var (direct, directSoftware, fabric, mediated, unknown) = (0, 0, 0, 0, 0)
+
+  subscript(path: Path) -> Int {
+    get {
+      switch path {
+      case .direct: direct
+      case .directSoftware: directSoftware
+      case .fabric: fabric
+      case .mediated: mediated
+      case .unspecified, .unrecognized: unknown
+      }
+    }
+    set {
+      switch path {
+      case .direct: direct = newValue
+      case .directSoftware: directSoftware = newValue
+      case .fabric: fabric = newValue
+      case .mediated: mediated = newValue
+      case .unspecified, .unrecognized: unknown = newValue
+      }
+    }
+  }
+}
+
 /// An end node and what is in use of it.
 struct EndNodeState {
   /// Without `used`, and with the health that its controlling host reported.
-  @Boxed var record: EndNode
+  var record: EndNode
   /// The functions of it that are there, or may be: of claims, abandoned ones and orphans.
   private(set) var shares: [String: Share] = [:]
-  private var functionsByPath: [Path: Int] = [:]
+  private var functionsByPath = PathCounts()
   private(set) var usedSizeBytes: UInt64 = 0
   /// The minimum rates that are granted.
   private(set) var usedRates = MinimumRates()
@@ -194,7 +220,7 @@ struct EndNodeState {
     let share = said.completed(by: shares[function])
     freeShare(function)
     shares[function] = share
-    functionsByPath[share.path, default: 0] += 1
+    functionsByPath[share.path] += 1
     // What an agent made up must not overflow the sums.
     usedSizeBytes &+= share.sizeBytes
     usedRates.add(share.rates)
@@ -202,7 +228,7 @@ struct EndNodeState {
 
   mutating func freeShare(_ function: String) {
     guard let share = shares.removeValue(forKey: function) else { return }
-    functionsByPath[share.path, default: 0] -= 1
+    functionsByPath[share.path] -= 1
     usedSizeBytes &-= share.sizeBytes
     usedRates.subtract(share.rates)
   }
@@ -216,7 +242,7 @@ struct EndNodeState {
 
   /// An orphan of which nobody remembers how it was set up may be of any path.
   func functionsInUse(on path: Path) -> Int {
-    functionsByPath[path, default: 0] + functionsByPath[.unspecified, default: 0]
+    functionsByPath[path] + functionsByPath[.unspecified]
   }
 
   /// Draws the next token of this end node.
@@ -239,32 +265,13 @@ struct EndNodeState {
 
 /// A claim and the entries of wanted state that stand for it.
 struct ClaimState {
-  private struct Parts {
-    var claim: Claim
-    var controlling: WantedFunction?
-    var consumer: WantedFunction?
-  }
-
-  @Boxed private var parts: Parts
-
-  init(claim: Claim) { parts = Parts(claim: claim) }
-
-  var claim: Claim {
-    get { parts.claim }
-    _modify { yield &parts.claim }
-  }
-
+  var claim: Claim
   /// For the host that has the function itself, by the role DIRECT or SERVER.
-  var controlling: WantedFunction? {
-    get { parts.controlling }
-    _modify { yield &parts.controlling }
-  }
-
+  var controlling: WantedFunction?
   /// For the consumer's host, once the server has answered; mediated path only.
-  var consumer: WantedFunction? {
-    get { parts.consumer }
-    _modify { yield &parts.consumer }
-  }
+  var consumer: WantedFunction?
+
+  init(claim: Claim) { self.claim = claim }
 
   var specification: ClaimSpecification { claim.specification ?? ClaimSpecification() }
   var phase: ClaimPhase { claim.status?.phase ?? .unspecified }
@@ -286,10 +293,19 @@ struct ClaimState {
   }
 
   /// Changes the status in place.
-  mutating func withStatus(_ change: (inout ClaimStatus) -> Void) {
-    var status = claim.status ?? ClaimStatus()
-    change(&status)
-    claim.status = status
+  mutating func withStatus(_ change: (inout ClaimStatus) -> Void) { change(&claim.status.orEmpty) }
+}
+
+extension Optional where Wrapped: Message {
+  /// To be changed where it is: what is taken out and put back would be copied.
+  var orEmpty: Wrapped {
+    get { self ?? Wrapped() }
+    _modify {
+      var message = self ?? Wrapped()
+      self = nil
+      defer { self = message }
+      yield &message
+    }
   }
 }
 

@@ -4,13 +4,19 @@ import Messages
 extension Arbiter {
   func shown(_ state: EndNodeState) -> EndNode {
     var node = state.shown
-    if let drain = node.cordon?.drain { node.cordon?.drain?.remaining = remainder(of: drain, at: .endNode(node.id)) }
+    if let drain = node.cordon?.drain {
+      let remaining = remainder(of: drain, at: .endNode(node.id))
+      node.cordon?.drain?.remaining = remaining
+    }
     return node
   }
 
   func shown(_ state: HostState) -> Host {
     var host = state.record
-    if let drain = host.cordon?.drain { host.cordon?.drain?.remaining = remainder(of: drain, at: .host(host.name)) }
+    if let drain = host.cordon?.drain {
+      let remaining = remainder(of: drain, at: .host(host.name))
+      host.cordon?.drain?.remaining = remaining
+    }
     return host
   }
 

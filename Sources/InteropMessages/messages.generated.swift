@@ -172,17 +172,53 @@ extension EchoStatus {
 public struct SimpleRequest: Message {
   public static var fullName: String { "grpc.testing.SimpleRequest" }
 
-  public var responseType: PayloadType = PayloadType(rawValue: 0)
-  /// Bytes of the response's payload.
-  public var responseSize: Int32 = 0
-  public var payload: Payload?
-  /// Whether the response is to be compressed.
-  public var responseCompressed: BoolValue?
-  public var responseStatus: EchoStatus?
-  /// Whether this message is compressed; a server that sees otherwise answers INVALID_ARGUMENT.
-  public var expectCompressed: BoolValue?
+  @usableFromInline var sharedFields: SharedFields<Fields>
 
-  public init() {}
+  public var responseType: PayloadType {
+    @inlinable get { sharedFields.value.responseType }
+    @inlinable _modify { yield &sharedFields.value.responseType }
+  }
+
+  /// Bytes of the response's payload.
+  public var responseSize: Int32 {
+    @inlinable get { sharedFields.value.responseSize }
+    @inlinable _modify { yield &sharedFields.value.responseSize }
+  }
+
+  public var payload: Payload? {
+    @inlinable get { sharedFields.value.payload }
+    @inlinable _modify { yield &sharedFields.value.payload }
+  }
+
+  /// Whether the response is to be compressed.
+  public var responseCompressed: BoolValue? {
+    @inlinable get { sharedFields.value.responseCompressed }
+    @inlinable _modify { yield &sharedFields.value.responseCompressed }
+  }
+
+  public var responseStatus: EchoStatus? {
+    @inlinable get { sharedFields.value.responseStatus }
+    @inlinable _modify { yield &sharedFields.value.responseStatus }
+  }
+
+  /// Whether this message is compressed; a server that sees otherwise answers INVALID_ARGUMENT.
+  public var expectCompressed: BoolValue? {
+    @inlinable get { sharedFields.value.expectCompressed }
+    @inlinable _modify { yield &sharedFields.value.expectCompressed }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var responseType: PayloadType = PayloadType(rawValue: 0)
+    @usableFromInline var responseSize: Int32 = 0
+    @usableFromInline var payload: Payload?
+    @usableFromInline var responseCompressed: BoolValue?
+    @usableFromInline var responseStatus: EchoStatus?
+    @usableFromInline var expectCompressed: BoolValue?
+  }
 }
 
 extension SimpleRequest: CLayoutMessage {
@@ -206,12 +242,14 @@ extension SimpleRequest: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Grpc__Testing__SimpleRequest>) {
-    responseType = PayloadType(rawValue: Int32(truncatingIfNeeded: layout.pointee.response_type.rawValue))
-    responseSize = layout.pointee.response_size
-    if let value = layout.pointee.payload { payload = Payload(copying: value) }
-    if let value = layout.pointee.response_compressed { responseCompressed = BoolValue(copying: value) }
-    if let value = layout.pointee.response_status { responseStatus = EchoStatus(copying: value) }
-    if let value = layout.pointee.expect_compressed { expectCompressed = BoolValue(copying: value) }
+    var fields = Fields()
+    fields.responseType = PayloadType(rawValue: Int32(truncatingIfNeeded: layout.pointee.response_type.rawValue))
+    fields.responseSize = layout.pointee.response_size
+    if let value = layout.pointee.payload { fields.payload = Payload(copying: value) }
+    if let value = layout.pointee.response_compressed { fields.responseCompressed = BoolValue(copying: value) }
+    if let value = layout.pointee.response_status { fields.responseStatus = EchoStatus(copying: value) }
+    if let value = layout.pointee.expect_compressed { fields.expectCompressed = BoolValue(copying: value) }
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -220,6 +258,7 @@ extension SimpleRequest {
     let fields = try MessageFieldsReader(
       decoder, of: Self.fullName,
       names: ["responseType", "responseSize", "payload", "responseCompressed", "responseStatus", "expectCompressed"])
+    self.init()
     try fields.read("responseType", into: &responseType)
     try fields.read("responseSize", into: &responseSize)
     try fields.read("payload", into: &payload)
@@ -427,13 +466,39 @@ extension ResponseParameters {
 public struct StreamingOutputCallRequest: Message {
   public static var fullName: String { "grpc.testing.StreamingOutputCallRequest" }
 
-  public var responseType: PayloadType = PayloadType(rawValue: 0)
-  /// One response for each.
-  public var responseParameters: [ResponseParameters] = []
-  public var payload: Payload?
-  public var responseStatus: EchoStatus?
+  @usableFromInline var sharedFields: SharedFields<Fields>
 
-  public init() {}
+  public var responseType: PayloadType {
+    @inlinable get { sharedFields.value.responseType }
+    @inlinable _modify { yield &sharedFields.value.responseType }
+  }
+
+  /// One response for each.
+  public var responseParameters: [ResponseParameters] {
+    @inlinable get { sharedFields.value.responseParameters }
+    @inlinable _modify { yield &sharedFields.value.responseParameters }
+  }
+
+  public var payload: Payload? {
+    @inlinable get { sharedFields.value.payload }
+    @inlinable _modify { yield &sharedFields.value.payload }
+  }
+
+  public var responseStatus: EchoStatus? {
+    @inlinable get { sharedFields.value.responseStatus }
+    @inlinable _modify { yield &sharedFields.value.responseStatus }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var responseType: PayloadType = PayloadType(rawValue: 0)
+    @usableFromInline var responseParameters: [ResponseParameters] = []
+    @usableFromInline var payload: Payload?
+    @usableFromInline var responseStatus: EchoStatus?
+  }
 }
 
 extension StreamingOutputCallRequest: CLayoutMessage {
@@ -459,12 +524,14 @@ extension StreamingOutputCallRequest: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Grpc__Testing__StreamingOutputCallRequest>) {
-    responseType = PayloadType(rawValue: Int32(truncatingIfNeeded: layout.pointee.response_type.rawValue))
-    responseParameters = copied(layout.pointee.n_response_parameters, layout.pointee.response_parameters) {
+    var fields = Fields()
+    fields.responseType = PayloadType(rawValue: Int32(truncatingIfNeeded: layout.pointee.response_type.rawValue))
+    fields.responseParameters = copied(layout.pointee.n_response_parameters, layout.pointee.response_parameters) {
       ResponseParameters(copying: $0)
     }
-    if let value = layout.pointee.payload { payload = Payload(copying: value) }
-    if let value = layout.pointee.response_status { responseStatus = EchoStatus(copying: value) }
+    if let value = layout.pointee.payload { fields.payload = Payload(copying: value) }
+    if let value = layout.pointee.response_status { fields.responseStatus = EchoStatus(copying: value) }
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -472,6 +539,7 @@ extension StreamingOutputCallRequest {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
       decoder, of: Self.fullName, names: ["responseType", "responseParameters", "payload", "responseStatus"])
+    self.init()
     try fields.read("responseType", into: &responseType)
     try fields.read("responseParameters", into: &responseParameters)
     try fields.read("payload", into: &payload)

@@ -8,11 +8,27 @@ import ProtobufRuntime
 public struct ServerReflectionRequest: Message {
   public static var fullName: String { "grpc.reflection.v1.ServerReflectionRequest" }
 
-  /// whom the caller means; said back, and without effect
-  public var host: String = ""
-  public var messageRequest: MessageRequest?
+  @usableFromInline var sharedFields: SharedFields<Fields>
 
-  public init() {}
+  /// whom the caller means; said back, and without effect
+  public var host: String {
+    @inlinable get { sharedFields.value.host }
+    @inlinable _modify { yield &sharedFields.value.host }
+  }
+
+  public var messageRequest: MessageRequest? {
+    @inlinable get { sharedFields.value.messageRequest }
+    @inlinable _modify { yield &sharedFields.value.messageRequest }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var host: String = ""
+    @usableFromInline var messageRequest: MessageRequest?
+  }
 
   public enum MessageRequest: Sendable, Hashable {
     /// the file of this name, as other files import it
@@ -64,18 +80,21 @@ extension ServerReflectionRequest: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Grpc__Reflection__V1__ServerReflectionRequest>) {
-    host = copiedString(layout.pointee.host)
+    var fields = Fields()
+    fields.host = copiedString(layout.pointee.host)
     switch layout.pointee.message_request_case.rawValue {
-    case 3: messageRequest = .fileByFilename(copiedString(layout.pointee.file_by_filename))
-    case 4: messageRequest = .fileContainingSymbol(copiedString(layout.pointee.file_containing_symbol))
+    case 3: fields.messageRequest = .fileByFilename(copiedString(layout.pointee.file_by_filename))
+    case 4: fields.messageRequest = .fileContainingSymbol(copiedString(layout.pointee.file_containing_symbol))
     case 5:
-      messageRequest = layout.pointee.file_containing_extension.map {
+      fields.messageRequest = layout.pointee.file_containing_extension.map {
         .fileContainingExtension(ExtensionRequest(copying: $0))
       }
-    case 6: messageRequest = .allExtensionNumbersOfType(copiedString(layout.pointee.all_extension_numbers_of_type))
-    case 7: messageRequest = .listServices(copiedString(layout.pointee.list_services))
+    case 6:
+      fields.messageRequest = .allExtensionNumbersOfType(copiedString(layout.pointee.all_extension_numbers_of_type))
+    case 7: fields.messageRequest = .listServices(copiedString(layout.pointee.list_services))
     default: break
     }
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -87,6 +106,7 @@ extension ServerReflectionRequest {
         "host", "fileByFilename", "fileContainingSymbol", "fileContainingExtension", "allExtensionNumbersOfType",
         "listServices",
       ])
+    self.init()
     try fields.read("host", into: &host)
     try fields.read("fileByFilename", into: &messageRequest) { .fileByFilename($0) }
     try fields.read("fileContainingSymbol", into: &messageRequest) { .fileContainingSymbol($0) }
@@ -159,12 +179,33 @@ extension ExtensionRequest {
 public struct ServerReflectionResponse: Message {
   public static var fullName: String { "grpc.reflection.v1.ServerReflectionResponse" }
 
-  /// the request's host
-  public var validHost: String = ""
-  @HeldByReference public var originalRequest: ServerReflectionRequest?
-  public var messageResponse: MessageResponse?
+  @usableFromInline var sharedFields: SharedFields<Fields>
 
-  public init() {}
+  /// the request's host
+  public var validHost: String {
+    @inlinable get { sharedFields.value.validHost }
+    @inlinable _modify { yield &sharedFields.value.validHost }
+  }
+
+  public var originalRequest: ServerReflectionRequest? {
+    @inlinable get { sharedFields.value.originalRequest }
+    @inlinable _modify { yield &sharedFields.value.originalRequest }
+  }
+
+  public var messageResponse: MessageResponse? {
+    @inlinable get { sharedFields.value.messageResponse }
+    @inlinable _modify { yield &sharedFields.value.messageResponse }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var validHost: String = ""
+    @usableFromInline var originalRequest: ServerReflectionRequest?
+    @usableFromInline var messageResponse: MessageResponse?
+  }
 
   public enum MessageResponse: Sendable, Hashable {
     case fileDescriptorResponse(FileDescriptorResponse)
@@ -208,24 +249,26 @@ extension ServerReflectionResponse: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Grpc__Reflection__V1__ServerReflectionResponse>) {
-    validHost = copiedString(layout.pointee.valid_host)
-    if let value = layout.pointee.original_request { originalRequest = ServerReflectionRequest(copying: value) }
+    var fields = Fields()
+    fields.validHost = copiedString(layout.pointee.valid_host)
+    if let value = layout.pointee.original_request { fields.originalRequest = ServerReflectionRequest(copying: value) }
     switch layout.pointee.message_response_case.rawValue {
     case 4:
-      messageResponse = layout.pointee.file_descriptor_response.map {
+      fields.messageResponse = layout.pointee.file_descriptor_response.map {
         .fileDescriptorResponse(FileDescriptorResponse(copying: $0))
       }
     case 5:
-      messageResponse = layout.pointee.all_extension_numbers_response.map {
+      fields.messageResponse = layout.pointee.all_extension_numbers_response.map {
         .allExtensionNumbersResponse(ExtensionNumberResponse(copying: $0))
       }
     case 6:
-      messageResponse = layout.pointee.list_services_response.map {
+      fields.messageResponse = layout.pointee.list_services_response.map {
         .listServicesResponse(ListServiceResponse(copying: $0))
       }
-    case 7: messageResponse = layout.pointee.error_response.map { .errorResponse(ErrorResponse(copying: $0)) }
+    case 7: fields.messageResponse = layout.pointee.error_response.map { .errorResponse(ErrorResponse(copying: $0)) }
     default: break
     }
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -237,6 +280,7 @@ extension ServerReflectionResponse {
         "validHost", "originalRequest", "fileDescriptorResponse", "allExtensionNumbersResponse", "listServicesResponse",
         "errorResponse",
       ])
+    self.init()
     try fields.read("validHost", into: &validHost)
     try fields.read("originalRequest", into: &originalRequest)
     try fields.read("fileDescriptorResponse", into: &messageResponse) { .fileDescriptorResponse($0) }

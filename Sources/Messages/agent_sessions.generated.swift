@@ -7,9 +7,20 @@ import ProtobufRuntime
 public struct AgentMessage: Message {
   public static var fullName: String { "iov.v1.AgentMessage" }
 
-  public var kind: Kind?
+  @usableFromInline var sharedFields: SharedFields<Fields>
 
-  public init() {}
+  public var kind: Kind? {
+    @inlinable get { sharedFields.value.kind }
+    @inlinable _modify { yield &sharedFields.value.kind }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var kind: Kind?
+  }
 
   public enum Kind: Sendable, Hashable {
     case hello(AgentHello)
@@ -53,14 +64,16 @@ extension AgentMessage: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__AgentMessage>) {
+    var fields = Fields()
     switch layout.pointee.kind_case.rawValue {
-    case 1: kind = layout.pointee.hello.map { .hello(AgentHello(copying: $0)) }
-    case 2: kind = layout.pointee.heartbeat.map { .heartbeat(Heartbeat(copying: $0)) }
-    case 3: kind = layout.pointee.inventory.map { .inventory(InventoryReport(copying: $0)) }
-    case 4: kind = layout.pointee.functions.map { .functions(FunctionReport(copying: $0)) }
-    case 5: kind = layout.pointee.statistics.map { .statistics(StatisticsAnswer(copying: $0)) }
+    case 1: fields.kind = layout.pointee.hello.map { .hello(AgentHello(copying: $0)) }
+    case 2: fields.kind = layout.pointee.heartbeat.map { .heartbeat(Heartbeat(copying: $0)) }
+    case 3: fields.kind = layout.pointee.inventory.map { .inventory(InventoryReport(copying: $0)) }
+    case 4: fields.kind = layout.pointee.functions.map { .functions(FunctionReport(copying: $0)) }
+    case 5: fields.kind = layout.pointee.statistics.map { .statistics(StatisticsAnswer(copying: $0)) }
     default: break
     }
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -68,6 +81,7 @@ extension AgentMessage {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
       decoder, of: Self.fullName, names: ["hello", "heartbeat", "inventory", "functions", "statistics"])
+    self.init()
     try fields.read("hello", into: &kind) { .hello($0) }
     try fields.read("heartbeat", into: &kind) { .heartbeat($0) }
     try fields.read("inventory", into: &kind) { .inventory($0) }
@@ -92,7 +106,7 @@ extension AgentMessage {
 public struct AgentHello: Message {
   public static var fullName: String { "iov.v1.AgentHello" }
 
-  @HeldByReference public var host: Host?
+  public var host: Host?
   /// of a leader that this agent has obeyed
   public var highestEpoch: UInt64 = 0
   /// empty at the first join
@@ -242,15 +256,46 @@ extension InventoryReport {
 public struct FunctionReport: Message {
   public static var fullName: String { "iov.v1.FunctionReport" }
 
-  /// of the wanted state that this answers
-  public var epoch: UInt64 = 0
-  public var revision: UInt64 = 0
-  public var bootId: String = ""
-  /// the first of a session: what is not in it was not found on this host
-  public var complete: Bool = false
-  public var functions: [FunctionStatus] = []
+  @usableFromInline var sharedFields: SharedFields<Fields>
 
-  public init() {}
+  /// of the wanted state that this answers
+  public var epoch: UInt64 {
+    @inlinable get { sharedFields.value.epoch }
+    @inlinable _modify { yield &sharedFields.value.epoch }
+  }
+
+  public var revision: UInt64 {
+    @inlinable get { sharedFields.value.revision }
+    @inlinable _modify { yield &sharedFields.value.revision }
+  }
+
+  public var bootId: String {
+    @inlinable get { sharedFields.value.bootId }
+    @inlinable _modify { yield &sharedFields.value.bootId }
+  }
+
+  /// the first of a session: what is not in it was not found on this host
+  public var complete: Bool {
+    @inlinable get { sharedFields.value.complete }
+    @inlinable _modify { yield &sharedFields.value.complete }
+  }
+
+  public var functions: [FunctionStatus] {
+    @inlinable get { sharedFields.value.functions }
+    @inlinable _modify { yield &sharedFields.value.functions }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var epoch: UInt64 = 0
+    @usableFromInline var revision: UInt64 = 0
+    @usableFromInline var bootId: String = ""
+    @usableFromInline var complete: Bool = false
+    @usableFromInline var functions: [FunctionStatus] = []
+  }
 }
 
 extension FunctionReport: CLayoutMessage {
@@ -275,11 +320,13 @@ extension FunctionReport: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__FunctionReport>) {
-    epoch = layout.pointee.epoch
-    revision = layout.pointee.revision
-    bootId = copiedString(layout.pointee.boot_id)
-    complete = layout.pointee.complete != 0
-    functions = copied(layout.pointee.n_functions, layout.pointee.functions) { FunctionStatus(copying: $0) }
+    var fields = Fields()
+    fields.epoch = layout.pointee.epoch
+    fields.revision = layout.pointee.revision
+    fields.bootId = copiedString(layout.pointee.boot_id)
+    fields.complete = layout.pointee.complete != 0
+    fields.functions = copied(layout.pointee.n_functions, layout.pointee.functions) { FunctionStatus(copying: $0) }
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -287,6 +334,7 @@ extension FunctionReport {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
       decoder, of: Self.fullName, names: ["epoch", "revision", "bootId", "complete", "functions"])
+    self.init()
     try fields.read("epoch", into: &epoch)
     try fields.read("revision", into: &revision)
     try fields.read("bootId", into: &bootId)
@@ -307,9 +355,20 @@ extension FunctionReport {
 public struct CoordinatorMessage: Message {
   public static var fullName: String { "iov.v1.CoordinatorMessage" }
 
-  public var kind: Kind?
+  @usableFromInline var sharedFields: SharedFields<Fields>
 
-  public init() {}
+  public var kind: Kind? {
+    @inlinable get { sharedFields.value.kind }
+    @inlinable _modify { yield &sharedFields.value.kind }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var kind: Kind?
+  }
 
   public enum Kind: Sendable, Hashable {
     case welcome(Welcome)
@@ -353,14 +412,16 @@ extension CoordinatorMessage: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__CoordinatorMessage>) {
+    var fields = Fields()
     switch layout.pointee.kind_case.rawValue {
-    case 1: kind = layout.pointee.welcome.map { .welcome(Welcome(copying: $0)) }
-    case 2: kind = layout.pointee.heartbeat.map { .heartbeat(HeartbeatAcknowledgement(copying: $0)) }
-    case 3: kind = layout.pointee.wanted.map { .wanted(WantedState(copying: $0)) }
-    case 4: kind = layout.pointee.rescan.map { .rescan(Rescan(copying: $0)) }
-    case 5: kind = layout.pointee.statistics.map { .statistics(StatisticsQuestion(copying: $0)) }
+    case 1: fields.kind = layout.pointee.welcome.map { .welcome(Welcome(copying: $0)) }
+    case 2: fields.kind = layout.pointee.heartbeat.map { .heartbeat(HeartbeatAcknowledgement(copying: $0)) }
+    case 3: fields.kind = layout.pointee.wanted.map { .wanted(WantedState(copying: $0)) }
+    case 4: fields.kind = layout.pointee.rescan.map { .rescan(Rescan(copying: $0)) }
+    case 5: fields.kind = layout.pointee.statistics.map { .statistics(StatisticsQuestion(copying: $0)) }
     default: break
     }
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -368,6 +429,7 @@ extension CoordinatorMessage {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
       decoder, of: Self.fullName, names: ["welcome", "heartbeat", "wanted", "rescan", "statistics"])
+    self.init()
     try fields.read("welcome", into: &kind) { .welcome($0) }
     try fields.read("heartbeat", into: &kind) { .heartbeat($0) }
     try fields.read("wanted", into: &kind) { .wanted($0) }
@@ -533,12 +595,38 @@ extension StatisticsAnswer {
 public struct Welcome: Message {
   public static var fullName: String { "iov.v1.Welcome" }
 
-  public var clusterId: String = ""
-  public var epoch: UInt64 = 0
-  public var leaseTermMilliseconds: UInt32 = 0
-  public var heartbeatIntervalMilliseconds: UInt32 = 0
+  @usableFromInline var sharedFields: SharedFields<Fields>
 
-  public init() {}
+  public var clusterId: String {
+    @inlinable get { sharedFields.value.clusterId }
+    @inlinable _modify { yield &sharedFields.value.clusterId }
+  }
+
+  public var epoch: UInt64 {
+    @inlinable get { sharedFields.value.epoch }
+    @inlinable _modify { yield &sharedFields.value.epoch }
+  }
+
+  public var leaseTermMilliseconds: UInt32 {
+    @inlinable get { sharedFields.value.leaseTermMilliseconds }
+    @inlinable _modify { yield &sharedFields.value.leaseTermMilliseconds }
+  }
+
+  public var heartbeatIntervalMilliseconds: UInt32 {
+    @inlinable get { sharedFields.value.heartbeatIntervalMilliseconds }
+    @inlinable _modify { yield &sharedFields.value.heartbeatIntervalMilliseconds }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var clusterId: String = ""
+    @usableFromInline var epoch: UInt64 = 0
+    @usableFromInline var leaseTermMilliseconds: UInt32 = 0
+    @usableFromInline var heartbeatIntervalMilliseconds: UInt32 = 0
+  }
 }
 
 extension Welcome: CLayoutMessage {
@@ -560,10 +648,12 @@ extension Welcome: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__Welcome>) {
-    clusterId = copiedString(layout.pointee.cluster_id)
-    epoch = layout.pointee.epoch
-    leaseTermMilliseconds = layout.pointee.lease_term_milliseconds
-    heartbeatIntervalMilliseconds = layout.pointee.heartbeat_interval_milliseconds
+    var fields = Fields()
+    fields.clusterId = copiedString(layout.pointee.cluster_id)
+    fields.epoch = layout.pointee.epoch
+    fields.leaseTermMilliseconds = layout.pointee.lease_term_milliseconds
+    fields.heartbeatIntervalMilliseconds = layout.pointee.heartbeat_interval_milliseconds
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -572,6 +662,7 @@ extension Welcome {
     let fields = try MessageFieldsReader(
       decoder, of: Self.fullName,
       names: ["clusterId", "epoch", "leaseTermMilliseconds", "heartbeatIntervalMilliseconds"])
+    self.init()
     try fields.read("clusterId", into: &clusterId)
     try fields.read("epoch", into: &epoch)
     try fields.read("leaseTermMilliseconds", into: &leaseTermMilliseconds)
@@ -635,15 +726,46 @@ extension HeartbeatAcknowledgement {
 public struct WantedState: Message {
   public static var fullName: String { "iov.v1.WantedState" }
 
-  public var epoch: UInt64 = 0
-  public var revision: UInt64 = 0
-  /// the first of a session: every entry that concerns this host
-  public var complete: Bool = false
-  public var functions: [WantedFunction] = []
-  /// complete: all end nodes that this host controls
-  public var controls: [WantedControl] = []
+  @usableFromInline var sharedFields: SharedFields<Fields>
 
-  public init() {}
+  public var epoch: UInt64 {
+    @inlinable get { sharedFields.value.epoch }
+    @inlinable _modify { yield &sharedFields.value.epoch }
+  }
+
+  public var revision: UInt64 {
+    @inlinable get { sharedFields.value.revision }
+    @inlinable _modify { yield &sharedFields.value.revision }
+  }
+
+  /// the first of a session: every entry that concerns this host
+  public var complete: Bool {
+    @inlinable get { sharedFields.value.complete }
+    @inlinable _modify { yield &sharedFields.value.complete }
+  }
+
+  public var functions: [WantedFunction] {
+    @inlinable get { sharedFields.value.functions }
+    @inlinable _modify { yield &sharedFields.value.functions }
+  }
+
+  /// complete: all end nodes that this host controls
+  public var controls: [WantedControl] {
+    @inlinable get { sharedFields.value.controls }
+    @inlinable _modify { yield &sharedFields.value.controls }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var epoch: UInt64 = 0
+    @usableFromInline var revision: UInt64 = 0
+    @usableFromInline var complete: Bool = false
+    @usableFromInline var functions: [WantedFunction] = []
+    @usableFromInline var controls: [WantedControl] = []
+  }
 }
 
 extension WantedState: CLayoutMessage {
@@ -670,11 +792,13 @@ extension WantedState: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__WantedState>) {
-    epoch = layout.pointee.epoch
-    revision = layout.pointee.revision
-    complete = layout.pointee.complete != 0
-    functions = copied(layout.pointee.n_functions, layout.pointee.functions) { WantedFunction(copying: $0) }
-    controls = copied(layout.pointee.n_controls, layout.pointee.controls) { WantedControl(copying: $0) }
+    var fields = Fields()
+    fields.epoch = layout.pointee.epoch
+    fields.revision = layout.pointee.revision
+    fields.complete = layout.pointee.complete != 0
+    fields.functions = copied(layout.pointee.n_functions, layout.pointee.functions) { WantedFunction(copying: $0) }
+    fields.controls = copied(layout.pointee.n_controls, layout.pointee.controls) { WantedControl(copying: $0) }
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -682,6 +806,7 @@ extension WantedState {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
       decoder, of: Self.fullName, names: ["epoch", "revision", "complete", "functions", "controls"])
+    self.init()
     try fields.read("epoch", into: &epoch)
     try fields.read("revision", into: &revision)
     try fields.read("complete", into: &complete)
@@ -704,13 +829,39 @@ extension WantedState {
 public struct WantedControl: Message {
   public static var fullName: String { "iov.v1.WantedControl" }
 
-  public var endNode: String = ""
-  public var deviceClass: String = ""
-  public var controlToken: FencingToken?
-  /// Of a multi-root end node: what may be in force still, and is cut off at the device before the new token is in force.
-  public var formerControlTokens: [FencingToken] = []
+  @usableFromInline var sharedFields: SharedFields<Fields>
 
-  public init() {}
+  public var endNode: String {
+    @inlinable get { sharedFields.value.endNode }
+    @inlinable _modify { yield &sharedFields.value.endNode }
+  }
+
+  public var deviceClass: String {
+    @inlinable get { sharedFields.value.deviceClass }
+    @inlinable _modify { yield &sharedFields.value.deviceClass }
+  }
+
+  public var controlToken: FencingToken? {
+    @inlinable get { sharedFields.value.controlToken }
+    @inlinable _modify { yield &sharedFields.value.controlToken }
+  }
+
+  /// Of a multi-root end node: what may be in force still, and is cut off at the device before the new token is in force.
+  public var formerControlTokens: [FencingToken] {
+    @inlinable get { sharedFields.value.formerControlTokens }
+    @inlinable _modify { yield &sharedFields.value.formerControlTokens }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var endNode: String = ""
+    @usableFromInline var deviceClass: String = ""
+    @usableFromInline var controlToken: FencingToken?
+    @usableFromInline var formerControlTokens: [FencingToken] = []
+  }
 }
 
 extension WantedControl: CLayoutMessage {
@@ -734,12 +885,14 @@ extension WantedControl: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__WantedControl>) {
-    endNode = copiedString(layout.pointee.end_node)
-    deviceClass = copiedString(layout.pointee.device_class)
-    if let value = layout.pointee.control_token { controlToken = FencingToken(copying: value) }
-    formerControlTokens = copied(layout.pointee.n_former_control_tokens, layout.pointee.former_control_tokens) {
+    var fields = Fields()
+    fields.endNode = copiedString(layout.pointee.end_node)
+    fields.deviceClass = copiedString(layout.pointee.device_class)
+    if let value = layout.pointee.control_token { fields.controlToken = FencingToken(copying: value) }
+    fields.formerControlTokens = copied(layout.pointee.n_former_control_tokens, layout.pointee.former_control_tokens) {
       FencingToken(copying: $0)
     }
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -747,6 +900,7 @@ extension WantedControl {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
       decoder, of: Self.fullName, names: ["endNode", "deviceClass", "controlToken", "formerControlTokens"])
+    self.init()
     try fields.read("endNode", into: &endNode)
     try fields.read("deviceClass", into: &deviceClass)
     try fields.read("controlToken", into: &controlToken)
@@ -765,22 +919,68 @@ extension WantedControl {
 public struct WantedFunction: Message {
   public static var fullName: String { "iov.v1.WantedFunction" }
 
-  @HeldByReference public var assignment: Assignment?
-  public var role: Role = Role(rawValue: 0)
-  public var released: Bool = false
+  @usableFromInline var sharedFields: SharedFields<Fields>
+
+  public var assignment: Assignment? {
+    @inlinable get { sharedFields.value.assignment }
+    @inlinable _modify { yield &sharedFields.value.assignment }
+  }
+
+  public var role: Role {
+    @inlinable get { sharedFields.value.role }
+    @inlinable _modify { yield &sharedFields.value.role }
+  }
+
+  public var released: Bool {
+    @inlinable get { sharedFields.value.released }
+    @inlinable _modify { yield &sharedFields.value.released }
+  }
+
   /// of the last change of this entry
-  public var revision: UInt64 = 0
+  public var revision: UInt64 {
+    @inlinable get { sharedFields.value.revision }
+    @inlinable _modify { yield &sharedFields.value.revision }
+  }
+
   /// the run of the host that was last told of this entry unreleased; only that run can hold it
-  public var bootId: String = ""
+  public var bootId: String {
+    @inlinable get { sharedFields.value.bootId }
+    @inlinable _modify { yield &sharedFields.value.bootId }
+  }
+
   /// released, and no claim stands behind it any more: the host has yet to clean up
-  public var abandoned: Bool = false
+  public var abandoned: Bool {
+    @inlinable get { sharedFields.value.abandoned }
+    @inlinable _modify { yield &sharedFields.value.abandoned }
+  }
+
   /// Released, and the end node's side was taken from this host by another root, or by another holder of control: only what
   /// is on this host is cleaned, and nothing is written to the device.
-  public var fenced: Bool = false
-  /// Released: some host was cut off from the end node, and has not cleaned up yet. As in FunctionRequest.
-  public var keepOthersOut: Bool = false
+  public var fenced: Bool {
+    @inlinable get { sharedFields.value.fenced }
+    @inlinable _modify { yield &sharedFields.value.fenced }
+  }
 
-  public init() {}
+  /// Released: some host was cut off from the end node, and has not cleaned up yet. As in FunctionRequest.
+  public var keepOthersOut: Bool {
+    @inlinable get { sharedFields.value.keepOthersOut }
+    @inlinable _modify { yield &sharedFields.value.keepOthersOut }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var assignment: Assignment?
+    @usableFromInline var role: Role = Role(rawValue: 0)
+    @usableFromInline var released: Bool = false
+    @usableFromInline var revision: UInt64 = 0
+    @usableFromInline var bootId: String = ""
+    @usableFromInline var abandoned: Bool = false
+    @usableFromInline var fenced: Bool = false
+    @usableFromInline var keepOthersOut: Bool = false
+  }
 }
 
 extension WantedFunction: CLayoutMessage {
@@ -806,14 +1006,16 @@ extension WantedFunction: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__WantedFunction>) {
-    if let value = layout.pointee.assignment { assignment = Assignment(copying: value) }
-    role = Role(rawValue: Int32(truncatingIfNeeded: layout.pointee.role.rawValue))
-    released = layout.pointee.released != 0
-    revision = layout.pointee.revision
-    bootId = copiedString(layout.pointee.boot_id)
-    abandoned = layout.pointee.abandoned != 0
-    fenced = layout.pointee.fenced != 0
-    keepOthersOut = layout.pointee.keep_others_out != 0
+    var fields = Fields()
+    if let value = layout.pointee.assignment { fields.assignment = Assignment(copying: value) }
+    fields.role = Role(rawValue: Int32(truncatingIfNeeded: layout.pointee.role.rawValue))
+    fields.released = layout.pointee.released != 0
+    fields.revision = layout.pointee.revision
+    fields.bootId = copiedString(layout.pointee.boot_id)
+    fields.abandoned = layout.pointee.abandoned != 0
+    fields.fenced = layout.pointee.fenced != 0
+    fields.keepOthersOut = layout.pointee.keep_others_out != 0
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -822,6 +1024,7 @@ extension WantedFunction {
     let fields = try MessageFieldsReader(
       decoder, of: Self.fullName,
       names: ["assignment", "role", "released", "revision", "bootId", "abandoned", "fenced", "keepOthersOut"])
+    self.init()
     try fields.read("assignment", into: &assignment)
     try fields.read("role", into: &role)
     try fields.read("released", into: &released)

@@ -110,7 +110,7 @@ public struct CreateClaimRequest: Message {
   public static var fullName: String { "iov.v1.CreateClaimRequest" }
 
   public var name: String = ""
-  @HeldByReference public var specification: ClaimSpecification?
+  public var specification: ClaimSpecification?
 
   public init() {}
 }
@@ -329,17 +329,68 @@ extension DeleteClaimRequest {
 public struct UpdateClaimRatesRequest: Message {
   public static var fullName: String { "iov.v1.UpdateClaimRatesRequest" }
 
-  public var name: String = ""
-  public var maxTransmitBitsPerSecond: UInt64?
-  public var maxReceiveBitsPerSecond: UInt64?
-  public var maxReadOperationsPerSecond: UInt64?
-  public var maxWriteOperationsPerSecond: UInt64?
-  public var maxReadBytesPerSecond: UInt64?
-  public var maxWriteBytesPerSecond: UInt64?
-  public var burstFactor: UInt32?
-  public var burstSeconds: UInt32?
+  @usableFromInline var sharedFields: SharedFields<Fields>
 
-  public init() {}
+  public var name: String {
+    @inlinable get { sharedFields.value.name }
+    @inlinable _modify { yield &sharedFields.value.name }
+  }
+
+  public var maxTransmitBitsPerSecond: UInt64? {
+    @inlinable get { sharedFields.value.maxTransmitBitsPerSecond }
+    @inlinable _modify { yield &sharedFields.value.maxTransmitBitsPerSecond }
+  }
+
+  public var maxReceiveBitsPerSecond: UInt64? {
+    @inlinable get { sharedFields.value.maxReceiveBitsPerSecond }
+    @inlinable _modify { yield &sharedFields.value.maxReceiveBitsPerSecond }
+  }
+
+  public var maxReadOperationsPerSecond: UInt64? {
+    @inlinable get { sharedFields.value.maxReadOperationsPerSecond }
+    @inlinable _modify { yield &sharedFields.value.maxReadOperationsPerSecond }
+  }
+
+  public var maxWriteOperationsPerSecond: UInt64? {
+    @inlinable get { sharedFields.value.maxWriteOperationsPerSecond }
+    @inlinable _modify { yield &sharedFields.value.maxWriteOperationsPerSecond }
+  }
+
+  public var maxReadBytesPerSecond: UInt64? {
+    @inlinable get { sharedFields.value.maxReadBytesPerSecond }
+    @inlinable _modify { yield &sharedFields.value.maxReadBytesPerSecond }
+  }
+
+  public var maxWriteBytesPerSecond: UInt64? {
+    @inlinable get { sharedFields.value.maxWriteBytesPerSecond }
+    @inlinable _modify { yield &sharedFields.value.maxWriteBytesPerSecond }
+  }
+
+  public var burstFactor: UInt32? {
+    @inlinable get { sharedFields.value.burstFactor }
+    @inlinable _modify { yield &sharedFields.value.burstFactor }
+  }
+
+  public var burstSeconds: UInt32? {
+    @inlinable get { sharedFields.value.burstSeconds }
+    @inlinable _modify { yield &sharedFields.value.burstSeconds }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var name: String = ""
+    @usableFromInline var maxTransmitBitsPerSecond: UInt64?
+    @usableFromInline var maxReceiveBitsPerSecond: UInt64?
+    @usableFromInline var maxReadOperationsPerSecond: UInt64?
+    @usableFromInline var maxWriteOperationsPerSecond: UInt64?
+    @usableFromInline var maxReadBytesPerSecond: UInt64?
+    @usableFromInline var maxWriteBytesPerSecond: UInt64?
+    @usableFromInline var burstFactor: UInt32?
+    @usableFromInline var burstSeconds: UInt32?
+  }
 }
 
 extension UpdateClaimRatesRequest: CLayoutMessage {
@@ -366,15 +417,17 @@ extension UpdateClaimRatesRequest: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__UpdateClaimRatesRequest>) {
-    name = copiedString(layout.pointee.name)
-    maxTransmitBitsPerSecond = unwrapped(layout.pointee.max_transmit_bits_per_second)
-    maxReceiveBitsPerSecond = unwrapped(layout.pointee.max_receive_bits_per_second)
-    maxReadOperationsPerSecond = unwrapped(layout.pointee.max_read_operations_per_second)
-    maxWriteOperationsPerSecond = unwrapped(layout.pointee.max_write_operations_per_second)
-    maxReadBytesPerSecond = unwrapped(layout.pointee.max_read_bytes_per_second)
-    maxWriteBytesPerSecond = unwrapped(layout.pointee.max_write_bytes_per_second)
-    burstFactor = unwrapped(layout.pointee.burst_factor)
-    burstSeconds = unwrapped(layout.pointee.burst_seconds)
+    var fields = Fields()
+    fields.name = copiedString(layout.pointee.name)
+    fields.maxTransmitBitsPerSecond = unwrapped(layout.pointee.max_transmit_bits_per_second)
+    fields.maxReceiveBitsPerSecond = unwrapped(layout.pointee.max_receive_bits_per_second)
+    fields.maxReadOperationsPerSecond = unwrapped(layout.pointee.max_read_operations_per_second)
+    fields.maxWriteOperationsPerSecond = unwrapped(layout.pointee.max_write_operations_per_second)
+    fields.maxReadBytesPerSecond = unwrapped(layout.pointee.max_read_bytes_per_second)
+    fields.maxWriteBytesPerSecond = unwrapped(layout.pointee.max_write_bytes_per_second)
+    fields.burstFactor = unwrapped(layout.pointee.burst_factor)
+    fields.burstSeconds = unwrapped(layout.pointee.burst_seconds)
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -386,6 +439,7 @@ extension UpdateClaimRatesRequest {
         "name", "maxTransmitBitsPerSecond", "maxReceiveBitsPerSecond", "maxReadOperationsPerSecond",
         "maxWriteOperationsPerSecond", "maxReadBytesPerSecond", "maxWriteBytesPerSecond", "burstFactor", "burstSeconds",
       ])
+    self.init()
     try fields.read("name", into: &name)
     try fields.read("maxTransmitBitsPerSecond", into: &maxTransmitBitsPerSecond)
     try fields.read("maxReceiveBitsPerSecond", into: &maxReceiveBitsPerSecond)
@@ -513,13 +567,39 @@ extension WatchClaimsRequest {
 public struct ClaimEvent: Message {
   public static var fullName: String { "iov.v1.ClaimEvent" }
 
-  public var kind: ClaimEventKind = ClaimEventKind(rawValue: 0)
-  @HeldByReference public var claim: Claim?
-  public var revision: UInt64 = 0
-  /// the leader's that tells it
-  public var epoch: UInt64 = 0
+  @usableFromInline var sharedFields: SharedFields<Fields>
 
-  public init() {}
+  public var kind: ClaimEventKind {
+    @inlinable get { sharedFields.value.kind }
+    @inlinable _modify { yield &sharedFields.value.kind }
+  }
+
+  public var claim: Claim? {
+    @inlinable get { sharedFields.value.claim }
+    @inlinable _modify { yield &sharedFields.value.claim }
+  }
+
+  public var revision: UInt64 {
+    @inlinable get { sharedFields.value.revision }
+    @inlinable _modify { yield &sharedFields.value.revision }
+  }
+
+  /// the leader's that tells it
+  public var epoch: UInt64 {
+    @inlinable get { sharedFields.value.epoch }
+    @inlinable _modify { yield &sharedFields.value.epoch }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var kind: ClaimEventKind = ClaimEventKind(rawValue: 0)
+    @usableFromInline var claim: Claim?
+    @usableFromInline var revision: UInt64 = 0
+    @usableFromInline var epoch: UInt64 = 0
+  }
 }
 
 extension ClaimEvent: CLayoutMessage {
@@ -541,16 +621,19 @@ extension ClaimEvent: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__ClaimEvent>) {
-    kind = ClaimEventKind(rawValue: Int32(truncatingIfNeeded: layout.pointee.kind.rawValue))
-    if let value = layout.pointee.claim { claim = Claim(copying: value) }
-    revision = layout.pointee.revision
-    epoch = layout.pointee.epoch
+    var fields = Fields()
+    fields.kind = ClaimEventKind(rawValue: Int32(truncatingIfNeeded: layout.pointee.kind.rawValue))
+    if let value = layout.pointee.claim { fields.claim = Claim(copying: value) }
+    fields.revision = layout.pointee.revision
+    fields.epoch = layout.pointee.epoch
+    sharedFields = SharedFields(fields)
   }
 }
 
 extension ClaimEvent {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["kind", "claim", "revision", "epoch"])
+    self.init()
     try fields.read("kind", into: &kind)
     try fields.read("claim", into: &claim)
     try fields.read("revision", into: &revision)
@@ -609,28 +692,89 @@ extension ExplainClaimRequest {
 public struct ClaimExplanation: Message {
   public static var fullName: String { "iov.v1.ClaimExplanation" }
 
-  public var claim: String = ""
-  /// of the state that was looked at
-  public var revision: UInt64 = 0
-  public var phase: ClaimPhase = ClaimPhase(rawValue: 0)
-  /// in one sentence
-  public var summary: String = ""
-  /// The end nodes that it can be about: of its class, or what its source holds.
-  public var endNodes: UInt32 = 0
-  /// those that no filter drops
-  public var fitting: UInt32 = 0
-  /// In the order in which they are tried. An end node is dropped by the first one that it does not pass.
-  public var filters: [FilterExplanation] = []
-  /// Those that least is in the way of, if none fits; the nearest one first.
-  public var nearest: [NearFit] = []
-  /// Those that fit, the best one first, by what is in use now; what the claim holds itself counts as free.
-  public var options: [PlacementOption] = []
-  /// of what it holds
-  @HeldByReference public var decision: PlacementDecision?
-  /// whether a better path is wanted, and what that waits for; empty: it is not
-  public var upgrade: String = ""
+  @usableFromInline var sharedFields: SharedFields<Fields>
 
-  public init() {}
+  public var claim: String {
+    @inlinable get { sharedFields.value.claim }
+    @inlinable _modify { yield &sharedFields.value.claim }
+  }
+
+  /// of the state that was looked at
+  public var revision: UInt64 {
+    @inlinable get { sharedFields.value.revision }
+    @inlinable _modify { yield &sharedFields.value.revision }
+  }
+
+  public var phase: ClaimPhase {
+    @inlinable get { sharedFields.value.phase }
+    @inlinable _modify { yield &sharedFields.value.phase }
+  }
+
+  /// in one sentence
+  public var summary: String {
+    @inlinable get { sharedFields.value.summary }
+    @inlinable _modify { yield &sharedFields.value.summary }
+  }
+
+  /// The end nodes that it can be about: of its class, or what its source holds.
+  public var endNodes: UInt32 {
+    @inlinable get { sharedFields.value.endNodes }
+    @inlinable _modify { yield &sharedFields.value.endNodes }
+  }
+
+  /// those that no filter drops
+  public var fitting: UInt32 {
+    @inlinable get { sharedFields.value.fitting }
+    @inlinable _modify { yield &sharedFields.value.fitting }
+  }
+
+  /// In the order in which they are tried. An end node is dropped by the first one that it does not pass.
+  public var filters: [FilterExplanation] {
+    @inlinable get { sharedFields.value.filters }
+    @inlinable _modify { yield &sharedFields.value.filters }
+  }
+
+  /// Those that least is in the way of, if none fits; the nearest one first.
+  public var nearest: [NearFit] {
+    @inlinable get { sharedFields.value.nearest }
+    @inlinable _modify { yield &sharedFields.value.nearest }
+  }
+
+  /// Those that fit, the best one first, by what is in use now; what the claim holds itself counts as free.
+  public var options: [PlacementOption] {
+    @inlinable get { sharedFields.value.options }
+    @inlinable _modify { yield &sharedFields.value.options }
+  }
+
+  /// of what it holds
+  public var decision: PlacementDecision? {
+    @inlinable get { sharedFields.value.decision }
+    @inlinable _modify { yield &sharedFields.value.decision }
+  }
+
+  /// whether a better path is wanted, and what that waits for; empty: it is not
+  public var upgrade: String {
+    @inlinable get { sharedFields.value.upgrade }
+    @inlinable _modify { yield &sharedFields.value.upgrade }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var claim: String = ""
+    @usableFromInline var revision: UInt64 = 0
+    @usableFromInline var phase: ClaimPhase = ClaimPhase(rawValue: 0)
+    @usableFromInline var summary: String = ""
+    @usableFromInline var endNodes: UInt32 = 0
+    @usableFromInline var fitting: UInt32 = 0
+    @usableFromInline var filters: [FilterExplanation] = []
+    @usableFromInline var nearest: [NearFit] = []
+    @usableFromInline var options: [PlacementOption] = []
+    @usableFromInline var decision: PlacementDecision?
+    @usableFromInline var upgrade: String = ""
+  }
 }
 
 extension ClaimExplanation: CLayoutMessage {
@@ -665,17 +809,19 @@ extension ClaimExplanation: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__ClaimExplanation>) {
-    claim = copiedString(layout.pointee.claim)
-    revision = layout.pointee.revision
-    phase = ClaimPhase(rawValue: Int32(truncatingIfNeeded: layout.pointee.phase.rawValue))
-    summary = copiedString(layout.pointee.summary)
-    endNodes = layout.pointee.end_nodes
-    fitting = layout.pointee.fitting
-    filters = copied(layout.pointee.n_filters, layout.pointee.filters) { FilterExplanation(copying: $0) }
-    nearest = copied(layout.pointee.n_nearest, layout.pointee.nearest) { NearFit(copying: $0) }
-    options = copied(layout.pointee.n_options, layout.pointee.options) { PlacementOption(copying: $0) }
-    if let value = layout.pointee.decision { decision = PlacementDecision(copying: value) }
-    upgrade = copiedString(layout.pointee.upgrade)
+    var fields = Fields()
+    fields.claim = copiedString(layout.pointee.claim)
+    fields.revision = layout.pointee.revision
+    fields.phase = ClaimPhase(rawValue: Int32(truncatingIfNeeded: layout.pointee.phase.rawValue))
+    fields.summary = copiedString(layout.pointee.summary)
+    fields.endNodes = layout.pointee.end_nodes
+    fields.fitting = layout.pointee.fitting
+    fields.filters = copied(layout.pointee.n_filters, layout.pointee.filters) { FilterExplanation(copying: $0) }
+    fields.nearest = copied(layout.pointee.n_nearest, layout.pointee.nearest) { NearFit(copying: $0) }
+    fields.options = copied(layout.pointee.n_options, layout.pointee.options) { PlacementOption(copying: $0) }
+    if let value = layout.pointee.decision { fields.decision = PlacementDecision(copying: value) }
+    fields.upgrade = copiedString(layout.pointee.upgrade)
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -687,6 +833,7 @@ extension ClaimExplanation {
         "claim", "revision", "phase", "summary", "endNodes", "fitting", "filters", "nearest", "options", "decision",
         "upgrade",
       ])
+    self.init()
     try fields.read("claim", into: &claim)
     try fields.read("revision", into: &revision)
     try fields.read("phase", into: &phase)
@@ -719,14 +866,40 @@ extension ClaimExplanation {
 public struct FilterExplanation: Message {
   public static var fullName: String { "iov.v1.FilterExplanation" }
 
-  public var filter: String = ""
-  public var dropped: UInt32 = 0
-  /// that have passed this one and all before it
-  public var left: UInt32 = 0
-  /// of the first end nodes, each once
-  public var messages: [String] = []
+  @usableFromInline var sharedFields: SharedFields<Fields>
 
-  public init() {}
+  public var filter: String {
+    @inlinable get { sharedFields.value.filter }
+    @inlinable _modify { yield &sharedFields.value.filter }
+  }
+
+  public var dropped: UInt32 {
+    @inlinable get { sharedFields.value.dropped }
+    @inlinable _modify { yield &sharedFields.value.dropped }
+  }
+
+  /// that have passed this one and all before it
+  public var left: UInt32 {
+    @inlinable get { sharedFields.value.left }
+    @inlinable _modify { yield &sharedFields.value.left }
+  }
+
+  /// of the first end nodes, each once
+  public var messages: [String] {
+    @inlinable get { sharedFields.value.messages }
+    @inlinable _modify { yield &sharedFields.value.messages }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var filter: String = ""
+    @usableFromInline var dropped: UInt32 = 0
+    @usableFromInline var left: UInt32 = 0
+    @usableFromInline var messages: [String] = []
+  }
 }
 
 extension FilterExplanation: CLayoutMessage {
@@ -750,16 +923,19 @@ extension FilterExplanation: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__FilterExplanation>) {
-    filter = copiedString(layout.pointee.filter)
-    dropped = layout.pointee.dropped
-    left = layout.pointee.left
-    messages = copied(layout.pointee.n_messages, layout.pointee.messages) { copiedString($0) }
+    var fields = Fields()
+    fields.filter = copiedString(layout.pointee.filter)
+    fields.dropped = layout.pointee.dropped
+    fields.left = layout.pointee.left
+    fields.messages = copied(layout.pointee.n_messages, layout.pointee.messages) { copiedString($0) }
+    sharedFields = SharedFields(fields)
   }
 }
 
 extension FilterExplanation {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["filter", "dropped", "left", "messages"])
+    self.init()
     try fields.read("filter", into: &filter)
     try fields.read("dropped", into: &dropped)
     try fields.read("left", into: &left)
@@ -779,14 +955,40 @@ extension FilterExplanation {
 public struct NearFit: Message {
   public static var fullName: String { "iov.v1.NearFit" }
 
-  /// id
-  public var endNode: String = ""
-  public var name: String = ""
-  /// where the function would be used
-  public var host: String = ""
-  public var obstacles: [Obstacle] = []
+  @usableFromInline var sharedFields: SharedFields<Fields>
 
-  public init() {}
+  /// id
+  public var endNode: String {
+    @inlinable get { sharedFields.value.endNode }
+    @inlinable _modify { yield &sharedFields.value.endNode }
+  }
+
+  public var name: String {
+    @inlinable get { sharedFields.value.name }
+    @inlinable _modify { yield &sharedFields.value.name }
+  }
+
+  /// where the function would be used
+  public var host: String {
+    @inlinable get { sharedFields.value.host }
+    @inlinable _modify { yield &sharedFields.value.host }
+  }
+
+  public var obstacles: [Obstacle] {
+    @inlinable get { sharedFields.value.obstacles }
+    @inlinable _modify { yield &sharedFields.value.obstacles }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var endNode: String = ""
+    @usableFromInline var name: String = ""
+    @usableFromInline var host: String = ""
+    @usableFromInline var obstacles: [Obstacle] = []
+  }
 }
 
 extension NearFit: CLayoutMessage {
@@ -810,16 +1012,19 @@ extension NearFit: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__NearFit>) {
-    endNode = copiedString(layout.pointee.end_node)
-    name = copiedString(layout.pointee.name)
-    host = copiedString(layout.pointee.host)
-    obstacles = copied(layout.pointee.n_obstacles, layout.pointee.obstacles) { Obstacle(copying: $0) }
+    var fields = Fields()
+    fields.endNode = copiedString(layout.pointee.end_node)
+    fields.name = copiedString(layout.pointee.name)
+    fields.host = copiedString(layout.pointee.host)
+    fields.obstacles = copied(layout.pointee.n_obstacles, layout.pointee.obstacles) { Obstacle(copying: $0) }
+    sharedFields = SharedFields(fields)
   }
 }
 
 extension NearFit {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["endNode", "name", "host", "obstacles"])
+    self.init()
     try fields.read("endNode", into: &endNode)
     try fields.read("name", into: &name)
     try fields.read("host", into: &host)
@@ -890,23 +1095,79 @@ extension Obstacle {
 public struct PlacementOption: Message {
   public static var fullName: String { "iov.v1.PlacementOption" }
 
-  /// id
-  public var endNode: String = ""
-  public var name: String = ""
-  public var host: String = ""
-  public var path: Path = Path(rawValue: 0)
-  /// the path's place in the claim's order, from 1
-  public var preference: UInt32 = 0
-  public var functionsInUse: UInt32 = 0
-  public var bytesInUse: UInt64 = 0
-  /// the claim has a function of it, on this host
-  public var held: Bool = false
-  /// where the claim asks for locality
-  public var nearness: Nearness = Nearness(rawValue: 0)
-  /// functions of the claim's peers that are in use there
-  public var peers: UInt32 = 0
+  @usableFromInline var sharedFields: SharedFields<Fields>
 
-  public init() {}
+  /// id
+  public var endNode: String {
+    @inlinable get { sharedFields.value.endNode }
+    @inlinable _modify { yield &sharedFields.value.endNode }
+  }
+
+  public var name: String {
+    @inlinable get { sharedFields.value.name }
+    @inlinable _modify { yield &sharedFields.value.name }
+  }
+
+  public var host: String {
+    @inlinable get { sharedFields.value.host }
+    @inlinable _modify { yield &sharedFields.value.host }
+  }
+
+  public var path: Path {
+    @inlinable get { sharedFields.value.path }
+    @inlinable _modify { yield &sharedFields.value.path }
+  }
+
+  /// the path's place in the claim's order, from 1
+  public var preference: UInt32 {
+    @inlinable get { sharedFields.value.preference }
+    @inlinable _modify { yield &sharedFields.value.preference }
+  }
+
+  public var functionsInUse: UInt32 {
+    @inlinable get { sharedFields.value.functionsInUse }
+    @inlinable _modify { yield &sharedFields.value.functionsInUse }
+  }
+
+  public var bytesInUse: UInt64 {
+    @inlinable get { sharedFields.value.bytesInUse }
+    @inlinable _modify { yield &sharedFields.value.bytesInUse }
+  }
+
+  /// the claim has a function of it, on this host
+  public var held: Bool {
+    @inlinable get { sharedFields.value.held }
+    @inlinable _modify { yield &sharedFields.value.held }
+  }
+
+  /// where the claim asks for locality
+  public var nearness: Nearness {
+    @inlinable get { sharedFields.value.nearness }
+    @inlinable _modify { yield &sharedFields.value.nearness }
+  }
+
+  /// functions of the claim's peers that are in use there
+  public var peers: UInt32 {
+    @inlinable get { sharedFields.value.peers }
+    @inlinable _modify { yield &sharedFields.value.peers }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var endNode: String = ""
+    @usableFromInline var name: String = ""
+    @usableFromInline var host: String = ""
+    @usableFromInline var path: Path = Path(rawValue: 0)
+    @usableFromInline var preference: UInt32 = 0
+    @usableFromInline var functionsInUse: UInt32 = 0
+    @usableFromInline var bytesInUse: UInt64 = 0
+    @usableFromInline var held: Bool = false
+    @usableFromInline var nearness: Nearness = Nearness(rawValue: 0)
+    @usableFromInline var peers: UInt32 = 0
+  }
 }
 
 extension PlacementOption: CLayoutMessage {
@@ -934,16 +1195,18 @@ extension PlacementOption: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__PlacementOption>) {
-    endNode = copiedString(layout.pointee.end_node)
-    name = copiedString(layout.pointee.name)
-    host = copiedString(layout.pointee.host)
-    path = Path(rawValue: Int32(truncatingIfNeeded: layout.pointee.path.rawValue))
-    preference = layout.pointee.preference
-    functionsInUse = layout.pointee.functions_in_use
-    bytesInUse = layout.pointee.bytes_in_use
-    held = layout.pointee.held != 0
-    nearness = Nearness(rawValue: Int32(truncatingIfNeeded: layout.pointee.nearness.rawValue))
-    peers = layout.pointee.peers
+    var fields = Fields()
+    fields.endNode = copiedString(layout.pointee.end_node)
+    fields.name = copiedString(layout.pointee.name)
+    fields.host = copiedString(layout.pointee.host)
+    fields.path = Path(rawValue: Int32(truncatingIfNeeded: layout.pointee.path.rawValue))
+    fields.preference = layout.pointee.preference
+    fields.functionsInUse = layout.pointee.functions_in_use
+    fields.bytesInUse = layout.pointee.bytes_in_use
+    fields.held = layout.pointee.held != 0
+    fields.nearness = Nearness(rawValue: Int32(truncatingIfNeeded: layout.pointee.nearness.rawValue))
+    fields.peers = layout.pointee.peers
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -954,6 +1217,7 @@ extension PlacementOption {
       names: [
         "endNode", "name", "host", "path", "preference", "functionsInUse", "bytesInUse", "held", "nearness", "peers",
       ])
+    self.init()
     try fields.read("endNode", into: &endNode)
     try fields.read("name", into: &name)
     try fields.read("host", into: &host)
@@ -1094,21 +1358,62 @@ extension ClaimPlan {
 public struct PlannedClaim: Message {
   public static var fullName: String { "iov.v1.PlannedClaim" }
 
-  public var name: String = ""
-  public var action: ClaimAction = ClaimAction(rawValue: 0)
+  @usableFromInline var sharedFields: SharedFields<Fields>
+
+  public var name: String {
+    @inlinable get { sharedFields.value.name }
+    @inlinable _modify { yield &sharedFields.value.name }
+  }
+
+  public var action: ClaimAction {
+    @inlinable get { sharedFields.value.action }
+    @inlinable _modify { yield &sharedFields.value.action }
+  }
+
   /// of the claim that exists
-  @HeldByReference public var former: ClaimSpecification?
+  public var former: ClaimSpecification? {
+    @inlinable get { sharedFields.value.former }
+    @inlinable _modify { yield &sharedFields.value.former }
+  }
+
   /// As it is then. Of a plan: the uid, and what is derived from it, is drawn when it is made. Of a claim to be replaced: as it is
   /// once its hosts have let go, if nothing else changes until then.
-  @HeldByReference public var claim: Claim?
-  /// why it cannot be done
-  public var refusal: String = ""
-  /// as it was asked for, in the one spelling that claims have
-  @HeldByReference public var specification: ClaimSpecification?
-  /// as ClaimExplanation.upgrade
-  public var upgrade: String = ""
+  public var claim: Claim? {
+    @inlinable get { sharedFields.value.claim }
+    @inlinable _modify { yield &sharedFields.value.claim }
+  }
 
-  public init() {}
+  /// why it cannot be done
+  public var refusal: String {
+    @inlinable get { sharedFields.value.refusal }
+    @inlinable _modify { yield &sharedFields.value.refusal }
+  }
+
+  /// as it was asked for, in the one spelling that claims have
+  public var specification: ClaimSpecification? {
+    @inlinable get { sharedFields.value.specification }
+    @inlinable _modify { yield &sharedFields.value.specification }
+  }
+
+  /// as ClaimExplanation.upgrade
+  public var upgrade: String {
+    @inlinable get { sharedFields.value.upgrade }
+    @inlinable _modify { yield &sharedFields.value.upgrade }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var name: String = ""
+    @usableFromInline var action: ClaimAction = ClaimAction(rawValue: 0)
+    @usableFromInline var former: ClaimSpecification?
+    @usableFromInline var claim: Claim?
+    @usableFromInline var refusal: String = ""
+    @usableFromInline var specification: ClaimSpecification?
+    @usableFromInline var upgrade: String = ""
+  }
 }
 
 extension PlannedClaim: CLayoutMessage {
@@ -1133,13 +1438,15 @@ extension PlannedClaim: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__PlannedClaim>) {
-    name = copiedString(layout.pointee.name)
-    action = ClaimAction(rawValue: Int32(truncatingIfNeeded: layout.pointee.action.rawValue))
-    if let value = layout.pointee.former { former = ClaimSpecification(copying: value) }
-    if let value = layout.pointee.claim { claim = Claim(copying: value) }
-    refusal = copiedString(layout.pointee.refusal)
-    if let value = layout.pointee.specification { specification = ClaimSpecification(copying: value) }
-    upgrade = copiedString(layout.pointee.upgrade)
+    var fields = Fields()
+    fields.name = copiedString(layout.pointee.name)
+    fields.action = ClaimAction(rawValue: Int32(truncatingIfNeeded: layout.pointee.action.rawValue))
+    if let value = layout.pointee.former { fields.former = ClaimSpecification(copying: value) }
+    if let value = layout.pointee.claim { fields.claim = Claim(copying: value) }
+    fields.refusal = copiedString(layout.pointee.refusal)
+    if let value = layout.pointee.specification { fields.specification = ClaimSpecification(copying: value) }
+    fields.upgrade = copiedString(layout.pointee.upgrade)
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -1147,6 +1454,7 @@ extension PlannedClaim {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
       decoder, of: Self.fullName, names: ["name", "action", "former", "claim", "refusal", "specification", "upgrade"])
+    self.init()
     try fields.read("name", into: &name)
     try fields.read("action", into: &action)
     try fields.read("former", into: &former)
@@ -1172,22 +1480,68 @@ extension PlannedClaim {
 public struct ListHoldingsRequest: Message {
   public static var fullName: String { "iov.v1.ListHoldingsRequest" }
 
-  public var claim: String = ""
-  public var function: String = ""
-  /// name or id
-  public var endNode: String = ""
-  /// that used it, or controlled it
-  public var host: String = ""
-  /// held at this time or later
-  public var from: Timestamp?
-  /// held before this time
-  public var to: Timestamp?
-  /// at most 1000; zero: 100
-  public var pageSize: UInt32 = 0
-  /// of the answer before
-  public var pageToken: String = ""
+  @usableFromInline var sharedFields: SharedFields<Fields>
 
-  public init() {}
+  public var claim: String {
+    @inlinable get { sharedFields.value.claim }
+    @inlinable _modify { yield &sharedFields.value.claim }
+  }
+
+  public var function: String {
+    @inlinable get { sharedFields.value.function }
+    @inlinable _modify { yield &sharedFields.value.function }
+  }
+
+  /// name or id
+  public var endNode: String {
+    @inlinable get { sharedFields.value.endNode }
+    @inlinable _modify { yield &sharedFields.value.endNode }
+  }
+
+  /// that used it, or controlled it
+  public var host: String {
+    @inlinable get { sharedFields.value.host }
+    @inlinable _modify { yield &sharedFields.value.host }
+  }
+
+  /// held at this time or later
+  public var from: Timestamp? {
+    @inlinable get { sharedFields.value.from }
+    @inlinable _modify { yield &sharedFields.value.from }
+  }
+
+  /// held before this time
+  public var to: Timestamp? {
+    @inlinable get { sharedFields.value.to }
+    @inlinable _modify { yield &sharedFields.value.to }
+  }
+
+  /// at most 1000; zero: 100
+  public var pageSize: UInt32 {
+    @inlinable get { sharedFields.value.pageSize }
+    @inlinable _modify { yield &sharedFields.value.pageSize }
+  }
+
+  /// of the answer before
+  public var pageToken: String {
+    @inlinable get { sharedFields.value.pageToken }
+    @inlinable _modify { yield &sharedFields.value.pageToken }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var claim: String = ""
+    @usableFromInline var function: String = ""
+    @usableFromInline var endNode: String = ""
+    @usableFromInline var host: String = ""
+    @usableFromInline var from: Timestamp?
+    @usableFromInline var to: Timestamp?
+    @usableFromInline var pageSize: UInt32 = 0
+    @usableFromInline var pageToken: String = ""
+  }
 }
 
 extension ListHoldingsRequest: CLayoutMessage {
@@ -1213,14 +1567,16 @@ extension ListHoldingsRequest: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__ListHoldingsRequest>) {
-    claim = copiedString(layout.pointee.claim)
-    function = copiedString(layout.pointee.function)
-    endNode = copiedString(layout.pointee.end_node)
-    host = copiedString(layout.pointee.host)
-    if let value = layout.pointee.from { from = Timestamp(copying: value) }
-    if let value = layout.pointee.to { to = Timestamp(copying: value) }
-    pageSize = layout.pointee.page_size
-    pageToken = copiedString(layout.pointee.page_token)
+    var fields = Fields()
+    fields.claim = copiedString(layout.pointee.claim)
+    fields.function = copiedString(layout.pointee.function)
+    fields.endNode = copiedString(layout.pointee.end_node)
+    fields.host = copiedString(layout.pointee.host)
+    if let value = layout.pointee.from { fields.from = Timestamp(copying: value) }
+    if let value = layout.pointee.to { fields.to = Timestamp(copying: value) }
+    fields.pageSize = layout.pointee.page_size
+    fields.pageToken = copiedString(layout.pointee.page_token)
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -1229,6 +1585,7 @@ extension ListHoldingsRequest {
     let fields = try MessageFieldsReader(
       decoder, of: Self.fullName,
       names: ["claim", "function", "endNode", "host", "from", "to", "pageSize", "pageToken"])
+    self.init()
     try fields.read("claim", into: &claim)
     try fields.read("function", into: &function)
     try fields.read("endNode", into: &endNode)
@@ -1304,33 +1661,119 @@ extension ListHoldingsResponse {
 public struct Holding: Message {
   public static var fullName: String { "iov.v1.Holding" }
 
-  /// rises with each
-  public var number: UInt64 = 0
-  public var function: String = ""
-  public var token: FencingToken?
-  /// id
-  public var endNode: String = ""
-  public var deviceClass: String = ""
-  public var claim: String = ""
-  public var claimUid: String = ""
-  /// that used it
-  public var host: String = ""
-  /// the same one on a direct path
-  public var controllingHost: String = ""
-  public var path: Path = Path(rawValue: 0)
-  /// absent: before anybody wrote it down
-  public var granted: Timestamp?
-  /// first reported as in use by its consumer; absent: it never was
-  public var inUse: Timestamp?
-  /// proven; absent: it is held
-  public var ended: Timestamp?
-  /// why it was given, by placement
-  @HeldByReference public var decision: PlacementDecision?
-  /// why it was given otherwise
-  public var whyGranted: String = ""
-  public var whyEnded: String = ""
+  @usableFromInline var sharedFields: SharedFields<Fields>
 
-  public init() {}
+  /// rises with each
+  public var number: UInt64 {
+    @inlinable get { sharedFields.value.number }
+    @inlinable _modify { yield &sharedFields.value.number }
+  }
+
+  public var function: String {
+    @inlinable get { sharedFields.value.function }
+    @inlinable _modify { yield &sharedFields.value.function }
+  }
+
+  public var token: FencingToken? {
+    @inlinable get { sharedFields.value.token }
+    @inlinable _modify { yield &sharedFields.value.token }
+  }
+
+  /// id
+  public var endNode: String {
+    @inlinable get { sharedFields.value.endNode }
+    @inlinable _modify { yield &sharedFields.value.endNode }
+  }
+
+  public var deviceClass: String {
+    @inlinable get { sharedFields.value.deviceClass }
+    @inlinable _modify { yield &sharedFields.value.deviceClass }
+  }
+
+  public var claim: String {
+    @inlinable get { sharedFields.value.claim }
+    @inlinable _modify { yield &sharedFields.value.claim }
+  }
+
+  public var claimUid: String {
+    @inlinable get { sharedFields.value.claimUid }
+    @inlinable _modify { yield &sharedFields.value.claimUid }
+  }
+
+  /// that used it
+  public var host: String {
+    @inlinable get { sharedFields.value.host }
+    @inlinable _modify { yield &sharedFields.value.host }
+  }
+
+  /// the same one on a direct path
+  public var controllingHost: String {
+    @inlinable get { sharedFields.value.controllingHost }
+    @inlinable _modify { yield &sharedFields.value.controllingHost }
+  }
+
+  public var path: Path {
+    @inlinable get { sharedFields.value.path }
+    @inlinable _modify { yield &sharedFields.value.path }
+  }
+
+  /// absent: before anybody wrote it down
+  public var granted: Timestamp? {
+    @inlinable get { sharedFields.value.granted }
+    @inlinable _modify { yield &sharedFields.value.granted }
+  }
+
+  /// first reported as in use by its consumer; absent: it never was
+  public var inUse: Timestamp? {
+    @inlinable get { sharedFields.value.inUse }
+    @inlinable _modify { yield &sharedFields.value.inUse }
+  }
+
+  /// proven; absent: it is held
+  public var ended: Timestamp? {
+    @inlinable get { sharedFields.value.ended }
+    @inlinable _modify { yield &sharedFields.value.ended }
+  }
+
+  /// why it was given, by placement
+  public var decision: PlacementDecision? {
+    @inlinable get { sharedFields.value.decision }
+    @inlinable _modify { yield &sharedFields.value.decision }
+  }
+
+  /// why it was given otherwise
+  public var whyGranted: String {
+    @inlinable get { sharedFields.value.whyGranted }
+    @inlinable _modify { yield &sharedFields.value.whyGranted }
+  }
+
+  public var whyEnded: String {
+    @inlinable get { sharedFields.value.whyEnded }
+    @inlinable _modify { yield &sharedFields.value.whyEnded }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var number: UInt64 = 0
+    @usableFromInline var function: String = ""
+    @usableFromInline var token: FencingToken?
+    @usableFromInline var endNode: String = ""
+    @usableFromInline var deviceClass: String = ""
+    @usableFromInline var claim: String = ""
+    @usableFromInline var claimUid: String = ""
+    @usableFromInline var host: String = ""
+    @usableFromInline var controllingHost: String = ""
+    @usableFromInline var path: Path = Path(rawValue: 0)
+    @usableFromInline var granted: Timestamp?
+    @usableFromInline var inUse: Timestamp?
+    @usableFromInline var ended: Timestamp?
+    @usableFromInline var decision: PlacementDecision?
+    @usableFromInline var whyGranted: String = ""
+    @usableFromInline var whyEnded: String = ""
+  }
 }
 
 extension Holding: CLayoutMessage {
@@ -1364,22 +1807,24 @@ extension Holding: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__Holding>) {
-    number = layout.pointee.number
-    function = copiedString(layout.pointee.function)
-    if let value = layout.pointee.token { token = FencingToken(copying: value) }
-    endNode = copiedString(layout.pointee.end_node)
-    deviceClass = copiedString(layout.pointee.device_class)
-    claim = copiedString(layout.pointee.claim)
-    claimUid = copiedString(layout.pointee.claim_uid)
-    host = copiedString(layout.pointee.host)
-    controllingHost = copiedString(layout.pointee.controlling_host)
-    path = Path(rawValue: Int32(truncatingIfNeeded: layout.pointee.path.rawValue))
-    if let value = layout.pointee.granted { granted = Timestamp(copying: value) }
-    if let value = layout.pointee.in_use { inUse = Timestamp(copying: value) }
-    if let value = layout.pointee.ended { ended = Timestamp(copying: value) }
-    if let value = layout.pointee.decision { decision = PlacementDecision(copying: value) }
-    whyGranted = copiedString(layout.pointee.why_granted)
-    whyEnded = copiedString(layout.pointee.why_ended)
+    var fields = Fields()
+    fields.number = layout.pointee.number
+    fields.function = copiedString(layout.pointee.function)
+    if let value = layout.pointee.token { fields.token = FencingToken(copying: value) }
+    fields.endNode = copiedString(layout.pointee.end_node)
+    fields.deviceClass = copiedString(layout.pointee.device_class)
+    fields.claim = copiedString(layout.pointee.claim)
+    fields.claimUid = copiedString(layout.pointee.claim_uid)
+    fields.host = copiedString(layout.pointee.host)
+    fields.controllingHost = copiedString(layout.pointee.controlling_host)
+    fields.path = Path(rawValue: Int32(truncatingIfNeeded: layout.pointee.path.rawValue))
+    if let value = layout.pointee.granted { fields.granted = Timestamp(copying: value) }
+    if let value = layout.pointee.in_use { fields.inUse = Timestamp(copying: value) }
+    if let value = layout.pointee.ended { fields.ended = Timestamp(copying: value) }
+    if let value = layout.pointee.decision { fields.decision = PlacementDecision(copying: value) }
+    fields.whyGranted = copiedString(layout.pointee.why_granted)
+    fields.whyEnded = copiedString(layout.pointee.why_ended)
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -1391,6 +1836,7 @@ extension Holding {
         "number", "function", "token", "endNode", "deviceClass", "claim", "claimUid", "host", "controllingHost", "path",
         "granted", "inUse", "ended", "decision", "whyGranted", "whyEnded",
       ])
+    self.init()
     try fields.read("number", into: &number)
     try fields.read("function", into: &function)
     try fields.read("token", into: &token)

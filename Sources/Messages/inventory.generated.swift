@@ -41,14 +41,40 @@ extension GetClusterRequest {
 public struct Cluster: Message {
   public static var fullName: String { "iov.v1.Cluster" }
 
-  /// a UUID, made with the store
-  public var id: String = ""
-  /// the leader's
-  public var epoch: UInt64 = 0
-  public var coordinatorVersion: String = ""
-  public var revision: UInt64 = 0
+  @usableFromInline var sharedFields: SharedFields<Fields>
 
-  public init() {}
+  /// a UUID, made with the store
+  public var id: String {
+    @inlinable get { sharedFields.value.id }
+    @inlinable _modify { yield &sharedFields.value.id }
+  }
+
+  /// the leader's
+  public var epoch: UInt64 {
+    @inlinable get { sharedFields.value.epoch }
+    @inlinable _modify { yield &sharedFields.value.epoch }
+  }
+
+  public var coordinatorVersion: String {
+    @inlinable get { sharedFields.value.coordinatorVersion }
+    @inlinable _modify { yield &sharedFields.value.coordinatorVersion }
+  }
+
+  public var revision: UInt64 {
+    @inlinable get { sharedFields.value.revision }
+    @inlinable _modify { yield &sharedFields.value.revision }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var id: String = ""
+    @usableFromInline var epoch: UInt64 = 0
+    @usableFromInline var coordinatorVersion: String = ""
+    @usableFromInline var revision: UInt64 = 0
+  }
 }
 
 extension Cluster: CLayoutMessage {
@@ -70,10 +96,12 @@ extension Cluster: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__Cluster>) {
-    id = copiedString(layout.pointee.id)
-    epoch = layout.pointee.epoch
-    coordinatorVersion = copiedString(layout.pointee.coordinator_version)
-    revision = layout.pointee.revision
+    var fields = Fields()
+    fields.id = copiedString(layout.pointee.id)
+    fields.epoch = layout.pointee.epoch
+    fields.coordinatorVersion = copiedString(layout.pointee.coordinator_version)
+    fields.revision = layout.pointee.revision
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -81,6 +109,7 @@ extension Cluster {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
       decoder, of: Self.fullName, names: ["id", "epoch", "coordinatorVersion", "revision"])
+    self.init()
     try fields.read("id", into: &id)
     try fields.read("epoch", into: &epoch)
     try fields.read("coordinatorVersion", into: &coordinatorVersion)
@@ -331,7 +360,7 @@ extension ListFunctionsResponse {
 public struct AssignedFunction: Message {
   public static var fullName: String { "iov.v1.AssignedFunction" }
 
-  @HeldByReference public var assignment: Assignment?
+  public var assignment: Assignment?
   public var releasing: Bool = false
   public var reports: [HostFunctionStatus] = []
 
@@ -384,7 +413,7 @@ public struct HostFunctionStatus: Message {
   public static var fullName: String { "iov.v1.HostFunctionStatus" }
 
   public var host: String = ""
-  @HeldByReference public var status: FunctionStatus?
+  public var status: FunctionStatus?
 
   public init() {}
 }
@@ -512,16 +541,52 @@ extension GetStatisticsResponse {
 public struct FunctionReading: Message {
   public static var fullName: String { "iov.v1.FunctionReading" }
 
-  public var function: String = ""
-  public var claim: String = ""
-  /// the consumer's, which was asked
-  public var host: String = ""
-  public var deviceClass: String = ""
-  /// absent: `problem` says why
-  @HeldByReference public var statistics: FunctionStatistics?
-  public var problem: String = ""
+  @usableFromInline var sharedFields: SharedFields<Fields>
 
-  public init() {}
+  public var function: String {
+    @inlinable get { sharedFields.value.function }
+    @inlinable _modify { yield &sharedFields.value.function }
+  }
+
+  public var claim: String {
+    @inlinable get { sharedFields.value.claim }
+    @inlinable _modify { yield &sharedFields.value.claim }
+  }
+
+  /// the consumer's, which was asked
+  public var host: String {
+    @inlinable get { sharedFields.value.host }
+    @inlinable _modify { yield &sharedFields.value.host }
+  }
+
+  public var deviceClass: String {
+    @inlinable get { sharedFields.value.deviceClass }
+    @inlinable _modify { yield &sharedFields.value.deviceClass }
+  }
+
+  /// absent: `problem` says why
+  public var statistics: FunctionStatistics? {
+    @inlinable get { sharedFields.value.statistics }
+    @inlinable _modify { yield &sharedFields.value.statistics }
+  }
+
+  public var problem: String {
+    @inlinable get { sharedFields.value.problem }
+    @inlinable _modify { yield &sharedFields.value.problem }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var function: String = ""
+    @usableFromInline var claim: String = ""
+    @usableFromInline var host: String = ""
+    @usableFromInline var deviceClass: String = ""
+    @usableFromInline var statistics: FunctionStatistics?
+    @usableFromInline var problem: String = ""
+  }
 }
 
 extension FunctionReading: CLayoutMessage {
@@ -545,12 +610,14 @@ extension FunctionReading: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__FunctionReading>) {
-    function = copiedString(layout.pointee.function)
-    claim = copiedString(layout.pointee.claim)
-    host = copiedString(layout.pointee.host)
-    deviceClass = copiedString(layout.pointee.device_class)
-    if let value = layout.pointee.statistics { statistics = FunctionStatistics(copying: value) }
-    problem = copiedString(layout.pointee.problem)
+    var fields = Fields()
+    fields.function = copiedString(layout.pointee.function)
+    fields.claim = copiedString(layout.pointee.claim)
+    fields.host = copiedString(layout.pointee.host)
+    fields.deviceClass = copiedString(layout.pointee.device_class)
+    if let value = layout.pointee.statistics { fields.statistics = FunctionStatistics(copying: value) }
+    fields.problem = copiedString(layout.pointee.problem)
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -558,6 +625,7 @@ extension FunctionReading {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
       decoder, of: Self.fullName, names: ["function", "claim", "host", "deviceClass", "statistics", "problem"])
+    self.init()
     try fields.read("function", into: &function)
     try fields.read("claim", into: &claim)
     try fields.read("host", into: &host)

@@ -927,33 +927,114 @@ extension HostDeath {
 public struct Host: Message {
   public static var fullName: String { "iov.v1.Host" }
 
-  public var name: String = ""
+  @usableFromInline var sharedFields: SharedFields<Fields>
+
+  public var name: String {
+    @inlinable get { sharedFields.value.name }
+    @inlinable _modify { yield &sharedFields.value.name }
+  }
+
   /// made at the agent's first start and kept: a name is bound to it
-  public var instanceId: String = ""
+  public var instanceId: String {
+    @inlinable get { sharedFields.value.instanceId }
+    @inlinable _modify { yield &sharedFields.value.instanceId }
+  }
+
   /// /proc/sys/kernel/random/boot_id
-  public var bootId: String = ""
-  public var labels: [String: String] = [:]
+  public var bootId: String {
+    @inlinable get { sharedFields.value.bootId }
+    @inlinable _modify { yield &sharedFields.value.bootId }
+  }
+
+  public var labels: [String: String] {
+    @inlinable get { sharedFields.value.labels }
+    @inlinable _modify { yield &sharedFields.value.labels }
+  }
+
   /// IP address; empty: no mediated path from or to this host
-  public var mediationAddress: String = ""
+  public var mediationAddress: String {
+    @inlinable get { sharedFields.value.mediationAddress }
+    @inlinable _modify { yield &sharedFields.value.mediationAddress }
+  }
+
   /// bytes, of the interface that carries the address
-  public var mediationMtu: UInt32 = 0
-  public var plugins: [Plugin] = []
-  public var agentVersion: String = ""
-  public var state: HostState = HostState(rawValue: 0)
-  public var lease: Lease?
+  public var mediationMtu: UInt32 {
+    @inlinable get { sharedFields.value.mediationMtu }
+    @inlinable _modify { yield &sharedFields.value.mediationMtu }
+  }
+
+  public var plugins: [Plugin] {
+    @inlinable get { sharedFields.value.plugins }
+    @inlinable _modify { yield &sharedFields.value.plugins }
+  }
+
+  public var agentVersion: String {
+    @inlinable get { sharedFields.value.agentVersion }
+    @inlinable _modify { yield &sharedFields.value.agentVersion }
+  }
+
+  public var state: HostState {
+    @inlinable get { sharedFields.value.state }
+    @inlinable _modify { yield &sharedFields.value.state }
+  }
+
+  public var lease: Lease? {
+    @inlinable get { sharedFields.value.lease }
+    @inlinable _modify { yield &sharedFields.value.lease }
+  }
+
   /// when its lease was last renewed; kept to the minute
-  public var lastSeen: Timestamp?
+  public var lastSeen: Timestamp? {
+    @inlinable get { sharedFields.value.lastSeen }
+    @inlinable _modify { yield &sharedFields.value.lastSeen }
+  }
+
   /// An armed watchdog that outlives the agent resets the host this long after its lease has run out, at the latest. Zero:
   /// there is none, and a host that is silent may be using its functions.
-  public var watchdogMilliseconds: UInt32 = 0
-  /// of the run that the coordinator knew last; absent: not known to be dead
-  public var death: HostDeath?
-  /// set: no function is newly used on it, and it gives no new one of its end nodes
-  public var cordon: Cordon?
-  /// by key, then effect; they are for the same functions as a cordon
-  public var taints: [Taint] = []
+  public var watchdogMilliseconds: UInt32 {
+    @inlinable get { sharedFields.value.watchdogMilliseconds }
+    @inlinable _modify { yield &sharedFields.value.watchdogMilliseconds }
+  }
 
-  public init() {}
+  /// of the run that the coordinator knew last; absent: not known to be dead
+  public var death: HostDeath? {
+    @inlinable get { sharedFields.value.death }
+    @inlinable _modify { yield &sharedFields.value.death }
+  }
+
+  /// set: no function is newly used on it, and it gives no new one of its end nodes
+  public var cordon: Cordon? {
+    @inlinable get { sharedFields.value.cordon }
+    @inlinable _modify { yield &sharedFields.value.cordon }
+  }
+
+  /// by key, then effect; they are for the same functions as a cordon
+  public var taints: [Taint] {
+    @inlinable get { sharedFields.value.taints }
+    @inlinable _modify { yield &sharedFields.value.taints }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var name: String = ""
+    @usableFromInline var instanceId: String = ""
+    @usableFromInline var bootId: String = ""
+    @usableFromInline var labels: [String: String] = [:]
+    @usableFromInline var mediationAddress: String = ""
+    @usableFromInline var mediationMtu: UInt32 = 0
+    @usableFromInline var plugins: [Plugin] = []
+    @usableFromInline var agentVersion: String = ""
+    @usableFromInline var state: HostState = HostState(rawValue: 0)
+    @usableFromInline var lease: Lease?
+    @usableFromInline var lastSeen: Timestamp?
+    @usableFromInline var watchdogMilliseconds: UInt32 = 0
+    @usableFromInline var death: HostDeath?
+    @usableFromInline var cordon: Cordon?
+    @usableFromInline var taints: [Taint] = []
+  }
 }
 
 extension Host: CLayoutMessage {
@@ -997,23 +1078,25 @@ extension Host: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__Host>) {
-    name = copiedString(layout.pointee.name)
-    instanceId = copiedString(layout.pointee.instance_id)
-    bootId = copiedString(layout.pointee.boot_id)
-    labels = copiedMap(layout.pointee.n_labels, layout.pointee.labels) {
+    var fields = Fields()
+    fields.name = copiedString(layout.pointee.name)
+    fields.instanceId = copiedString(layout.pointee.instance_id)
+    fields.bootId = copiedString(layout.pointee.boot_id)
+    fields.labels = copiedMap(layout.pointee.n_labels, layout.pointee.labels) {
       (copiedString($0.pointee.key), copiedString($0.pointee.value))
     }
-    mediationAddress = copiedString(layout.pointee.mediation_address)
-    mediationMtu = layout.pointee.mediation_mtu
-    plugins = copied(layout.pointee.n_plugins, layout.pointee.plugins) { Plugin(copying: $0) }
-    agentVersion = copiedString(layout.pointee.agent_version)
-    state = HostState(rawValue: Int32(truncatingIfNeeded: layout.pointee.state.rawValue))
-    if let value = layout.pointee.lease { lease = Lease(copying: value) }
-    if let value = layout.pointee.last_seen { lastSeen = Timestamp(copying: value) }
-    watchdogMilliseconds = layout.pointee.watchdog_milliseconds
-    if let value = layout.pointee.death { death = HostDeath(copying: value) }
-    if let value = layout.pointee.cordon { cordon = Cordon(copying: value) }
-    taints = copied(layout.pointee.n_taints, layout.pointee.taints) { Taint(copying: $0) }
+    fields.mediationAddress = copiedString(layout.pointee.mediation_address)
+    fields.mediationMtu = layout.pointee.mediation_mtu
+    fields.plugins = copied(layout.pointee.n_plugins, layout.pointee.plugins) { Plugin(copying: $0) }
+    fields.agentVersion = copiedString(layout.pointee.agent_version)
+    fields.state = HostState(rawValue: Int32(truncatingIfNeeded: layout.pointee.state.rawValue))
+    if let value = layout.pointee.lease { fields.lease = Lease(copying: value) }
+    if let value = layout.pointee.last_seen { fields.lastSeen = Timestamp(copying: value) }
+    fields.watchdogMilliseconds = layout.pointee.watchdog_milliseconds
+    if let value = layout.pointee.death { fields.death = HostDeath(copying: value) }
+    if let value = layout.pointee.cordon { fields.cordon = Cordon(copying: value) }
+    fields.taints = copied(layout.pointee.n_taints, layout.pointee.taints) { Taint(copying: $0) }
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -1025,6 +1108,7 @@ extension Host {
         "name", "instanceId", "bootId", "labels", "mediationAddress", "mediationMtu", "plugins", "agentVersion",
         "state", "lease", "lastSeen", "watchdogMilliseconds", "death", "cordon", "taints",
       ])
+    self.init()
     try fields.read("name", into: &name)
     try fields.read("instanceId", into: &instanceId)
     try fields.read("bootId", into: &bootId)
@@ -1070,7 +1154,7 @@ public struct Cordon: Message {
   public var reason: String = ""
   public var since: Timestamp?
   /// set: what is in use is to go elsewhere
-  @HeldByReference public var drain: Drain?
+  public var drain: Drain?
 
   public init() {}
 }
@@ -1119,15 +1203,46 @@ extension Cordon {
 public struct Taint: Message {
   public static var fullName: String { "iov.v1.Taint" }
 
-  public var key: String = ""
-  /// may be empty
-  public var value: String = ""
-  public var effect: TaintEffect = TaintEffect(rawValue: 0)
-  public var since: Timestamp?
-  /// counted while a coordinator runs, on a clock that cannot be set, and kept to the minute
-  public var ageMilliseconds: UInt64 = 0
+  @usableFromInline var sharedFields: SharedFields<Fields>
 
-  public init() {}
+  public var key: String {
+    @inlinable get { sharedFields.value.key }
+    @inlinable _modify { yield &sharedFields.value.key }
+  }
+
+  /// may be empty
+  public var value: String {
+    @inlinable get { sharedFields.value.value }
+    @inlinable _modify { yield &sharedFields.value.value }
+  }
+
+  public var effect: TaintEffect {
+    @inlinable get { sharedFields.value.effect }
+    @inlinable _modify { yield &sharedFields.value.effect }
+  }
+
+  public var since: Timestamp? {
+    @inlinable get { sharedFields.value.since }
+    @inlinable _modify { yield &sharedFields.value.since }
+  }
+
+  /// counted while a coordinator runs, on a clock that cannot be set, and kept to the minute
+  public var ageMilliseconds: UInt64 {
+    @inlinable get { sharedFields.value.ageMilliseconds }
+    @inlinable _modify { yield &sharedFields.value.ageMilliseconds }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var key: String = ""
+    @usableFromInline var value: String = ""
+    @usableFromInline var effect: TaintEffect = TaintEffect(rawValue: 0)
+    @usableFromInline var since: Timestamp?
+    @usableFromInline var ageMilliseconds: UInt64 = 0
+  }
 }
 
 extension Taint: CLayoutMessage {
@@ -1150,11 +1265,13 @@ extension Taint: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__Taint>) {
-    key = copiedString(layout.pointee.key)
-    value = copiedString(layout.pointee.value)
-    effect = TaintEffect(rawValue: Int32(truncatingIfNeeded: layout.pointee.effect.rawValue))
-    if let value = layout.pointee.since { since = Timestamp(copying: value) }
-    ageMilliseconds = layout.pointee.age_milliseconds
+    var fields = Fields()
+    fields.key = copiedString(layout.pointee.key)
+    fields.value = copiedString(layout.pointee.value)
+    fields.effect = TaintEffect(rawValue: Int32(truncatingIfNeeded: layout.pointee.effect.rawValue))
+    if let value = layout.pointee.since { fields.since = Timestamp(copying: value) }
+    fields.ageMilliseconds = layout.pointee.age_milliseconds
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -1162,6 +1279,7 @@ extension Taint {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
       decoder, of: Self.fullName, names: ["key", "value", "effect", "since", "ageMilliseconds"])
+    self.init()
     try fields.read("key", into: &key)
     try fields.read("value", into: &value)
     try fields.read("effect", into: &effect)
@@ -1183,17 +1301,43 @@ extension Taint {
 public struct Toleration: Message {
   public static var fullName: String { "iov.v1.Toleration" }
 
+  @usableFromInline var sharedFields: SharedFields<Fields>
+
   /// empty: every taint
-  public var key: String = ""
+  public var key: String {
+    @inlinable get { sharedFields.value.key }
+    @inlinable _modify { yield &sharedFields.value.key }
+  }
+
   /// unset: any value
-  public var value: String?
+  public var value: String? {
+    @inlinable get { sharedFields.value.value }
+    @inlinable _modify { yield &sharedFields.value.value }
+  }
+
   /// unspecified: any effect
-  public var effect: TaintEffect = TaintEffect(rawValue: 0)
+  public var effect: TaintEffect {
+    @inlinable get { sharedFields.value.effect }
+    @inlinable _modify { yield &sharedFields.value.effect }
+  }
+
   /// Of NO_EXECUTE: what is in use may stay so long after the taint came, and no new function is given. Unset: it may stay, and new
   /// ones are given.
-  public var seconds: UInt32?
+  public var seconds: UInt32? {
+    @inlinable get { sharedFields.value.seconds }
+    @inlinable _modify { yield &sharedFields.value.seconds }
+  }
 
-  public init() {}
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var key: String = ""
+    @usableFromInline var value: String?
+    @usableFromInline var effect: TaintEffect = TaintEffect(rawValue: 0)
+    @usableFromInline var seconds: UInt32?
+  }
 }
 
 extension Toleration: CLayoutMessage {
@@ -1215,16 +1359,19 @@ extension Toleration: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__Toleration>) {
-    key = copiedString(layout.pointee.key)
-    value = unwrapped(layout.pointee.value)
-    effect = TaintEffect(rawValue: Int32(truncatingIfNeeded: layout.pointee.effect.rawValue))
-    seconds = unwrapped(layout.pointee.seconds)
+    var fields = Fields()
+    fields.key = copiedString(layout.pointee.key)
+    fields.value = unwrapped(layout.pointee.value)
+    fields.effect = TaintEffect(rawValue: Int32(truncatingIfNeeded: layout.pointee.effect.rawValue))
+    fields.seconds = unwrapped(layout.pointee.seconds)
+    sharedFields = SharedFields(fields)
   }
 }
 
 extension Toleration {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["key", "value", "effect", "seconds"])
+    self.init()
     try fields.read("key", into: &key)
     try fields.read("value", into: &value)
     try fields.read("effect", into: &effect)
@@ -1291,25 +1438,71 @@ extension Damping {
 public struct Drain: Message {
   public static var fullName: String { "iov.v1.Drain" }
 
+  @usableFromInline var sharedFields: SharedFields<Fields>
+
   /// Until what fits nowhere else is taken away. Counted while a coordinator runs, on a clock that cannot be set, and kept to the
   /// minute. Absent: nothing of that is taken away.
-  public var remainingMilliseconds: UInt64?
-  /// when that is, by the coordinator's wall clock
-  public var deadline: Timestamp?
-  /// do not wait for the deadline
-  public var evict: Bool = false
-  /// also what holds data, which is lost
-  public var discardData: Bool = false
-  /// also what its claim says is never to be taken away
-  public var force: Bool = false
-  /// claims that were taken away because they fit elsewhere
-  public var moved: UInt32 = 0
-  /// claims that were taken away although they did not
-  public var evicted: UInt32 = 0
-  /// In answers, and not in the store: what is in use yet, by claim.
-  public var remaining: [DrainRemainder] = []
+  public var remainingMilliseconds: UInt64? {
+    @inlinable get { sharedFields.value.remainingMilliseconds }
+    @inlinable _modify { yield &sharedFields.value.remainingMilliseconds }
+  }
 
-  public init() {}
+  /// when that is, by the coordinator's wall clock
+  public var deadline: Timestamp? {
+    @inlinable get { sharedFields.value.deadline }
+    @inlinable _modify { yield &sharedFields.value.deadline }
+  }
+
+  /// do not wait for the deadline
+  public var evict: Bool {
+    @inlinable get { sharedFields.value.evict }
+    @inlinable _modify { yield &sharedFields.value.evict }
+  }
+
+  /// also what holds data, which is lost
+  public var discardData: Bool {
+    @inlinable get { sharedFields.value.discardData }
+    @inlinable _modify { yield &sharedFields.value.discardData }
+  }
+
+  /// also what its claim says is never to be taken away
+  public var force: Bool {
+    @inlinable get { sharedFields.value.force }
+    @inlinable _modify { yield &sharedFields.value.force }
+  }
+
+  /// claims that were taken away because they fit elsewhere
+  public var moved: UInt32 {
+    @inlinable get { sharedFields.value.moved }
+    @inlinable _modify { yield &sharedFields.value.moved }
+  }
+
+  /// claims that were taken away although they did not
+  public var evicted: UInt32 {
+    @inlinable get { sharedFields.value.evicted }
+    @inlinable _modify { yield &sharedFields.value.evicted }
+  }
+
+  /// In answers, and not in the store: what is in use yet, by claim.
+  public var remaining: [DrainRemainder] {
+    @inlinable get { sharedFields.value.remaining }
+    @inlinable _modify { yield &sharedFields.value.remaining }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var remainingMilliseconds: UInt64?
+    @usableFromInline var deadline: Timestamp?
+    @usableFromInline var evict: Bool = false
+    @usableFromInline var discardData: Bool = false
+    @usableFromInline var force: Bool = false
+    @usableFromInline var moved: UInt32 = 0
+    @usableFromInline var evicted: UInt32 = 0
+    @usableFromInline var remaining: [DrainRemainder] = []
+  }
 }
 
 extension Drain: CLayoutMessage {
@@ -1337,14 +1530,16 @@ extension Drain: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__Drain>) {
-    remainingMilliseconds = unwrapped(layout.pointee.remaining_milliseconds)
-    if let value = layout.pointee.deadline { deadline = Timestamp(copying: value) }
-    evict = layout.pointee.evict != 0
-    discardData = layout.pointee.discard_data != 0
-    force = layout.pointee.force != 0
-    moved = layout.pointee.moved
-    evicted = layout.pointee.evicted
-    remaining = copied(layout.pointee.n_remaining, layout.pointee.remaining) { DrainRemainder(copying: $0) }
+    var fields = Fields()
+    fields.remainingMilliseconds = unwrapped(layout.pointee.remaining_milliseconds)
+    if let value = layout.pointee.deadline { fields.deadline = Timestamp(copying: value) }
+    fields.evict = layout.pointee.evict != 0
+    fields.discardData = layout.pointee.discard_data != 0
+    fields.force = layout.pointee.force != 0
+    fields.moved = layout.pointee.moved
+    fields.evicted = layout.pointee.evicted
+    fields.remaining = copied(layout.pointee.n_remaining, layout.pointee.remaining) { DrainRemainder(copying: $0) }
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -1353,6 +1548,7 @@ extension Drain {
     let fields = try MessageFieldsReader(
       decoder, of: Self.fullName,
       names: ["remainingMilliseconds", "deadline", "evict", "discardData", "force", "moved", "evicted", "remaining"])
+    self.init()
     try fields.read("remainingMilliseconds", into: &remainingMilliseconds)
     try fields.read("deadline", into: &deadline)
     try fields.read("evict", into: &evict)
@@ -1380,15 +1576,41 @@ extension Drain {
 public struct DrainRemainder: Message {
   public static var fullName: String { "iov.v1.DrainRemainder" }
 
-  public var function: String = ""
-  /// empty: of an orphan, or of what is being cleaned
-  public var claim: String = ""
-  /// why it is there yet
-  public var why: String = ""
-  /// nothing becomes of it by itself, also after the deadline
-  public var stays: Bool = false
+  @usableFromInline var sharedFields: SharedFields<Fields>
 
-  public init() {}
+  public var function: String {
+    @inlinable get { sharedFields.value.function }
+    @inlinable _modify { yield &sharedFields.value.function }
+  }
+
+  /// empty: of an orphan, or of what is being cleaned
+  public var claim: String {
+    @inlinable get { sharedFields.value.claim }
+    @inlinable _modify { yield &sharedFields.value.claim }
+  }
+
+  /// why it is there yet
+  public var why: String {
+    @inlinable get { sharedFields.value.why }
+    @inlinable _modify { yield &sharedFields.value.why }
+  }
+
+  /// nothing becomes of it by itself, also after the deadline
+  public var stays: Bool {
+    @inlinable get { sharedFields.value.stays }
+    @inlinable _modify { yield &sharedFields.value.stays }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var function: String = ""
+    @usableFromInline var claim: String = ""
+    @usableFromInline var why: String = ""
+    @usableFromInline var stays: Bool = false
+  }
 }
 
 extension DrainRemainder: CLayoutMessage {
@@ -1410,16 +1632,19 @@ extension DrainRemainder: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__DrainRemainder>) {
-    function = copiedString(layout.pointee.function)
-    claim = copiedString(layout.pointee.claim)
-    why = copiedString(layout.pointee.why)
-    stays = layout.pointee.stays != 0
+    var fields = Fields()
+    fields.function = copiedString(layout.pointee.function)
+    fields.claim = copiedString(layout.pointee.claim)
+    fields.why = copiedString(layout.pointee.why)
+    fields.stays = layout.pointee.stays != 0
+    sharedFields = SharedFields(fields)
   }
 }
 
 extension DrainRemainder {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["function", "claim", "why", "stays"])
+    self.init()
     try fields.read("function", into: &function)
     try fields.read("claim", into: &claim)
     try fields.read("why", into: &why)
@@ -1439,19 +1664,65 @@ extension DrainRemainder {
 public struct Plugin: Message {
   public static var fullName: String { "iov.v1.Plugin" }
 
-  public var name: String = ""
-  public var deviceClass: String = ""
-  public var version: String = ""
-  /// the negotiated version of iov.v1.VirtualFunctions
-  public var protocolVersion: UInt32 = 0
-  public var state: PluginState = PluginState(rawValue: 0)
-  public var message: String = ""
-  /// this host can serve functions of its own by these
-  public var mediatorsOffered: [String] = []
-  /// this host can use functions of others by these
-  public var mediatorsAccepted: [String] = []
+  @usableFromInline var sharedFields: SharedFields<Fields>
 
-  public init() {}
+  public var name: String {
+    @inlinable get { sharedFields.value.name }
+    @inlinable _modify { yield &sharedFields.value.name }
+  }
+
+  public var deviceClass: String {
+    @inlinable get { sharedFields.value.deviceClass }
+    @inlinable _modify { yield &sharedFields.value.deviceClass }
+  }
+
+  public var version: String {
+    @inlinable get { sharedFields.value.version }
+    @inlinable _modify { yield &sharedFields.value.version }
+  }
+
+  /// the negotiated version of iov.v1.VirtualFunctions
+  public var protocolVersion: UInt32 {
+    @inlinable get { sharedFields.value.protocolVersion }
+    @inlinable _modify { yield &sharedFields.value.protocolVersion }
+  }
+
+  public var state: PluginState {
+    @inlinable get { sharedFields.value.state }
+    @inlinable _modify { yield &sharedFields.value.state }
+  }
+
+  public var message: String {
+    @inlinable get { sharedFields.value.message }
+    @inlinable _modify { yield &sharedFields.value.message }
+  }
+
+  /// this host can serve functions of its own by these
+  public var mediatorsOffered: [String] {
+    @inlinable get { sharedFields.value.mediatorsOffered }
+    @inlinable _modify { yield &sharedFields.value.mediatorsOffered }
+  }
+
+  /// this host can use functions of others by these
+  public var mediatorsAccepted: [String] {
+    @inlinable get { sharedFields.value.mediatorsAccepted }
+    @inlinable _modify { yield &sharedFields.value.mediatorsAccepted }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var name: String = ""
+    @usableFromInline var deviceClass: String = ""
+    @usableFromInline var version: String = ""
+    @usableFromInline var protocolVersion: UInt32 = 0
+    @usableFromInline var state: PluginState = PluginState(rawValue: 0)
+    @usableFromInline var message: String = ""
+    @usableFromInline var mediatorsOffered: [String] = []
+    @usableFromInline var mediatorsAccepted: [String] = []
+  }
 }
 
 extension Plugin: CLayoutMessage {
@@ -1481,16 +1752,20 @@ extension Plugin: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__Plugin>) {
-    name = copiedString(layout.pointee.name)
-    deviceClass = copiedString(layout.pointee.device_class)
-    version = copiedString(layout.pointee.version)
-    protocolVersion = layout.pointee.protocol_version
-    state = PluginState(rawValue: Int32(truncatingIfNeeded: layout.pointee.state.rawValue))
-    message = copiedString(layout.pointee.message)
-    mediatorsOffered = copied(layout.pointee.n_mediators_offered, layout.pointee.mediators_offered) { copiedString($0) }
-    mediatorsAccepted = copied(layout.pointee.n_mediators_accepted, layout.pointee.mediators_accepted) {
+    var fields = Fields()
+    fields.name = copiedString(layout.pointee.name)
+    fields.deviceClass = copiedString(layout.pointee.device_class)
+    fields.version = copiedString(layout.pointee.version)
+    fields.protocolVersion = layout.pointee.protocol_version
+    fields.state = PluginState(rawValue: Int32(truncatingIfNeeded: layout.pointee.state.rawValue))
+    fields.message = copiedString(layout.pointee.message)
+    fields.mediatorsOffered = copied(layout.pointee.n_mediators_offered, layout.pointee.mediators_offered) {
       copiedString($0)
     }
+    fields.mediatorsAccepted = copied(layout.pointee.n_mediators_accepted, layout.pointee.mediators_accepted) {
+      copiedString($0)
+    }
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -1502,6 +1777,7 @@ extension Plugin {
         "name", "deviceClass", "version", "protocolVersion", "state", "message", "mediatorsOffered",
         "mediatorsAccepted",
       ])
+    self.init()
     try fields.read("name", into: &name)
     try fields.read("deviceClass", into: &deviceClass)
     try fields.read("version", into: &version)
@@ -1574,17 +1850,48 @@ extension Health {
 public struct Capacity: Message {
   public static var fullName: String { "iov.v1.Capacity" }
 
-  public var functions: UInt32 = 0
+  @usableFromInline var sharedFields: SharedFields<Fields>
+
+  public var functions: UInt32 {
+    @inlinable get { sharedFields.value.functions }
+    @inlinable _modify { yield &sharedFields.value.functions }
+  }
+
   /// A network's bandwidth in each direction; in use is what functions are promised to send (minimum rates).
-  public var bitsPerSecond: UInt64 = 0
+  public var bitsPerSecond: UInt64 {
+    @inlinable get { sharedFields.value.bitsPerSecond }
+    @inlinable _modify { yield &sharedFields.value.bitsPerSecond }
+  }
+
   /// a disk's size
-  public var sizeBytes: UInt64 = 0
+  public var sizeBytes: UInt64 {
+    @inlinable get { sharedFields.value.sizeBytes }
+    @inlinable _modify { yield &sharedFields.value.sizeBytes }
+  }
+
   /// What a disk does for certain, reads and writes together: minimum rates are granted out of it. Zero: not known, and no
   /// minimum rate is granted.
-  public var operationsPerSecond: UInt64 = 0
-  public var bytesPerSecond: UInt64 = 0
+  public var operationsPerSecond: UInt64 {
+    @inlinable get { sharedFields.value.operationsPerSecond }
+    @inlinable _modify { yield &sharedFields.value.operationsPerSecond }
+  }
 
-  public init() {}
+  public var bytesPerSecond: UInt64 {
+    @inlinable get { sharedFields.value.bytesPerSecond }
+    @inlinable _modify { yield &sharedFields.value.bytesPerSecond }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var functions: UInt32 = 0
+    @usableFromInline var bitsPerSecond: UInt64 = 0
+    @usableFromInline var sizeBytes: UInt64 = 0
+    @usableFromInline var operationsPerSecond: UInt64 = 0
+    @usableFromInline var bytesPerSecond: UInt64 = 0
+  }
 }
 
 extension Capacity: CLayoutMessage {
@@ -1607,11 +1914,13 @@ extension Capacity: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__Capacity>) {
-    functions = layout.pointee.functions
-    bitsPerSecond = layout.pointee.bits_per_second
-    sizeBytes = layout.pointee.size_bytes
-    operationsPerSecond = layout.pointee.operations_per_second
-    bytesPerSecond = layout.pointee.bytes_per_second
+    var fields = Fields()
+    fields.functions = layout.pointee.functions
+    fields.bitsPerSecond = layout.pointee.bits_per_second
+    fields.sizeBytes = layout.pointee.size_bytes
+    fields.operationsPerSecond = layout.pointee.operations_per_second
+    fields.bytesPerSecond = layout.pointee.bytes_per_second
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -1620,6 +1929,7 @@ extension Capacity {
     let fields = try MessageFieldsReader(
       decoder, of: Self.fullName,
       names: ["functions", "bitsPerSecond", "sizeBytes", "operationsPerSecond", "bytesPerSecond"])
+    self.init()
     try fields.read("functions", into: &functions)
     try fields.read("bitsPerSecond", into: &bitsPerSecond)
     try fields.read("sizeBytes", into: &sizeBytes)
@@ -1640,27 +1950,78 @@ extension Capacity {
 public struct Capabilities: Message {
   public static var fullName: String { "iov.v1.Capabilities" }
 
+  @usableFromInline var sharedFields: SharedFields<Fields>
+
   /// what this end node's plugin can do
-  public var paths: [Path] = []
+  public var paths: [Path] {
+    @inlinable get { sharedFields.value.paths }
+    @inlinable _modify { yield &sharedFields.value.paths }
+  }
+
   /// "vxlan", "nbd"
-  public var mediators: [String] = []
+  public var mediators: [String] {
+    @inlinable get { sharedFields.value.mediators }
+    @inlinable _modify { yield &sharedFields.value.mediators }
+  }
+
   /// field names of Consumer.kind
-  public var consumers: [String] = []
+  public var consumers: [String] {
+    @inlinable get { sharedFields.value.consumers }
+    @inlinable _modify { yield &sharedFields.value.consumers }
+  }
+
   /// field paths in Attributes that it honours, "ethernet.mtu"
-  public var attributes: [String] = []
+  public var attributes: [String] {
+    @inlinable get { sharedFields.value.attributes }
+    @inlinable _modify { yield &sharedFields.value.attributes }
+  }
+
   /// bytes; ethernet
-  public var minimumMtu: UInt32 = 0
-  public var maximumMtu: UInt32 = 0
+  public var minimumMtu: UInt32 {
+    @inlinable get { sharedFields.value.minimumMtu }
+    @inlinable _modify { yield &sharedFields.value.minimumMtu }
+  }
+
+  public var maximumMtu: UInt32 {
+    @inlinable get { sharedFields.value.maximumMtu }
+    @inlinable _modify { yield &sharedFields.value.maximumMtu }
+  }
+
   /// sizes are a multiple of it; block classes
-  public var blockSizeBytes: UInt32 = 0
+  public var blockSizeBytes: UInt32 {
+    @inlinable get { sharedFields.value.blockSizeBytes }
+    @inlinable _modify { yield &sharedFields.value.blockSizeBytes }
+  }
+
   /// Where paths differ. A path that is in it can do what stands there; one that is not, what the fields above say.
-  public var byPath: [PathCapabilities] = []
+  public var byPath: [PathCapabilities] {
+    @inlinable get { sharedFields.value.byPath }
+    @inlinable _modify { yield &sharedFields.value.byPath }
+  }
+
   /// Block classes. One device that several hosts see under this identity, and that keeps apart by itself who may use it
   /// (persistent reservations): they are roots of one end node. Where it is not set, two hosts that report one identity are a
   /// conflict.
-  public var multiRoot: Bool = false
+  public var multiRoot: Bool {
+    @inlinable get { sharedFields.value.multiRoot }
+    @inlinable _modify { yield &sharedFields.value.multiRoot }
+  }
 
-  public init() {}
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var paths: [Path] = []
+    @usableFromInline var mediators: [String] = []
+    @usableFromInline var consumers: [String] = []
+    @usableFromInline var attributes: [String] = []
+    @usableFromInline var minimumMtu: UInt32 = 0
+    @usableFromInline var maximumMtu: UInt32 = 0
+    @usableFromInline var blockSizeBytes: UInt32 = 0
+    @usableFromInline var byPath: [PathCapabilities] = []
+    @usableFromInline var multiRoot: Bool = false
+  }
 }
 
 extension Capabilities: CLayoutMessage {
@@ -1697,17 +2058,19 @@ extension Capabilities: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__Capabilities>) {
-    paths = copied(layout.pointee.n_paths, layout.pointee.paths) {
+    var fields = Fields()
+    fields.paths = copied(layout.pointee.n_paths, layout.pointee.paths) {
       Path(rawValue: Int32(truncatingIfNeeded: $0.rawValue))
     }
-    mediators = copied(layout.pointee.n_mediators, layout.pointee.mediators) { copiedString($0) }
-    consumers = copied(layout.pointee.n_consumers, layout.pointee.consumers) { copiedString($0) }
-    attributes = copied(layout.pointee.n_attributes, layout.pointee.attributes) { copiedString($0) }
-    minimumMtu = layout.pointee.minimum_mtu
-    maximumMtu = layout.pointee.maximum_mtu
-    blockSizeBytes = layout.pointee.block_size_bytes
-    byPath = copied(layout.pointee.n_by_path, layout.pointee.by_path) { PathCapabilities(copying: $0) }
-    multiRoot = layout.pointee.multi_root != 0
+    fields.mediators = copied(layout.pointee.n_mediators, layout.pointee.mediators) { copiedString($0) }
+    fields.consumers = copied(layout.pointee.n_consumers, layout.pointee.consumers) { copiedString($0) }
+    fields.attributes = copied(layout.pointee.n_attributes, layout.pointee.attributes) { copiedString($0) }
+    fields.minimumMtu = layout.pointee.minimum_mtu
+    fields.maximumMtu = layout.pointee.maximum_mtu
+    fields.blockSizeBytes = layout.pointee.block_size_bytes
+    fields.byPath = copied(layout.pointee.n_by_path, layout.pointee.by_path) { PathCapabilities(copying: $0) }
+    fields.multiRoot = layout.pointee.multi_root != 0
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -1719,6 +2082,7 @@ extension Capabilities {
         "paths", "mediators", "consumers", "attributes", "minimumMtu", "maximumMtu", "blockSizeBytes", "byPath",
         "multiRoot",
       ])
+    self.init()
     try fields.read("paths", into: &paths)
     try fields.read("mediators", into: &mediators)
     try fields.read("consumers", into: &consumers)
@@ -1748,16 +2112,52 @@ extension Capabilities {
 public struct PathCapabilities: Message {
   public static var fullName: String { "iov.v1.PathCapabilities" }
 
-  public var path: Path = Path(rawValue: 0)
-  /// how many at a time can take this path; zero: as many as the end node has
-  public var functions: UInt32 = 0
-  /// as in Capabilities
-  public var consumers: [String] = []
-  public var attributes: [AttributeSupport] = []
-  public var minimumMtu: UInt32 = 0
-  public var maximumMtu: UInt32 = 0
+  @usableFromInline var sharedFields: SharedFields<Fields>
 
-  public init() {}
+  public var path: Path {
+    @inlinable get { sharedFields.value.path }
+    @inlinable _modify { yield &sharedFields.value.path }
+  }
+
+  /// how many at a time can take this path; zero: as many as the end node has
+  public var functions: UInt32 {
+    @inlinable get { sharedFields.value.functions }
+    @inlinable _modify { yield &sharedFields.value.functions }
+  }
+
+  /// as in Capabilities
+  public var consumers: [String] {
+    @inlinable get { sharedFields.value.consumers }
+    @inlinable _modify { yield &sharedFields.value.consumers }
+  }
+
+  public var attributes: [AttributeSupport] {
+    @inlinable get { sharedFields.value.attributes }
+    @inlinable _modify { yield &sharedFields.value.attributes }
+  }
+
+  public var minimumMtu: UInt32 {
+    @inlinable get { sharedFields.value.minimumMtu }
+    @inlinable _modify { yield &sharedFields.value.minimumMtu }
+  }
+
+  public var maximumMtu: UInt32 {
+    @inlinable get { sharedFields.value.maximumMtu }
+    @inlinable _modify { yield &sharedFields.value.maximumMtu }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var path: Path = Path(rawValue: 0)
+    @usableFromInline var functions: UInt32 = 0
+    @usableFromInline var consumers: [String] = []
+    @usableFromInline var attributes: [AttributeSupport] = []
+    @usableFromInline var minimumMtu: UInt32 = 0
+    @usableFromInline var maximumMtu: UInt32 = 0
+  }
 }
 
 extension PathCapabilities: CLayoutMessage {
@@ -1785,12 +2185,14 @@ extension PathCapabilities: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__PathCapabilities>) {
-    path = Path(rawValue: Int32(truncatingIfNeeded: layout.pointee.path.rawValue))
-    functions = layout.pointee.functions
-    consumers = copied(layout.pointee.n_consumers, layout.pointee.consumers) { copiedString($0) }
-    attributes = copied(layout.pointee.n_attributes, layout.pointee.attributes) { AttributeSupport(copying: $0) }
-    minimumMtu = layout.pointee.minimum_mtu
-    maximumMtu = layout.pointee.maximum_mtu
+    var fields = Fields()
+    fields.path = Path(rawValue: Int32(truncatingIfNeeded: layout.pointee.path.rawValue))
+    fields.functions = layout.pointee.functions
+    fields.consumers = copied(layout.pointee.n_consumers, layout.pointee.consumers) { copiedString($0) }
+    fields.attributes = copied(layout.pointee.n_attributes, layout.pointee.attributes) { AttributeSupport(copying: $0) }
+    fields.minimumMtu = layout.pointee.minimum_mtu
+    fields.maximumMtu = layout.pointee.maximum_mtu
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -1798,6 +2200,7 @@ extension PathCapabilities {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
       decoder, of: Self.fullName, names: ["path", "functions", "consumers", "attributes", "minimumMtu", "maximumMtu"])
+    self.init()
     try fields.read("path", into: &path)
     try fields.read("functions", into: &functions)
     try fields.read("consumers", into: &consumers)
@@ -1925,28 +2328,94 @@ extension Root {
 public struct PhysicalFunction: Message {
   public static var fullName: String { "iov.v1.PhysicalFunction" }
 
-  public var controllingHost: String = ""
-  /// the right to serve and fence
-  public var controlToken: FencingToken?
-  public var driver: String = ""
-  /// where it is plugged in now: never a key
-  public var pciAddress: String = ""
-  public var serialNumber: String = ""
-  /// MAC address it was made with, WWN or SAS address
-  public var permanentAddress: String = ""
-  public var firmware: String = ""
-  /// absent: the device has no functions of its own (SR-IOV)
-  @HeldByReference public var functionCount: FunctionCount?
-  /// "legacy", "switchdev"; empty: the device has no switch that can be asked
-  public var eswitchMode: String = ""
-  /// what its driver offers beside: "representors", "rate-nodes", "scalable-functions"
-  public var offers: [String] = []
-  /// Multi-root: control tokens before `control_token` that may be in force still, since the newer one is not known to be.
-  public var formerControlTokens: [FencingToken] = []
-  /// what is known of its driver that no attempt would show, for people
-  public var quirks: [String] = []
+  @usableFromInline var sharedFields: SharedFields<Fields>
 
-  public init() {}
+  public var controllingHost: String {
+    @inlinable get { sharedFields.value.controllingHost }
+    @inlinable _modify { yield &sharedFields.value.controllingHost }
+  }
+
+  /// the right to serve and fence
+  public var controlToken: FencingToken? {
+    @inlinable get { sharedFields.value.controlToken }
+    @inlinable _modify { yield &sharedFields.value.controlToken }
+  }
+
+  public var driver: String {
+    @inlinable get { sharedFields.value.driver }
+    @inlinable _modify { yield &sharedFields.value.driver }
+  }
+
+  /// where it is plugged in now: never a key
+  public var pciAddress: String {
+    @inlinable get { sharedFields.value.pciAddress }
+    @inlinable _modify { yield &sharedFields.value.pciAddress }
+  }
+
+  public var serialNumber: String {
+    @inlinable get { sharedFields.value.serialNumber }
+    @inlinable _modify { yield &sharedFields.value.serialNumber }
+  }
+
+  /// MAC address it was made with, WWN or SAS address
+  public var permanentAddress: String {
+    @inlinable get { sharedFields.value.permanentAddress }
+    @inlinable _modify { yield &sharedFields.value.permanentAddress }
+  }
+
+  public var firmware: String {
+    @inlinable get { sharedFields.value.firmware }
+    @inlinable _modify { yield &sharedFields.value.firmware }
+  }
+
+  /// absent: the device has no functions of its own (SR-IOV)
+  public var functionCount: FunctionCount? {
+    @inlinable get { sharedFields.value.functionCount }
+    @inlinable _modify { yield &sharedFields.value.functionCount }
+  }
+
+  /// "legacy", "switchdev"; empty: the device has no switch that can be asked
+  public var eswitchMode: String {
+    @inlinable get { sharedFields.value.eswitchMode }
+    @inlinable _modify { yield &sharedFields.value.eswitchMode }
+  }
+
+  /// what its driver offers beside: "representors", "rate-nodes", "scalable-functions"
+  public var offers: [String] {
+    @inlinable get { sharedFields.value.offers }
+    @inlinable _modify { yield &sharedFields.value.offers }
+  }
+
+  /// Multi-root: control tokens before `control_token` that may be in force still, since the newer one is not known to be.
+  public var formerControlTokens: [FencingToken] {
+    @inlinable get { sharedFields.value.formerControlTokens }
+    @inlinable _modify { yield &sharedFields.value.formerControlTokens }
+  }
+
+  /// what is known of its driver that no attempt would show, for people
+  public var quirks: [String] {
+    @inlinable get { sharedFields.value.quirks }
+    @inlinable _modify { yield &sharedFields.value.quirks }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var controllingHost: String = ""
+    @usableFromInline var controlToken: FencingToken?
+    @usableFromInline var driver: String = ""
+    @usableFromInline var pciAddress: String = ""
+    @usableFromInline var serialNumber: String = ""
+    @usableFromInline var permanentAddress: String = ""
+    @usableFromInline var firmware: String = ""
+    @usableFromInline var functionCount: FunctionCount?
+    @usableFromInline var eswitchMode: String = ""
+    @usableFromInline var offers: [String] = []
+    @usableFromInline var formerControlTokens: [FencingToken] = []
+    @usableFromInline var quirks: [String] = []
+  }
 }
 
 extension PhysicalFunction: CLayoutMessage {
@@ -1982,20 +2451,22 @@ extension PhysicalFunction: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__PhysicalFunction>) {
-    controllingHost = copiedString(layout.pointee.controlling_host)
-    if let value = layout.pointee.control_token { controlToken = FencingToken(copying: value) }
-    driver = copiedString(layout.pointee.driver)
-    pciAddress = copiedString(layout.pointee.pci_address)
-    serialNumber = copiedString(layout.pointee.serial_number)
-    permanentAddress = copiedString(layout.pointee.permanent_address)
-    firmware = copiedString(layout.pointee.firmware)
-    if let value = layout.pointee.function_count { functionCount = FunctionCount(copying: value) }
-    eswitchMode = copiedString(layout.pointee.eswitch_mode)
-    offers = copied(layout.pointee.n_offers, layout.pointee.offers) { copiedString($0) }
-    formerControlTokens = copied(layout.pointee.n_former_control_tokens, layout.pointee.former_control_tokens) {
+    var fields = Fields()
+    fields.controllingHost = copiedString(layout.pointee.controlling_host)
+    if let value = layout.pointee.control_token { fields.controlToken = FencingToken(copying: value) }
+    fields.driver = copiedString(layout.pointee.driver)
+    fields.pciAddress = copiedString(layout.pointee.pci_address)
+    fields.serialNumber = copiedString(layout.pointee.serial_number)
+    fields.permanentAddress = copiedString(layout.pointee.permanent_address)
+    fields.firmware = copiedString(layout.pointee.firmware)
+    if let value = layout.pointee.function_count { fields.functionCount = FunctionCount(copying: value) }
+    fields.eswitchMode = copiedString(layout.pointee.eswitch_mode)
+    fields.offers = copied(layout.pointee.n_offers, layout.pointee.offers) { copiedString($0) }
+    fields.formerControlTokens = copied(layout.pointee.n_former_control_tokens, layout.pointee.former_control_tokens) {
       FencingToken(copying: $0)
     }
-    quirks = copied(layout.pointee.n_quirks, layout.pointee.quirks) { copiedString($0) }
+    fields.quirks = copied(layout.pointee.n_quirks, layout.pointee.quirks) { copiedString($0) }
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -2007,6 +2478,7 @@ extension PhysicalFunction {
         "controllingHost", "controlToken", "driver", "pciAddress", "serialNumber", "permanentAddress", "firmware",
         "functionCount", "eswitchMode", "offers", "formerControlTokens", "quirks",
       ])
+    self.init()
     try fields.read("controllingHost", into: &controllingHost)
     try fields.read("controlToken", into: &controlToken)
     try fields.read("driver", into: &driver)
@@ -2042,18 +2514,54 @@ extension PhysicalFunction {
 public struct FunctionCount: Message {
   public static var fullName: String { "iov.v1.FunctionCount" }
 
-  public var maximum: UInt32 = 0
-  public var present: UInt32 = 0
-  /// by the plugin's configuration; unset: as it is found
-  public var wanted: UInt32?
-  /// What a change to `wanted` would destroy that is held now. While there is any, the count stays.
-  public var held: [String] = []
-  /// why the count is not what is wanted
-  public var message: String = ""
-  /// what the host's kernel drives an unused function with
-  public var functionDriver: String = ""
+  @usableFromInline var sharedFields: SharedFields<Fields>
 
-  public init() {}
+  public var maximum: UInt32 {
+    @inlinable get { sharedFields.value.maximum }
+    @inlinable _modify { yield &sharedFields.value.maximum }
+  }
+
+  public var present: UInt32 {
+    @inlinable get { sharedFields.value.present }
+    @inlinable _modify { yield &sharedFields.value.present }
+  }
+
+  /// by the plugin's configuration; unset: as it is found
+  public var wanted: UInt32? {
+    @inlinable get { sharedFields.value.wanted }
+    @inlinable _modify { yield &sharedFields.value.wanted }
+  }
+
+  /// What a change to `wanted` would destroy that is held now. While there is any, the count stays.
+  public var held: [String] {
+    @inlinable get { sharedFields.value.held }
+    @inlinable _modify { yield &sharedFields.value.held }
+  }
+
+  /// why the count is not what is wanted
+  public var message: String {
+    @inlinable get { sharedFields.value.message }
+    @inlinable _modify { yield &sharedFields.value.message }
+  }
+
+  /// what the host's kernel drives an unused function with
+  public var functionDriver: String {
+    @inlinable get { sharedFields.value.functionDriver }
+    @inlinable _modify { yield &sharedFields.value.functionDriver }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var maximum: UInt32 = 0
+    @usableFromInline var present: UInt32 = 0
+    @usableFromInline var wanted: UInt32?
+    @usableFromInline var held: [String] = []
+    @usableFromInline var message: String = ""
+    @usableFromInline var functionDriver: String = ""
+  }
 }
 
 extension FunctionCount: CLayoutMessage {
@@ -2079,12 +2587,14 @@ extension FunctionCount: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__FunctionCount>) {
-    maximum = layout.pointee.maximum
-    present = layout.pointee.present
-    wanted = unwrapped(layout.pointee.wanted)
-    held = copied(layout.pointee.n_held, layout.pointee.held) { copiedString($0) }
-    message = copiedString(layout.pointee.message)
-    functionDriver = copiedString(layout.pointee.function_driver)
+    var fields = Fields()
+    fields.maximum = layout.pointee.maximum
+    fields.present = layout.pointee.present
+    fields.wanted = unwrapped(layout.pointee.wanted)
+    fields.held = copied(layout.pointee.n_held, layout.pointee.held) { copiedString($0) }
+    fields.message = copiedString(layout.pointee.message)
+    fields.functionDriver = copiedString(layout.pointee.function_driver)
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -2092,6 +2602,7 @@ extension FunctionCount {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
       decoder, of: Self.fullName, names: ["maximum", "present", "wanted", "held", "message", "functionDriver"])
+    self.init()
     try fields.read("maximum", into: &maximum)
     try fields.read("present", into: &present)
     try fields.read("wanted", into: &wanted)
@@ -2173,36 +2684,122 @@ extension ControlTransfer {
 public struct EndNode: Message {
   public static var fullName: String { "iov.v1.EndNode" }
 
+  @usableFromInline var sharedFields: SharedFields<Fields>
+
   /// stable identity: survives reboots, slots and renames
-  public var id: String = ""
+  public var id: String {
+    @inlinable get { sharedFields.value.id }
+    @inlinable _modify { yield &sharedFields.value.id }
+  }
+
   /// "ethernet", "sas", "sata", "nvme", or what a plugin declares
-  public var deviceClass: String = ""
+  public var deviceClass: String {
+    @inlinable get { sharedFields.value.deviceClass }
+    @inlinable _modify { yield &sharedFields.value.deviceClass }
+  }
+
   /// for people: the controlling host's name, a slash, the local name
-  public var name: String = ""
-  public var labels: [String: String] = [:]
+  public var name: String {
+    @inlinable get { sharedFields.value.name }
+    @inlinable _modify { yield &sharedFields.value.name }
+  }
+
+  public var labels: [String: String] {
+    @inlinable get { sharedFields.value.labels }
+    @inlinable _modify { yield &sharedFields.value.labels }
+  }
+
   /// more than one: multi-root
-  public var roots: [Root] = []
-  @HeldByReference public var physicalFunction: PhysicalFunction?
-  @HeldByReference public var capacity: Capacity?
-  @HeldByReference public var used: Capacity?
-  @HeldByReference public var capabilities: Capabilities?
-  public var health: Health?
+  public var roots: [Root] {
+    @inlinable get { sharedFields.value.roots }
+    @inlinable _modify { yield &sharedFields.value.roots }
+  }
+
+  public var physicalFunction: PhysicalFunction? {
+    @inlinable get { sharedFields.value.physicalFunction }
+    @inlinable _modify { yield &sharedFields.value.physicalFunction }
+  }
+
+  public var capacity: Capacity? {
+    @inlinable get { sharedFields.value.capacity }
+    @inlinable _modify { yield &sharedFields.value.capacity }
+  }
+
+  public var used: Capacity? {
+    @inlinable get { sharedFields.value.used }
+    @inlinable _modify { yield &sharedFields.value.used }
+  }
+
+  public var capabilities: Capabilities? {
+    @inlinable get { sharedFields.value.capabilities }
+    @inlinable _modify { yield &sharedFields.value.capabilities }
+  }
+
+  public var health: Health? {
+    @inlinable get { sharedFields.value.health }
+    @inlinable _modify { yield &sharedFields.value.health }
+  }
+
   /// the last one drawn
-  public var highestToken: FencingToken?
+  public var highestToken: FencingToken? {
+    @inlinable get { sharedFields.value.highestToken }
+    @inlinable _modify { yield &sharedFields.value.highestToken }
+  }
+
   /// while one is under way
-  public var controlTransfer: ControlTransfer?
+  public var controlTransfer: ControlTransfer? {
+    @inlinable get { sharedFields.value.controlTransfer }
+    @inlinable _modify { yield &sharedFields.value.controlTransfer }
+  }
+
   /// Block classes. Set: it is the function of a claim that is for a file server, and this is that claim's name. Its id is the
   /// function's, its controlling host the one that has the function attached. Only claims that name that one as their source
   /// get functions of it.
-  public var source: String = ""
-  /// set: no new function is given of it
-  public var cordon: Cordon?
-  /// by key, then effect
-  public var taints: [Taint] = []
-  /// set: its health changes too often, and no new function is given of it
-  public var damping: Damping?
+  public var source: String {
+    @inlinable get { sharedFields.value.source }
+    @inlinable _modify { yield &sharedFields.value.source }
+  }
 
-  public init() {}
+  /// set: no new function is given of it
+  public var cordon: Cordon? {
+    @inlinable get { sharedFields.value.cordon }
+    @inlinable _modify { yield &sharedFields.value.cordon }
+  }
+
+  /// by key, then effect
+  public var taints: [Taint] {
+    @inlinable get { sharedFields.value.taints }
+    @inlinable _modify { yield &sharedFields.value.taints }
+  }
+
+  /// set: its health changes too often, and no new function is given of it
+  public var damping: Damping? {
+    @inlinable get { sharedFields.value.damping }
+    @inlinable _modify { yield &sharedFields.value.damping }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var id: String = ""
+    @usableFromInline var deviceClass: String = ""
+    @usableFromInline var name: String = ""
+    @usableFromInline var labels: [String: String] = [:]
+    @usableFromInline var roots: [Root] = []
+    @usableFromInline var physicalFunction: PhysicalFunction?
+    @usableFromInline var capacity: Capacity?
+    @usableFromInline var used: Capacity?
+    @usableFromInline var capabilities: Capabilities?
+    @usableFromInline var health: Health?
+    @usableFromInline var highestToken: FencingToken?
+    @usableFromInline var controlTransfer: ControlTransfer?
+    @usableFromInline var source: String = ""
+    @usableFromInline var cordon: Cordon?
+    @usableFromInline var taints: [Taint] = []
+    @usableFromInline var damping: Damping?
+  }
 }
 
 extension EndNode: CLayoutMessage {
@@ -2247,24 +2844,26 @@ extension EndNode: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__EndNode>) {
-    id = copiedString(layout.pointee.id)
-    deviceClass = copiedString(layout.pointee.device_class)
-    name = copiedString(layout.pointee.name)
-    labels = copiedMap(layout.pointee.n_labels, layout.pointee.labels) {
+    var fields = Fields()
+    fields.id = copiedString(layout.pointee.id)
+    fields.deviceClass = copiedString(layout.pointee.device_class)
+    fields.name = copiedString(layout.pointee.name)
+    fields.labels = copiedMap(layout.pointee.n_labels, layout.pointee.labels) {
       (copiedString($0.pointee.key), copiedString($0.pointee.value))
     }
-    roots = copied(layout.pointee.n_roots, layout.pointee.roots) { Root(copying: $0) }
-    if let value = layout.pointee.physical_function { physicalFunction = PhysicalFunction(copying: value) }
-    if let value = layout.pointee.capacity { capacity = Capacity(copying: value) }
-    if let value = layout.pointee.used { used = Capacity(copying: value) }
-    if let value = layout.pointee.capabilities { capabilities = Capabilities(copying: value) }
-    if let value = layout.pointee.health { health = Health(copying: value) }
-    if let value = layout.pointee.highest_token { highestToken = FencingToken(copying: value) }
-    if let value = layout.pointee.control_transfer { controlTransfer = ControlTransfer(copying: value) }
-    source = copiedString(layout.pointee.source)
-    if let value = layout.pointee.cordon { cordon = Cordon(copying: value) }
-    taints = copied(layout.pointee.n_taints, layout.pointee.taints) { Taint(copying: $0) }
-    if let value = layout.pointee.damping { damping = Damping(copying: value) }
+    fields.roots = copied(layout.pointee.n_roots, layout.pointee.roots) { Root(copying: $0) }
+    if let value = layout.pointee.physical_function { fields.physicalFunction = PhysicalFunction(copying: value) }
+    if let value = layout.pointee.capacity { fields.capacity = Capacity(copying: value) }
+    if let value = layout.pointee.used { fields.used = Capacity(copying: value) }
+    if let value = layout.pointee.capabilities { fields.capabilities = Capabilities(copying: value) }
+    if let value = layout.pointee.health { fields.health = Health(copying: value) }
+    if let value = layout.pointee.highest_token { fields.highestToken = FencingToken(copying: value) }
+    if let value = layout.pointee.control_transfer { fields.controlTransfer = ControlTransfer(copying: value) }
+    fields.source = copiedString(layout.pointee.source)
+    if let value = layout.pointee.cordon { fields.cordon = Cordon(copying: value) }
+    fields.taints = copied(layout.pointee.n_taints, layout.pointee.taints) { Taint(copying: $0) }
+    if let value = layout.pointee.damping { fields.damping = Damping(copying: value) }
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -2276,6 +2875,7 @@ extension EndNode {
         "id", "deviceClass", "name", "labels", "roots", "physicalFunction", "capacity", "used", "capabilities",
         "health", "highestToken", "controlTransfer", "source", "cordon", "taints", "damping",
       ])
+    self.init()
     try fields.read("id", into: &id)
     try fields.read("deviceClass", into: &deviceClass)
     try fields.read("name", into: &name)
@@ -2319,8 +2919,8 @@ extension EndNode {
 public struct Attributes: Message {
   public static var fullName: String { "iov.v1.Attributes" }
 
-  @HeldByReference public var ethernet: EthernetAttributes?
-  @HeldByReference public var block: BlockAttributes?
+  public var ethernet: EthernetAttributes?
+  public var block: BlockAttributes?
 
   public init() {}
 }
@@ -2364,31 +2964,102 @@ extension Attributes {
 public struct EthernetAttributes: Message {
   public static var fullName: String { "iov.v1.EthernetAttributes" }
 
+  @usableFromInline var sharedFields: SharedFields<Fields>
+
   /// unicast, "02:00:00:00:00:01"; unset: derived from the claim's uid
-  public var macAddress: String?
+  public var macAddress: String? {
+    @inlinable get { sharedFields.value.macAddress }
+    @inlinable _modify { yield &sharedFields.value.macAddress }
+  }
+
   /// bytes of payload
-  public var mtu: UInt32?
+  public var mtu: UInt32? {
+    @inlinable get { sharedFields.value.mtu }
+    @inlinable _modify { yield &sharedFields.value.mtu }
+  }
+
   /// from the consumer to the network
-  public var maxTransmitBitsPerSecond: UInt64?
+  public var maxTransmitBitsPerSecond: UInt64? {
+    @inlinable get { sharedFields.value.maxTransmitBitsPerSecond }
+    @inlinable _modify { yield &sharedFields.value.maxTransmitBitsPerSecond }
+  }
+
   /// from the network to the consumer
-  public var maxReceiveBitsPerSecond: UInt64?
+  public var maxReceiveBitsPerSecond: UInt64? {
+    @inlinable get { sharedFields.value.maxReceiveBitsPerSecond }
+    @inlinable _modify { yield &sharedFields.value.maxReceiveBitsPerSecond }
+  }
+
   /// From here on only what has functions of its own can do it.
   /// 1 to 4094: the function's packets carry it outside, and not inside
-  public var vlan: UInt32?
-  /// 0 to 7
-  public var vlanPriority: UInt32?
-  public var vlanProtocol: VlanProtocol = VlanProtocol(rawValue: 0)
-  public var minTransmitBitsPerSecond: UInt64?
-  /// packets leave with the function's own address alone
-  public var spoofCheck: Bool?
-  /// the consumer may change its address, and receive others' packets
-  public var trust: Bool?
-  public var linkState: LinkState = LinkState(rawValue: 0)
-  /// the consumer may read how packets are spread over queues
-  public var rssQuery: Bool?
-  public var rateGuarantee: RateGuarantee = RateGuarantee(rawValue: 0)
+  public var vlan: UInt32? {
+    @inlinable get { sharedFields.value.vlan }
+    @inlinable _modify { yield &sharedFields.value.vlan }
+  }
 
-  public init() {}
+  /// 0 to 7
+  public var vlanPriority: UInt32? {
+    @inlinable get { sharedFields.value.vlanPriority }
+    @inlinable _modify { yield &sharedFields.value.vlanPriority }
+  }
+
+  public var vlanProtocol: VlanProtocol {
+    @inlinable get { sharedFields.value.vlanProtocol }
+    @inlinable _modify { yield &sharedFields.value.vlanProtocol }
+  }
+
+  public var minTransmitBitsPerSecond: UInt64? {
+    @inlinable get { sharedFields.value.minTransmitBitsPerSecond }
+    @inlinable _modify { yield &sharedFields.value.minTransmitBitsPerSecond }
+  }
+
+  /// packets leave with the function's own address alone
+  public var spoofCheck: Bool? {
+    @inlinable get { sharedFields.value.spoofCheck }
+    @inlinable _modify { yield &sharedFields.value.spoofCheck }
+  }
+
+  /// the consumer may change its address, and receive others' packets
+  public var trust: Bool? {
+    @inlinable get { sharedFields.value.trust }
+    @inlinable _modify { yield &sharedFields.value.trust }
+  }
+
+  public var linkState: LinkState {
+    @inlinable get { sharedFields.value.linkState }
+    @inlinable _modify { yield &sharedFields.value.linkState }
+  }
+
+  /// the consumer may read how packets are spread over queues
+  public var rssQuery: Bool? {
+    @inlinable get { sharedFields.value.rssQuery }
+    @inlinable _modify { yield &sharedFields.value.rssQuery }
+  }
+
+  public var rateGuarantee: RateGuarantee {
+    @inlinable get { sharedFields.value.rateGuarantee }
+    @inlinable _modify { yield &sharedFields.value.rateGuarantee }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var macAddress: String?
+    @usableFromInline var mtu: UInt32?
+    @usableFromInline var maxTransmitBitsPerSecond: UInt64?
+    @usableFromInline var maxReceiveBitsPerSecond: UInt64?
+    @usableFromInline var vlan: UInt32?
+    @usableFromInline var vlanPriority: UInt32?
+    @usableFromInline var vlanProtocol: VlanProtocol = VlanProtocol(rawValue: 0)
+    @usableFromInline var minTransmitBitsPerSecond: UInt64?
+    @usableFromInline var spoofCheck: Bool?
+    @usableFromInline var trust: Bool?
+    @usableFromInline var linkState: LinkState = LinkState(rawValue: 0)
+    @usableFromInline var rssQuery: Bool?
+    @usableFromInline var rateGuarantee: RateGuarantee = RateGuarantee(rawValue: 0)
+  }
 }
 
 extension EthernetAttributes: CLayoutMessage {
@@ -2419,19 +3090,21 @@ extension EthernetAttributes: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__EthernetAttributes>) {
-    macAddress = unwrapped(layout.pointee.mac_address)
-    mtu = unwrapped(layout.pointee.mtu)
-    maxTransmitBitsPerSecond = unwrapped(layout.pointee.max_transmit_bits_per_second)
-    maxReceiveBitsPerSecond = unwrapped(layout.pointee.max_receive_bits_per_second)
-    vlan = unwrapped(layout.pointee.vlan)
-    vlanPriority = unwrapped(layout.pointee.vlan_priority)
-    vlanProtocol = VlanProtocol(rawValue: Int32(truncatingIfNeeded: layout.pointee.vlan_protocol.rawValue))
-    minTransmitBitsPerSecond = unwrapped(layout.pointee.min_transmit_bits_per_second)
-    spoofCheck = unwrapped(layout.pointee.spoof_check)
-    trust = unwrapped(layout.pointee.trust)
-    linkState = LinkState(rawValue: Int32(truncatingIfNeeded: layout.pointee.link_state.rawValue))
-    rssQuery = unwrapped(layout.pointee.rss_query)
-    rateGuarantee = RateGuarantee(rawValue: Int32(truncatingIfNeeded: layout.pointee.rate_guarantee.rawValue))
+    var fields = Fields()
+    fields.macAddress = unwrapped(layout.pointee.mac_address)
+    fields.mtu = unwrapped(layout.pointee.mtu)
+    fields.maxTransmitBitsPerSecond = unwrapped(layout.pointee.max_transmit_bits_per_second)
+    fields.maxReceiveBitsPerSecond = unwrapped(layout.pointee.max_receive_bits_per_second)
+    fields.vlan = unwrapped(layout.pointee.vlan)
+    fields.vlanPriority = unwrapped(layout.pointee.vlan_priority)
+    fields.vlanProtocol = VlanProtocol(rawValue: Int32(truncatingIfNeeded: layout.pointee.vlan_protocol.rawValue))
+    fields.minTransmitBitsPerSecond = unwrapped(layout.pointee.min_transmit_bits_per_second)
+    fields.spoofCheck = unwrapped(layout.pointee.spoof_check)
+    fields.trust = unwrapped(layout.pointee.trust)
+    fields.linkState = LinkState(rawValue: Int32(truncatingIfNeeded: layout.pointee.link_state.rawValue))
+    fields.rssQuery = unwrapped(layout.pointee.rss_query)
+    fields.rateGuarantee = RateGuarantee(rawValue: Int32(truncatingIfNeeded: layout.pointee.rate_guarantee.rawValue))
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -2443,6 +3116,7 @@ extension EthernetAttributes {
         "macAddress", "mtu", "maxTransmitBitsPerSecond", "maxReceiveBitsPerSecond", "vlan", "vlanPriority",
         "vlanProtocol", "minTransmitBitsPerSecond", "spoofCheck", "trust", "linkState", "rssQuery", "rateGuarantee",
       ])
+    self.init()
     try fields.read("macAddress", into: &macAddress)
     try fields.read("mtu", into: &mtu)
     try fields.read("maxTransmitBitsPerSecond", into: &maxTransmitBitsPerSecond)
@@ -2479,24 +3153,85 @@ extension EthernetAttributes {
 public struct BlockAttributes: Message {
   public static var fullName: String { "iov.v1.BlockAttributes" }
 
+  @usableFromInline var sharedFields: SharedFields<Fields>
+
   /// unset in a claim: the whole end node
-  public var sizeBytes: UInt64?
-  public var readOnly: Bool?
+  public var sizeBytes: UInt64? {
+    @inlinable get { sharedFields.value.sizeBytes }
+    @inlinable _modify { yield &sharedFields.value.sizeBytes }
+  }
+
+  public var readOnly: Bool? {
+    @inlinable get { sharedFields.value.readOnly }
+    @inlinable _modify { yield &sharedFields.value.readOnly }
+  }
+
   /// Limits, of reads and of writes apart. Unset or zero: none.
-  public var maxReadOperationsPerSecond: UInt64?
-  public var maxWriteOperationsPerSecond: UInt64?
-  public var maxReadBytesPerSecond: UInt64?
-  public var maxWriteBytesPerSecond: UInt64?
+  public var maxReadOperationsPerSecond: UInt64? {
+    @inlinable get { sharedFields.value.maxReadOperationsPerSecond }
+    @inlinable _modify { yield &sharedFields.value.maxReadOperationsPerSecond }
+  }
+
+  public var maxWriteOperationsPerSecond: UInt64? {
+    @inlinable get { sharedFields.value.maxWriteOperationsPerSecond }
+    @inlinable _modify { yield &sharedFields.value.maxWriteOperationsPerSecond }
+  }
+
+  public var maxReadBytesPerSecond: UInt64? {
+    @inlinable get { sharedFields.value.maxReadBytesPerSecond }
+    @inlinable _modify { yield &sharedFields.value.maxReadBytesPerSecond }
+  }
+
+  public var maxWriteBytesPerSecond: UInt64? {
+    @inlinable get { sharedFields.value.maxWriteBytesPerSecond }
+    @inlinable _modify { yield &sharedFields.value.maxWriteBytesPerSecond }
+  }
+
   /// After a rest a consumer may go at this multiple of each limit that is set, for so many seconds at most (unset: 1).
-  public var burstFactor: UInt32?
-  public var burstSeconds: UInt32?
+  public var burstFactor: UInt32? {
+    @inlinable get { sharedFields.value.burstFactor }
+    @inlinable _modify { yield &sharedFields.value.burstFactor }
+  }
+
+  public var burstSeconds: UInt32? {
+    @inlinable get { sharedFields.value.burstSeconds }
+    @inlinable _modify { yield &sharedFields.value.burstSeconds }
+  }
+
   /// What the end node keeps free for this function; reads and writes together. The sum of them is never above what the end
   /// node does (Capacity).
-  public var minOperationsPerSecond: UInt64?
-  public var minBytesPerSecond: UInt64?
-  public var rateGuarantee: RateGuarantee = RateGuarantee(rawValue: 0)
+  public var minOperationsPerSecond: UInt64? {
+    @inlinable get { sharedFields.value.minOperationsPerSecond }
+    @inlinable _modify { yield &sharedFields.value.minOperationsPerSecond }
+  }
 
-  public init() {}
+  public var minBytesPerSecond: UInt64? {
+    @inlinable get { sharedFields.value.minBytesPerSecond }
+    @inlinable _modify { yield &sharedFields.value.minBytesPerSecond }
+  }
+
+  public var rateGuarantee: RateGuarantee {
+    @inlinable get { sharedFields.value.rateGuarantee }
+    @inlinable _modify { yield &sharedFields.value.rateGuarantee }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var sizeBytes: UInt64?
+    @usableFromInline var readOnly: Bool?
+    @usableFromInline var maxReadOperationsPerSecond: UInt64?
+    @usableFromInline var maxWriteOperationsPerSecond: UInt64?
+    @usableFromInline var maxReadBytesPerSecond: UInt64?
+    @usableFromInline var maxWriteBytesPerSecond: UInt64?
+    @usableFromInline var burstFactor: UInt32?
+    @usableFromInline var burstSeconds: UInt32?
+    @usableFromInline var minOperationsPerSecond: UInt64?
+    @usableFromInline var minBytesPerSecond: UInt64?
+    @usableFromInline var rateGuarantee: RateGuarantee = RateGuarantee(rawValue: 0)
+  }
 }
 
 extension BlockAttributes: CLayoutMessage {
@@ -2525,17 +3260,19 @@ extension BlockAttributes: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__BlockAttributes>) {
-    sizeBytes = unwrapped(layout.pointee.size_bytes)
-    readOnly = unwrapped(layout.pointee.read_only)
-    maxReadOperationsPerSecond = unwrapped(layout.pointee.max_read_operations_per_second)
-    maxWriteOperationsPerSecond = unwrapped(layout.pointee.max_write_operations_per_second)
-    maxReadBytesPerSecond = unwrapped(layout.pointee.max_read_bytes_per_second)
-    maxWriteBytesPerSecond = unwrapped(layout.pointee.max_write_bytes_per_second)
-    burstFactor = unwrapped(layout.pointee.burst_factor)
-    burstSeconds = unwrapped(layout.pointee.burst_seconds)
-    minOperationsPerSecond = unwrapped(layout.pointee.min_operations_per_second)
-    minBytesPerSecond = unwrapped(layout.pointee.min_bytes_per_second)
-    rateGuarantee = RateGuarantee(rawValue: Int32(truncatingIfNeeded: layout.pointee.rate_guarantee.rawValue))
+    var fields = Fields()
+    fields.sizeBytes = unwrapped(layout.pointee.size_bytes)
+    fields.readOnly = unwrapped(layout.pointee.read_only)
+    fields.maxReadOperationsPerSecond = unwrapped(layout.pointee.max_read_operations_per_second)
+    fields.maxWriteOperationsPerSecond = unwrapped(layout.pointee.max_write_operations_per_second)
+    fields.maxReadBytesPerSecond = unwrapped(layout.pointee.max_read_bytes_per_second)
+    fields.maxWriteBytesPerSecond = unwrapped(layout.pointee.max_write_bytes_per_second)
+    fields.burstFactor = unwrapped(layout.pointee.burst_factor)
+    fields.burstSeconds = unwrapped(layout.pointee.burst_seconds)
+    fields.minOperationsPerSecond = unwrapped(layout.pointee.min_operations_per_second)
+    fields.minBytesPerSecond = unwrapped(layout.pointee.min_bytes_per_second)
+    fields.rateGuarantee = RateGuarantee(rawValue: Int32(truncatingIfNeeded: layout.pointee.rate_guarantee.rawValue))
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -2548,6 +3285,7 @@ extension BlockAttributes {
         "maxWriteBytesPerSecond", "burstFactor", "burstSeconds", "minOperationsPerSecond", "minBytesPerSecond",
         "rateGuarantee",
       ])
+    self.init()
     try fields.read("sizeBytes", into: &sizeBytes)
     try fields.read("readOnly", into: &readOnly)
     try fields.read("maxReadOperationsPerSecond", into: &maxReadOperationsPerSecond)
@@ -2627,11 +3365,27 @@ extension Extent {
 public struct Consumer: Message {
   public static var fullName: String { "iov.v1.Consumer" }
 
-  public var kind: Kind?
-  /// network classes: the interface's name there; empty: derived from the function
-  public var interfaceName: String = ""
+  @usableFromInline var sharedFields: SharedFields<Fields>
 
-  public init() {}
+  public var kind: Kind? {
+    @inlinable get { sharedFields.value.kind }
+    @inlinable _modify { yield &sharedFields.value.kind }
+  }
+
+  /// network classes: the interface's name there; empty: derived from the function
+  public var interfaceName: String {
+    @inlinable get { sharedFields.value.interfaceName }
+    @inlinable _modify { yield &sharedFields.value.interfaceName }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var kind: Kind?
+    @usableFromInline var interfaceName: String = ""
+  }
 
   public enum Kind: Sendable, Hashable {
     case host(HostConsumer)
@@ -2680,16 +3434,19 @@ extension Consumer: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__Consumer>) {
-    interfaceName = copiedString(layout.pointee.interface_name)
+    var fields = Fields()
+    fields.interfaceName = copiedString(layout.pointee.interface_name)
     switch layout.pointee.kind_case.rawValue {
-    case 1: kind = layout.pointee.host.map { .host(HostConsumer(copying: $0)) }
-    case 2: kind = layout.pointee.network_namespace.map { .networkNamespace(NetworkNamespaceConsumer(copying: $0)) }
-    case 4: kind = layout.pointee.container.map { .container(ContainerConsumer(copying: $0)) }
-    case 5: kind = layout.pointee.virtual_machine.map { .virtualMachine(VirtualMachineConsumer(copying: $0)) }
-    case 6: kind = layout.pointee.user_space.map { .userSpace(UserSpaceConsumer(copying: $0)) }
-    case 7: kind = layout.pointee.file_server.map { .fileServer(FileServerConsumer(copying: $0)) }
+    case 1: fields.kind = layout.pointee.host.map { .host(HostConsumer(copying: $0)) }
+    case 2:
+      fields.kind = layout.pointee.network_namespace.map { .networkNamespace(NetworkNamespaceConsumer(copying: $0)) }
+    case 4: fields.kind = layout.pointee.container.map { .container(ContainerConsumer(copying: $0)) }
+    case 5: fields.kind = layout.pointee.virtual_machine.map { .virtualMachine(VirtualMachineConsumer(copying: $0)) }
+    case 6: fields.kind = layout.pointee.user_space.map { .userSpace(UserSpaceConsumer(copying: $0)) }
+    case 7: fields.kind = layout.pointee.file_server.map { .fileServer(FileServerConsumer(copying: $0)) }
     default: break
     }
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -2698,6 +3455,7 @@ extension Consumer {
     let fields = try MessageFieldsReader(
       decoder, of: Self.fullName,
       names: ["host", "networkNamespace", "container", "virtualMachine", "userSpace", "fileServer", "interfaceName"])
+    self.init()
     try fields.read("interfaceName", into: &interfaceName)
     try fields.read("host", into: &kind) { .host($0) }
     try fields.read("networkNamespace", into: &kind) { .networkNamespace($0) }
@@ -2962,17 +3720,58 @@ extension FileServerConsumer {
 public struct Claim: Message {
   public static var fullName: String { "iov.v1.Claim" }
 
-  public var name: String = ""
-  public var uid: String = ""
-  @HeldByReference public var specification: ClaimSpecification?
-  @HeldByReference public var status: ClaimStatus?
-  public var created: Timestamp?
-  /// of the cluster's state when this claim last changed
-  public var revision: UInt64 = 0
-  /// when it is deleted by itself; absent: never
-  public var expires: Timestamp?
+  @usableFromInline var sharedFields: SharedFields<Fields>
 
-  public init() {}
+  public var name: String {
+    @inlinable get { sharedFields.value.name }
+    @inlinable _modify { yield &sharedFields.value.name }
+  }
+
+  public var uid: String {
+    @inlinable get { sharedFields.value.uid }
+    @inlinable _modify { yield &sharedFields.value.uid }
+  }
+
+  public var specification: ClaimSpecification? {
+    @inlinable get { sharedFields.value.specification }
+    @inlinable _modify { yield &sharedFields.value.specification }
+  }
+
+  public var status: ClaimStatus? {
+    @inlinable get { sharedFields.value.status }
+    @inlinable _modify { yield &sharedFields.value.status }
+  }
+
+  public var created: Timestamp? {
+    @inlinable get { sharedFields.value.created }
+    @inlinable _modify { yield &sharedFields.value.created }
+  }
+
+  /// of the cluster's state when this claim last changed
+  public var revision: UInt64 {
+    @inlinable get { sharedFields.value.revision }
+    @inlinable _modify { yield &sharedFields.value.revision }
+  }
+
+  /// when it is deleted by itself; absent: never
+  public var expires: Timestamp? {
+    @inlinable get { sharedFields.value.expires }
+    @inlinable _modify { yield &sharedFields.value.expires }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var name: String = ""
+    @usableFromInline var uid: String = ""
+    @usableFromInline var specification: ClaimSpecification?
+    @usableFromInline var status: ClaimStatus?
+    @usableFromInline var created: Timestamp?
+    @usableFromInline var revision: UInt64 = 0
+    @usableFromInline var expires: Timestamp?
+  }
 }
 
 extension Claim: CLayoutMessage {
@@ -2997,13 +3796,15 @@ extension Claim: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__Claim>) {
-    name = copiedString(layout.pointee.name)
-    uid = copiedString(layout.pointee.uid)
-    if let value = layout.pointee.specification { specification = ClaimSpecification(copying: value) }
-    if let value = layout.pointee.status { status = ClaimStatus(copying: value) }
-    if let value = layout.pointee.created { created = Timestamp(copying: value) }
-    revision = layout.pointee.revision
-    if let value = layout.pointee.expires { expires = Timestamp(copying: value) }
+    var fields = Fields()
+    fields.name = copiedString(layout.pointee.name)
+    fields.uid = copiedString(layout.pointee.uid)
+    if let value = layout.pointee.specification { fields.specification = ClaimSpecification(copying: value) }
+    if let value = layout.pointee.status { fields.status = ClaimStatus(copying: value) }
+    if let value = layout.pointee.created { fields.created = Timestamp(copying: value) }
+    fields.revision = layout.pointee.revision
+    if let value = layout.pointee.expires { fields.expires = Timestamp(copying: value) }
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -3011,6 +3812,7 @@ extension Claim {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
       decoder, of: Self.fullName, names: ["name", "uid", "specification", "status", "created", "revision", "expires"])
+    self.init()
     try fields.read("name", into: &name)
     try fields.read("uid", into: &uid)
     try fields.read("specification", into: &specification)
@@ -3035,47 +3837,158 @@ extension Claim {
 public struct ClaimSpecification: Message {
   public static var fullName: String { "iov.v1.ClaimSpecification" }
 
-  public var deviceClass: String = ""
+  @usableFromInline var sharedFields: SharedFields<Fields>
+
+  public var deviceClass: String {
+    @inlinable get { sharedFields.value.deviceClass }
+    @inlinable _modify { yield &sharedFields.value.deviceClass }
+  }
+
   /// where the function is used; empty if one of several may be it
-  public var host: String = ""
-  @HeldByReference public var consumer: Consumer?
-  public var endNode: EndNodeSelector?
+  public var host: String {
+    @inlinable get { sharedFields.value.host }
+    @inlinable _modify { yield &sharedFields.value.host }
+  }
+
+  public var consumer: Consumer? {
+    @inlinable get { sharedFields.value.consumer }
+    @inlinable _modify { yield &sharedFields.value.consumer }
+  }
+
+  public var endNode: EndNodeSelector? {
+    @inlinable get { sharedFields.value.endNode }
+    @inlinable _modify { yield &sharedFields.value.endNode }
+  }
+
   /// in order of preference; empty: every path, fastest first
-  public var allowedPaths: [Path] = []
-  public var attributes: Attributes?
-  public var lossPolicy: LossPolicy = LossPolicy(rawValue: 0)
+  public var allowedPaths: [Path] {
+    @inlinable get { sharedFields.value.allowedPaths }
+    @inlinable _modify { yield &sharedFields.value.allowedPaths }
+  }
+
+  public var attributes: Attributes? {
+    @inlinable get { sharedFields.value.attributes }
+    @inlinable _modify { yield &sharedFields.value.attributes }
+  }
+
+  public var lossPolicy: LossPolicy {
+    @inlinable get { sharedFields.value.lossPolicy }
+    @inlinable _modify { yield &sharedFields.value.lossPolicy }
+  }
+
   /// Block classes. A claim, whose consumer is a file server: the function is a part of what that one holds, made by the host
   /// that has it attached. Not together with `end_node` or `selector`.
-  public var source: String = ""
+  public var source: String {
+    @inlinable get { sharedFields.value.source }
+    @inlinable _modify { yield &sharedFields.value.source }
+  }
+
   /// A condition on end nodes, beside `end_node`: 'free.functions > 2 and label.rack == "r1"'. The language is described in
   /// cluster/operations.md.
-  public var selector: String = ""
+  public var selector: String {
+    @inlinable get { sharedFields.value.selector }
+    @inlinable _modify { yield &sharedFields.value.selector }
+  }
+
   /// Instead of `host`: on one of these, of which `host_selector` is so. Placement chooses it together with the end node; the
   /// assignment says which, and it stays until the claim gets another function. Empty: any host.
-  public var hosts: [String] = []
+  public var hosts: [String] {
+    @inlinable get { sharedFields.value.hosts }
+    @inlinable _modify { yield &sharedFields.value.hosts }
+  }
+
   /// a condition on hosts, in the same language
-  public var hostSelector: String = ""
+  public var hostSelector: String {
+    @inlinable get { sharedFields.value.hostSelector }
+    @inlinable _modify { yield &sharedFields.value.hostSelector }
+  }
+
   /// whose it is, and whose quotas it counts in; empty: "default"
-  public var tenant: String = ""
+  public var tenant: String {
+    @inlinable get { sharedFields.value.tenant }
+    @inlinable _modify { yield &sharedFields.value.tenant }
+  }
+
   /// Among claims that wait, higher ones are served first, and may take away what lower ones have; zero where nothing is said.
-  public var priority: Int32 = 0
-  public var preemption: PreemptionPolicy = PreemptionPolicy(rawValue: 0)
-  public var tolerations: [Toleration] = []
-  public var evictionPolicy: EvictionPolicy = EvictionPolicy(rawValue: 0)
+  public var priority: Int32 {
+    @inlinable get { sharedFields.value.priority }
+    @inlinable _modify { yield &sharedFields.value.priority }
+  }
+
+  public var preemption: PreemptionPolicy {
+    @inlinable get { sharedFields.value.preemption }
+    @inlinable _modify { yield &sharedFields.value.preemption }
+  }
+
+  public var tolerations: [Toleration] {
+    @inlinable get { sharedFields.value.tolerations }
+    @inlinable _modify { yield &sharedFields.value.tolerations }
+  }
+
+  public var evictionPolicy: EvictionPolicy {
+    @inlinable get { sharedFields.value.evictionPolicy }
+    @inlinable _modify { yield &sharedFields.value.evictionPolicy }
+  }
+
   /// The claim is deleted so long after it was made, or last extended: pending or not, and with its data. One that is the source
   /// of others is when those are gone. Zero: never.
-  public var timeToLiveSeconds: UInt32 = 0
+  public var timeToLiveSeconds: UInt32 {
+    @inlinable get { sharedFields.value.timeToLiveSeconds }
+    @inlinable _modify { yield &sharedFields.value.timeToLiveSeconds }
+  }
+
   /// Network classes. When it has a path that is not the first of its order, and a better one is free, its function is taken away
   /// for one by that. Nothing is moved while claims wait for the same.
-  public var upgrade: Bool = false
-  public var locality: Locality?
-  public var placement: Placement?
+  public var upgrade: Bool {
+    @inlinable get { sharedFields.value.upgrade }
+    @inlinable _modify { yield &sharedFields.value.upgrade }
+  }
+
+  public var locality: Locality? {
+    @inlinable get { sharedFields.value.locality }
+    @inlinable _modify { yield &sharedFields.value.locality }
+  }
+
+  public var placement: Placement? {
+    @inlinable get { sharedFields.value.placement }
+    @inlinable _modify { yield &sharedFields.value.placement }
+  }
+
   /// The members of a group are made together, by ApplyClaims, and are the same ones from then on. All of them get a function in one
   /// moment or none does; none is READY before all are; one that loses its function, or is evicted, takes those of the others with
   /// it, except where data would go. They are deleted together. Empty: by itself.
-  public var group: String = ""
+  public var group: String {
+    @inlinable get { sharedFields.value.group }
+    @inlinable _modify { yield &sharedFields.value.group }
+  }
 
-  public init() {}
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var deviceClass: String = ""
+    @usableFromInline var host: String = ""
+    @usableFromInline var consumer: Consumer?
+    @usableFromInline var endNode: EndNodeSelector?
+    @usableFromInline var allowedPaths: [Path] = []
+    @usableFromInline var attributes: Attributes?
+    @usableFromInline var lossPolicy: LossPolicy = LossPolicy(rawValue: 0)
+    @usableFromInline var source: String = ""
+    @usableFromInline var selector: String = ""
+    @usableFromInline var hosts: [String] = []
+    @usableFromInline var hostSelector: String = ""
+    @usableFromInline var tenant: String = ""
+    @usableFromInline var priority: Int32 = 0
+    @usableFromInline var preemption: PreemptionPolicy = PreemptionPolicy(rawValue: 0)
+    @usableFromInline var tolerations: [Toleration] = []
+    @usableFromInline var evictionPolicy: EvictionPolicy = EvictionPolicy(rawValue: 0)
+    @usableFromInline var timeToLiveSeconds: UInt32 = 0
+    @usableFromInline var upgrade: Bool = false
+    @usableFromInline var locality: Locality?
+    @usableFromInline var placement: Placement?
+    @usableFromInline var group: String = ""
+  }
 }
 
 extension ClaimSpecification: CLayoutMessage {
@@ -3120,29 +4033,31 @@ extension ClaimSpecification: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__ClaimSpecification>) {
-    deviceClass = copiedString(layout.pointee.device_class)
-    host = copiedString(layout.pointee.host)
-    if let value = layout.pointee.consumer { consumer = Consumer(copying: value) }
-    if let value = layout.pointee.end_node { endNode = EndNodeSelector(copying: value) }
-    allowedPaths = copied(layout.pointee.n_allowed_paths, layout.pointee.allowed_paths) {
+    var fields = Fields()
+    fields.deviceClass = copiedString(layout.pointee.device_class)
+    fields.host = copiedString(layout.pointee.host)
+    if let value = layout.pointee.consumer { fields.consumer = Consumer(copying: value) }
+    if let value = layout.pointee.end_node { fields.endNode = EndNodeSelector(copying: value) }
+    fields.allowedPaths = copied(layout.pointee.n_allowed_paths, layout.pointee.allowed_paths) {
       Path(rawValue: Int32(truncatingIfNeeded: $0.rawValue))
     }
-    if let value = layout.pointee.attributes { attributes = Attributes(copying: value) }
-    lossPolicy = LossPolicy(rawValue: Int32(truncatingIfNeeded: layout.pointee.loss_policy.rawValue))
-    source = copiedString(layout.pointee.source)
-    selector = copiedString(layout.pointee.selector)
-    hosts = copied(layout.pointee.n_hosts, layout.pointee.hosts) { copiedString($0) }
-    hostSelector = copiedString(layout.pointee.host_selector)
-    tenant = copiedString(layout.pointee.tenant)
-    priority = layout.pointee.priority
-    preemption = PreemptionPolicy(rawValue: Int32(truncatingIfNeeded: layout.pointee.preemption.rawValue))
-    tolerations = copied(layout.pointee.n_tolerations, layout.pointee.tolerations) { Toleration(copying: $0) }
-    evictionPolicy = EvictionPolicy(rawValue: Int32(truncatingIfNeeded: layout.pointee.eviction_policy.rawValue))
-    timeToLiveSeconds = layout.pointee.time_to_live_seconds
-    upgrade = layout.pointee.upgrade != 0
-    if let value = layout.pointee.locality { locality = Locality(copying: value) }
-    if let value = layout.pointee.placement { placement = Placement(copying: value) }
-    group = copiedString(layout.pointee.group)
+    if let value = layout.pointee.attributes { fields.attributes = Attributes(copying: value) }
+    fields.lossPolicy = LossPolicy(rawValue: Int32(truncatingIfNeeded: layout.pointee.loss_policy.rawValue))
+    fields.source = copiedString(layout.pointee.source)
+    fields.selector = copiedString(layout.pointee.selector)
+    fields.hosts = copied(layout.pointee.n_hosts, layout.pointee.hosts) { copiedString($0) }
+    fields.hostSelector = copiedString(layout.pointee.host_selector)
+    fields.tenant = copiedString(layout.pointee.tenant)
+    fields.priority = layout.pointee.priority
+    fields.preemption = PreemptionPolicy(rawValue: Int32(truncatingIfNeeded: layout.pointee.preemption.rawValue))
+    fields.tolerations = copied(layout.pointee.n_tolerations, layout.pointee.tolerations) { Toleration(copying: $0) }
+    fields.evictionPolicy = EvictionPolicy(rawValue: Int32(truncatingIfNeeded: layout.pointee.eviction_policy.rawValue))
+    fields.timeToLiveSeconds = layout.pointee.time_to_live_seconds
+    fields.upgrade = layout.pointee.upgrade != 0
+    if let value = layout.pointee.locality { fields.locality = Locality(copying: value) }
+    if let value = layout.pointee.placement { fields.placement = Placement(copying: value) }
+    fields.group = copiedString(layout.pointee.group)
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -3155,6 +4070,7 @@ extension ClaimSpecification {
         "hosts", "hostSelector", "tenant", "priority", "preemption", "tolerations", "evictionPolicy",
         "timeToLiveSeconds", "upgrade", "locality", "placement", "group",
       ])
+    self.init()
     try fields.read("deviceClass", into: &deviceClass)
     try fields.read("host", into: &host)
     try fields.read("consumer", into: &consumer)
@@ -3310,15 +4226,41 @@ extension Placement {
 public struct Tenant: Message {
   public static var fullName: String { "iov.v1.Tenant" }
 
-  public var name: String = ""
-  /// its share where functions of a class are short, beside those of others; at least 1
-  public var weight: UInt32 = 0
-  /// by class, one of each at most
-  public var quotas: [Quota] = []
-  /// by class; only in answers
-  public var use: [TenantUse] = []
+  @usableFromInline var sharedFields: SharedFields<Fields>
 
-  public init() {}
+  public var name: String {
+    @inlinable get { sharedFields.value.name }
+    @inlinable _modify { yield &sharedFields.value.name }
+  }
+
+  /// its share where functions of a class are short, beside those of others; at least 1
+  public var weight: UInt32 {
+    @inlinable get { sharedFields.value.weight }
+    @inlinable _modify { yield &sharedFields.value.weight }
+  }
+
+  /// by class, one of each at most
+  public var quotas: [Quota] {
+    @inlinable get { sharedFields.value.quotas }
+    @inlinable _modify { yield &sharedFields.value.quotas }
+  }
+
+  /// by class; only in answers
+  public var use: [TenantUse] {
+    @inlinable get { sharedFields.value.use }
+    @inlinable _modify { yield &sharedFields.value.use }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var name: String = ""
+    @usableFromInline var weight: UInt32 = 0
+    @usableFromInline var quotas: [Quota] = []
+    @usableFromInline var use: [TenantUse] = []
+  }
 }
 
 extension Tenant: CLayoutMessage {
@@ -3344,16 +4286,19 @@ extension Tenant: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__Tenant>) {
-    name = copiedString(layout.pointee.name)
-    weight = layout.pointee.weight
-    quotas = copied(layout.pointee.n_quotas, layout.pointee.quotas) { Quota(copying: $0) }
-    use = copied(layout.pointee.n_use, layout.pointee.use) { TenantUse(copying: $0) }
+    var fields = Fields()
+    fields.name = copiedString(layout.pointee.name)
+    fields.weight = layout.pointee.weight
+    fields.quotas = copied(layout.pointee.n_quotas, layout.pointee.quotas) { Quota(copying: $0) }
+    fields.use = copied(layout.pointee.n_use, layout.pointee.use) { TenantUse(copying: $0) }
+    sharedFields = SharedFields(fields)
   }
 }
 
 extension Tenant {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["name", "weight", "quotas", "use"])
+    self.init()
     try fields.read("name", into: &name)
     try fields.read("weight", into: &weight)
     try fields.read("quotas", into: &quotas)
@@ -3373,14 +4318,45 @@ extension Tenant {
 public struct Quota: Message {
   public static var fullName: String { "iov.v1.Quota" }
 
-  public var deviceClass: String = ""
-  public var functions: UInt32?
-  /// The sums of the minimum rates that are promised to them.
-  public var bitsPerSecond: UInt64?
-  public var operationsPerSecond: UInt64?
-  public var bytesPerSecond: UInt64?
+  @usableFromInline var sharedFields: SharedFields<Fields>
 
-  public init() {}
+  public var deviceClass: String {
+    @inlinable get { sharedFields.value.deviceClass }
+    @inlinable _modify { yield &sharedFields.value.deviceClass }
+  }
+
+  public var functions: UInt32? {
+    @inlinable get { sharedFields.value.functions }
+    @inlinable _modify { yield &sharedFields.value.functions }
+  }
+
+  /// The sums of the minimum rates that are promised to them.
+  public var bitsPerSecond: UInt64? {
+    @inlinable get { sharedFields.value.bitsPerSecond }
+    @inlinable _modify { yield &sharedFields.value.bitsPerSecond }
+  }
+
+  public var operationsPerSecond: UInt64? {
+    @inlinable get { sharedFields.value.operationsPerSecond }
+    @inlinable _modify { yield &sharedFields.value.operationsPerSecond }
+  }
+
+  public var bytesPerSecond: UInt64? {
+    @inlinable get { sharedFields.value.bytesPerSecond }
+    @inlinable _modify { yield &sharedFields.value.bytesPerSecond }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var deviceClass: String = ""
+    @usableFromInline var functions: UInt32?
+    @usableFromInline var bitsPerSecond: UInt64?
+    @usableFromInline var operationsPerSecond: UInt64?
+    @usableFromInline var bytesPerSecond: UInt64?
+  }
 }
 
 extension Quota: CLayoutMessage {
@@ -3403,11 +4379,13 @@ extension Quota: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__Quota>) {
-    deviceClass = copiedString(layout.pointee.device_class)
-    functions = unwrapped(layout.pointee.functions)
-    bitsPerSecond = unwrapped(layout.pointee.bits_per_second)
-    operationsPerSecond = unwrapped(layout.pointee.operations_per_second)
-    bytesPerSecond = unwrapped(layout.pointee.bytes_per_second)
+    var fields = Fields()
+    fields.deviceClass = copiedString(layout.pointee.device_class)
+    fields.functions = unwrapped(layout.pointee.functions)
+    fields.bitsPerSecond = unwrapped(layout.pointee.bits_per_second)
+    fields.operationsPerSecond = unwrapped(layout.pointee.operations_per_second)
+    fields.bytesPerSecond = unwrapped(layout.pointee.bytes_per_second)
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -3416,6 +4394,7 @@ extension Quota {
     let fields = try MessageFieldsReader(
       decoder, of: Self.fullName,
       names: ["deviceClass", "functions", "bitsPerSecond", "operationsPerSecond", "bytesPerSecond"])
+    self.init()
     try fields.read("deviceClass", into: &deviceClass)
     try fields.read("functions", into: &functions)
     try fields.read("bitsPerSecond", into: &bitsPerSecond)
@@ -3437,13 +4416,44 @@ extension Quota {
 public struct TenantUse: Message {
   public static var fullName: String { "iov.v1.TenantUse" }
 
-  public var deviceClass: String = ""
-  public var functions: UInt32 = 0
-  public var bitsPerSecond: UInt64 = 0
-  public var operationsPerSecond: UInt64 = 0
-  public var bytesPerSecond: UInt64 = 0
+  @usableFromInline var sharedFields: SharedFields<Fields>
 
-  public init() {}
+  public var deviceClass: String {
+    @inlinable get { sharedFields.value.deviceClass }
+    @inlinable _modify { yield &sharedFields.value.deviceClass }
+  }
+
+  public var functions: UInt32 {
+    @inlinable get { sharedFields.value.functions }
+    @inlinable _modify { yield &sharedFields.value.functions }
+  }
+
+  public var bitsPerSecond: UInt64 {
+    @inlinable get { sharedFields.value.bitsPerSecond }
+    @inlinable _modify { yield &sharedFields.value.bitsPerSecond }
+  }
+
+  public var operationsPerSecond: UInt64 {
+    @inlinable get { sharedFields.value.operationsPerSecond }
+    @inlinable _modify { yield &sharedFields.value.operationsPerSecond }
+  }
+
+  public var bytesPerSecond: UInt64 {
+    @inlinable get { sharedFields.value.bytesPerSecond }
+    @inlinable _modify { yield &sharedFields.value.bytesPerSecond }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var deviceClass: String = ""
+    @usableFromInline var functions: UInt32 = 0
+    @usableFromInline var bitsPerSecond: UInt64 = 0
+    @usableFromInline var operationsPerSecond: UInt64 = 0
+    @usableFromInline var bytesPerSecond: UInt64 = 0
+  }
 }
 
 extension TenantUse: CLayoutMessage {
@@ -3466,11 +4476,13 @@ extension TenantUse: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__TenantUse>) {
-    deviceClass = copiedString(layout.pointee.device_class)
-    functions = layout.pointee.functions
-    bitsPerSecond = layout.pointee.bits_per_second
-    operationsPerSecond = layout.pointee.operations_per_second
-    bytesPerSecond = layout.pointee.bytes_per_second
+    var fields = Fields()
+    fields.deviceClass = copiedString(layout.pointee.device_class)
+    fields.functions = layout.pointee.functions
+    fields.bitsPerSecond = layout.pointee.bits_per_second
+    fields.operationsPerSecond = layout.pointee.operations_per_second
+    fields.bytesPerSecond = layout.pointee.bytes_per_second
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -3479,6 +4491,7 @@ extension TenantUse {
     let fields = try MessageFieldsReader(
       decoder, of: Self.fullName,
       names: ["deviceClass", "functions", "bitsPerSecond", "operationsPerSecond", "bytesPerSecond"])
+    self.init()
     try fields.read("deviceClass", into: &deviceClass)
     try fields.read("functions", into: &functions)
     try fields.read("bitsPerSecond", into: &bitsPerSecond)
@@ -3561,19 +4574,60 @@ extension EndNodeSelector {
 public struct ClaimStatus: Message {
   public static var fullName: String { "iov.v1.ClaimStatus" }
 
-  public var phase: ClaimPhase = ClaimPhase(rawValue: 0)
-  public var pending: [PendingReason] = []
-  @HeldByReference public var assignment: Assignment?
-  /// the last failure of a host to set up or tear down; it tries again
-  @HeldByReference public var error: FunctionError?
-  /// why `assignment` is the one that it is; absent: an earlier version granted it
-  @HeldByReference public var decision: PlacementDecision?
-  /// while it is PENDING, and others let go for it
-  @HeldByReference public var preemption: Preemption?
-  /// the last one; absent: there was none
-  @HeldByReference public var upgrade: Upgrade?
+  @usableFromInline var sharedFields: SharedFields<Fields>
 
-  public init() {}
+  public var phase: ClaimPhase {
+    @inlinable get { sharedFields.value.phase }
+    @inlinable _modify { yield &sharedFields.value.phase }
+  }
+
+  public var pending: [PendingReason] {
+    @inlinable get { sharedFields.value.pending }
+    @inlinable _modify { yield &sharedFields.value.pending }
+  }
+
+  public var assignment: Assignment? {
+    @inlinable get { sharedFields.value.assignment }
+    @inlinable _modify { yield &sharedFields.value.assignment }
+  }
+
+  /// the last failure of a host to set up or tear down; it tries again
+  public var error: FunctionError? {
+    @inlinable get { sharedFields.value.error }
+    @inlinable _modify { yield &sharedFields.value.error }
+  }
+
+  /// why `assignment` is the one that it is; absent: an earlier version granted it
+  public var decision: PlacementDecision? {
+    @inlinable get { sharedFields.value.decision }
+    @inlinable _modify { yield &sharedFields.value.decision }
+  }
+
+  /// while it is PENDING, and others let go for it
+  public var preemption: Preemption? {
+    @inlinable get { sharedFields.value.preemption }
+    @inlinable _modify { yield &sharedFields.value.preemption }
+  }
+
+  /// the last one; absent: there was none
+  public var upgrade: Upgrade? {
+    @inlinable get { sharedFields.value.upgrade }
+    @inlinable _modify { yield &sharedFields.value.upgrade }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var phase: ClaimPhase = ClaimPhase(rawValue: 0)
+    @usableFromInline var pending: [PendingReason] = []
+    @usableFromInline var assignment: Assignment?
+    @usableFromInline var error: FunctionError?
+    @usableFromInline var decision: PlacementDecision?
+    @usableFromInline var preemption: Preemption?
+    @usableFromInline var upgrade: Upgrade?
+  }
 }
 
 extension ClaimStatus: CLayoutMessage {
@@ -3600,13 +4654,15 @@ extension ClaimStatus: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__ClaimStatus>) {
-    phase = ClaimPhase(rawValue: Int32(truncatingIfNeeded: layout.pointee.phase.rawValue))
-    pending = copied(layout.pointee.n_pending, layout.pointee.pending) { PendingReason(copying: $0) }
-    if let value = layout.pointee.assignment { assignment = Assignment(copying: value) }
-    if let value = layout.pointee.error { error = FunctionError(copying: value) }
-    if let value = layout.pointee.decision { decision = PlacementDecision(copying: value) }
-    if let value = layout.pointee.preemption { preemption = Preemption(copying: value) }
-    if let value = layout.pointee.upgrade { upgrade = Upgrade(copying: value) }
+    var fields = Fields()
+    fields.phase = ClaimPhase(rawValue: Int32(truncatingIfNeeded: layout.pointee.phase.rawValue))
+    fields.pending = copied(layout.pointee.n_pending, layout.pointee.pending) { PendingReason(copying: $0) }
+    if let value = layout.pointee.assignment { fields.assignment = Assignment(copying: value) }
+    if let value = layout.pointee.error { fields.error = FunctionError(copying: value) }
+    if let value = layout.pointee.decision { fields.decision = PlacementDecision(copying: value) }
+    if let value = layout.pointee.preemption { fields.preemption = Preemption(copying: value) }
+    if let value = layout.pointee.upgrade { fields.upgrade = Upgrade(copying: value) }
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -3615,6 +4671,7 @@ extension ClaimStatus {
     let fields = try MessageFieldsReader(
       decoder, of: Self.fullName,
       names: ["phase", "pending", "assignment", "error", "decision", "preemption", "upgrade"])
+    self.init()
     try fields.read("phase", into: &phase)
     try fields.read("pending", into: &pending)
     try fields.read("assignment", into: &assignment)
@@ -3640,15 +4697,41 @@ extension ClaimStatus {
 public struct Upgrade: Message {
   public static var fullName: String { "iov.v1.Upgrade" }
 
-  /// when it began
-  public var at: Timestamp?
-  /// how many there were, with this one
-  public var count: UInt32 = 0
-  /// While it is under way nobody else gets these: where it is to go, and where it was, in case that it cannot.
-  public var better: KeptPlace?
-  public var former: KeptPlace?
+  @usableFromInline var sharedFields: SharedFields<Fields>
 
-  public init() {}
+  /// when it began
+  public var at: Timestamp? {
+    @inlinable get { sharedFields.value.at }
+    @inlinable _modify { yield &sharedFields.value.at }
+  }
+
+  /// how many there were, with this one
+  public var count: UInt32 {
+    @inlinable get { sharedFields.value.count }
+    @inlinable _modify { yield &sharedFields.value.count }
+  }
+
+  /// While it is under way nobody else gets these: where it is to go, and where it was, in case that it cannot.
+  public var better: KeptPlace? {
+    @inlinable get { sharedFields.value.better }
+    @inlinable _modify { yield &sharedFields.value.better }
+  }
+
+  public var former: KeptPlace? {
+    @inlinable get { sharedFields.value.former }
+    @inlinable _modify { yield &sharedFields.value.former }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var at: Timestamp?
+    @usableFromInline var count: UInt32 = 0
+    @usableFromInline var better: KeptPlace?
+    @usableFromInline var former: KeptPlace?
+  }
 }
 
 extension Upgrade: CLayoutMessage {
@@ -3670,16 +4753,19 @@ extension Upgrade: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__Upgrade>) {
-    if let value = layout.pointee.at { at = Timestamp(copying: value) }
-    count = layout.pointee.count
-    if let value = layout.pointee.better { better = KeptPlace(copying: value) }
-    if let value = layout.pointee.former { former = KeptPlace(copying: value) }
+    var fields = Fields()
+    if let value = layout.pointee.at { fields.at = Timestamp(copying: value) }
+    fields.count = layout.pointee.count
+    if let value = layout.pointee.better { fields.better = KeptPlace(copying: value) }
+    if let value = layout.pointee.former { fields.former = KeptPlace(copying: value) }
+    sharedFields = SharedFields(fields)
   }
 }
 
 extension Upgrade {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["at", "count", "better", "former"])
+    self.init()
     try fields.read("at", into: &at)
     try fields.read("count", into: &count)
     try fields.read("better", into: &better)
@@ -3746,15 +4832,41 @@ extension KeptPlace {
 public struct Preemption: Message {
   public static var fullName: String { "iov.v1.Preemption" }
 
-  /// id
-  public var endNode: String = ""
-  /// by which it is to be used
-  public var path: Path = Path(rawValue: 0)
-  /// that let go, by name
-  public var claims: [String] = []
-  public var since: Timestamp?
+  @usableFromInline var sharedFields: SharedFields<Fields>
 
-  public init() {}
+  /// id
+  public var endNode: String {
+    @inlinable get { sharedFields.value.endNode }
+    @inlinable _modify { yield &sharedFields.value.endNode }
+  }
+
+  /// by which it is to be used
+  public var path: Path {
+    @inlinable get { sharedFields.value.path }
+    @inlinable _modify { yield &sharedFields.value.path }
+  }
+
+  /// that let go, by name
+  public var claims: [String] {
+    @inlinable get { sharedFields.value.claims }
+    @inlinable _modify { yield &sharedFields.value.claims }
+  }
+
+  public var since: Timestamp? {
+    @inlinable get { sharedFields.value.since }
+    @inlinable _modify { yield &sharedFields.value.since }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var endNode: String = ""
+    @usableFromInline var path: Path = Path(rawValue: 0)
+    @usableFromInline var claims: [String] = []
+    @usableFromInline var since: Timestamp?
+  }
 }
 
 extension Preemption: CLayoutMessage {
@@ -3778,16 +4890,19 @@ extension Preemption: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__Preemption>) {
-    endNode = copiedString(layout.pointee.end_node)
-    path = Path(rawValue: Int32(truncatingIfNeeded: layout.pointee.path.rawValue))
-    claims = copied(layout.pointee.n_claims, layout.pointee.claims) { copiedString($0) }
-    if let value = layout.pointee.since { since = Timestamp(copying: value) }
+    var fields = Fields()
+    fields.endNode = copiedString(layout.pointee.end_node)
+    fields.path = Path(rawValue: Int32(truncatingIfNeeded: layout.pointee.path.rawValue))
+    fields.claims = copied(layout.pointee.n_claims, layout.pointee.claims) { copiedString($0) }
+    if let value = layout.pointee.since { fields.since = Timestamp(copying: value) }
+    sharedFields = SharedFields(fields)
   }
 }
 
 extension Preemption {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["endNode", "path", "claims", "since"])
+    self.init()
     try fields.read("endNode", into: &endNode)
     try fields.read("path", into: &path)
     try fields.read("claims", into: &claims)
@@ -3807,20 +4922,61 @@ extension Preemption {
 public struct PlacementDecision: Message {
   public static var fullName: String { "iov.v1.PlacementDecision" }
 
-  public var at: Timestamp?
-  /// the path's place in the claim's order, from 1
-  public var preference: UInt32 = 0
-  /// of the end node, before it
-  public var functionsInUse: UInt32 = 0
-  public var bytesInUse: UInt64 = 0
-  /// where the claim asks for locality
-  public var nearness: Nearness = Nearness(rawValue: 0)
-  /// functions of the claim's peers on the end node, before it
-  public var peers: UInt32 = 0
-  /// the fullest came first
-  public var packed: Bool = false
+  @usableFromInline var sharedFields: SharedFields<Fields>
 
-  public init() {}
+  public var at: Timestamp? {
+    @inlinable get { sharedFields.value.at }
+    @inlinable _modify { yield &sharedFields.value.at }
+  }
+
+  /// the path's place in the claim's order, from 1
+  public var preference: UInt32 {
+    @inlinable get { sharedFields.value.preference }
+    @inlinable _modify { yield &sharedFields.value.preference }
+  }
+
+  /// of the end node, before it
+  public var functionsInUse: UInt32 {
+    @inlinable get { sharedFields.value.functionsInUse }
+    @inlinable _modify { yield &sharedFields.value.functionsInUse }
+  }
+
+  public var bytesInUse: UInt64 {
+    @inlinable get { sharedFields.value.bytesInUse }
+    @inlinable _modify { yield &sharedFields.value.bytesInUse }
+  }
+
+  /// where the claim asks for locality
+  public var nearness: Nearness {
+    @inlinable get { sharedFields.value.nearness }
+    @inlinable _modify { yield &sharedFields.value.nearness }
+  }
+
+  /// functions of the claim's peers on the end node, before it
+  public var peers: UInt32 {
+    @inlinable get { sharedFields.value.peers }
+    @inlinable _modify { yield &sharedFields.value.peers }
+  }
+
+  /// the fullest came first
+  public var packed: Bool {
+    @inlinable get { sharedFields.value.packed }
+    @inlinable _modify { yield &sharedFields.value.packed }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var at: Timestamp?
+    @usableFromInline var preference: UInt32 = 0
+    @usableFromInline var functionsInUse: UInt32 = 0
+    @usableFromInline var bytesInUse: UInt64 = 0
+    @usableFromInline var nearness: Nearness = Nearness(rawValue: 0)
+    @usableFromInline var peers: UInt32 = 0
+    @usableFromInline var packed: Bool = false
+  }
 }
 
 extension PlacementDecision: CLayoutMessage {
@@ -3845,13 +5001,15 @@ extension PlacementDecision: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__PlacementDecision>) {
-    if let value = layout.pointee.at { at = Timestamp(copying: value) }
-    preference = layout.pointee.preference
-    functionsInUse = layout.pointee.functions_in_use
-    bytesInUse = layout.pointee.bytes_in_use
-    nearness = Nearness(rawValue: Int32(truncatingIfNeeded: layout.pointee.nearness.rawValue))
-    peers = layout.pointee.peers
-    packed = layout.pointee.packed != 0
+    var fields = Fields()
+    if let value = layout.pointee.at { fields.at = Timestamp(copying: value) }
+    fields.preference = layout.pointee.preference
+    fields.functionsInUse = layout.pointee.functions_in_use
+    fields.bytesInUse = layout.pointee.bytes_in_use
+    fields.nearness = Nearness(rawValue: Int32(truncatingIfNeeded: layout.pointee.nearness.rawValue))
+    fields.peers = layout.pointee.peers
+    fields.packed = layout.pointee.packed != 0
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -3860,6 +5018,7 @@ extension PlacementDecision {
     let fields = try MessageFieldsReader(
       decoder, of: Self.fullName,
       names: ["at", "preference", "functionsInUse", "bytesInUse", "nearness", "peers", "packed"])
+    self.init()
     try fields.read("at", into: &at)
     try fields.read("preference", into: &preference)
     try fields.read("functionsInUse", into: &functionsInUse)
@@ -3937,18 +5096,54 @@ extension PendingReason {
 public struct FunctionError: Message {
   public static var fullName: String { "iov.v1.FunctionError" }
 
-  public var host: String = ""
-  /// a verb of VirtualFunctions
-  public var step: String = ""
-  /// a gRPC status code
-  public var code: UInt32 = 0
-  public var message: String = ""
-  /// trying again without a change elsewhere cannot help
-  public var permanent: Bool = false
-  /// set: the step's token is stale, and this is the highest one seen. Never a proof
-  public var highestToken: FencingToken?
+  @usableFromInline var sharedFields: SharedFields<Fields>
 
-  public init() {}
+  public var host: String {
+    @inlinable get { sharedFields.value.host }
+    @inlinable _modify { yield &sharedFields.value.host }
+  }
+
+  /// a verb of VirtualFunctions
+  public var step: String {
+    @inlinable get { sharedFields.value.step }
+    @inlinable _modify { yield &sharedFields.value.step }
+  }
+
+  /// a gRPC status code
+  public var code: UInt32 {
+    @inlinable get { sharedFields.value.code }
+    @inlinable _modify { yield &sharedFields.value.code }
+  }
+
+  public var message: String {
+    @inlinable get { sharedFields.value.message }
+    @inlinable _modify { yield &sharedFields.value.message }
+  }
+
+  /// trying again without a change elsewhere cannot help
+  public var permanent: Bool {
+    @inlinable get { sharedFields.value.permanent }
+    @inlinable _modify { yield &sharedFields.value.permanent }
+  }
+
+  /// set: the step's token is stale, and this is the highest one seen. Never a proof
+  public var highestToken: FencingToken? {
+    @inlinable get { sharedFields.value.highestToken }
+    @inlinable _modify { yield &sharedFields.value.highestToken }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var host: String = ""
+    @usableFromInline var step: String = ""
+    @usableFromInline var code: UInt32 = 0
+    @usableFromInline var message: String = ""
+    @usableFromInline var permanent: Bool = false
+    @usableFromInline var highestToken: FencingToken?
+  }
 }
 
 extension FunctionError: CLayoutMessage {
@@ -3972,12 +5167,14 @@ extension FunctionError: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__FunctionError>) {
-    host = copiedString(layout.pointee.host)
-    step = copiedString(layout.pointee.step)
-    code = layout.pointee.code
-    message = copiedString(layout.pointee.message)
-    permanent = layout.pointee.permanent != 0
-    if let value = layout.pointee.highest_token { highestToken = FencingToken(copying: value) }
+    var fields = Fields()
+    fields.host = copiedString(layout.pointee.host)
+    fields.step = copiedString(layout.pointee.step)
+    fields.code = layout.pointee.code
+    fields.message = copiedString(layout.pointee.message)
+    fields.permanent = layout.pointee.permanent != 0
+    if let value = layout.pointee.highest_token { fields.highestToken = FencingToken(copying: value) }
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -3985,6 +5182,7 @@ extension FunctionError {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
       decoder, of: Self.fullName, names: ["host", "step", "code", "message", "permanent", "highestToken"])
+    self.init()
     try fields.read("host", into: &host)
     try fields.read("step", into: &step)
     try fields.read("code", into: &code)
@@ -4008,36 +5206,127 @@ extension FunctionError {
 public struct Assignment: Message {
   public static var fullName: String { "iov.v1.Assignment" }
 
+  @usableFromInline var sharedFields: SharedFields<Fields>
+
   /// the virtual function's id
-  public var function: String = ""
-  public var claim: String = ""
-  public var claimUid: String = ""
-  public var endNode: String = ""
-  public var deviceClass: String = ""
+  public var function: String {
+    @inlinable get { sharedFields.value.function }
+    @inlinable _modify { yield &sharedFields.value.function }
+  }
+
+  public var claim: String {
+    @inlinable get { sharedFields.value.claim }
+    @inlinable _modify { yield &sharedFields.value.claim }
+  }
+
+  public var claimUid: String {
+    @inlinable get { sharedFields.value.claimUid }
+    @inlinable _modify { yield &sharedFields.value.claimUid }
+  }
+
+  public var endNode: String {
+    @inlinable get { sharedFields.value.endNode }
+    @inlinable _modify { yield &sharedFields.value.endNode }
+  }
+
+  public var deviceClass: String {
+    @inlinable get { sharedFields.value.deviceClass }
+    @inlinable _modify { yield &sharedFields.value.deviceClass }
+  }
+
   /// the consumer's
-  public var host: String = ""
+  public var host: String {
+    @inlinable get { sharedFields.value.host }
+    @inlinable _modify { yield &sharedFields.value.host }
+  }
+
   /// the same one on a direct path
-  public var controllingHost: String = ""
-  public var path: Path = Path(rawValue: 0)
-  public var token: FencingToken?
+  public var controllingHost: String {
+    @inlinable get { sharedFields.value.controllingHost }
+    @inlinable _modify { yield &sharedFields.value.controllingHost }
+  }
+
+  public var path: Path {
+    @inlinable get { sharedFields.value.path }
+    @inlinable _modify { yield &sharedFields.value.path }
+  }
+
+  public var token: FencingToken? {
+    @inlinable get { sharedFields.value.token }
+    @inlinable _modify { yield &sharedFields.value.token }
+  }
+
   /// Functions with the same one fall by one fence. Of a multi-root end node: the end node, "@", and the host that drives the
   /// function, because the device knows hosts and not functions.
-  public var fenceDomain: String = ""
-  @HeldByReference public var consumer: Consumer?
+  public var fenceDomain: String {
+    @inlinable get { sharedFields.value.fenceDomain }
+    @inlinable _modify { yield &sharedFields.value.fenceDomain }
+  }
+
+  public var consumer: Consumer? {
+    @inlinable get { sharedFields.value.consumer }
+    @inlinable _modify { yield &sharedFields.value.consumer }
+  }
+
   /// as granted
-  public var attributes: Attributes?
+  public var attributes: Attributes? {
+    @inlinable get { sharedFields.value.attributes }
+    @inlinable _modify { yield &sharedFields.value.attributes }
+  }
+
   /// mediated path only
-  @HeldByReference public var mediation: Mediation?
+  public var mediation: Mediation? {
+    @inlinable get { sharedFields.value.mediation }
+    @inlinable _modify { yield &sharedFields.value.mediation }
+  }
+
   /// once READY
-  @HeldByReference public var arrival: Arrival?
-  public var lossPolicy: LossPolicy = LossPolicy(rawValue: 0)
+  public var arrival: Arrival? {
+    @inlinable get { sharedFields.value.arrival }
+    @inlinable _modify { yield &sharedFields.value.arrival }
+  }
+
+  public var lossPolicy: LossPolicy {
+    @inlinable get { sharedFields.value.lossPolicy }
+    @inlinable _modify { yield &sharedFields.value.lossPolicy }
+  }
+
   /// Block classes: where the function lies on its end node, as the controlling host reported it when it made it. Told with
   /// every later word; a host that knows another geometry refuses.
-  public var extent: Extent?
-  /// The claim whose function `end_node` is; empty: it is a device. The function falls with that one: it is its fence domain.
-  public var source: String = ""
+  public var extent: Extent? {
+    @inlinable get { sharedFields.value.extent }
+    @inlinable _modify { yield &sharedFields.value.extent }
+  }
 
-  public init() {}
+  /// The claim whose function `end_node` is; empty: it is a device. The function falls with that one: it is its fence domain.
+  public var source: String {
+    @inlinable get { sharedFields.value.source }
+    @inlinable _modify { yield &sharedFields.value.source }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var function: String = ""
+    @usableFromInline var claim: String = ""
+    @usableFromInline var claimUid: String = ""
+    @usableFromInline var endNode: String = ""
+    @usableFromInline var deviceClass: String = ""
+    @usableFromInline var host: String = ""
+    @usableFromInline var controllingHost: String = ""
+    @usableFromInline var path: Path = Path(rawValue: 0)
+    @usableFromInline var token: FencingToken?
+    @usableFromInline var fenceDomain: String = ""
+    @usableFromInline var consumer: Consumer?
+    @usableFromInline var attributes: Attributes?
+    @usableFromInline var mediation: Mediation?
+    @usableFromInline var arrival: Arrival?
+    @usableFromInline var lossPolicy: LossPolicy = LossPolicy(rawValue: 0)
+    @usableFromInline var extent: Extent?
+    @usableFromInline var source: String = ""
+  }
 }
 
 extension Assignment: CLayoutMessage {
@@ -4072,23 +5361,25 @@ extension Assignment: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__Assignment>) {
-    function = copiedString(layout.pointee.function)
-    claim = copiedString(layout.pointee.claim)
-    claimUid = copiedString(layout.pointee.claim_uid)
-    endNode = copiedString(layout.pointee.end_node)
-    deviceClass = copiedString(layout.pointee.device_class)
-    host = copiedString(layout.pointee.host)
-    controllingHost = copiedString(layout.pointee.controlling_host)
-    path = Path(rawValue: Int32(truncatingIfNeeded: layout.pointee.path.rawValue))
-    if let value = layout.pointee.token { token = FencingToken(copying: value) }
-    fenceDomain = copiedString(layout.pointee.fence_domain)
-    if let value = layout.pointee.consumer { consumer = Consumer(copying: value) }
-    if let value = layout.pointee.attributes { attributes = Attributes(copying: value) }
-    if let value = layout.pointee.mediation { mediation = Mediation(copying: value) }
-    if let value = layout.pointee.arrival { arrival = Arrival(copying: value) }
-    lossPolicy = LossPolicy(rawValue: Int32(truncatingIfNeeded: layout.pointee.loss_policy.rawValue))
-    if let value = layout.pointee.extent { extent = Extent(copying: value) }
-    source = copiedString(layout.pointee.source)
+    var fields = Fields()
+    fields.function = copiedString(layout.pointee.function)
+    fields.claim = copiedString(layout.pointee.claim)
+    fields.claimUid = copiedString(layout.pointee.claim_uid)
+    fields.endNode = copiedString(layout.pointee.end_node)
+    fields.deviceClass = copiedString(layout.pointee.device_class)
+    fields.host = copiedString(layout.pointee.host)
+    fields.controllingHost = copiedString(layout.pointee.controlling_host)
+    fields.path = Path(rawValue: Int32(truncatingIfNeeded: layout.pointee.path.rawValue))
+    if let value = layout.pointee.token { fields.token = FencingToken(copying: value) }
+    fields.fenceDomain = copiedString(layout.pointee.fence_domain)
+    if let value = layout.pointee.consumer { fields.consumer = Consumer(copying: value) }
+    if let value = layout.pointee.attributes { fields.attributes = Attributes(copying: value) }
+    if let value = layout.pointee.mediation { fields.mediation = Mediation(copying: value) }
+    if let value = layout.pointee.arrival { fields.arrival = Arrival(copying: value) }
+    fields.lossPolicy = LossPolicy(rawValue: Int32(truncatingIfNeeded: layout.pointee.loss_policy.rawValue))
+    if let value = layout.pointee.extent { fields.extent = Extent(copying: value) }
+    fields.source = copiedString(layout.pointee.source)
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -4100,6 +5391,7 @@ extension Assignment {
         "function", "claim", "claimUid", "endNode", "deviceClass", "host", "controllingHost", "path", "token",
         "fenceDomain", "consumer", "attributes", "mediation", "arrival", "lossPolicy", "extent", "source",
       ])
+    self.init()
     try fields.read("function", into: &function)
     try fields.read("claim", into: &claim)
     try fields.read("claimUid", into: &claimUid)
@@ -4145,18 +5437,54 @@ extension Assignment {
 public struct Mediation: Message {
   public static var fullName: String { "iov.v1.Mediation" }
 
-  /// "vxlan", "nbd"
-  public var mediator: String = ""
-  public var serverAddress: String = ""
-  public var consumerAddress: String = ""
-  /// vxlan: 24 bits, unique in the cluster while in use
-  public var vni: UInt32 = 0
-  /// nbd: holds the token
-  public var exportName: String = ""
-  /// nbd: TCP, chosen by the controlling host; zero until it serves
-  public var serverPort: UInt32 = 0
+  @usableFromInline var sharedFields: SharedFields<Fields>
 
-  public init() {}
+  /// "vxlan", "nbd"
+  public var mediator: String {
+    @inlinable get { sharedFields.value.mediator }
+    @inlinable _modify { yield &sharedFields.value.mediator }
+  }
+
+  public var serverAddress: String {
+    @inlinable get { sharedFields.value.serverAddress }
+    @inlinable _modify { yield &sharedFields.value.serverAddress }
+  }
+
+  public var consumerAddress: String {
+    @inlinable get { sharedFields.value.consumerAddress }
+    @inlinable _modify { yield &sharedFields.value.consumerAddress }
+  }
+
+  /// vxlan: 24 bits, unique in the cluster while in use
+  public var vni: UInt32 {
+    @inlinable get { sharedFields.value.vni }
+    @inlinable _modify { yield &sharedFields.value.vni }
+  }
+
+  /// nbd: holds the token
+  public var exportName: String {
+    @inlinable get { sharedFields.value.exportName }
+    @inlinable _modify { yield &sharedFields.value.exportName }
+  }
+
+  /// nbd: TCP, chosen by the controlling host; zero until it serves
+  public var serverPort: UInt32 {
+    @inlinable get { sharedFields.value.serverPort }
+    @inlinable _modify { yield &sharedFields.value.serverPort }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var mediator: String = ""
+    @usableFromInline var serverAddress: String = ""
+    @usableFromInline var consumerAddress: String = ""
+    @usableFromInline var vni: UInt32 = 0
+    @usableFromInline var exportName: String = ""
+    @usableFromInline var serverPort: UInt32 = 0
+  }
 }
 
 extension Mediation: CLayoutMessage {
@@ -4180,12 +5508,14 @@ extension Mediation: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__Mediation>) {
-    mediator = copiedString(layout.pointee.mediator)
-    serverAddress = copiedString(layout.pointee.server_address)
-    consumerAddress = copiedString(layout.pointee.consumer_address)
-    vni = layout.pointee.vni
-    exportName = copiedString(layout.pointee.export_name)
-    serverPort = layout.pointee.server_port
+    var fields = Fields()
+    fields.mediator = copiedString(layout.pointee.mediator)
+    fields.serverAddress = copiedString(layout.pointee.server_address)
+    fields.consumerAddress = copiedString(layout.pointee.consumer_address)
+    fields.vni = layout.pointee.vni
+    fields.exportName = copiedString(layout.pointee.export_name)
+    fields.serverPort = layout.pointee.server_port
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -4194,6 +5524,7 @@ extension Mediation {
     let fields = try MessageFieldsReader(
       decoder, of: Self.fullName,
       names: ["mediator", "serverAddress", "consumerAddress", "vni", "exportName", "serverPort"])
+    self.init()
     try fields.read("mediator", into: &mediator)
     try fields.read("serverAddress", into: &serverAddress)
     try fields.read("consumerAddress", into: &consumerAddress)
@@ -4217,21 +5548,72 @@ extension Mediation {
 public struct Arrival: Message {
   public static var fullName: String { "iov.v1.Arrival" }
 
-  public var interfaceName: String = ""
-  public var networkNamespace: String = ""
-  public var devicePath: String = ""
-  public var uri: String = ""
-  public var enforced: Attributes?
-  /// of a function of the device's own
-  public var pciAddress: String = ""
-  /// given to the consumer as a whole, by vfio-pci
-  public var iommuGroup: UInt32?
-  /// "iovmesh.io/ethernet=web"
-  public var cdiDevice: String = ""
-  /// of a disk, for a virtual machine that is yet to be started (vhost-user-blk)
-  public var vhostUserSocket: String = ""
+  @usableFromInline var sharedFields: SharedFields<Fields>
 
-  public init() {}
+  public var interfaceName: String {
+    @inlinable get { sharedFields.value.interfaceName }
+    @inlinable _modify { yield &sharedFields.value.interfaceName }
+  }
+
+  public var networkNamespace: String {
+    @inlinable get { sharedFields.value.networkNamespace }
+    @inlinable _modify { yield &sharedFields.value.networkNamespace }
+  }
+
+  public var devicePath: String {
+    @inlinable get { sharedFields.value.devicePath }
+    @inlinable _modify { yield &sharedFields.value.devicePath }
+  }
+
+  public var uri: String {
+    @inlinable get { sharedFields.value.uri }
+    @inlinable _modify { yield &sharedFields.value.uri }
+  }
+
+  public var enforced: Attributes? {
+    @inlinable get { sharedFields.value.enforced }
+    @inlinable _modify { yield &sharedFields.value.enforced }
+  }
+
+  /// of a function of the device's own
+  public var pciAddress: String {
+    @inlinable get { sharedFields.value.pciAddress }
+    @inlinable _modify { yield &sharedFields.value.pciAddress }
+  }
+
+  /// given to the consumer as a whole, by vfio-pci
+  public var iommuGroup: UInt32? {
+    @inlinable get { sharedFields.value.iommuGroup }
+    @inlinable _modify { yield &sharedFields.value.iommuGroup }
+  }
+
+  /// "iovmesh.io/ethernet=web"
+  public var cdiDevice: String {
+    @inlinable get { sharedFields.value.cdiDevice }
+    @inlinable _modify { yield &sharedFields.value.cdiDevice }
+  }
+
+  /// of a disk, for a virtual machine that is yet to be started (vhost-user-blk)
+  public var vhostUserSocket: String {
+    @inlinable get { sharedFields.value.vhostUserSocket }
+    @inlinable _modify { yield &sharedFields.value.vhostUserSocket }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var interfaceName: String = ""
+    @usableFromInline var networkNamespace: String = ""
+    @usableFromInline var devicePath: String = ""
+    @usableFromInline var uri: String = ""
+    @usableFromInline var enforced: Attributes?
+    @usableFromInline var pciAddress: String = ""
+    @usableFromInline var iommuGroup: UInt32?
+    @usableFromInline var cdiDevice: String = ""
+    @usableFromInline var vhostUserSocket: String = ""
+  }
 }
 
 extension Arrival: CLayoutMessage {
@@ -4258,15 +5640,17 @@ extension Arrival: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__Arrival>) {
-    interfaceName = copiedString(layout.pointee.interface_name)
-    networkNamespace = copiedString(layout.pointee.network_namespace)
-    devicePath = copiedString(layout.pointee.device_path)
-    uri = copiedString(layout.pointee.uri)
-    if let value = layout.pointee.enforced { enforced = Attributes(copying: value) }
-    pciAddress = copiedString(layout.pointee.pci_address)
-    iommuGroup = unwrapped(layout.pointee.iommu_group)
-    cdiDevice = copiedString(layout.pointee.cdi_device)
-    vhostUserSocket = copiedString(layout.pointee.vhost_user_socket)
+    var fields = Fields()
+    fields.interfaceName = copiedString(layout.pointee.interface_name)
+    fields.networkNamespace = copiedString(layout.pointee.network_namespace)
+    fields.devicePath = copiedString(layout.pointee.device_path)
+    fields.uri = copiedString(layout.pointee.uri)
+    if let value = layout.pointee.enforced { fields.enforced = Attributes(copying: value) }
+    fields.pciAddress = copiedString(layout.pointee.pci_address)
+    fields.iommuGroup = unwrapped(layout.pointee.iommu_group)
+    fields.cdiDevice = copiedString(layout.pointee.cdi_device)
+    fields.vhostUserSocket = copiedString(layout.pointee.vhost_user_socket)
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -4278,6 +5662,7 @@ extension Arrival {
         "interfaceName", "networkNamespace", "devicePath", "uri", "enforced", "pciAddress", "iommuGroup", "cdiDevice",
         "vhostUserSocket",
       ])
+    self.init()
     try fields.read("interfaceName", into: &interfaceName)
     try fields.read("networkNamespace", into: &networkNamespace)
     try fields.read("devicePath", into: &devicePath)
@@ -4307,18 +5692,64 @@ extension Arrival {
 public struct VirtualFunction: Message {
   public static var fullName: String { "iov.v1.VirtualFunction" }
 
-  /// holds the token it was created under
-  public var id: String = ""
-  public var endNode: String = ""
-  public var deviceClass: String = ""
-  public var token: FencingToken?
-  public var fenceDomain: String = ""
-  public var claimUid: String = ""
-  public var enforced: Attributes?
-  /// block classes
-  public var extent: Extent?
+  @usableFromInline var sharedFields: SharedFields<Fields>
 
-  public init() {}
+  /// holds the token it was created under
+  public var id: String {
+    @inlinable get { sharedFields.value.id }
+    @inlinable _modify { yield &sharedFields.value.id }
+  }
+
+  public var endNode: String {
+    @inlinable get { sharedFields.value.endNode }
+    @inlinable _modify { yield &sharedFields.value.endNode }
+  }
+
+  public var deviceClass: String {
+    @inlinable get { sharedFields.value.deviceClass }
+    @inlinable _modify { yield &sharedFields.value.deviceClass }
+  }
+
+  public var token: FencingToken? {
+    @inlinable get { sharedFields.value.token }
+    @inlinable _modify { yield &sharedFields.value.token }
+  }
+
+  public var fenceDomain: String {
+    @inlinable get { sharedFields.value.fenceDomain }
+    @inlinable _modify { yield &sharedFields.value.fenceDomain }
+  }
+
+  public var claimUid: String {
+    @inlinable get { sharedFields.value.claimUid }
+    @inlinable _modify { yield &sharedFields.value.claimUid }
+  }
+
+  public var enforced: Attributes? {
+    @inlinable get { sharedFields.value.enforced }
+    @inlinable _modify { yield &sharedFields.value.enforced }
+  }
+
+  /// block classes
+  public var extent: Extent? {
+    @inlinable get { sharedFields.value.extent }
+    @inlinable _modify { yield &sharedFields.value.extent }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var id: String = ""
+    @usableFromInline var endNode: String = ""
+    @usableFromInline var deviceClass: String = ""
+    @usableFromInline var token: FencingToken?
+    @usableFromInline var fenceDomain: String = ""
+    @usableFromInline var claimUid: String = ""
+    @usableFromInline var enforced: Attributes?
+    @usableFromInline var extent: Extent?
+  }
 }
 
 extension VirtualFunction: CLayoutMessage {
@@ -4344,14 +5775,16 @@ extension VirtualFunction: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__VirtualFunction>) {
-    id = copiedString(layout.pointee.id)
-    endNode = copiedString(layout.pointee.end_node)
-    deviceClass = copiedString(layout.pointee.device_class)
-    if let value = layout.pointee.token { token = FencingToken(copying: value) }
-    fenceDomain = copiedString(layout.pointee.fence_domain)
-    claimUid = copiedString(layout.pointee.claim_uid)
-    if let value = layout.pointee.enforced { enforced = Attributes(copying: value) }
-    if let value = layout.pointee.extent { extent = Extent(copying: value) }
+    var fields = Fields()
+    fields.id = copiedString(layout.pointee.id)
+    fields.endNode = copiedString(layout.pointee.end_node)
+    fields.deviceClass = copiedString(layout.pointee.device_class)
+    if let value = layout.pointee.token { fields.token = FencingToken(copying: value) }
+    fields.fenceDomain = copiedString(layout.pointee.fence_domain)
+    fields.claimUid = copiedString(layout.pointee.claim_uid)
+    if let value = layout.pointee.enforced { fields.enforced = Attributes(copying: value) }
+    if let value = layout.pointee.extent { fields.extent = Extent(copying: value) }
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -4360,6 +5793,7 @@ extension VirtualFunction {
     let fields = try MessageFieldsReader(
       decoder, of: Self.fullName,
       names: ["id", "endNode", "deviceClass", "token", "fenceDomain", "claimUid", "enforced", "extent"])
+    self.init()
     try fields.read("id", into: &id)
     try fields.read("endNode", into: &endNode)
     try fields.read("deviceClass", into: &deviceClass)
@@ -4387,24 +5821,75 @@ extension VirtualFunction {
 public struct FunctionStatus: Message {
   public static var fullName: String { "iov.v1.FunctionStatus" }
 
-  @HeldByReference public var function: VirtualFunction?
-  public var role: Role = Role(rawValue: 0)
-  public var phase: FunctionPhase = FunctionPhase(rawValue: 0)
+  @usableFromInline var sharedFields: SharedFields<Fields>
+
+  public var function: VirtualFunction? {
+    @inlinable get { sharedFields.value.function }
+    @inlinable _modify { yield &sharedFields.value.function }
+  }
+
+  public var role: Role {
+    @inlinable get { sharedFields.value.role }
+    @inlinable _modify { yield &sharedFields.value.role }
+  }
+
+  public var phase: FunctionPhase {
+    @inlinable get { sharedFields.value.phase }
+    @inlinable _modify { yield &sharedFields.value.phase }
+  }
+
   /// in use, by the consumer's side
-  @HeldByReference public var arrival: Arrival?
+  public var arrival: Arrival? {
+    @inlinable get { sharedFields.value.arrival }
+    @inlinable _modify { yield &sharedFields.value.arrival }
+  }
+
   /// in use, by the server's side of a mediator with ports
-  public var serverPort: UInt32 = 0
+  public var serverPort: UInt32 {
+    @inlinable get { sharedFields.value.serverPort }
+    @inlinable _modify { yield &sharedFields.value.serverPort }
+  }
+
   /// the last step's failure, if it failed
-  @HeldByReference public var error: FunctionError?
+  public var error: FunctionError? {
+    @inlinable get { sharedFields.value.error }
+    @inlinable _modify { yield &sharedFields.value.error }
+  }
+
   /// of the wanted state that this answers
-  public var revision: UInt64 = 0
+  public var revision: UInt64 {
+    @inlinable get { sharedFields.value.revision }
+    @inlinable _modify { yield &sharedFields.value.revision }
+  }
+
   /// What the host was told when the function was set up. Only of a function that nobody wants (an orphan), so that it can be
   /// adopted.
-  @HeldByReference public var assignment: Assignment?
-  /// block classes, from the beginning of its cleaning on
-  @HeldByReference public var scrub: ScrubState?
+  public var assignment: Assignment? {
+    @inlinable get { sharedFields.value.assignment }
+    @inlinable _modify { yield &sharedFields.value.assignment }
+  }
 
-  public init() {}
+  /// block classes, from the beginning of its cleaning on
+  public var scrub: ScrubState? {
+    @inlinable get { sharedFields.value.scrub }
+    @inlinable _modify { yield &sharedFields.value.scrub }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var function: VirtualFunction?
+    @usableFromInline var role: Role = Role(rawValue: 0)
+    @usableFromInline var phase: FunctionPhase = FunctionPhase(rawValue: 0)
+    @usableFromInline var arrival: Arrival?
+    @usableFromInline var serverPort: UInt32 = 0
+    @usableFromInline var error: FunctionError?
+    @usableFromInline var revision: UInt64 = 0
+    @usableFromInline var assignment: Assignment?
+    @usableFromInline var scrub: ScrubState?
+  }
 }
 
 extension FunctionStatus: CLayoutMessage {
@@ -4431,15 +5916,17 @@ extension FunctionStatus: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__FunctionStatus>) {
-    if let value = layout.pointee.function { function = VirtualFunction(copying: value) }
-    role = Role(rawValue: Int32(truncatingIfNeeded: layout.pointee.role.rawValue))
-    phase = FunctionPhase(rawValue: Int32(truncatingIfNeeded: layout.pointee.phase.rawValue))
-    if let value = layout.pointee.arrival { arrival = Arrival(copying: value) }
-    serverPort = layout.pointee.server_port
-    if let value = layout.pointee.error { error = FunctionError(copying: value) }
-    revision = layout.pointee.revision
-    if let value = layout.pointee.assignment { assignment = Assignment(copying: value) }
-    if let value = layout.pointee.scrub { scrub = ScrubState(copying: value) }
+    var fields = Fields()
+    if let value = layout.pointee.function { fields.function = VirtualFunction(copying: value) }
+    fields.role = Role(rawValue: Int32(truncatingIfNeeded: layout.pointee.role.rawValue))
+    fields.phase = FunctionPhase(rawValue: Int32(truncatingIfNeeded: layout.pointee.phase.rawValue))
+    if let value = layout.pointee.arrival { fields.arrival = Arrival(copying: value) }
+    fields.serverPort = layout.pointee.server_port
+    if let value = layout.pointee.error { fields.error = FunctionError(copying: value) }
+    fields.revision = layout.pointee.revision
+    if let value = layout.pointee.assignment { fields.assignment = Assignment(copying: value) }
+    if let value = layout.pointee.scrub { fields.scrub = ScrubState(copying: value) }
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -4448,6 +5935,7 @@ extension FunctionStatus {
     let fields = try MessageFieldsReader(
       decoder, of: Self.fullName,
       names: ["function", "role", "phase", "arrival", "serverPort", "error", "revision", "assignment", "scrub"])
+    self.init()
     try fields.read("function", into: &function)
     try fields.read("role", into: &role)
     try fields.read("phase", into: &phase)
@@ -4477,15 +5965,41 @@ extension FunctionStatus {
 public struct ScrubState: Message {
   public static var fullName: String { "iov.v1.ScrubState" }
 
-  /// "zero", "discard", "sanitize": as the disk's configuration says
-  public var method: String = ""
-  /// clean, and read back as clean
-  public var doneBytes: UInt64 = 0
-  public var totalBytes: UInt64 = 0
-  /// why it is not going on; tried again
-  public var failure: String = ""
+  @usableFromInline var sharedFields: SharedFields<Fields>
 
-  public init() {}
+  /// "zero", "discard", "sanitize": as the disk's configuration says
+  public var method: String {
+    @inlinable get { sharedFields.value.method }
+    @inlinable _modify { yield &sharedFields.value.method }
+  }
+
+  /// clean, and read back as clean
+  public var doneBytes: UInt64 {
+    @inlinable get { sharedFields.value.doneBytes }
+    @inlinable _modify { yield &sharedFields.value.doneBytes }
+  }
+
+  public var totalBytes: UInt64 {
+    @inlinable get { sharedFields.value.totalBytes }
+    @inlinable _modify { yield &sharedFields.value.totalBytes }
+  }
+
+  /// why it is not going on; tried again
+  public var failure: String {
+    @inlinable get { sharedFields.value.failure }
+    @inlinable _modify { yield &sharedFields.value.failure }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var method: String = ""
+    @usableFromInline var doneBytes: UInt64 = 0
+    @usableFromInline var totalBytes: UInt64 = 0
+    @usableFromInline var failure: String = ""
+  }
 }
 
 extension ScrubState: CLayoutMessage {
@@ -4507,10 +6021,12 @@ extension ScrubState: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__ScrubState>) {
-    method = copiedString(layout.pointee.method)
-    doneBytes = layout.pointee.done_bytes
-    totalBytes = layout.pointee.total_bytes
-    failure = copiedString(layout.pointee.failure)
+    var fields = Fields()
+    fields.method = copiedString(layout.pointee.method)
+    fields.doneBytes = layout.pointee.done_bytes
+    fields.totalBytes = layout.pointee.total_bytes
+    fields.failure = copiedString(layout.pointee.failure)
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -4518,6 +6034,7 @@ extension ScrubState {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
       decoder, of: Self.fullName, names: ["method", "doneBytes", "totalBytes", "failure"])
+    self.init()
     try fields.read("method", into: &method)
     try fields.read("doneBytes", into: &doneBytes)
     try fields.read("totalBytes", into: &totalBytes)
@@ -4537,20 +6054,66 @@ extension ScrubState {
 public struct FunctionStatistics: Message {
   public static var fullName: String { "iov.v1.FunctionStatistics" }
 
-  public var function: String = ""
-  /// or bytes read
-  public var receivedBytes: UInt64 = 0
-  /// or bytes written
-  public var transmittedBytes: UInt64 = 0
-  /// packets, or reads
-  public var receivedOperations: UInt64 = 0
-  public var transmittedOperations: UInt64 = 0
-  public var errors: UInt64 = 0
-  /// packets without fault for which there was no room or no use
-  public var receivedDrops: UInt64 = 0
-  public var transmittedDrops: UInt64 = 0
+  @usableFromInline var sharedFields: SharedFields<Fields>
 
-  public init() {}
+  public var function: String {
+    @inlinable get { sharedFields.value.function }
+    @inlinable _modify { yield &sharedFields.value.function }
+  }
+
+  /// or bytes read
+  public var receivedBytes: UInt64 {
+    @inlinable get { sharedFields.value.receivedBytes }
+    @inlinable _modify { yield &sharedFields.value.receivedBytes }
+  }
+
+  /// or bytes written
+  public var transmittedBytes: UInt64 {
+    @inlinable get { sharedFields.value.transmittedBytes }
+    @inlinable _modify { yield &sharedFields.value.transmittedBytes }
+  }
+
+  /// packets, or reads
+  public var receivedOperations: UInt64 {
+    @inlinable get { sharedFields.value.receivedOperations }
+    @inlinable _modify { yield &sharedFields.value.receivedOperations }
+  }
+
+  public var transmittedOperations: UInt64 {
+    @inlinable get { sharedFields.value.transmittedOperations }
+    @inlinable _modify { yield &sharedFields.value.transmittedOperations }
+  }
+
+  public var errors: UInt64 {
+    @inlinable get { sharedFields.value.errors }
+    @inlinable _modify { yield &sharedFields.value.errors }
+  }
+
+  /// packets without fault for which there was no room or no use
+  public var receivedDrops: UInt64 {
+    @inlinable get { sharedFields.value.receivedDrops }
+    @inlinable _modify { yield &sharedFields.value.receivedDrops }
+  }
+
+  public var transmittedDrops: UInt64 {
+    @inlinable get { sharedFields.value.transmittedDrops }
+    @inlinable _modify { yield &sharedFields.value.transmittedDrops }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var function: String = ""
+    @usableFromInline var receivedBytes: UInt64 = 0
+    @usableFromInline var transmittedBytes: UInt64 = 0
+    @usableFromInline var receivedOperations: UInt64 = 0
+    @usableFromInline var transmittedOperations: UInt64 = 0
+    @usableFromInline var errors: UInt64 = 0
+    @usableFromInline var receivedDrops: UInt64 = 0
+    @usableFromInline var transmittedDrops: UInt64 = 0
+  }
 }
 
 extension FunctionStatistics: CLayoutMessage {
@@ -4576,14 +6139,16 @@ extension FunctionStatistics: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__FunctionStatistics>) {
-    function = copiedString(layout.pointee.function)
-    receivedBytes = layout.pointee.received_bytes
-    transmittedBytes = layout.pointee.transmitted_bytes
-    receivedOperations = layout.pointee.received_operations
-    transmittedOperations = layout.pointee.transmitted_operations
-    errors = layout.pointee.errors
-    receivedDrops = layout.pointee.received_drops
-    transmittedDrops = layout.pointee.transmitted_drops
+    var fields = Fields()
+    fields.function = copiedString(layout.pointee.function)
+    fields.receivedBytes = layout.pointee.received_bytes
+    fields.transmittedBytes = layout.pointee.transmitted_bytes
+    fields.receivedOperations = layout.pointee.received_operations
+    fields.transmittedOperations = layout.pointee.transmitted_operations
+    fields.errors = layout.pointee.errors
+    fields.receivedDrops = layout.pointee.received_drops
+    fields.transmittedDrops = layout.pointee.transmitted_drops
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -4595,6 +6160,7 @@ extension FunctionStatistics {
         "function", "receivedBytes", "transmittedBytes", "receivedOperations", "transmittedOperations", "errors",
         "receivedDrops", "transmittedDrops",
       ])
+    self.init()
     try fields.read("function", into: &function)
     try fields.read("receivedBytes", into: &receivedBytes)
     try fields.read("transmittedBytes", into: &transmittedBytes)

@@ -60,13 +60,39 @@ extension CreateTenantRequest {
 public struct SetTenantRequest: Message {
   public static var fullName: String { "iov.v1.SetTenantRequest" }
 
-  public var name: String = ""
-  public var weight: UInt32?
-  /// each in the place of the one of its class; one without any limit takes that away
-  public var quotas: [Quota] = []
-  public var force: Bool = false
+  @usableFromInline var sharedFields: SharedFields<Fields>
 
-  public init() {}
+  public var name: String {
+    @inlinable get { sharedFields.value.name }
+    @inlinable _modify { yield &sharedFields.value.name }
+  }
+
+  public var weight: UInt32? {
+    @inlinable get { sharedFields.value.weight }
+    @inlinable _modify { yield &sharedFields.value.weight }
+  }
+
+  /// each in the place of the one of its class; one without any limit takes that away
+  public var quotas: [Quota] {
+    @inlinable get { sharedFields.value.quotas }
+    @inlinable _modify { yield &sharedFields.value.quotas }
+  }
+
+  public var force: Bool {
+    @inlinable get { sharedFields.value.force }
+    @inlinable _modify { yield &sharedFields.value.force }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var name: String = ""
+    @usableFromInline var weight: UInt32?
+    @usableFromInline var quotas: [Quota] = []
+    @usableFromInline var force: Bool = false
+  }
 }
 
 extension SetTenantRequest: CLayoutMessage {
@@ -90,16 +116,19 @@ extension SetTenantRequest: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__SetTenantRequest>) {
-    name = copiedString(layout.pointee.name)
-    weight = unwrapped(layout.pointee.weight)
-    quotas = copied(layout.pointee.n_quotas, layout.pointee.quotas) { Quota(copying: $0) }
-    force = layout.pointee.force != 0
+    var fields = Fields()
+    fields.name = copiedString(layout.pointee.name)
+    fields.weight = unwrapped(layout.pointee.weight)
+    fields.quotas = copied(layout.pointee.n_quotas, layout.pointee.quotas) { Quota(copying: $0) }
+    fields.force = layout.pointee.force != 0
+    sharedFields = SharedFields(fields)
   }
 }
 
 extension SetTenantRequest {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["name", "weight", "quotas", "force"])
+    self.init()
     try fields.read("name", into: &name)
     try fields.read("weight", into: &weight)
     try fields.read("quotas", into: &quotas)
@@ -269,14 +298,45 @@ extension GetStatusRequest {
 public struct CoordinatorStatus: Message {
   public static var fullName: String { "iov.v1.CoordinatorStatus" }
 
-  @HeldByReference public var cluster: Cluster?
-  /// the coordinator's wall clock
-  public var now: Timestamp?
-  public var started: Timestamp?
-  public var storePath: String = ""
-  public var storeBytes: UInt64 = 0
+  @usableFromInline var sharedFields: SharedFields<Fields>
 
-  public init() {}
+  public var cluster: Cluster? {
+    @inlinable get { sharedFields.value.cluster }
+    @inlinable _modify { yield &sharedFields.value.cluster }
+  }
+
+  /// the coordinator's wall clock
+  public var now: Timestamp? {
+    @inlinable get { sharedFields.value.now }
+    @inlinable _modify { yield &sharedFields.value.now }
+  }
+
+  public var started: Timestamp? {
+    @inlinable get { sharedFields.value.started }
+    @inlinable _modify { yield &sharedFields.value.started }
+  }
+
+  public var storePath: String {
+    @inlinable get { sharedFields.value.storePath }
+    @inlinable _modify { yield &sharedFields.value.storePath }
+  }
+
+  public var storeBytes: UInt64 {
+    @inlinable get { sharedFields.value.storeBytes }
+    @inlinable _modify { yield &sharedFields.value.storeBytes }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var cluster: Cluster?
+    @usableFromInline var now: Timestamp?
+    @usableFromInline var started: Timestamp?
+    @usableFromInline var storePath: String = ""
+    @usableFromInline var storeBytes: UInt64 = 0
+  }
 }
 
 extension CoordinatorStatus: CLayoutMessage {
@@ -299,11 +359,13 @@ extension CoordinatorStatus: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__CoordinatorStatus>) {
-    if let value = layout.pointee.cluster { cluster = Cluster(copying: value) }
-    if let value = layout.pointee.now { now = Timestamp(copying: value) }
-    if let value = layout.pointee.started { started = Timestamp(copying: value) }
-    storePath = copiedString(layout.pointee.store_path)
-    storeBytes = layout.pointee.store_bytes
+    var fields = Fields()
+    if let value = layout.pointee.cluster { fields.cluster = Cluster(copying: value) }
+    if let value = layout.pointee.now { fields.now = Timestamp(copying: value) }
+    if let value = layout.pointee.started { fields.started = Timestamp(copying: value) }
+    fields.storePath = copiedString(layout.pointee.store_path)
+    fields.storeBytes = layout.pointee.store_bytes
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -311,6 +373,7 @@ extension CoordinatorStatus {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
       decoder, of: Self.fullName, names: ["cluster", "now", "started", "storePath", "storeBytes"])
+    self.init()
     try fields.read("cluster", into: &cluster)
     try fields.read("now", into: &now)
     try fields.read("started", into: &started)
@@ -697,16 +760,52 @@ extension UncordonRequest {
 public struct DrainRequest: Message {
   public static var fullName: String { "iov.v1.DrainRequest" }
 
-  public var target: MaintenanceTarget?
-  /// empty: the one that it is cordoned for already, if it is
-  public var reason: String = ""
-  /// from now; absent: none
-  public var deadlineMilliseconds: UInt64?
-  public var evict: Bool = false
-  public var discardData: Bool = false
-  public var force: Bool = false
+  @usableFromInline var sharedFields: SharedFields<Fields>
 
-  public init() {}
+  public var target: MaintenanceTarget? {
+    @inlinable get { sharedFields.value.target }
+    @inlinable _modify { yield &sharedFields.value.target }
+  }
+
+  /// empty: the one that it is cordoned for already, if it is
+  public var reason: String {
+    @inlinable get { sharedFields.value.reason }
+    @inlinable _modify { yield &sharedFields.value.reason }
+  }
+
+  /// from now; absent: none
+  public var deadlineMilliseconds: UInt64? {
+    @inlinable get { sharedFields.value.deadlineMilliseconds }
+    @inlinable _modify { yield &sharedFields.value.deadlineMilliseconds }
+  }
+
+  public var evict: Bool {
+    @inlinable get { sharedFields.value.evict }
+    @inlinable _modify { yield &sharedFields.value.evict }
+  }
+
+  public var discardData: Bool {
+    @inlinable get { sharedFields.value.discardData }
+    @inlinable _modify { yield &sharedFields.value.discardData }
+  }
+
+  public var force: Bool {
+    @inlinable get { sharedFields.value.force }
+    @inlinable _modify { yield &sharedFields.value.force }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var target: MaintenanceTarget?
+    @usableFromInline var reason: String = ""
+    @usableFromInline var deadlineMilliseconds: UInt64?
+    @usableFromInline var evict: Bool = false
+    @usableFromInline var discardData: Bool = false
+    @usableFromInline var force: Bool = false
+  }
 }
 
 extension DrainRequest: CLayoutMessage {
@@ -730,12 +829,14 @@ extension DrainRequest: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__DrainRequest>) {
-    if let value = layout.pointee.target { target = MaintenanceTarget(copying: value) }
-    reason = copiedString(layout.pointee.reason)
-    deadlineMilliseconds = unwrapped(layout.pointee.deadline_milliseconds)
-    evict = layout.pointee.evict != 0
-    discardData = layout.pointee.discard_data != 0
-    force = layout.pointee.force != 0
+    var fields = Fields()
+    if let value = layout.pointee.target { fields.target = MaintenanceTarget(copying: value) }
+    fields.reason = copiedString(layout.pointee.reason)
+    fields.deadlineMilliseconds = unwrapped(layout.pointee.deadline_milliseconds)
+    fields.evict = layout.pointee.evict != 0
+    fields.discardData = layout.pointee.discard_data != 0
+    fields.force = layout.pointee.force != 0
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -743,6 +844,7 @@ extension DrainRequest {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
       decoder, of: Self.fullName, names: ["target", "reason", "deadlineMilliseconds", "evict", "discardData", "force"])
+    self.init()
     try fields.read("target", into: &target)
     try fields.read("reason", into: &reason)
     try fields.read("deadlineMilliseconds", into: &deadlineMilliseconds)
@@ -765,13 +867,34 @@ extension DrainRequest {
 public struct TaintRequest: Message {
   public static var fullName: String { "iov.v1.TaintRequest" }
 
-  public var target: MaintenanceTarget?
-  /// key, value and effect
-  public var set: [Taint] = []
-  /// key and effect; without an effect all of that key
-  public var remove: [Taint] = []
+  @usableFromInline var sharedFields: SharedFields<Fields>
 
-  public init() {}
+  public var target: MaintenanceTarget? {
+    @inlinable get { sharedFields.value.target }
+    @inlinable _modify { yield &sharedFields.value.target }
+  }
+
+  /// key, value and effect
+  public var set: [Taint] {
+    @inlinable get { sharedFields.value.set }
+    @inlinable _modify { yield &sharedFields.value.set }
+  }
+
+  /// key and effect; without an effect all of that key
+  public var remove: [Taint] {
+    @inlinable get { sharedFields.value.remove }
+    @inlinable _modify { yield &sharedFields.value.remove }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var target: MaintenanceTarget?
+    @usableFromInline var set: [Taint] = []
+    @usableFromInline var remove: [Taint] = []
+  }
 }
 
 extension TaintRequest: CLayoutMessage {
@@ -796,15 +919,18 @@ extension TaintRequest: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__TaintRequest>) {
-    if let value = layout.pointee.target { target = MaintenanceTarget(copying: value) }
-    set = copied(layout.pointee.n_set, layout.pointee.set) { Taint(copying: $0) }
-    remove = copied(layout.pointee.n_remove, layout.pointee.remove) { Taint(copying: $0) }
+    var fields = Fields()
+    if let value = layout.pointee.target { fields.target = MaintenanceTarget(copying: value) }
+    fields.set = copied(layout.pointee.n_set, layout.pointee.set) { Taint(copying: $0) }
+    fields.remove = copied(layout.pointee.n_remove, layout.pointee.remove) { Taint(copying: $0) }
+    sharedFields = SharedFields(fields)
   }
 }
 
 extension TaintRequest {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["target", "set", "remove"])
+    self.init()
     try fields.read("target", into: &target)
     try fields.read("set", into: &set)
     try fields.read("remove", into: &remove)
@@ -872,15 +998,41 @@ extension RebalanceRequest {
 public struct RebalanceAnswer: Message {
   public static var fullName: String { "iov.v1.RebalanceAnswer" }
 
-  /// in the order in which they are to be made; at most 1000
-  public var moves: [Move] = []
-  public var running: Bool = false
-  /// now, by name
-  public var loads: [EndNodeLoad] = []
-  /// functions on end nodes with too many that no claim allows to be moved, or that fit nowhere else
-  public var fixed: UInt32 = 0
+  @usableFromInline var sharedFields: SharedFields<Fields>
 
-  public init() {}
+  /// in the order in which they are to be made; at most 1000
+  public var moves: [Move] {
+    @inlinable get { sharedFields.value.moves }
+    @inlinable _modify { yield &sharedFields.value.moves }
+  }
+
+  public var running: Bool {
+    @inlinable get { sharedFields.value.running }
+    @inlinable _modify { yield &sharedFields.value.running }
+  }
+
+  /// now, by name
+  public var loads: [EndNodeLoad] {
+    @inlinable get { sharedFields.value.loads }
+    @inlinable _modify { yield &sharedFields.value.loads }
+  }
+
+  /// functions on end nodes with too many that no claim allows to be moved, or that fit nowhere else
+  public var fixed: UInt32 {
+    @inlinable get { sharedFields.value.fixed }
+    @inlinable _modify { yield &sharedFields.value.fixed }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var moves: [Move] = []
+    @usableFromInline var running: Bool = false
+    @usableFromInline var loads: [EndNodeLoad] = []
+    @usableFromInline var fixed: UInt32 = 0
+  }
 }
 
 extension RebalanceAnswer: CLayoutMessage {
@@ -906,16 +1058,19 @@ extension RebalanceAnswer: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__RebalanceAnswer>) {
-    moves = copied(layout.pointee.n_moves, layout.pointee.moves) { Move(copying: $0) }
-    running = layout.pointee.running != 0
-    loads = copied(layout.pointee.n_loads, layout.pointee.loads) { EndNodeLoad(copying: $0) }
-    fixed = layout.pointee.fixed
+    var fields = Fields()
+    fields.moves = copied(layout.pointee.n_moves, layout.pointee.moves) { Move(copying: $0) }
+    fields.running = layout.pointee.running != 0
+    fields.loads = copied(layout.pointee.n_loads, layout.pointee.loads) { EndNodeLoad(copying: $0) }
+    fields.fixed = layout.pointee.fixed
+    sharedFields = SharedFields(fields)
   }
 }
 
 extension RebalanceAnswer {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["moves", "running", "loads", "fixed"])
+    self.init()
     try fields.read("moves", into: &moves)
     try fields.read("running", into: &running)
     try fields.read("loads", into: &loads)
@@ -985,14 +1140,40 @@ extension Move {
 public struct EndNodeLoad: Message {
   public static var fullName: String { "iov.v1.EndNodeLoad" }
 
-  /// its id
-  public var endNode: String = ""
-  public var name: String = ""
-  public var functions: UInt32 = 0
-  /// the moves
-  public var functionsAfter: UInt32 = 0
+  @usableFromInline var sharedFields: SharedFields<Fields>
 
-  public init() {}
+  /// its id
+  public var endNode: String {
+    @inlinable get { sharedFields.value.endNode }
+    @inlinable _modify { yield &sharedFields.value.endNode }
+  }
+
+  public var name: String {
+    @inlinable get { sharedFields.value.name }
+    @inlinable _modify { yield &sharedFields.value.name }
+  }
+
+  public var functions: UInt32 {
+    @inlinable get { sharedFields.value.functions }
+    @inlinable _modify { yield &sharedFields.value.functions }
+  }
+
+  /// the moves
+  public var functionsAfter: UInt32 {
+    @inlinable get { sharedFields.value.functionsAfter }
+    @inlinable _modify { yield &sharedFields.value.functionsAfter }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var endNode: String = ""
+    @usableFromInline var name: String = ""
+    @usableFromInline var functions: UInt32 = 0
+    @usableFromInline var functionsAfter: UInt32 = 0
+  }
 }
 
 extension EndNodeLoad: CLayoutMessage {
@@ -1014,10 +1195,12 @@ extension EndNodeLoad: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__EndNodeLoad>) {
-    endNode = copiedString(layout.pointee.end_node)
-    name = copiedString(layout.pointee.name)
-    functions = layout.pointee.functions
-    functionsAfter = layout.pointee.functions_after
+    var fields = Fields()
+    fields.endNode = copiedString(layout.pointee.end_node)
+    fields.name = copiedString(layout.pointee.name)
+    fields.functions = layout.pointee.functions
+    fields.functionsAfter = layout.pointee.functions_after
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -1025,6 +1208,7 @@ extension EndNodeLoad {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
       decoder, of: Self.fullName, names: ["endNode", "name", "functions", "functionsAfter"])
+    self.init()
     try fields.read("endNode", into: &endNode)
     try fields.read("name", into: &name)
     try fields.read("functions", into: &functions)
@@ -1044,8 +1228,8 @@ extension EndNodeLoad {
 public struct MaintenanceAnswer: Message {
   public static var fullName: String { "iov.v1.MaintenanceAnswer" }
 
-  @HeldByReference public var endNode: EndNode?
-  @HeldByReference public var host: Host?
+  public var endNode: EndNode?
+  public var host: Host?
 
   public init() {}
 }
@@ -1168,7 +1352,7 @@ public struct Orphan: Message {
 
   public var host: String = ""
   /// with the assignment, if the host remembers it
-  @HeldByReference public var status: FunctionStatus?
+  public var status: FunctionStatus?
   /// the host has been told to tear it down
   public var releasing: Bool = false
 
@@ -1384,14 +1568,40 @@ extension BackupChunk {
 public struct RestoreResponse: Message {
   public static var fullName: String { "iov.v1.RestoreResponse" }
 
-  public var clusterId: String = ""
-  /// of the state in the backup
-  public var revision: UInt64 = 0
-  public var claims: UInt32 = 0
-  /// where the store that was replaced is kept
-  public var formerStorePath: String = ""
+  @usableFromInline var sharedFields: SharedFields<Fields>
 
-  public init() {}
+  public var clusterId: String {
+    @inlinable get { sharedFields.value.clusterId }
+    @inlinable _modify { yield &sharedFields.value.clusterId }
+  }
+
+  /// of the state in the backup
+  public var revision: UInt64 {
+    @inlinable get { sharedFields.value.revision }
+    @inlinable _modify { yield &sharedFields.value.revision }
+  }
+
+  public var claims: UInt32 {
+    @inlinable get { sharedFields.value.claims }
+    @inlinable _modify { yield &sharedFields.value.claims }
+  }
+
+  /// where the store that was replaced is kept
+  public var formerStorePath: String {
+    @inlinable get { sharedFields.value.formerStorePath }
+    @inlinable _modify { yield &sharedFields.value.formerStorePath }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var clusterId: String = ""
+    @usableFromInline var revision: UInt64 = 0
+    @usableFromInline var claims: UInt32 = 0
+    @usableFromInline var formerStorePath: String = ""
+  }
 }
 
 extension RestoreResponse: CLayoutMessage {
@@ -1413,10 +1623,12 @@ extension RestoreResponse: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__RestoreResponse>) {
-    clusterId = copiedString(layout.pointee.cluster_id)
-    revision = layout.pointee.revision
-    claims = layout.pointee.claims
-    formerStorePath = copiedString(layout.pointee.former_store_path)
+    var fields = Fields()
+    fields.clusterId = copiedString(layout.pointee.cluster_id)
+    fields.revision = layout.pointee.revision
+    fields.claims = layout.pointee.claims
+    fields.formerStorePath = copiedString(layout.pointee.former_store_path)
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -1424,6 +1636,7 @@ extension RestoreResponse {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
       decoder, of: Self.fullName, names: ["clusterId", "revision", "claims", "formerStorePath"])
+    self.init()
     try fields.read("clusterId", into: &clusterId)
     try fields.read("revision", into: &revision)
     try fields.read("claims", into: &claims)

@@ -63,17 +63,63 @@ extension DescribeRequest {
 public struct PluginDescription: Message {
   public static var fullName: String { "iov.v1.PluginDescription" }
 
-  public var name: String = ""
-  public var deviceClass: String = ""
-  public var version: String = ""
-  public var protocolVersions: [UInt32] = []
-  public var mediatorsOffered: [String] = []
-  public var mediatorsAccepted: [String] = []
-  @HeldByReference public var capabilities: Capabilities?
-  /// a JSON schema of the plugin's configuration file
-  public var configurationSchema: String = ""
+  @usableFromInline var sharedFields: SharedFields<Fields>
 
-  public init() {}
+  public var name: String {
+    @inlinable get { sharedFields.value.name }
+    @inlinable _modify { yield &sharedFields.value.name }
+  }
+
+  public var deviceClass: String {
+    @inlinable get { sharedFields.value.deviceClass }
+    @inlinable _modify { yield &sharedFields.value.deviceClass }
+  }
+
+  public var version: String {
+    @inlinable get { sharedFields.value.version }
+    @inlinable _modify { yield &sharedFields.value.version }
+  }
+
+  public var protocolVersions: [UInt32] {
+    @inlinable get { sharedFields.value.protocolVersions }
+    @inlinable _modify { yield &sharedFields.value.protocolVersions }
+  }
+
+  public var mediatorsOffered: [String] {
+    @inlinable get { sharedFields.value.mediatorsOffered }
+    @inlinable _modify { yield &sharedFields.value.mediatorsOffered }
+  }
+
+  public var mediatorsAccepted: [String] {
+    @inlinable get { sharedFields.value.mediatorsAccepted }
+    @inlinable _modify { yield &sharedFields.value.mediatorsAccepted }
+  }
+
+  public var capabilities: Capabilities? {
+    @inlinable get { sharedFields.value.capabilities }
+    @inlinable _modify { yield &sharedFields.value.capabilities }
+  }
+
+  /// a JSON schema of the plugin's configuration file
+  public var configurationSchema: String {
+    @inlinable get { sharedFields.value.configurationSchema }
+    @inlinable _modify { yield &sharedFields.value.configurationSchema }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var name: String = ""
+    @usableFromInline var deviceClass: String = ""
+    @usableFromInline var version: String = ""
+    @usableFromInline var protocolVersions: [UInt32] = []
+    @usableFromInline var mediatorsOffered: [String] = []
+    @usableFromInline var mediatorsAccepted: [String] = []
+    @usableFromInline var capabilities: Capabilities?
+    @usableFromInline var configurationSchema: String = ""
+  }
 }
 
 extension PluginDescription: CLayoutMessage {
@@ -105,16 +151,20 @@ extension PluginDescription: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__PluginDescription>) {
-    name = copiedString(layout.pointee.name)
-    deviceClass = copiedString(layout.pointee.device_class)
-    version = copiedString(layout.pointee.version)
-    protocolVersions = copied(layout.pointee.n_protocol_versions, layout.pointee.protocol_versions) { $0 }
-    mediatorsOffered = copied(layout.pointee.n_mediators_offered, layout.pointee.mediators_offered) { copiedString($0) }
-    mediatorsAccepted = copied(layout.pointee.n_mediators_accepted, layout.pointee.mediators_accepted) {
+    var fields = Fields()
+    fields.name = copiedString(layout.pointee.name)
+    fields.deviceClass = copiedString(layout.pointee.device_class)
+    fields.version = copiedString(layout.pointee.version)
+    fields.protocolVersions = copied(layout.pointee.n_protocol_versions, layout.pointee.protocol_versions) { $0 }
+    fields.mediatorsOffered = copied(layout.pointee.n_mediators_offered, layout.pointee.mediators_offered) {
       copiedString($0)
     }
-    if let value = layout.pointee.capabilities { capabilities = Capabilities(copying: value) }
-    configurationSchema = copiedString(layout.pointee.configuration_schema)
+    fields.mediatorsAccepted = copied(layout.pointee.n_mediators_accepted, layout.pointee.mediators_accepted) {
+      copiedString($0)
+    }
+    if let value = layout.pointee.capabilities { fields.capabilities = Capabilities(copying: value) }
+    fields.configurationSchema = copiedString(layout.pointee.configuration_schema)
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -126,6 +176,7 @@ extension PluginDescription {
         "name", "deviceClass", "version", "protocolVersions", "mediatorsOffered", "mediatorsAccepted", "capabilities",
         "configurationSchema",
       ])
+    self.init()
     try fields.read("name", into: &name)
     try fields.read("deviceClass", into: &deviceClass)
     try fields.read("version", into: &version)
@@ -269,16 +320,42 @@ extension WatchRequest {
 public struct FunctionRequest: Message {
   public static var fullName: String { "iov.v1.FunctionRequest" }
 
-  @HeldByReference public var assignment: Assignment?
-  public var role: Role = Role(rawValue: 0)
+  @usableFromInline var sharedFields: SharedFields<Fields>
+
+  public var assignment: Assignment? {
+    @inlinable get { sharedFields.value.assignment }
+    @inlinable _modify { yield &sharedFields.value.assignment }
+  }
+
+  public var role: Role {
+    @inlinable get { sharedFields.value.role }
+    @inlinable _modify { yield &sharedFields.value.role }
+  }
+
   /// Destroy: another root has cut the function off at the device and cleaned it, so that what it was may be somebody
   /// else's by now.
-  public var fenced: Bool = false
+  public var fenced: Bool {
+    @inlinable get { sharedFields.value.fenced }
+    @inlinable _modify { yield &sharedFields.value.fenced }
+  }
+
   /// What takes down: another host was cut off from the end node and may still have it open, so that the device stays kept
   /// from all until the next one who has it.
-  public var keepOthersOut: Bool = false
+  public var keepOthersOut: Bool {
+    @inlinable get { sharedFields.value.keepOthersOut }
+    @inlinable _modify { yield &sharedFields.value.keepOthersOut }
+  }
 
-  public init() {}
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var assignment: Assignment?
+    @usableFromInline var role: Role = Role(rawValue: 0)
+    @usableFromInline var fenced: Bool = false
+    @usableFromInline var keepOthersOut: Bool = false
+  }
 }
 
 extension FunctionRequest: CLayoutMessage {
@@ -300,10 +377,12 @@ extension FunctionRequest: CLayoutMessage {
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__FunctionRequest>) {
-    if let value = layout.pointee.assignment { assignment = Assignment(copying: value) }
-    role = Role(rawValue: Int32(truncatingIfNeeded: layout.pointee.role.rawValue))
-    fenced = layout.pointee.fenced != 0
-    keepOthersOut = layout.pointee.keep_others_out != 0
+    var fields = Fields()
+    if let value = layout.pointee.assignment { fields.assignment = Assignment(copying: value) }
+    fields.role = Role(rawValue: Int32(truncatingIfNeeded: layout.pointee.role.rawValue))
+    fields.fenced = layout.pointee.fenced != 0
+    fields.keepOthersOut = layout.pointee.keep_others_out != 0
+    sharedFields = SharedFields(fields)
   }
 }
 
@@ -311,6 +390,7 @@ extension FunctionRequest {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
       decoder, of: Self.fullName, names: ["assignment", "role", "fenced", "keepOthersOut"])
+    self.init()
     try fields.read("assignment", into: &assignment)
     try fields.read("role", into: &role)
     try fields.read("fenced", into: &fenced)
@@ -375,7 +455,7 @@ public struct ScrubProgress: Message {
   public var doneBytes: UInt64 = 0
   public var totalBytes: UInt64 = 0
   /// in the last message
-  @HeldByReference public var status: FunctionStatus?
+  public var status: FunctionStatus?
 
   public init() {}
 }

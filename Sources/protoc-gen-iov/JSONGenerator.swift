@@ -14,6 +14,7 @@ extension MessageGenerator {
       let names = fields.map { "\"\($0.descriptor.jsonName)\"" }.joined(separator: ", ")
       let binding = fields.isEmpty ? "_" : "let fields"
       source.line("\(binding) = try MessageFieldsReader(decoder, of: Self.fullName, names: [\(names)])")
+      if sharesFields { source.line("self.init()") }
       for field in plainFields {
         source.line("try fields.read(\"\(field.descriptor.jsonName)\", into: &\(field.name))")
       }

@@ -68,42 +68,49 @@ extension MessageGenerator {
 
   private func writeCopy(_ source: inout SourceText) {
     source.block("public init(copying layout: UnsafePointer<\(cType)>)") { source in
+      if sharesFields { source.line("var fields = Fields()") }
       for field in plainFields {
+        let property = copied(field.name)
         let member = "layout.pointee.\(cMemberName(field.descriptor.name))"
         let count = "layout.pointee.n_\(cMemberName(field.descriptor.name))"
         switch field.shape {
         case .list(let element):
-          source.line("\(field.name) = copied(\(count), \(member)) { \(fromC(element, "$0", field)) }")
+          source.line("\(property) = copied(\(count), \(member)) { \(fromC(element, "$0", field)) }")
         case .map(let key, let value, _):
           let key = fromC(.scalar(key), "$0.pointee.key", field)
           let value = mapValueFromC(value, field)
-          source.line("\(field.name) = copiedMap(\(count), \(member)) { (\(key), \(value)) }")
+          source.line("\(property) = copiedMap(\(count), \(member)) { (\(key), \(value)) }")
         case .message(let name):
-          source.line("if let value = \(member) { \(field.name) = \(name)(copying: value) }")
+          source.line("if let value = \(member) { \(property) = \(name)(copying: value) }")
         case .timestamp:
-          source.line("if let value = \(member) { \(field.name) = Timestamp(copying: value) }")
+          source.line("if let value = \(member) { \(property) = Timestamp(copying: value) }")
         default:
-          source.line("\(field.name) = \(fromC(field.shape, member, field))")
+          source.line("\(property) = \(fromC(field.shape, member, field))")
         }
       }
       for oneof in oneofs { writeOneofCopy(oneof, &source) }
+      if sharesFields { source.line("sharedFields = SharedFields(fields)") }
     }
   }
 
+  /// What a property's value is put into when a message is made of protoc-c's struct.
+  private func copied(_ property: String) -> String { sharesFields ? "fields.\(property)" : property }
+
   private func writeOneofCopy(_ oneof: Oneof, _ source: inout SourceText) {
+    let property = copied(oneof.name)
     source.line("switch layout.pointee.\(oneof.descriptor.name)_case.rawValue {")
     for field in oneof.fields {
       let member = "layout.pointee.\(cMemberName(field.descriptor.name))"
       let number = field.descriptor.number
       switch field.shape {
       case .message(let name):
-        source.line("case \(number): \(oneof.name) = \(member).map { .\(field.name)(\(name)(copying: $0)) }")
+        source.line("case \(number): \(property) = \(member).map { .\(field.name)(\(name)(copying: $0)) }")
       case .timestamp:
-        source.line("case \(number): \(oneof.name) = \(member).map { .\(field.name)(Timestamp(copying: $0)) }")
+        source.line("case \(number): \(property) = \(member).map { .\(field.name)(Timestamp(copying: $0)) }")
       case .wrapper:
-        source.line("case \(number): \(oneof.name) = unwrapped(\(member)).map { .\(field.name)($0) }")
+        source.line("case \(number): \(property) = unwrapped(\(member)).map { .\(field.name)($0) }")
       default:
-        source.line("case \(number): \(oneof.name) = .\(field.name)(\(fromC(field.shape, member, field)))")
+        source.line("case \(number): \(property) = .\(field.name)(\(fromC(field.shape, member, field)))")
       }
     }
     source.line("default: break")

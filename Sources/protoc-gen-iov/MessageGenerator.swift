@@ -5,7 +5,6 @@ struct MessageGenerator {
     var descriptor: FieldDescriptor
     var shape: FieldShape
     var name: String
-    var isHeldByReference: Bool
   }
 
   /// A oneof and its fields, in the order of the .proto.
@@ -22,6 +21,7 @@ struct MessageGenerator {
   let types: TypeTable
   let fields: [Field]
   let oneofs: [Oneof]
+  let sharesFields: Bool
 
   init(_ message: MessageDescriptor, scope: String, types: TypeTable) throws {
     self.message = message
@@ -29,10 +29,10 @@ struct MessageGenerator {
     fullName = join(scope, message.name)
     swiftType = try types.swiftName(of: fullName)
     try types.refuseRecursion(in: fullName)
+    sharesFields = try types.sharesFields(fullName)
     let fields = try message.fields.map { field in
       Field(
-        descriptor: field, shape: try types.shape(of: field), name: swiftName(lowerCamelCase(field.name)),
-        isHeldByReference: try types.isHeldByReference(field))
+        descriptor: field, shape: try types.shape(of: field), name: swiftName(lowerCamelCase(field.name)))
     }
     self.fields = fields
     oneofs = message.oneofs.indices.map { index in
@@ -47,9 +47,7 @@ struct MessageGenerator {
   func writeType(_ source: inout SourceText) throws {
     source.documentation(message.documentation)
     try source.block("public struct \(message.name): Message") { source in
-      try writeProperties(&source)
-      source.line()
-      source.line("public init() {}")
+      writeProperties(&source)
       for oneof in oneofs { writeOneofType(oneof, &source) }
       for enumeration in message.enums {
         source.line()
@@ -73,20 +71,60 @@ struct MessageGenerator {
     }
   }
 
-  private func writeProperties(_ source: inout SourceText) throws {
+  /// A property: of a field, or of a oneof.
+  private struct Property {
+    var name: String
+    var type: String
+    var initial: String
+    var documentation: [String]
+  }
+
+  /// In the order of the .proto; a oneof stands where its first field does.
+  private var properties: [Property] {
+    var written: Set<Int> = []
+    return fields.compactMap { field in
+      guard let index = field.descriptor.oneofIndex else {
+        return Property(
+          name: field.name, type: propertyType(field.shape), initial: initialValue(field.shape),
+          documentation: field.descriptor.documentation)
+      }
+      guard written.insert(index).inserted else { return nil }
+      let oneof = oneofs[index]
+      return Property(
+        name: oneof.name, type: "\(oneof.typeName)?", initial: "", documentation: oneof.descriptor.documentation)
+    }
+  }
+
+  private func writeProperties(_ source: inout SourceText) {
     source.line("public static var fullName: String { \"\(fullName)\" }")
     source.line()
-    var written: Set<Int> = []
-    for field in fields {
-      if let index = field.descriptor.oneofIndex {
-        guard written.insert(index).inserted else { continue }
-        source.documentation(oneofs[index].descriptor.documentation)
-        source.line("public var \(oneofs[index].name): \(oneofs[index].typeName)?")
-        continue
+    guard sharesFields else {
+      for property in properties {
+        source.documentation(property.documentation)
+        source.line("public var \(property.name): \(property.type)\(property.initial)")
       }
-      source.documentation(field.descriptor.documentation)
-      let wrapper = field.isHeldByReference ? "@HeldByReference " : ""
-      source.line("\(wrapper)public var \(field.name): \(propertyType(field.shape))\(initialValue(field.shape))")
+      source.line()
+      source.line("public init() {}")
+      return
+    }
+    source.line("@usableFromInline var sharedFields: SharedFields<Fields>")
+    for property in properties {
+      source.line()
+      source.documentation(property.documentation)
+      source.block("public var \(property.name): \(property.type)") {
+        $0.line("@inlinable get { sharedFields.value.\(property.name) }")
+        $0.line("@inlinable _modify { yield &sharedFields.value.\(property.name) }")
+      }
+    }
+    source.line()
+    source.line("public init() { sharedFields = Self.unset }")
+    source.line()
+    source.line("private static let unset = SharedFields(Fields())")
+    source.line()
+    source.block("@usableFromInline struct Fields: Sendable, Hashable") { source in
+      for property in properties {
+        source.line("@usableFromInline var \(property.name): \(property.type)\(property.initial)")
+      }
     }
   }
 

@@ -105,21 +105,19 @@ struct TypeTable {
     return ScalarShape(wrapper.fields[0].type)
   }
 
-  /// How many values lie in line in the Swift struct. Beyond a few a field of that type is held by reference, so that
-  /// an absent one takes a word and a copy of the outer message is one retain.
-  func inlineSize(of fullName: String) throws -> Int {
-    guard let message = messages[fullName] else { return 1 }
-    return try message.fields.reduce(0) { sum, field in
-      if case .message = try shape(of: field) {
-        return sum + (try isHeldByReference(field) ? 1 : inlineSize(of: field.typeName))
-      }
-      return sum + 1
-    }
+  /// Whether copies of a message share its fields: of one with more than a few, so that a copy, also of what it is nested in, does not
+  /// retain every string in it.
+  func sharesFields(_ fullName: String) throws -> Bool {
+    guard let message = messages[fullName] else { return false }
+    return try message.fields.reduce(0) { try $0 + inlineSize(of: $1) } > 3
   }
 
-  func isHeldByReference(_ field: FieldDescriptor) throws -> Bool {
-    guard case .message = try shape(of: field), field.oneofIndex == nil else { return false }
-    return try inlineSize(of: field.typeName) > 3
+  /// How many values lie in line in the struct of whoever has the field.
+  private func inlineSize(of field: FieldDescriptor) throws -> Int {
+    guard case .message = try shape(of: field), let message = messages[field.typeName],
+      try !sharesFields(field.typeName)
+    else { return 1 }
+    return try message.fields.reduce(0) { try $0 + inlineSize(of: $1) }
   }
 
   /// protobuf-c follows the nesting of a message with its own stack, so a type that can contain itself is refused.
