@@ -89,8 +89,7 @@ extension Arbiter {
   }
 
   /// Stores a claim whose content changed, under a new revision.
-  mutating func put(_ state: ClaimState) {
-    var state = state
+  mutating func put(_ state: inout ClaimState) {
     state.claim.revision = nextRevision()
     claims[state.claim.name] = state
     expiries.note(state.claim)
@@ -109,8 +108,8 @@ extension Arbiter {
 
   mutating func takeEffects() -> [Effect] {
     settleConsequences()
-    let changes = self.changes
-    self.changes = Changes()
+    var changes = Changes()
+    swap(&changes, &self.changes)
     let records = changes.changedRecords
     var effects: [Effect] = []
     // A record, a message, a watcher and an answer of most.

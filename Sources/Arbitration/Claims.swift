@@ -14,7 +14,7 @@ extension Arbiter {
     guard specification.group.isEmpty else { throw memberMadeAlone(request.name, of: specification.group) }
     var (state, best) = try newClaim(request.name, specification, uid: uid, at: now)
     _ = place(&state, in: best)
-    put(state)
+    put(&state)
     if state.phase == .pending { wait(state) }
     return claims[request.name]?.claim ?? state.claim
   }
@@ -97,7 +97,7 @@ extension Arbiter {
       $0.pending = []
       $0.error = nil
     }
-    put(state)
+    put(&state)
     settle(request.name)
     // A claim that held nothing is gone by now; it is answered as it was last.
     return claims[request.name]?.claim ?? changes.gone.last { $0.name == request.name } ?? state.claim
@@ -128,7 +128,7 @@ extension Arbiter {
       state.controlling = withAttributes(assignment.attributes, state.controlling)
       state.consumer = withAttributes(assignment.attributes, state.consumer)
     }
-    put(state)
+    put(&state)
     if state.assignment == nil { place(request.name) }
     return claims[request.name]?.claim ?? state.claim
   }

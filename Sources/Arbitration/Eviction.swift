@@ -23,7 +23,7 @@ extension Arbiter {
       $0.error = nil
       $0.assignment?.arrival = nil
     }
-    put(state)
+    put(&state)
     // Parts that are not its claims' any more, and yet its own, see that it is going.
     for part in claims(from: name) { settle(part.claim.name) }
     evictMates(of: state, because: "was evicted: \(why)")

@@ -80,7 +80,7 @@ extension Arbiter {
     }
     state.claim.specification?.timeToLiveSeconds = request.timeToLiveSeconds
     state.claim.expires = expiry(of: state.specification, from: now)
-    put(state)
+    put(&state)
     return claims[request.name]?.claim ?? state.claim
   }
 

@@ -173,7 +173,7 @@ extension Arbiter {
     } else {
       state.prepare(assignment)
     }
-    put(state)
+    put(&state)
     settle(state.claim.name)
   }
 

@@ -61,8 +61,8 @@ extension Arbiter {
       throw Refusal(.invalidArgument, "claim '\(request.name)' has no specification")
     }
     if let existing = claims[request.name] { throw memberReplaced(existing, by: specification) }
-    let (state, _) = try newClaim(request.name, specification, uid: uid, at: now)
-    put(state)
+    var (state, _) = try newClaim(request.name, specification, uid: uid, at: now)
+    put(&state)
     wait(state)
   }
 
@@ -174,7 +174,7 @@ extension Arbiter {
         return name
       }
       stopWaiting(state)
-      put(state)
+      put(&state)
     }
     endTrial(keeping: true)
     return nil
@@ -200,7 +200,7 @@ extension Arbiter {
     let reasons = state.eviction + reasons
     guard state.claim.status?.pending != reasons else { return }
     state.withStatus { $0.pending = reasons }
-    put(state)
+    put(&state)
   }
 
   /// Whether it is the one by which its group looks again.

@@ -26,7 +26,7 @@ extension Arbiter {
     }
     if let connection { adopt(connection, of: assignment, on: assignment.host, by: &state) }
     state.prepare(assignment)
-    put(state)
+    put(&state)
     return true
   }
 }

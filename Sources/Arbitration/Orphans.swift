@@ -221,7 +221,7 @@ extension Arbiter {
     for part in parts where part.status.role != .consumer || part.status == connection {
       adopt(part.status, of: assignment, on: part.host, by: &state)
     }
-    put(state)
+    put(&state)
     // One that waits may have it let go.
     changes.openings.isOtherwise = true
     // Where it was connected again under another token, what is left of the former connection goes.

@@ -72,7 +72,7 @@ extension Arbiter {
     setNominationAside(of: state)
     guard place(&state, in: best(for: state.specification)) else { return }
     if state.phase != .pending { stopWaiting(state) }
-    put(state)
+    put(&state)
   }
 
   /// Answers whether the claim is another one by that.
@@ -118,7 +118,9 @@ extension Arbiter {
     let paths = specification.paths
     let own = paths == [.mediated] ? [] : ownCandidates(for: specification, on: choice)
     var best = best(of: own, for: specification, on: choice)
-    guard let preference = paths.firstIndex(of: .mediated) else { return best }
+    guard let preference = paths.firstIndex(of: .mediated), best.map({ preference <= $0.preference }) ?? true else {
+      return best
+    }
     for (view, distance) in views(for: specification, on: choice) {
       let rooms = endNodes.rooms(ofClass: specification.deviceClass, view)
       for room in rooms.elements(from: leastRoom(for: specification, in: view)) {

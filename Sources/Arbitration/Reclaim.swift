@@ -90,7 +90,7 @@ extension Arbiter {
       $0.assignment?.arrival = nil
     }
     releaseControlling(of: &state)
-    put(state)
+    put(&state)
     for part in claims(from: state.claim.name) { settle(part.claim.name) }
     evictMates(of: state, because: "has lost its function: \(loss)")
     settle(state.claim.name)
@@ -117,7 +117,7 @@ extension Arbiter {
       $0.pending = before.eviction
     }
     wait(state)
-    put(state)
+    put(&state)
     changes.openings.claims.insert(state.claim.name)
     carryOnUpgrade(of: state.claim.name, on: before.host)
   }

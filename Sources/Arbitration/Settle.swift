@@ -43,7 +43,9 @@ extension Arbiter {
     let consumerUse = state.consumer.map { use(of: $0) }
     let uses = assignment.path == .mediated ? [controllingUse, consumerUse ?? .notInUse(nil)] : [controllingUse]
 
-    if let arrival = arrival(controllingUse, consumerUse, assignment.path) { assignment.arrival = arrival }
+    if let arrival = arrival(controllingUse, consumerUse, assignment.path), arrival != assignment.arrival {
+      assignment.arrival = arrival
+    }
     var phase = phase(of: uses, before: before.phase)
     let error = lastError(of: state)
     var reasons = sourceReason(of: state).map { [$0] } ?? waitingReasons(of: state, for: "set up")
@@ -68,7 +70,7 @@ extension Arbiter {
     if state.claim != before.claim || state.consumer != before.consumer || state.controlling != before.controlling {
       // Once a new controller has all that was another's, it can be given more.
       if controlling.isMoved { changes.openings.endNodes.insert(assignment.endNode) }
-      put(state)
+      put(&state)
       // They say that they wait for it, or why they wait by themselves.
       if phase != before.phase { for part in claims(from: state.claim.name) { settle(part.claim.name) } }
     }
@@ -83,7 +85,7 @@ extension Arbiter {
       $0.error = conflict
       $0.pending = []
     }
-    if state.claim != before.claim { put(state) }
+    if state.claim != before.claim { put(&state) }
   }
 
   /// The server is there: its port is known, and the consumer may connect.
@@ -94,12 +96,13 @@ extension Arbiter {
     guard !needsPort || status.serverPort != 0 else { return }
     guard formerUse(by: assignment) == nil else { return }
     let isNews = assignment.mediation?.serverPort != status.serverPort
-    assignment.mediation?.serverPort = status.serverPort
+    // What stays as it is is not written: it shares memory with what was told of it before.
+    if isNews { assignment.mediation?.serverPort = status.serverPort }
     guard state.consumer == nil || isNews else { return }
     var entry = state.consumer ?? WantedFunction()
     var told = assignment
-    told.token = state.consumer?.assignment?.token ?? assignment.token
-    told.arrival = nil
+    if let token = state.consumer?.assignment?.token, token != told.token { told.token = token }
+    if told.arrival != nil { told.arrival = nil }
     entry.assignment = told
     entry.role = .consumer
     note(&entry)
@@ -144,7 +147,8 @@ extension Arbiter {
     if path == .mediated, case .inUse(let server) = controlling, let limits = server.function?.enforced {
       enforced.take(limitsOf: limits)
     }
-    arrival.enforced = enforced.withoutEmptyParts
+    let limits = enforced.withoutEmptyParts
+    if limits != arrival.enforced { arrival.enforced = limits }
     return arrival
   }
 
@@ -183,7 +187,7 @@ extension Arbiter {
     }
     // The entries are read again when the effects are made, so they are stored even if the claim reads as before.
     claims[state.claim.name] = state
-    if state.claim != before.claim { put(state) }
+    if state.claim != before.claim { put(&state) }
   }
 
   /// The claim holds nothing any more: what it used is free.
@@ -332,7 +336,7 @@ extension Attributes {
       mine.mtu = mine.mtu ?? theirs.mtu
       mine.maxTransmitBitsPerSecond = theirs.maxTransmitBitsPerSecond
       mine.maxReceiveBitsPerSecond = theirs.maxReceiveBitsPerSecond
-      ethernet = mine
+      if mine != ethernet { ethernet = mine }
     }
     if let theirs = server.block {
       var mine = block ?? BlockAttributes()

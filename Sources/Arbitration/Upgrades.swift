@@ -74,7 +74,7 @@ extension Arbiter {
     for name in upgrades.underWay.sorted() where age(of: name, at: now) >= Self.patienceMilliseconds {
       guard var state = claims[name] else { continue }
       keepNothing(for: &state)
-      put(state)
+      put(&state)
     }
     for name in upgrades.next() {
       // What the one before has left is for those who wait.
@@ -214,7 +214,7 @@ extension Arbiter {
       upgrades.end(name)
       state.withStatus { $0.upgrade?.former = nil }
     }
-    put(state)
+    put(&state)
   }
 
   /// Why placement has given it another function; empty where that was no upgrade.
@@ -300,7 +300,7 @@ extension Arbiter {
   mutating func setUpgrade(of name: String, _ isWanted: Bool) -> Claim? {
     guard var state = claims[name] else { return nil }
     state.claim.specification?.upgrade = isWanted
-    put(state)
+    put(&state)
     // Also if it is taken back: what wants nothing is found out when its turn comes.
     if state.phase == .ready, wantsUpgrade(state) { upgrades.want(name) }
     return claims[name]?.claim

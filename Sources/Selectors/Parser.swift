@@ -18,7 +18,9 @@ extension Expression {
 
   /// The condition in one spelling; as it is if it cannot be read, or does not fit in another spelling.
   public static func normalized(_ text: String) -> String {
-    guard let spelt = try? Expression(parsing: text).description, spelt.utf8.count <= longest else { return text }
+    guard !text.isEmpty, let spelt = try? Expression(parsing: text).description, spelt.utf8.count <= longest else {
+      return text
+    }
     return spelt
   }
 }
