@@ -29,4 +29,50 @@ extension Arbiter {
     put(&state)
     return true
   }
+
+  /// Histories that did not know of each other may have drawn one token for two claims. A host that has a function for the other one
+  /// has nothing under it for this one, which goes on with another function. What is there is an orphan: a release would take it
+  /// from whoever it was made for.
+  mutating func disown(_ entry: WantedFunction, of name: String, _ status: FunctionStatus) {
+    guard entry.role != .consumer else { return refuse(entry, status) }
+    guard var state = claims[name] else { return }
+    noteOrphan(status, on: entry.host)
+    let other = status.assignment?.claim ?? ""
+    let words =
+      "\(entry.host) has \(entry.functionID) for the claim '\(other)' of a history that this store does not know"
+    state.controlling = nil
+    let isStaying = state.phase == .preparing || state.phase == .ready
+    if isStaying {
+      state.withStatus {
+        $0.phase = .reclaiming
+        $0.pending = [.reclaiming(words)]
+      }
+    }
+    claims[name] = state
+    drop(entry, of: state, because: words)
+    changes.tellAnew(entry.host)
+    if isStaying { reclaim(state, because: words) } else { settle(name) }
+  }
+
+  /// The other claim's connection holds nothing, and ends as one whose token is spent.
+  private mutating func refuse(_ entry: WantedFunction, _ status: FunctionStatus) {
+    var status = status
+    status.phase = .unspecified
+    status.error = FunctionError {
+      $0.step = "connect"
+      $0.message = "it is connected for another claim under the same token"
+      $0.highestToken = entry.assignment?.token
+    }
+    hosts.note(status, entry.recordName, of: entry.host)
+  }
+}
+
+extension FunctionStatus {
+  /// Whether its host has it for another claim.
+  func isAnothers(than entry: WantedFunction) -> Bool {
+    guard phase == .created || phase == .inUse || phase == .scrubbing, let made = assignment?.claimUid else {
+      return false
+    }
+    return !made.isEmpty && made != entry.assignment?.claimUid
+  }
 }

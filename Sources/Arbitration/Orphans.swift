@@ -113,6 +113,7 @@ extension Arbiter {
         "\(Names.list(chosen.map(\.host))) have \(request.function) in the same role; name the host, and purge one "
           + "after the other")
     }
+    try checkNoRival(of: chosen)
     var entries: [WantedFunction] = []
     let newest = newestToken(of: request.function)
     for part in chosen {
@@ -136,6 +137,20 @@ extension Arbiter {
     }
     return listedOrphans.filter {
       $0.status?.function?.id == request.function && (request.host.isEmpty || $0.host == request.host)
+    }
+  }
+
+  /// One record stands for one token, whoever has it.
+  private func checkNoRival(of parts: [(host: String, status: FunctionStatus)]) throws(Refusal) {
+    for (host, status) in parts {
+      let function = status.function?.id ?? ""
+      guard let name = claimOfFunction[function], let state = claims[name],
+        let rival = [state.controlling, state.consumer].first(where: { $0?.recordName == status.recordName }) ?? nil
+      else { continue }
+      throw Refusal(
+        .failedPrecondition,
+        "\(rival.host) has \(function) for claim '\(name)', of another history, and \(host) has it under the same token: purge it once "
+          + "the claim has let go: iov claim delete \(name)")
     }
   }
 

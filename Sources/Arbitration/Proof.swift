@@ -44,10 +44,10 @@ extension Arbiter {
     return true
   }
 
-  mutating func drop(_ entry: WantedFunction, of state: ClaimState) {
+  mutating func drop(_ entry: WantedFunction, of state: ClaimState, because proof: String? = nil) {
     changes.save(RecordKey(.wantedFunction, entry.recordName))
     detach(entry, from: state)
-    noteEnded(entry, of: state, "\(entry.host) has let go of it")
+    noteEnded(entry, of: state, proof ?? "\(entry.host) has let go of it")
     guard entry.role != .consumer, let assignment = entry.assignment else { return }
     dropFencer(of: assignment.function)
     // The place on the end node is free, also while the consumer's host has yet to clean up.

@@ -81,12 +81,9 @@ extension Arbiter {
   /// Lets go in the order of a release, and with the same proof: a refusal is none.
   mutating func reclaim(_ before: ClaimState, because loss: String) {
     var state = before
-    var reason = PendingReason()
-    reason.filter = PendingReason.reclaiming
-    reason.message = loss
     state.withStatus {
       $0.phase = .reclaiming
-      $0.pending = [reason]
+      $0.pending = [.reclaiming(loss)]
       $0.assignment?.arrival = nil
     }
     releaseControlling(of: &state)
@@ -126,4 +123,11 @@ extension Arbiter {
 extension PendingReason {
   /// Why the claim was reclaimed, kept while it lets go.
   static let reclaiming = "reclaiming"
+
+  static func reclaiming(_ loss: String) -> PendingReason {
+    PendingReason {
+      $0.filter = reclaiming
+      $0.message = loss
+    }
+  }
 }

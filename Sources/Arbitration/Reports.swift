@@ -95,7 +95,11 @@ extension Arbiter {
       // A claim may stand behind the function and not behind this: it is of another role, or of another token.
       let name = status.recordName
       if let claim, let entry = claims[claim]?.entry(name, for: host) {
-        hosts.note(status.sharing(entry), name, of: host)
+        if status.isAnothers(than: entry) {
+          disown(entry, of: claim, status)
+        } else {
+          hosts.note(status.sharing(entry), name, of: host)
+        }
         touched.insert(claim)
       } else {
         takeUnclaimed(status, from: host)

@@ -23,14 +23,18 @@ extension TrackedFunction {
     }
     // A fencer has no function that could be observed.
     status.scrub = scrub ?? status.scrub
-    // By this an orphan is adopted. What is wanted is known to whoever wants it. What became an orphan just now was set up
-    // by this agent, and has not been observed since.
-    status.assignment = wanted == nil ? status.assignment ?? applied : nil
+    // By this an orphan is adopted. What is wanted is known to whoever wants it, but for who has it: under one token it may have
+    // been set up for another claim. What became an orphan just now was set up by this agent, and has not been observed since.
+    status.assignment = wanted == nil ? status.assignment ?? applied : status.assignment.flatMap(ofAnother)
     // What keeps the plugin from knowing the function, if nothing else is wrong. That its token is spent is news of what nobody wants.
     let isNews = wanted == nil || status.error?.highestToken == nil
     status.error = error ?? (isNews ? status.error : nil)
     status.revision = answeredRevision(in: status.phase, error)
     return status
+  }
+
+  private func ofAnother(_ made: Assignment) -> Assignment? {
+    made.claimUid.isEmpty || made.claimUid == wanted?.assignment?.claimUid ? nil : made
   }
 
   /// A function that is in use answers a change of its entry once it is made, or has failed.

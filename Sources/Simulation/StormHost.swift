@@ -353,7 +353,9 @@ struct StormHost {
         $0.message = "its device is gone"
       }
     }
-    if entry == nil { status.assignment = function?.assignment }
+    // What is wanted is known to whoever wants it, but for who has it.
+    let isAnothers = function.map { $0.assignment.claimUid != entry?.assignment?.claimUid } ?? false
+    if isAnothers { status.assignment = function?.assignment }
     if entry == nil, spent[key] ?? 0 >= assignment.token?.value ?? .max {
       status.error = FunctionError {
         $0.step = "observe"

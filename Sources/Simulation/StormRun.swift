@@ -69,6 +69,8 @@ extension Storm {
   }
 
   private mutating func purge(_ function: String) {
+    // Where a claim of another history has it under the same token, that one lets go first.
+    if arbiter.listedClaims.contains(where: { $0.status?.assignment?.function == function }) { settle() }
     let parts = arbiter.listedOrphans.filter { $0.status?.function?.id == function }
     // Where two hosts have it in one role, of histories that did not know of each other, the operator has to name them.
     let roles = parts.map { $0.status?.recordName ?? "" }

@@ -100,8 +100,10 @@ struct FakeHost {
       $0.complete = complete
       $0.functions = answered.keys.sorted().compactMap { id in
         var status = answered[id]
-        // Of what nobody wants, the plugin remembers what it was set up with.
-        if wanted[id] == nil { status?.assignment = functions[id]?.assignment }
+        // Of what nobody wants, or what is another claim's, the plugin remembers what it was set up with.
+        if functions[id]?.claimUid != wanted[id]?.assignment?.claimUid {
+          status?.assignment = functions[id]?.assignment
+        }
         return status
       }
     }
@@ -147,6 +149,7 @@ struct FakeHost {
 
   private mutating func setUp(_ id: String, _ entry: WantedFunction) {
     guard let assignment = entry.assignment, let token = assignment.token else { return }
+    if let there = functions[id], there.token == token, there.claimUid != assignment.claimUid { return }
     if let failure {
       answered[id] = status(id, entry, .absent) { $0.error = failure }
       return

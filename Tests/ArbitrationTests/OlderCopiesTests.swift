@@ -79,6 +79,38 @@ import Testing
     expectNothingIsLeft(world)
   }
 
+  @Test func aClaimWhoseTokenAnotherOneHasGetsAnotherFunctionAndTakesNothingFromThatOne() {
+    var world = World.rack()
+    world.hasTwoHistories = true
+    let before = world.store
+    world.claimPart("mine", on: "c")
+    let granted = world.assigned("mine")?.function ?? ""
+    let copy = world.store
+    world.hosts["c"]?.functions = [:]
+    world.hosts["c"]?.answered = [:]
+    world.hosts["c"]?.extents = [:]
+    for store in [before, copy] {
+      world.store = store
+      world.restart()
+      for name in world.hosts.keys.sorted() { world.connect(name) }
+      world.settle()
+      guard store == before else { continue }
+      world.claimPart("theirs", on: "c")
+      #expect(world.assigned("theirs")?.function == granted)
+    }
+    #expect(world.phase("mine") == .ready)
+    #expect(world.assigned("mine")?.function != granted)
+    #expect(world.hosts["c"]?.functions.count == 2)
+    #expect(world.arbiter.listedOrphans.map { $0.status?.function?.id } == [granted])
+    #expect(world.arbiter.listedOrphans.map { $0.status?.assignment?.claim } == ["theirs"])
+    world.delete("mine")
+    world.settle()
+    #expect(world.hosts["c"]?.functions.count == 1)
+    world.purge(granted)
+    world.settle()
+    expectNothingIsLeft(world)
+  }
+
   /// Host c had the whole disk, was lost, and was cut off by a, which cleaned it and gave a part of it to b.
   private func overtaken(_ change: (inout World) -> Void = { _ in }) -> (world: World, whole: String) {
     var world = World.fabric()

@@ -64,6 +64,22 @@ import Testing
     #expect(host.reported("f/1")?.phase == .unspecified)
   }
 
+  @Test(arguments: ["uid", "theirs"])
+  func whatAnotherClaimHasUnderTheSameTokenIsReportedAsThatOnes(uid: String) {
+    var host = FakeHost()
+    host.start(makeWanted([makeEntry("f/1")]))
+    host.settle()
+    var made = makeStatus("f/1", .direct, token: 1, .created, attributes: nil)
+    made.assignment = Assignment {
+      $0.function = "f/1"
+      $0.claimUid = uid
+    }
+    host.handle(.pluginChanged(plugin: "ethernet"))
+    host.handle(.observed(plugin: "ethernet", [made]))
+    #expect(host.reported("f/1")?.phase == .created)
+    #expect(host.reported("f/1")?.assignment?.claimUid == (uid == "uid" ? nil : uid))
+  }
+
   @Test func aFunctionThatThePluginCannotLookAtIsLeftAloneUntilItIsReleased() {
     var host = FakeHost()
     host.start(makeWanted([makeEntry("f/1")]))
