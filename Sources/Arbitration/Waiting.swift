@@ -197,6 +197,7 @@ extension Arbiter {
     var serving = Serving()
     var budget = Self.lookedAtInVain
     var tried: Set<String> = []
+    var allReopened: Set<String> = []
     while budget > 0, !open.isEmpty || !openings.hosts.isEmpty || mayFit(tenants, ofClass: deviceClass),
       let entry = nextServed(&serving, ofClass: deviceClass)
     {
@@ -208,8 +209,17 @@ extension Arbiter {
       }
       if !specification.group.isEmpty { tried.insert(specification.group) }
       place(entry.name)
+      let reopened = changes.openings.endNodes.filter { isOf(deviceClass, $0) }
+      if !reopened.isEmpty {
+        // What was kept for it is free: those before it, who could not have that, come before those behind it.
+        changes.openings.endNodes.subtract(reopened)
+        allReopened.formUnion(reopened)
+        open = allReopened.union(nodes).sorted()
+        serving = Serving()
+      }
       open = open.filter(isOpen)
     }
+    changes.openings.endNodes.formUnion(allReopened)
     let left = named.compactMap { claims[$0]?.waitingEntry }
     for entry in left.sorted() { place(entry.name) }
   }

@@ -85,12 +85,12 @@ extension Storm {
 
   private mutating func carryOut(_ effects: [Effect], of event: Event) {
     for effect in effects {
-      if case .claimChanged(let claim) = effect {
-        noteEnded(claim)
-        checkUpgrade(of: claim)
-      }
-      if case .claimGone(let claim) = effect { noteEnded(claim) }
+      if case .claimChanged(let claim) = effect { checkUpgrade(of: claim) }
     }
+    let told = effects.compactMap(\.claim)
+    // The one whose time is over need not be the first of its group to be told of.
+    for claim in told where isOver(claim) && isEnding(claim) { noteEndedGroup(of: claim) }
+    for claim in told { noteEnded(claim) }
     guard isDiskSlow || !commits.isEmpty else { return perform(effects) }
     // A heartbeat that decides nothing waits for no disk.
     if case .heartbeatReceived = event, !effects.contains(where: \.isDurable) { return perform(effects) }
@@ -149,12 +149,18 @@ extension Storm {
 
   /// Claims end by themselves when their time is over, and not before. The disk may have yet to take that, and even that they were made.
   private mutating func noteEnded(_ claim: Claim) {
-    let group = claim.specification?.group ?? ""
-    let isOver = claim.expires.map { arbiter.countedTime(at: instant).wallMilliseconds >= $0.seconds * 1000 } ?? false
-    guard isOver || endedGroups.contains(group), isEnding(claim) else { return }
+    guard isOver(claim) || endedGroups.contains(claim.specification?.group ?? ""), isEnding(claim) else { return }
     ended.insert(claim.uid)
-    if !group.isEmpty { endedGroups.insert(group) }
+    noteEndedGroup(of: claim)
     if acknowledged[claim.name] == claim.uid { acknowledged[claim.name] = nil }
+  }
+
+  private mutating func noteEndedGroup(of claim: Claim) {
+    if let group = claim.specification?.group, !group.isEmpty { endedGroups.insert(group) }
+  }
+
+  private func isOver(_ claim: Claim) -> Bool {
+    claim.expires.map { arbiter.countedTime(at: instant).wallMilliseconds >= $0.seconds * 1000 } ?? false
   }
 
   private func isEnding(_ claim: Claim) -> Bool {
@@ -184,5 +190,15 @@ extension Storm {
       $0.bootId = bootID
     }
     send(.hostConfirmedDead(nil, request, reason: "fenced"))
+  }
+}
+
+extension Effect {
+  /// Whom watchers are told of.
+  fileprivate var claim: Claim? {
+    switch self {
+    case .claimChanged(let claim), .claimGone(let claim): claim
+    default: nil
+    }
   }
 }
