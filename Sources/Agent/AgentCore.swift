@@ -67,6 +67,8 @@ package final class AgentCore: Sendable {
   }
 
   var plugins: [Plugin] { state.withLock { Self.report($0).plugins } }
+  /// Whether the coordinator's word is still good.
+  var hasLease: Bool { state.withLock { $0.reconciler.hasLease(at: now()) } }
   var statuses: [FunctionStatus] { state.withLock { $0.reconciler.statuses } }
 
   /// Whether a step may be begun at this moment.

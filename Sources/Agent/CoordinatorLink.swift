@@ -29,15 +29,20 @@ package struct CoordinatorLink: Sendable {
     self.logger = logger
   }
 
+  /// Between two attempts while there is a lease to be kept: a coordinator that is started again has to renew it in time.
+  private static let pauseWithLease = Duration.seconds(1)
+
   package func run() async throws {
     var delay = RetryDelay(from: .milliseconds(200), to: .seconds(10))
     var lastComplaint = ""
     while !Task.isCancelled {
       let channel = RPCChannel(endpoint, security: security)
       do {
-        try await session(on: channel) {
-          delay.reset()
-          lastComplaint = ""
+        try await withTaskExecutorPreference(channel.executor) {
+          try await session(on: channel) {
+            delay.reset()
+            lastComplaint = ""
+          }
         }
       } catch {
         let complaint = (error as? RPCError)?.message ?? "\(error)"
@@ -50,7 +55,7 @@ package struct CoordinatorLink: Sendable {
         lastComplaint = complaint
       }
       await channel.close()
-      try await Task.sleep(for: delay.next())
+      try await Task.sleep(for: delay.next(atMost: core.hasLease ? Self.pauseWithLease : nil))
     }
   }
 

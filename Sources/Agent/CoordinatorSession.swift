@@ -40,7 +40,7 @@ struct CoordinatorSession: Sendable {
   }
 
   private func write() async throws {
-    for await message in outbox.messages { try await call.write(message) }
+    try await outbox.drain { try await call.write($0) }
     try Task.checkCancellation()
     throw RPCError(.failedPrecondition, "the coordinator speaks for a deposed leader")
   }

@@ -10,8 +10,9 @@ struct RetryDelay {
     self.longest = longest
   }
 
-  mutating func next(draw: Double = .random(in: 0..<1)) -> Duration {
-    let delay = min(shortest * (1 << min(failures, 16)), longest)
+  /// - Parameter limit: not longer than that, however often it has failed; nil: `longest`.
+  mutating func next(atMost limit: Duration? = nil, draw: Double = .random(in: 0..<1)) -> Duration {
+    let delay = min(shortest * (1 << min(failures, 16)), limit ?? longest)
     failures += 1
     return delay * (0.5 + draw / 2)
   }

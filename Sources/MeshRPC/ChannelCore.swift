@@ -197,40 +197,46 @@ final class ChannelCore: @unchecked Sendable {
   }
 
   private func connect(_ index: Int) {
+    // Nothing is read before there is somebody who reads it.
     let bootstrap = ClientBootstrap(group: eventLoop)
       .connectTimeout(TimeAmount(limits.connectTimeout))
-      .channelInitializer { channel in
-        // An address may be tried after another: each attempt has a handler of its own.
-        channel.eventLoop.makeCompletedFuture {
-          let connection = try ClientConnection(channel: self, index: index)
-          let security = self.security(for: index)
-          if security != nil { connection.isSecured() }
-          connection.secured = try security?.secure(
-            channel, to: self.endpoints[index], within: TimeAmount(self.limits.handshakeTimeout))
-          try channel.pipeline.syncOperations.addHandler(connection)
-        }
-      }
-    let attempt =
-      switch endpoints[index] {
-      case .tcp(let host, let port):
-        bootstrap.channelOption(.tcpOption(.tcp_nodelay), value: 1).connect(host: host, port: port)
-      case .unix(let path): bootstrap.connect(unixDomainSocketPath: path)
-      }
-    attempt.hop(to: eventLoop).flatMap { channel in
-      self.secured(channel)
+      .channelOption(.autoRead, value: false)
+    attempt(index, bootstrap).hop(to: eventLoop).flatMap { channel in
+      self.begin(channel, to: index)
     }.whenComplete { result in
       self.attemptEnded(index, result)
     }
   }
 
-  /// The connection, when its server has shown that it is the right one; a channel that has not is closed.
-  private func secured(_ channel: any Channel) -> EventLoopFuture<ClientConnection> {
+  private func attempt(_ index: Int, _ bootstrap: ClientBootstrap) -> EventLoopFuture<any Channel> {
+    switch endpoints[index] {
+    case .tcp(let host, let port):
+      let bootstrap = bootstrap.channelOption(.tcpOption(.tcp_nodelay), value: 1)
+      // What is an address needs nobody to be asked for one.
+      guard let address = try? SocketAddress(ipAddress: host, port: port) else {
+        return bootstrap.connect(host: host, port: port)
+      }
+      return bootstrap.connect(to: address)
+    case .unix(let path): return bootstrap.connect(unixDomainSocketPath: path)
+    }
+  }
+
+  /// The connection, when its server has shown that it is the right one; a channel that has not is closed. What speaks TLS and
+  /// HTTP/2 is made when somebody has answered: most attempts of a rack whose server is away are in vain, and cost nothing more.
+  private func begin(_ channel: any Channel, to index: Int) -> EventLoopFuture<ClientConnection> {
     do {
-      let connection = try channel.pipeline.syncOperations.handler(type: ClientConnection.self)
-      guard let secured = connection.secured else { return eventLoop.makeSucceededFuture(connection) }
-      secured.whenFailure { _ in channel.close(promise: nil) }
+      let connection = try ClientConnection(channel: self, index: index)
+      var secured = eventLoop.makeSucceededVoidFuture()
+      if let security = security(for: index) {
+        connection.isSecured()
+        secured = try security.secure(channel, to: endpoints[index], within: TimeAmount(limits.handshakeTimeout))
+        secured.whenFailure { _ in channel.close(promise: nil) }
+      }
+      try channel.pipeline.syncOperations.addHandler(connection)
+      try channel.syncOptions?.setOption(.autoRead, value: true)
       return secured.map { connection }
     } catch {
+      channel.close(promise: nil)
       return eventLoop.makeFailedFuture(error)
     }
   }

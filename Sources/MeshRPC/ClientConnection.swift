@@ -13,8 +13,6 @@ final class ClientConnection: HTTP2Connection, @unchecked Sendable {
   private(set) var isTooLate = false
   /// No new calls on this connection; it closes after its last one.
   private(set) var isDraining = false
-  /// Completed when the server has shown that it is the right one; nil: there is nothing to show.
-  var secured: EventLoopFuture<Void>?
 
   init(channel: ChannelCore, index: Int) throws {
     self.channel = channel

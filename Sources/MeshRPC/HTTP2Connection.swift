@@ -27,6 +27,8 @@ class HTTP2Connection: ChannelInboundHandler, @unchecked Sendable {
   private let keepaliveInterval: TimeAmount
   private var keepalive: RepeatedTask?
   private var flushIsComing = false
+  private var hasBegun = false
+  private var liesBehindSecurity = false
   /// Bytes of bodies that wait for their readers, or for the rest of their messages.
   var unreadByteCount = 0
   /// Streams whose writers wait until bytes have left.
@@ -50,6 +52,7 @@ class HTTP2Connection: ChannelInboundHandler, @unchecked Sendable {
   /// TLS lies between this and the socket. It copies all, and each piece of memory would be a record of its own: none is
   /// shared. What is encrypted first is sent first, so that the peer decrypts it meanwhile.
   func isSecured() {
+    liesBehindSecurity = true
     sharedByteCount = .max
     flushByteCount = 64 << 10
   }
@@ -95,11 +98,18 @@ class HTTP2Connection: ChannelInboundHandler, @unchecked Sendable {
 
   func handlerAdded(context: ChannelHandlerContext) {
     self.context = context
-    if context.channel.isActive { begin() }
+    // Behind TLS the channel is there when that says so.
+    if context.channel.isActive, !liesBehindSecurity { beginOnce() }
+  }
+
+  private func beginOnce() {
+    guard !hasBegun else { return }
+    hasBegun = true
+    begin()
   }
 
   func channelActive(context: ChannelHandlerContext) {
-    begin()
+    beginOnce()
     context.fireChannelActive()
   }
 

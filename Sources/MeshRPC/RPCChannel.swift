@@ -46,6 +46,10 @@ public final class RPCChannel: Sendable {
     core.abandon()
   }
 
+  /// The channel's event loop, for tasks that make calls and do little beside: run by it they need no hop from thread to thread for
+  /// each message. Nothing that they do may block.
+  public var executor: any TaskExecutor { EventLoopExecutor.of(core.eventLoop) }
+
   /// The first endpoint.
   public var endpoint: SocketEndpoint { endpoints[0] }
 

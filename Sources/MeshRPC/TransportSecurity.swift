@@ -13,7 +13,7 @@ public protocol ServerSecurity: Sendable {
 
 /// What stands between a client's TCP connections and HTTP/2. Unix sockets stay as they are.
 public protocol ClientSecurity: Sendable {
-  /// Adds handlers to a connection, on its loop, before it connects to `endpoint`.
+  /// Adds handlers to a connection to `endpoint`, on its loop, before anything was read.
   ///
   /// The future is completed on the loop, within `timeout` from when the connection is there: when the server has shown
   /// that it is the right one, or with an `RPCError` that says why not. Until then nothing reaches handlers behind these.

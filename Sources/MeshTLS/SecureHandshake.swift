@@ -34,7 +34,13 @@ final class SecureHandshake: ChannelInboundHandler {
 
   // MARK: The handshake
 
-  func channelActive(context: ChannelHandlerContext) {
+  func handlerAdded(context: ChannelHandlerContext) {
+    if context.channel.isActive { begin(context) }
+  }
+
+  func channelActive(context: ChannelHandlerContext) { begin(context) }
+
+  private func begin(_ context: ChannelHandlerContext) {
     guard case .waiting(let promise, nil) = state else { return }
     let channel = context.channel
     let deadline = context.eventLoop.assumeIsolated().scheduleTask(in: timeout) { [weak self] in

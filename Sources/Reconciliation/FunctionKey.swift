@@ -19,7 +19,8 @@ public struct FunctionKey: Sendable, Hashable, Comparable, CustomStringConvertib
     self.init(function: assignment.function, role: entry.role, token: assignment.token?.value ?? 0)
   }
 
-  init?(_ status: FunctionStatus) {
+  /// Nil if the status names no function.
+  public init?(_ status: FunctionStatus) {
     guard let function = status.function, !function.id.isEmpty else { return nil }
     self.init(function: function.id, role: status.role, token: function.token?.value ?? 0)
   }

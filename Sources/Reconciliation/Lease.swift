@@ -20,6 +20,9 @@ extension Reconciler {
 
   var hasRunOutOfLease: Bool { now >= leaseEnd }
 
+  /// Of this run of the agent.
+  public func hasLease(at now: Instant) -> Bool { leaseUntil.map { now < $0 } ?? false }
+
   /// Why nothing may be set up just now; nil if it may. Tearing down may always go on: a release is good for ever.
   func reasonNotToSetUp(at now: Instant) -> String? {
     guard let leaseUntil else { return "the coordinator has not spoken to this agent since it started" }

@@ -23,7 +23,9 @@ struct ClaimLoad {
     return try await withThrowingTaskGroup(of: Measured.self) { group in
       for client in 0..<clients {
         let channel = RPCChannel(program.socket)
-        group.addTask { try await self.client("\(round)-\(client)", host: client % hosts, channel, stopwatch) }
+        group.addTask(executorPreference: channel.executor) {
+          try await self.client("\(round)-\(client)", host: client % hosts, channel, stopwatch)
+        }
       }
       try await Task.sleep(for: .milliseconds(500))
       let begun = try (
