@@ -6,6 +6,7 @@ import Services
 /// `iov.v1.AgentSessions`: one stream for each host.
 struct AgentSessionsFrontend: AgentSessionsService {
   let arbiter: DurableArbiter
+  let reports: ReportQueue
   let questions: HostQuestions
   let access: CallAccess
   let logger: Logger
@@ -43,16 +44,16 @@ struct AgentSessionsFrontend: AgentSessionsService {
       case .hello: throw RPCError(.invalidArgument, "a session has one hello")
       case .heartbeat, .inventory, .functions, .statistics, nil:
         guard host != nil else { throw RPCError(.invalidArgument, "the first message of a session is a hello") }
-        submit(message, session)
+        try submit(message, session)
       }
     }
   }
 
-  private func submit(_ message: AgentMessage, _ session: SessionID) {
+  private func submit(_ message: AgentMessage, _ session: SessionID) throws {
     switch message.kind {
     case .heartbeat(let heartbeat): arbiter.heartbeat(session, heartbeat)
-    case .inventory(let report): arbiter.submit(.inventoryReported(session, report))
-    case .functions(let report): arbiter.submit(.functionsReported(session, report))
+    case .inventory(let report): try reports.submit(.inventoryReported(session, report), of: session)
+    case .functions(let report): try reports.submit(.functionsReported(session, report), of: session)
     case .statistics(let answer): questions.take(answer, from: session)
     // A kind that this version does not know says nothing to it (rules of evolution, model.proto).
     case .hello, nil: return

@@ -38,10 +38,16 @@ public final class CoordinatorDaemon: Sendable {
     fencer = Fencer(agents: configuration.fence, arbiter: arbiter, logger: logger)
     audit = AuditKeeper(store: store, retention: configuration.audit.retention, logger: logger)
     let questions = HostQuestions(arbiter: arbiter)
+    let arrivals = Arrivals()
+    // Half of a lease: heartbeats are not held up, and a host whose reports wait is no worse off than one that came later.
+    let reports = ReportQueue(
+      arbiter: arbiter, arrivals: arrivals,
+      patience: .milliseconds(configuration.arbiterSettings.leaseTermMilliseconds / 2))
     let services: [any RPCService] = [
       ClaimsFrontend(arbiter: arbiter, store: store, makeUID: { UUID().uuidString.lowercased() }),
       InventoryFrontend(arbiter: arbiter, questions: questions),
-      AgentSessionsFrontend(arbiter: arbiter, questions: questions, access: access, logger: logger),
+      AgentSessionsFrontend(
+        arbiter: arbiter, reports: reports, questions: questions, access: access, logger: logger),
       OperationsFrontend(
         arbiter: arbiter, store: store, restorer: restorer, fencer: fencer, started: SystemClock.timestamp(),
         logger: logger),
@@ -49,7 +55,8 @@ public final class CoordinatorDaemon: Sendable {
     health = HealthBoard(of: services)
     let offered = services + [HealthFrontend(health)]
     server = RPCServer(
-      services: offered + [ServerReflection(of: offered, files: FileDescriptor.all)], interceptors: [access])
+      services: offered + [ServerReflection(of: offered, files: FileDescriptor.all)], interceptors: [access],
+      arrivals: arrivals)
     self.arbiter = arbiter
     self.store = store
     endpoints = configuration.listen

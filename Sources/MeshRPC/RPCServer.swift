@@ -7,6 +7,7 @@ import Synchronization
 public final class RPCServer: Sendable {
   private let router: Router
   private let limits: ServerLimits
+  private let arrivals: Arrivals
   private let group: MultiThreadedEventLoopGroup
   private let state = Mutex(State())
   /// Ends when the server shall.
@@ -19,15 +20,17 @@ public final class RPCServer: Sendable {
     var isStopped = false
   }
 
+  /// - Parameter arrivals: told of connections whose handshakes are under way.
   public init(
     services: [any RPCService], interceptors: [any ServerInterceptor] = [], limits: ServerLimits = ServerLimits(),
-    eventLoopGroup: MultiThreadedEventLoopGroup = .singleton
+    arrivals: Arrivals = Arrivals(), eventLoopGroup: MultiThreadedEventLoopGroup = .singleton
   ) {
     var router = Router()
     for service in services { service.register(in: &router) }
     router.intercept(interceptors)
     self.router = router
     self.limits = limits
+    self.arrivals = arrivals
     group = eventLoopGroup
   }
 
@@ -89,6 +92,7 @@ public final class RPCServer: Sendable {
     ServerBootstrap(group: group)
       // A rack's agents come back all at once.
       .serverChannelOption(.backlog, value: 4096)
+      .serverChannelOption(.maxMessagesPerRead, value: 256)
       .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
       .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
       // The channel keeps its buffer; most connections of a rack are quiet, and a busy one's grows with what comes.
@@ -111,7 +115,7 @@ public final class RPCServer: Sendable {
 
   private func admit(_ channel: any Channel, _ security: (any ServerSecurity)?) throws {
     let connection = try ServerConnection(
-      router: router, limits: limits, peer: PeerAddress(of: channel), eventLoop: channel.eventLoop)
+      router: router, limits: limits, peer: PeerAddress(of: channel), arrivals: arrivals, eventLoop: channel.eventLoop)
     let identifier = ObjectIdentifier(channel)
     let isAdmitted = state.withLock { state in
       guard state.connections.count < limits.maximumConnections, !state.isStopped else { return false }
@@ -119,7 +123,11 @@ public final class RPCServer: Sendable {
       return true
     }
     guard isAdmitted else { throw RPCError(.resourceExhausted, "too many connections") }
-    channel.closeFuture.whenComplete { _ in self.state.withLock { $0.connections[identifier] = nil } }
+    connection.beginArrival()
+    channel.closeFuture.whenComplete { _ in
+      connection.endArrival()
+      self.state.withLock { $0.connections[identifier] = nil }
+    }
     if security != nil { connection.isSecured() }
     try security?.secure(channel, within: TimeAmount(limits.handshakeTimeout)).whenComplete { result in
       switch result {

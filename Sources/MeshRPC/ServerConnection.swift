@@ -9,6 +9,8 @@ final class ServerConnection: HTTP2Connection, @unchecked Sendable {
   private let requestTimeout: TimeAmount
   /// Known in full when the connection is open.
   var peer: PeerAddress
+  private let arrivals: Arrivals
+  private var isArriving = false
   private var handshake: Scheduled<Void>?
   private var deadlines = DeadlineTimer()
   private var pings: PingPolicy
@@ -42,11 +44,12 @@ final class ServerConnection: HTTP2Connection, @unchecked Sendable {
     case finished
   }
 
-  init(router: Router, limits: ServerLimits, peer: PeerAddress, eventLoop: any EventLoop) throws {
+  init(router: Router, limits: ServerLimits, peer: PeerAddress, arrivals: Arrivals, eventLoop: any EventLoop) throws {
     self.router = router
     self.limits = limits
     requestTimeout = TimeAmount(limits.requestTimeout)
     self.peer = peer
+    self.arrivals = arrivals
     pings = PingPolicy(minimumInterval: TimeAmount(limits.minimumPingInterval))
     overhead = OverheadBudget(burst: limits.overheadFrames.burst, perSecond: limits.overheadFrames.perSecond)
     var settings = SessionSettings()
@@ -56,6 +59,20 @@ final class ServerConnection: HTTP2Connection, @unchecked Sendable {
       role: .server, settings: settings, sendBufferByteCount: limits.sendBufferByteCount,
       keepaliveInterval: limits.keepaliveInterval, eventLoop: eventLoop)
   }
+
+  func beginArrival() {
+    isArriving = true
+    arrivals.begin()
+  }
+
+  /// Its peer has shown that it speaks HTTP/2, or will not any more.
+  func endArrival() {
+    guard isArriving else { return }
+    isArriving = false
+    arrivals.end()
+  }
+
+  override func receivedSettings() { endArrival() }
 
   override func begin() {
     super.begin()

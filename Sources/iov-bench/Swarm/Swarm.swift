@@ -136,6 +136,8 @@ struct Swarm: AsyncParsableCommand {
     do {
       try await program.firstAnswer(on: channel, from: process)
       report("storm_\(number)_answers_after_seconds", secondsSince(begun))
+      try await fleet.welcomed(within: .seconds(120))
+      report("storm_\(number)_welcomed_after_seconds", secondsSince(begun))
       try await fleet.settled(channel, within: .seconds(120))
       report("storm_\(number)_settled_after_seconds", secondsSince(begun))
       report("storm_\(number)_coordinator_processor_seconds", ObservedProcess(process).processorSeconds ?? 0)

@@ -49,6 +49,8 @@ final class SwarmAgent: Sendable {
     self.plugin = served
   }
 
+  /// Its lease is one that this session's coordinator granted.
+  var hasSession: Bool { state.withLock { $0.outbox != nil } }
   var hasReported: Bool { state.withLock { $0.hasReported } }
   /// Functions that were taken from those who used them.
   var cuts: Int { state.withLock { $0.devices.cuts } }

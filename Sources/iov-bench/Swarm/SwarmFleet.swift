@@ -40,6 +40,15 @@ final class SwarmFleet: Sendable {
   /// Functions that hosts have taken from those who used them.
   var cuts: Int { agents.reduce(0) { $0 + $1.cuts } }
 
+  /// Returns when every host has a session, and with it a lease.
+  func welcomed(within limit: Duration) async throws {
+    let deadline = ContinuousClock.now + limit
+    while !agents.allSatisfy(\.hasSession) {
+      try check(deadline, "\(agents.count { !$0.hasSession }) hosts have no session")
+      try await Task.sleep(for: .milliseconds(50))
+    }
+  }
+
   /// Returns when every host has a session in which it has said all, and the coordinator has taken that: all hosts are connected,
   /// and it has heard of every function that is granted.
   func settled(_ channel: RPCChannel, within limit: Duration) async throws {
