@@ -48,14 +48,16 @@ extension Arbiter {
     }
     var phase = phase(of: uses, before: before.phase)
     let error = lastError(of: state)
-    var reasons = sourceReason(of: state).map { [$0] } ?? waitingReasons(of: state, for: "set up")
+    // What is ready waits for nothing, and most of what is settled is.
+    var reasons =
+      phase == .ready ? [] : sourceReason(of: state).map { [$0] } ?? waitingReasons(of: state, for: "set up")
     if phase == .ready, before.phase != .ready, let mate = unattachedMate(of: state) {
       phase = .preparing
       reasons = [
         .group("it has what it is to have, and waits for '\(mate)' of its group '\(state.specification.group)'")
       ]
     }
-    let waiting = (phase == .ready ? [] : reasons) + formerAddresses(of: assignment)
+    let waiting = reasons + formerAddresses(of: assignment)
     state.withStatus {
       $0.phase = phase
       $0.assignment = assignment
