@@ -198,7 +198,9 @@ class Daemon:
             arguments = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
         except (OSError, ValueError):
             return 0
-        return pid if self.command[-1] in arguments and is_alive(pid) else 0
+        # A process has none for a moment when it begins with a program, and when it ends: it is there meanwhile.
+        is_ours = arguments == [""] or self.command[-1] in arguments
+        return pid if is_ours and is_alive(pid) else 0
 
     def start(self):
         command = ["ip", "netns", "exec", self.namespace, *self.wrapper, *self.command]
