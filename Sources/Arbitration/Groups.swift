@@ -148,6 +148,7 @@ extension Arbiter {
       for state in pending { say([reason], to: state) }
       return
     }
+    if let (name, drop) = obstacle(ofQuotaOf: pending) { return sayWhyNot(pending, because: name, of: drop) }
     var order = pending.map(\.claim.name)
     var obstacles: [String] = []
     for _ in 0..<Self.mostAttempts {
@@ -180,11 +181,25 @@ extension Arbiter {
     return nil
   }
 
-  private mutating func sayWhyNot(_ pending: [ClaimState], because name: String) {
+  /// Which one's tenant may not have as much as all of them ask for together.
+  private func obstacle(ofQuotaOf pending: [ClaimState]) -> (name: String, drop: Drop)? {
+    var seen: Set<TenantClass> = []
+    for (index, state) in pending.enumerated() where seen.insert(state.specification.tenantClass).inserted {
+      let others = pending[(index + 1)...].map(\.specification)
+      if let drop = obstacle(ofQuotaOf: state.specification, beside: others) { return (state.claim.name, drop) }
+    }
+    return nil
+  }
+
+  private mutating func sayWhyNot(_ pending: [ClaimState], because name: String, of drop: Drop? = nil) {
     for state in pending {
       let group = state.specification.group
       guard state.claim.name == name else {
         say([.group("all of its group '\(group)' get a function at once, and '\(name)' finds none")], to: state)
+        continue
+      }
+      if let drop {
+        say(pendingReasons([drop], for: state.specification), to: state)
         continue
       }
       guard best(for: state.specification) == nil else {

@@ -4,6 +4,12 @@ import Messages
 struct Amount: Equatable, Sendable {
   var functions = 0
   var rates = MinimumRates()
+
+  /// What one more claim asks for.
+  mutating func add(_ specification: ClaimSpecification) {
+    functions += 1
+    rates.add(specification.attributes?.minimumRates ?? MinimumRates())
+  }
 }
 
 struct TenantClass: Hashable, Sendable {
@@ -157,7 +163,8 @@ extension Arbiter {
   mutating func freeUse(_ assignment: Assignment, of specification: ClaimSpecification) {
     let key = specification.tenantClass
     guard var use = uses[key] else { return }
-    let isRoom = isUsedUp(key) || quota(of: key)?.limitsRates ?? false
+    // A group may need more than one.
+    let isRoom = isUsedUp(key) || quota(of: key).map { $0.limitsRates || !claimsOfGroup.isEmpty } ?? false
     use.functions -= 1
     use.rates.subtract(assignment.attributes?.minimumRates ?? MinimumRates())
     uses[key] = use.functions == 0 ? nil : use
@@ -191,10 +198,15 @@ extension Arbiter {
   }
 
   /// That a claim's tenant has all that it may have, what others let go of for its claims included; nil if there is room.
-  func obstacle(ofQuotaOf specification: ClaimSpecification) -> Drop? {
+  ///
+  /// - Parameter others: that are granted something in the same moment.
+  func obstacle(
+    ofQuotaOf specification: ClaimSpecification, beside others: [ClaimSpecification] = []
+  ) -> Drop? {
     let key = specification.tenantClass
     guard let quota = quota(of: key) else { return nil }
-    let asked = Amount(functions: 1, rates: specification.attributes?.minimumRates ?? MinimumRates())
+    var asked = Amount()
+    for specification in [specification] + others where specification.tenantClass == key { asked.add(specification) }
     for limit in quota.limits(useWithNominations(of: key, for: specification), asked: asked) {
       let (sum, isTooMuch) = limit.used.addingReportingOverflow(limit.asked)
       guard limit.asked > 0, isTooMuch || sum > limit.limit else { continue }

@@ -174,6 +174,33 @@ extension World {
     #expect(world.claim("urgent")?.status?.preemption == nil && world.phase("urgent") == .pending)
   }
 
+  @Test func aGroupIsGrantedNothingAboveItsQuota() throws {
+    var world = rack(functions: 8)
+    world.createTenant("lab", functions: 3)
+    for name in ["one", "two"] { _ = try create(&world, name, "lab").get() }
+    let group = ["w-1", "w-2"].map { name in
+      CreateClaimRequest {
+        $0.name = name
+        $0.specification = ClaimSpecification {
+          $0.deviceClass = "ethernet"
+          $0.host = "b"
+          $0.tenant = "lab"
+          $0.group = "train"
+        }
+      }
+    }
+    try #require(world.apply(group).refusal == nil)
+    world.settle()
+    #expect(world.use("lab") == 2 && world.phase("w-1") == .pending && world.phase("w-2") == .pending)
+    #expect(
+      world.reasons("w-1") == [
+        "the quota of tenant 'lab' is 3 functions of class ethernet; 2 are in use, and 2 more are asked for"
+      ])
+    world.delete("one")
+    world.settle()
+    #expect(world.use("lab") == 3 && world.phase("w-1") == .ready && world.phase("w-2") == .ready)
+  }
+
   @Test func theTenantFurthestBelowItsShareIsNextWithItsOldestClaim() throws {
     var world = rack(functions: 6)
     world.createTenant("big", weight: 2)
