@@ -45,7 +45,7 @@ extension Arbiter {
     return all.map { ownPolicy(of: $0, discardsData: discardsData) }.min { $0.rawValue < $1.rawValue } ?? .never
   }
 
-  private func ownPolicy(of state: ClaimState, discardsData: Bool) -> EvictionPolicy {
+  func ownPolicy(of state: ClaimState, discardsData: Bool = false) -> EvictionPolicy {
     let parts = claims(from: state.claim.name).filter { $0.assignment?.endNode == state.assignment?.function }
     let own = state.specification.evictionPolicy
     let holdsData = !discardsData && !dataLost(with: state).isEmpty

@@ -12,7 +12,7 @@ extension Arbiter {
     var view = PlacementView(of: state, in: self)
     // What is kept for it is in nobody's way but others'.
     var arbiter = self
-    arbiter.setNominationAside(of: state)
+    arbiter.setNominationsAside(with: state)
     view.look(arbiter)
     explanation.endNodes = UInt32(clamping: view.count)
     explanation.fitting = UInt32(clamping: view.options.count)
@@ -70,7 +70,10 @@ extension Arbiter {
     }
     guard let assignment = state.assignment else {
       if let obstacle = obstacle(ofSourceOf: view.specification) { return "it waits: \(obstacle.message)" }
-      if let obstacle = obstacle(ofQuotaOf: view.specification) { return "it waits: \(obstacle.message)" }
+      let others = mates(of: state).filter { $0.phase == .pending }.map(\.specification)
+      if let obstacle = obstacle(ofQuotaOf: view.specification, beside: others) {
+        return "it waits: \(obstacle.message)"
+      }
       if let reason = reasonOfPreemption(of: state).first { return "it waits: \(reason.message)" }
       if let reason = state.claim.status?.pending.first(where: { $0.filter == PendingReason.group }) {
         let fitting = view.options.isEmpty ? "none" : "\(view.options.count)"

@@ -5,10 +5,8 @@ import Messages
 extension Arbiter {
   /// Who asks for more means several groups.
   package static var mostMembers: Int { 256 }
-  /// How often one that finds nothing beside the others is tried before them.
-  private static var mostAttempts: Int { 4 }
 
-  private func members(of group: String) -> [ClaimState] {
+  func members(of group: String) -> [ClaimState] {
     (claimsOfGroup[group] ?? []).sorted().compactMap { claims[$0] }
   }
 
@@ -135,93 +133,6 @@ extension Arbiter {
   private func countsByQuota(of group: String) -> [(TenantClass, Int)] {
     Dictionary(grouping: members(of: group), by: \.specification.tenantClass).map { ($0, $1.count) }
       .sorted { $0.0.deviceClass < $1.0.deviceClass }
-  }
-
-  // MARK: Granted together
-
-  /// Gives all members that are pending a function, or none of them.
-  mutating func placeGroup(_ group: String) {
-    let members = members(of: group)
-    let pending = members.filter { $0.phase == .pending }
-    if let other = members.first(where: { $0.phase == .reclaiming || $0.phase == .releasing }) {
-      let reason = PendingReason.group("'\(other.claim.name)' of its group '\(group)' has yet to let go of what it had")
-      for state in pending { say([reason], to: state) }
-      return
-    }
-    if let (name, drop) = obstacle(ofQuotaOf: pending) { return sayWhyNot(pending, because: name, of: drop) }
-    var order = pending.map(\.claim.name)
-    var obstacles: [String] = []
-    for _ in 0..<Self.mostAttempts {
-      guard let name = nameWithoutPlace(among: order), let index = order.firstIndex(of: name) else { return }
-      obstacles.append(name)
-      guard index > 0 else { break }
-      // Whoever has the least choice goes first.
-      order.insert(order.remove(at: index), at: 0)
-    }
-    // Who finds nothing by itself tells more than who finds nothing beside the others.
-    let alone = obstacles.first { name in claims[name].map { best(for: $0.specification) == nil } ?? false }
-    if let name = alone ?? obstacles.first { sayWhyNot(pending, because: name) }
-  }
-
-  /// Grants all of them, or answers which one found nothing beside those before it.
-  private mutating func nameWithoutPlace(among names: [String]) -> String? {
-    beginTrial()
-    for name in names {
-      guard var state = claims[name] else { continue }
-      // Control that one alone would wait for would come too late for the others.
-      if let best = best(for: state.specification) { grant(best, to: &state) }
-      guard state.phase != .pending else {
-        endTrial(keeping: false)
-        return name
-      }
-      stopWaiting(state)
-      put(&state)
-    }
-    endTrial(keeping: true)
-    return nil
-  }
-
-  /// Which one's tenant may not have as much as all of them ask for together.
-  private func obstacle(ofQuotaOf pending: [ClaimState]) -> (name: String, drop: Drop)? {
-    var seen: Set<TenantClass> = []
-    for (index, state) in pending.enumerated() where seen.insert(state.specification.tenantClass).inserted {
-      let others = pending[(index + 1)...].map(\.specification)
-      if let drop = obstacle(ofQuotaOf: state.specification, beside: others) { return (state.claim.name, drop) }
-    }
-    return nil
-  }
-
-  private mutating func sayWhyNot(_ pending: [ClaimState], because name: String, of drop: Drop? = nil) {
-    for state in pending {
-      let group = state.specification.group
-      guard state.claim.name == name else {
-        say([.group("all of its group '\(group)' get a function at once, and '\(name)' finds none")], to: state)
-        continue
-      }
-      if let drop {
-        say(pendingReasons([drop], for: state.specification), to: state)
-        continue
-      }
-      guard best(for: state.specification) == nil else {
-        say([.group("what it could have is what the others of its group '\(group)' need, too")], to: state)
-        continue
-      }
-      say(pendingReasons(inTheWay(of: state.specification), for: state.specification), to: state)
-    }
-  }
-
-  private mutating func say(_ reasons: [PendingReason], to before: ClaimState) {
-    var state = before
-    let reasons = state.eviction + reasons
-    guard state.claim.status?.pending != reasons else { return }
-    state.withStatus { $0.pending = reasons }
-    put(&state)
-  }
-
-  /// Whether it is the one by which its group looks again.
-  func looksAgain(_ name: String) -> Bool {
-    guard let state = claims[name], state.hasGroup else { return true }
-    return members(of: state.specification.group).first { $0.phase == .pending }?.claim.name == name
   }
 
   // MARK: Ready together

@@ -221,7 +221,11 @@ extension Arbiter {
     }
     changes.openings.endNodes.formUnion(allReopened)
     let left = named.compactMap { claims[$0]?.waitingEntry }
-    for entry in left.sorted() { place(entry.name) }
+    for entry in left.sorted() {
+      // All of a group look at once.
+      if let group = claims[entry.name]?.specification.group, !group.isEmpty, !tried.insert(group).inserted { continue }
+      place(entry.name)
+    }
   }
 
   private func mayFit(_ tenants: Set<TenantClass>, ofClass deviceClass: String) -> Bool {

@@ -4,7 +4,7 @@ import Testing
 @testable import Arbitration
 @testable import Simulation
 
-private func member(
+func member(
   _ name: String, of group: String = "train", host: String = "b", deviceClass: String = "ethernet",
   _ change: (inout ClaimSpecification) -> Void = { _ in }
 ) -> CreateClaimRequest {
@@ -21,22 +21,22 @@ private func member(
 }
 
 extension World {
-  /// Two cards with two functions each, and a disk.
-  fileprivate static func cards() -> World {
+  /// Two cards, and a disk.
+  static func cards(functions: UInt32 = 2) -> World {
     var world = World()
     for (number, name) in ["a", "b", "c"].enumerated() {
       var host = FakeHost(name, address: "10.0.0.\(number + 1)")
       host.plugins = [ethernetPlugin(), sataPlugin()]
-      host.endNodes = name == "c" ? [disk("sata/S3R1AL")] : [card("ethernet/\(name)", functions: 2)]
+      host.endNodes = name == "c" ? [disk("sata/S3R1AL")] : [card("ethernet/\(name)", functions: functions)]
       world.add(host)
     }
     return world
   }
 
-  fileprivate func phases(_ names: String...) -> [ClaimPhase?] { names.map(phase) }
+  func phases(_ names: String...) -> [ClaimPhase?] { names.map(phase) }
 
   @discardableResult
-  fileprivate mutating func deleteGroup(of name: String) -> Result<Claim, Refusal> {
+  mutating func deleteGroup(of name: String) -> Result<Claim, Refusal> {
     let request = DeleteClaimRequest {
       $0.name = name
       $0.wholeGroup = true

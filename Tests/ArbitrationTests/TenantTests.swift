@@ -185,12 +185,14 @@ extension World {
           $0.deviceClass = "ethernet"
           $0.host = "b"
           $0.tenant = "lab"
+          $0.priority = 9
           $0.group = "train"
         }
       }
     }
     try #require(world.apply(group).refusal == nil)
     world.settle()
+    #expect(world.phase("one") == .ready && world.phase("two") == .ready, "nobody lets go of something for it")
     #expect(world.use("lab") == 2 && world.phase("w-1") == .pending && world.phase("w-2") == .pending)
     #expect(
       world.reasons("w-1") == [

@@ -1,0 +1,150 @@
+import Messages
+
+/// All members of a group get a function in one moment, or none does.
+extension Arbiter {
+  /// How often one that finds nothing beside the others is tried before them.
+  private static var mostAttempts: Int { 4 }
+
+  /// Gives all members that are pending a function, or none of them.
+  mutating func placeGroup(_ group: String) {
+    let members = members(of: group)
+    var pending = members.filter { $0.phase == .pending }
+    for state in pending { setNominationAside(of: state) }
+    if let other = members.first(where: { $0.phase == .reclaiming || $0.phase == .releasing }) {
+      let reason = PendingReason.group("'\(other.claim.name)' of its group '\(group)' has yet to let go of what it had")
+      return say(Array(repeating: [reason], count: pending.count), to: keepingNothing(for: pending))
+    }
+    if let (name, drop) = obstacle(ofQuotaOf: pending) {
+      let why = pendingReasons([drop], for: pending[0].specification)
+      return say(reasons(of: pending, because: name, why), to: keepingNothing(for: pending))
+    }
+    let names = namesWithoutPlace(among: pending.map(\.claim.name)) { (arbiter, order) in
+      arbiter.nameWithoutPlace(among: order)
+    }
+    // Who finds nothing by itself tells more than who finds nothing beside the others.
+    let alone = names.first { name in claims[name].map { best(for: $0.specification) == nil } ?? false }
+    guard let name = alone ?? names.first else { return }
+    let why = reasonsWhyNot(name)
+    keepOrPreempt(for: &pending)
+    say(reasons(of: pending, because: name, why), to: pending)
+  }
+
+  /// Tries it in several orders: whoever has the least choice goes first.
+  ///
+  /// - Parameter attempt: answers who finds nothing; nil: everyone has found something.
+  /// - Returns: who found nothing, of each order; nobody if one of them did.
+  mutating func namesWithoutPlace(
+    among names: [String], _ attempt: (inout Arbiter, [String]) -> String?
+  ) -> [String] {
+    var order = names
+    var obstacles: [String] = []
+    for _ in 0..<Self.mostAttempts {
+      guard let name = attempt(&self, order), let index = order.firstIndex(of: name) else { return [] }
+      obstacles.append(name)
+      guard index > 0 else { break }
+      order.insert(order.remove(at: index), at: 0)
+    }
+    return obstacles
+  }
+
+  /// Grants all of them, or answers which one found nothing beside those before it.
+  mutating func nameWithoutPlace(among names: [String]) -> String? {
+    beginTrial()
+    for name in names {
+      // Control that one alone would wait for would come too late for the others.
+      guard let best = claims[name].flatMap({ best(for: $0.specification) }), grant(best, toMember: name) else {
+        endTrial(keeping: false)
+        return name
+      }
+    }
+    endTrial(keeping: true)
+    return nil
+  }
+
+  /// Answers whether it has it.
+  mutating func grant(_ candidate: Candidate, toMember name: String) -> Bool {
+    guard var state = claims[name] else { return false }
+    endNomination(of: &state)
+    grant(candidate, to: &state)
+    guard state.phase != .pending else { return false }
+    stopWaiting(state)
+    put(&state)
+    return true
+  }
+
+  /// Which one's tenant may not have as much as all of them ask for together.
+  func obstacle(ofQuotaOf pending: [ClaimState]) -> (name: String, drop: Drop)? {
+    var seen: Set<TenantClass> = []
+    for (index, state) in pending.enumerated() where seen.insert(state.specification.tenantClass).inserted {
+      let others = pending[(index + 1)...].map(\.specification)
+      if let drop = obstacle(ofQuotaOf: state.specification, beside: others) { return (state.claim.name, drop) }
+    }
+    return nil
+  }
+
+  // MARK: What is kept for all of them
+
+  private mutating func keepOrPreempt(for pending: inout [ClaimState]) {
+    guard pending.allSatisfy({ victimsOnTheirWay(for: $0).isEmpty }) else {
+      for state in pending { nominate(state) }
+      return
+    }
+    pending = keepingNothing(for: pending)
+    preempt(for: &pending)
+  }
+
+  private mutating func keepingNothing(for pending: [ClaimState]) -> [ClaimState] {
+    pending.map { before in
+      var state = before
+      endNomination(of: &state)
+      return state
+    }
+  }
+
+  /// Nothing is kept for the claim, or for those that are to get something together with it.
+  mutating func setNominationsAside(with state: ClaimState) {
+    for state in [state] + mates(of: state) { setNominationAside(of: state) }
+  }
+
+  // MARK: What they say
+
+  private mutating func reasonsWhyNot(_ name: String) -> [PendingReason] {
+    guard let specification = claims[name]?.specification else { return [] }
+    guard best(for: specification) == nil else {
+      return [.group("what it could have is what the others of its group '\(specification.group)' need, too")]
+    }
+    return pendingReasons(inTheWay(of: specification), for: specification)
+  }
+
+  /// - Parameters:
+  ///   - name: who finds nothing.
+  ///   - why: what that one says.
+  private func reasons(of pending: [ClaimState], because name: String, _ why: [PendingReason]) -> [[PendingReason]] {
+    let victims = pending.lazy.map { (name: $0.claim.name, victims: self.victimsOnTheirWay(for: $0)) }
+    let waited = victims.first { !$0.victims.isEmpty }
+    return pending.map { state in
+      let own = reasonOfPreemption(of: state)
+      guard own.isEmpty else { return own + (state.claim.name == name ? why : []) }
+      let together = "all of its group '\(state.specification.group)' get a function at once"
+      if let waited {
+        return [.group("\(together), and \(PendingReason.whoHasYetToLetGo(waited.victims)) for '\(waited.name)'")]
+      }
+      return state.claim.name == name ? why : [.group("\(together), and '\(name)' finds none")]
+    }
+  }
+
+  private mutating func say(_ reasons: [[PendingReason]], to pending: [ClaimState]) {
+    for (before, reasons) in zip(pending, reasons) {
+      var state = before
+      let all = state.eviction + reasons
+      state.withStatus { $0.pending = all }
+      if state.claim.status != claims[state.claim.name]?.claim.status { put(&state) }
+    }
+  }
+
+  /// Whether it is the one by which its group looks again.
+  func looksAgain(_ name: String) -> Bool {
+    guard let state = claims[name], state.hasGroup else { return true }
+    return members(of: state.specification.group).first { $0.phase == .pending }?.claim.name == name
+  }
+}
