@@ -24,6 +24,13 @@ extension Storm {
     case 3: ask(.other) { .tenantSet($0, SetTenantRequest { $0.name = "lab" }) }
     case 4: ask(.other) { .tenantCreated($0, CreateTenantRequest { $0.name = "spare" }) }
     case 5: ask(.other) { .tenantDeleted($0, DeleteTenantRequest { $0.name = "spare" }) }
+    case 6 where hasGroups:
+      createGroup((0..<3).map { _ in "crowd-\(rollContention(0..<10))" }) { storm in
+        ClaimSpecification {
+          $0.deviceClass = "ethernet"
+          $0.host = Self.hostNames[storm.rollContention(0..<4)]
+        }
+      }
     default: return
     }
   }
@@ -72,11 +79,13 @@ extension Storm {
   }
 
   /// Whether its tenant may have one more.
-  func isWithinQuota(_ claim: Claim) -> Bool {
-    guard isContended, claim.specification?.deviceClass == "ethernet", let quota = Self.quotas[tenant(of: claim)] else {
-      return true
-    }
-    return functionsInUse(arbiter.listedClaims, of: tenant(of: claim)) < quota
+  func isWithinQuota(_ claim: Claim) -> Bool { isWithinQuota([claim]) }
+
+  /// Whether the tenant of all of them may have as many more.
+  func isWithinQuota(_ claims: [Claim]) -> Bool {
+    let asking = claims.filter { $0.specification?.deviceClass == "ethernet" }
+    guard isContended, let tenant = asking.first.map(tenant), let quota = Self.quotas[tenant] else { return true }
+    return functionsInUse(arbiter.listedClaims, of: tenant) + asking.count <= quota
   }
 
   private func functionsInUse(_ claims: some Sequence<Claim>, of tenant: String) -> Int {
@@ -103,7 +112,11 @@ extension Storm {
         continue
       }
       coverage.note(.preempted)
+      if !asked(by: claim).group.isEmpty { coverage.note(.preemptedByGroup) }
       checkVictims(preemption.claims, of: claim)
+    }
+    for claim in claims where claim.status?.phase == .reclaiming && before[claim.name]?.status?.phase != .reclaiming {
+      checkVictim(claim)
     }
     // Several are made one after the other there, and each for itself.
     if case .claimsApplied = event { return }
@@ -122,7 +135,9 @@ extension Storm {
   }
 
   private mutating func checkVictims(_ victims: [String], of claim: Claim) {
-    require(!victims.isEmpty, "\(claim.name) waits for others to let go, and for nobody in particular")
+    let mates = members(ofGroupOf: claim).compactMap { arbiter.claim(named: $0) }
+    let isForSomebody = !(victims + mates.flatMap { $0.status?.preemption?.claims ?? [] }).isEmpty
+    require(isForSomebody, "\(claim.name) waits for others to let go, and for nobody in particular")
     for name in victims {
       guard let victim = arbiter.claim(named: name) else {
         require(false, "\(name) is gone by having let go for \(claim.name)")
@@ -133,6 +148,17 @@ extension Storm {
       require(victim.specification?.evictionPolicy != .never, "\(name) let go for \(claim.name), and says never")
     }
     require(claim.specification?.preemption != .never, "others let go for \(claim.name), which is to wait")
+  }
+
+  /// Whoever lets go with another one, as one of its group or a part of it, may be in nobody's list.
+  private mutating func checkVictim(_ claim: Claim) {
+    for reason in claim.status?.pending ?? [] {
+      let words = reason.message.split(separator: " ")
+      guard let place = words.lastIndex(of: "needs"), place > 0, let most = Int32(words[place - 1]) else { continue }
+      let own = priority(of: claim)
+      require(own < most, "\(claim.name) of priority \(own) has let go: \(reason.message)")
+      require(claim.specification?.evictionPolicy != .never, "\(claim.name) says never: \(reason.message)")
+    }
   }
 
   /// By placement, in this event.
@@ -153,16 +179,26 @@ extension Storm {
       specification.group.isEmpty
     else { return false }
     // What is kept for one that is moved is nobody else's, however urgent: it has let go of what it had for that.
-    guard before[other.name]?.status?.upgrade?.better == nil else { return false }
-    // It may have begun to be kept after the other one was served.
+    let upgrade = before[other.name]?.status?.upgrade
+    guard upgrade?.better == nil, upgrade?.former == nil else { return false }
+    // It may have begun to be kept after the other one was served, and what others have yet to let go of is kept all the same.
     let kept = before[claim.name]?.status?.preemption?.endNode
-    let isKept = kept != nil && kept == other.status?.assignment?.endNode
+    let isKept = kept != nil && kept == other.status?.assignment?.endNode && !waitsForVictims(claim)
     let (mine, theirs) = (priority(of: claim), priority(of: other))
-    // What was kept for the other one was nobody's of its own priority.
-    let wasKept = before[other.name]?.status?.preemption?.endNode == other.status?.assignment?.endNode
+    // What was kept for the other one, or for one of its group, was nobody's of its own priority.
+    let wasKept = ([other.name] + members(ofGroupOf: other)).contains {
+      before[$0]?.status?.preemption?.endNode == other.status?.assignment?.endNode
+    }
     let isFirst = mine == theirs && !wasKept && (isKept || isFurtherBelow(claim, other, granted, before))
     guard mine > theirs || isFirst else { return false }
     return arbiter.couldHave(claim.name, insteadOf: other.name)
+  }
+
+  private func waitsForVictims(_ claim: Claim) -> Bool {
+    guard let preemption = claim.status?.preemption else { return false }
+    return preemption.claims.compactMap { arbiter.claim(named: $0)?.status }.contains {
+      ($0.phase == .reclaiming || $0.phase == .releasing) && $0.assignment?.endNode == preemption.endNode
+    }
   }
 
   /// Of one priority: whether its tenant had less of its share whenever in the event the other one was granted.
@@ -193,10 +229,31 @@ extension Storm {
       for other in claims where other.status?.phase == .ready && priority(of: other) < priority(of: claim) {
         guard other.specification?.evictionPolicy != .never else { continue }
         let (mine, theirs) = (priority(of: claim), priority(of: other))
-        let isInTheWay = arbiter.couldHave(claim.name, insteadOf: other.name)
+        let isInTheWay = arbiter.couldAllHave([claim.name], insteadOf: [other.name] + members(ofGroupOf: other))
         require(
           !isInTheWay, "\(claim.name) of priority \(mine) waits, and \(other.name) of \(theirs) need not let go")
       }
     }
+    for members in groups { checkPreemptionAtRest(for: members, among: claims) }
+  }
+
+  /// Nor a group for which claims of lower priorities could let go.
+  private mutating func checkPreemptionAtRest(for members: [Claim], among claims: [Claim]) {
+    let pending = members.filter { $0.status?.phase == .pending }
+    guard let first = pending.first, isWithinQuota(pending),
+      pending.allSatisfy({ $0.specification?.preemption != .never && $0.specification?.deviceClass == "ethernet" })
+    else { return }
+    let lower = claims.filter { $0.status?.phase == .ready && priority(of: $0) < priority(of: first) }
+    // Those of a group go together, or not at all.
+    let staying = Set(claims.filter { $0.specification?.evictionPolicy == .never }.map { asked(by: $0).group })
+    let others = lower.filter { claim in
+      let group = asked(by: claim).group
+      return claim.specification?.deviceClass == "ethernet" && claim.specification?.evictionPolicy != .never
+        && (group.isEmpty || !staying.contains(group))
+    }
+    let areInTheWay = !others.isEmpty && arbiter.couldAllHave(pending.map(\.name), insteadOf: others.map(\.name))
+    let (mine, theirs) = (pending.map(\.name), others.map(\.name))
+    let words = "\(mine) of priority \(priority(of: first)) wait, and \(theirs) need not let go"
+    require(!areInTheWay, words)
   }
 }

@@ -7,15 +7,24 @@ extension Storm {
   var hasGroups: Bool { isHarsh && seed % 4 == 2 }
 
   mutating func createGroup() {
+    createGroup((0..<3).map { _ in "claim-\(Int.random(in: 0..<7, using: &wishDice))" }) { $0.anySpecification() }
+  }
+
+  /// Of those that there are not.
+  mutating func createGroup(_ names: [String], of specification: (inout Storm) -> ClaimSpecification) {
     let group = "group-\(nextID())"
-    var names = Set((0..<3).map { _ in "claim-\(Int.random(in: 0..<7, using: &wishDice))" })
-    names.subtract(arbiter.listedClaims.map(\.name))
+    let names = Set(names).subtracting(arbiter.listedClaims.map(\.name))
+    var common = ClaimSpecification()
+    if isContended { addContention(to: &common) }
     let request = ApplyClaimsRequest {
       $0.claims = names.sorted().map { name in
         CreateClaimRequest {
           $0.name = name
-          $0.specification = anySpecification()
+          $0.specification = specification(&self)
           $0.specification?.group = group
+          $0.specification?.priority = common.priority
+          $0.specification?.preemption = common.preemption
+          $0.specification?.tenant = common.tenant
         }
       }
     }
@@ -41,12 +50,12 @@ extension Storm {
     return going
   }
 
-  private func members(ofGroupOf claim: Claim) -> [String] {
+  func members(ofGroupOf claim: Claim) -> [String] {
     let group = asked(by: claim).group
     return group.isEmpty ? [] : arbiter.listedClaims.filter { asked(by: $0).group == group }.map(\.name)
   }
 
-  private var groups: [[Claim]] {
+  var groups: [[Claim]] {
     let members = arbiter.listedClaims.filter { !asked(by: $0).group.isEmpty }
     return Dictionary(grouping: members) { asked(by: $0).group }.sorted { $0.key < $1.key }.map(\.value)
   }
@@ -65,6 +74,8 @@ extension Storm {
       require(
         granted.isEmpty || !isPartial,
         "some of a group have what they need and others do not: \(members.map(\.words))")
+      let kept = Set(members.filter { $0.status?.phase == .pending }.map { $0.status?.preemption != nil })
+      require(kept.count < 2, "something is kept for some of a group and not for others: \(members.map(\.words))")
     }
   }
 
@@ -78,6 +89,7 @@ extension Storm {
   mutating func checkGroupsAtRest() {
     for members in groups {
       let pending = members.filter { $0.status?.phase == .pending }
+      guard isWithinQuota(pending) else { continue }
       let nodes = pending.compactMap { $0.specification.flatMap(roomFor) }
       guard !pending.isEmpty, nodes.count == pending.count, Set(nodes).count == nodes.count else { continue }
       require(false, "a group is pending and would fit on \(nodes): \(members.map(\.words))")
