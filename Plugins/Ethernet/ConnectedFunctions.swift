@@ -11,11 +11,11 @@ extension EthernetFunctions {
     guard let mtu = plan.mtu else { throw PluginError(.invalidArgument, "the assignment grants no MTU") }
     let place = try consumerPlace(plan)
     try checkUnderlay(tunnel, mtu: mtu)
+    var existing = try find(plan, in: place) ?? takeOver(plan, tunnel, mtu: mtu, in: place)
     try refuseTakenName(plan, in: place)
-    var existing = try find(plan, in: place)
     if let link = existing, link.vxlan != tunnel {
       // The servers have been changed under a function that lives on: the way there is made anew.
-      if let former = link.vxlan, former.local != nil { try admission.revoke(former) }
+      if let former = link.vxlan { try revoke(former, of: plan.names) }
       try place.route.delete(link.index)
       existing = nil
     }
@@ -33,6 +33,27 @@ extension EthernetFunctions {
         })
     }
     return try status(request, plan)
+  }
+
+  /// The interface of the function in the place of which this one comes, as this one's: its consumer sees no other, and its packets
+  /// go to another host. Nil where there is none that can become it.
+  private func takeOver(
+    _ plan: FunctionPlan, _ tunnel: VXLANParameters, mtu: UInt32, in place: Place
+  ) throws -> Link? {
+    guard let former = plan.former, let link = try place.route.link(named: plan.interfaceName),
+      link.alias == former.alias, link.macAddress == plan.macAddress, let before = link.vxlan,
+      before.networkIdentifier == tunnel.networkIdentifier, before.local == tunnel.local, before.port == tunnel.port
+    else { return nil }
+    try admission.admit(tunnel)
+    try place.route.change(
+      link.index,
+      LinkChange {
+        $0.alias = plan.names.alias
+        $0.mtu = link.mtu == mtu ? nil : mtu
+        $0.tunnel = tunnel
+      })
+    try revoke(before, of: former)
+    return try place.route.link(named: plan.interfaceName)
   }
 
   func disconnect(_ request: FunctionRequest) throws -> FunctionStatus {

@@ -124,14 +124,21 @@ struct EthernetFunctions: Sendable {
     let found = links.filter { isOurs($0.link, plan.names) || isDisguised($0, plan, card) }
     // The way between hosts first: from then on nothing reaches the card any more.
     for place in found.sorted(by: { $0.link.kind == "vxlan" && $1.link.kind != "vxlan" }) {
-      if let tunnel = place.link.vxlan, tunnel.local != nil { try admission.revoke(tunnel) }
+      if let tunnel = place.link.vxlan { try revoke(tunnel, of: plan.names, among: links) }
       try route.delete(place.link.index, inNamespaceWithID: place.namespaceID)
     }
-    if let tunnel = plan.tunnel { try admission.revoke(tunnel) }
+    if let tunnel = plan.tunnel { try revoke(tunnel, of: plan.names, among: links) }
     // Without its card a function has no limits either; and limits of another function with this address are not ours.
     guard plan.role == .direct, let card else { return }
     let others = links.contains { isMacvlan($0.link, of: card, plan.macAddress) && !isOurs($0.link, plan.names) }
     if !others { try removeLimits(of: plan.macAddress, on: card) }
+  }
+
+  /// Nobody may send to a function's tunnel any more, unless another function has the very same by now: one that came in its place.
+  func revoke(_ tunnel: VXLANParameters, of names: FunctionNames, among known: [FoundLink]? = nil) throws {
+    guard tunnel.local != nil else { return }
+    let isAnothers = try (known ?? everyLink()).contains { $0.link.vxlan == tunnel && !isOurs($0.link, names) }
+    if !isAnothers { try admission.revoke(tunnel) }
   }
 
   /// A holder with power over its namespace can take the alias away and rename; what the function is made of stays.

@@ -23,6 +23,8 @@ struct FunctionPlan: Sendable {
   var interfaceName: String
   /// How this host is joined with the other; nil on a direct path.
   var tunnel: VXLANParameters?
+  /// Of the function in the place of which this one comes, and whose interface becomes its own.
+  var former: FunctionNames?
 
   init(_ request: FunctionRequest, vxlanPort: UInt16) throws(PluginError) {
     guard let assignment = request.assignment, !assignment.function.isEmpty else {
@@ -56,6 +58,7 @@ struct FunctionPlan: Sendable {
         "'\(interfaceName)' cannot name an interface: 1 to \(InterfaceName.maximumLength) bytes, "
           + "no slash, colon, percent sign or white space")
     }
+    if !assignment.takesOver.isEmpty { former = FunctionNames(assignment.takesOver) }
     if request.role == .server || request.role == .consumer {
       tunnel = try Self.tunnel(assignment.mediation, role: request.role, port: vxlanPort)
     }

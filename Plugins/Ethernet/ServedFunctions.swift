@@ -27,6 +27,10 @@ extension EthernetFunctions {
     try admission.admit(tunnel)
     // Nothing flows before everything stands.
     for link in [macvlan, far] where !link.isUp { try route.change(link.index, LinkChange { $0.isUp = true }) }
+    // Its consumer goes on as if nothing had happened, and may say nothing for long. Where this cannot be said, the first packet says it.
+    if plan.former != nil, !macvlan.isUp {
+      try? AddressAnnouncement(in: namespace).send(plan.macAddress, from: macvlan.index)
+    }
     let status = try status(request, plan)
     guard status.phase == .inUse else {
       throw PluginError(.unavailable, "\(plan.names.function) was set up and is not in use when read back")
@@ -37,11 +41,9 @@ extension EthernetFunctions {
   /// Cuts the way to the consumer's host and proves it: the VXLAN device is gone, the macvlan is down and passes nothing on.
   func unserve(_ request: FunctionRequest) throws -> FunctionStatus {
     let plan = try plan(request)
-    if let far = try ourLink(plan.names.tunnel, plan.names) {
-      if let tunnel = far.vxlan, tunnel.local != nil { try admission.revoke(tunnel) }
-      try route.delete(far.index)
-    }
-    if let tunnel = plan.tunnel { try admission.revoke(tunnel) }
+    let far = try ourLink(plan.names.tunnel, plan.names)
+    if let far { try route.delete(far.index) }
+    for tunnel in Set([far?.vxlan, plan.tunnel].compactMap { $0 }) { try revoke(tunnel, of: plan.names) }
     if let macvlan = try ourLink(plan.names.interface, plan.names) {
       try route.change(macvlan.index, LinkChange { $0.isUp = false })
       try route.deleteQueueingDiscipline(of: macvlan.index, parent: .ingress)
@@ -90,7 +92,7 @@ extension EthernetFunctions {
   private func ensureTunnel(_ plan: FunctionPlan, _ tunnel: VXLANParameters, mtu: UInt32) throws -> Link {
     if let link = try ourLink(plan.names.tunnel, plan.names) {
       if link.vxlan == tunnel, link.mtu == mtu, link.alias == plan.names.alias { return link }
-      if let former = link.vxlan, former.local != nil { try admission.revoke(former) }
+      if let former = link.vxlan { try revoke(former, of: plan.names) }
       try route.delete(link.index)
     }
     try route.create(NewLink(.vxlan(tunnel), name: plan.names.tunnel, mtu: mtu))

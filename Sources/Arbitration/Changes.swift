@@ -22,6 +22,8 @@ struct Changes: Sendable {
   var openings = Openings()
   /// Those for which others were told to let go.
   var preemptors: Set<String> = []
+  /// Claims that have let go of a function, and whose consumers keep what they see for the next one.
+  var movers: Set<String> = []
   /// To sessions, before any wanted state.
   var messages: [Effect] = []
   /// Hosts to be fenced.
@@ -103,7 +105,10 @@ extension Arbiter {
     lookAgainAtGeometry()
     settleSources()
     settleAttachedGroups()
-    fillOpenings()
+    repeat {
+      fillOpenings()
+      moveInterfaces()
+    } while !changes.openings.isEmpty || !changes.movers.isEmpty
   }
 
   mutating func takeEffects() -> [Effect] {

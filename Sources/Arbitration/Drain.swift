@@ -113,15 +113,8 @@ extension Arbiter {
   mutating func fitsElsewhere(_ state: ClaimState) -> Bool {
     guard let assignment = state.assignment else { return false }
     let specification = state.specification
-    var candidate: Candidate?
-    if specification.isForSeveralHosts {
-      // Its interface's name is its own on the host where it is.
-      var here = specification.used(on: assignment.host)
-      (here.hosts, here.hostSelector) = ([], "")
-      here.consumer?.interfaceName = ""
-      candidate = best(for: here)
-    }
-    if candidate == nil { candidate = best(for: specification) }
+    var candidate = best(for: specification.used(alsoOn: assignment.host))
+    if candidate == nil, specification.isForSeveralHosts { candidate = best(for: specification) }
     guard let node = candidate.flatMap({ endNodes[$0.node.record.id] }) else { return false }
     let onTheirWay = evicting.compactMap { claims[$0] }.filter {
       $0.specification.deviceClass == specification.deviceClass

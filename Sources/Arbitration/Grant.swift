@@ -3,7 +3,9 @@ import Messages
 extension Arbiter {
   /// Gives a function of the candidate's end node to the claim: draws its token, allocates what joins the hosts, and
   /// tells the host that has the end node.
-  mutating func grant(_ candidate: Candidate, to state: inout ClaimState) {
+  ///
+  /// - Parameter former: what the consumer's host has of the function before, and keeps for this one.
+  mutating func grant(_ candidate: Candidate, to state: inout ClaimState, insteadOf former: WantedFunction? = nil) {
     let id = candidate.node.record.id
     if candidate.route.path != .direct { renewControl(of: id) }
     guard let token = drawToken(of: id) else { return }
@@ -26,13 +28,16 @@ extension Arbiter {
     assignment.attributes = grantedAttributes(candidate, for: state)
     assignment.mediation = mediation(candidate, token: token, for: state)
     assignment.lossPolicy = state.specification.lossPolicy
+    if let former, let before = former.assignment { assignment.takeOver(before, arrival: report(of: former)?.arrival) }
     reserve(assignment, for: state)
     countAmongPeers(state.specification, with: assignment, by: 1)
     takeShare(of: assignment)
 
     state.controlling = enter(assignment, of: state.claim.name)
     let decision = candidate.decision(at: now)
-    noteGranted(assignment, decision, because: wordsOfUpgrade(of: state, to: assignment))
+    noteGranted(
+      assignment, decision,
+      because: assignment.takesOver.isEmpty ? wordsOfUpgrade(of: state, to: assignment) : assignment.wordsOfMove)
     state.withStatus {
       $0.phase = .preparing
       $0.assignment = assignment
@@ -50,6 +55,16 @@ extension Arbiter {
     var entry = WantedFunction()
     entry.assignment = assignment
     entry.role = assignment.path == .mediated ? .server : .direct
+    note(&entry)
+    hosts.note(claim: claim, of: entry.host)
+    return entry
+  }
+
+  /// Tells the consumer's host of a function that another one serves.
+  mutating func connect(_ assignment: Assignment, of claim: String) -> WantedFunction {
+    var entry = WantedFunction()
+    entry.assignment = assignment
+    entry.role = .consumer
     note(&entry)
     hosts.note(claim: claim, of: entry.host)
     return entry

@@ -137,13 +137,7 @@ extension Arbiter {
   /// By a path that it prefers no less than the one that it has.
   private mutating func canMove(_ name: String, to id: String) -> Bool {
     guard let state = claims[name], let assignment = state.assignment else { return false }
-    var specification = state.specification
-    if specification.isForSeveralHosts {
-      // Its interface's name is its own on the host where it is.
-      specification = specification.used(on: assignment.host)
-      (specification.hosts, specification.hostSelector) = ([], "")
-      specification.consumer?.interfaceName = ""
-    }
+    let specification = state.specification.used(alsoOn: assignment.host)
     guard let best = best(for: specification), let node = endNodes[id], isSelected(node, by: specification),
       let candidate = try? candidate(node, for: specification), candidate.route.path == best.route.path,
       // Placement looks at the load last.

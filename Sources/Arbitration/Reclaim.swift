@@ -66,16 +66,12 @@ extension Arbiter {
       let token = drawToken(of: former.assignment?.endNode ?? "")
     else { return }
     giveUp(former, of: state)
-    var entry = WantedFunction()
-    entry.assignment = former.assignment
-    entry.assignment?.token = token
-    entry.role = .consumer
-    note(&entry)
-    hosts[entry.host]?.claims.insert(state.claim.name)
-    state.consumer = entry
+    var told = former.assignment ?? Assignment()
+    told.token = token
+    state.consumer = connect(told, of: state.claim.name)
     claims[state.claim.name] = state
     // It may have been connected again before, in the history that was lost.
-    for orphan in orphans(of: entry.functionID, on: entry.host) { _ = giveUpFormer(orphan, on: entry.host) }
+    for orphan in orphans(of: former.functionID, on: former.host) { _ = giveUpFormer(orphan, on: former.host) }
   }
 
   /// Lets go in the order of a release, and with the same proof: a refusal is none.

@@ -168,7 +168,9 @@ extension Arbiter {
     if let entry = state.controlling, concluded(entry, of: state) { state.controlling = nil }
     let isCut = state.controlling.map { proof(of: $0) != nil } ?? true
     if isCut { settleParts(of: state) }
-    if isCut, var entry = state.consumer {
+    let isKept = isCut && isKeptByConsumer(state)
+    if isKept, state.controlling == nil { changes.movers.insert(state.claim.name) }
+    if isCut, !isKept, var entry = state.consumer {
       if !entry.released {
         entry.released = true
         note(&entry)

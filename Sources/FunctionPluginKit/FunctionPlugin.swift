@@ -64,7 +64,8 @@ public protocol FunctionPlugin: Sendable {
   func serve(_ request: FunctionRequest) async throws -> FunctionStatus
   /// Stops serving. The answer is proof: nothing that was sent to this function can reach the device any more.
   func unserve(_ request: FunctionRequest) async throws -> FunctionStatus
-  /// Connects this host to a function that another one serves. Phase IN_USE, with the arrival.
+  /// Connects this host to a function that another one serves. Phase IN_USE, with the arrival. Where the assignment takes over from
+  /// another function, what its consumer sees of that one may become this one's; `disconnect` of the former follows, and leaves it alone.
   func connect(_ request: FunctionRequest) async throws -> FunctionStatus
   /// Undoes `connect`, in bounded time, also when the other host is gone. Phase ABSENT.
   func disconnect(_ request: FunctionRequest) async throws -> FunctionStatus

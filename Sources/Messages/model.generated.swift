@@ -5304,6 +5304,14 @@ public struct Assignment: Message {
     @inlinable _modify { yield &sharedFields.value.source }
   }
 
+  /// A function of the same claim on the same host, by the same kind of path, that this one comes in the place of: what the consumer
+  /// sees of it, such as its interface, is kept and becomes this one's. Empty: none. The former one is released with this entry; a
+  /// host that cannot keep what is seen sets this one up like any other, after that.
+  public var takesOver: String {
+    @inlinable get { sharedFields.value.takesOver }
+    @inlinable _modify { yield &sharedFields.value.takesOver }
+  }
+
   public init() { sharedFields = Self.unset }
 
   private static let unset = SharedFields(Fields())
@@ -5326,6 +5334,7 @@ public struct Assignment: Message {
     @usableFromInline var lossPolicy: LossPolicy = LossPolicy(rawValue: 0)
     @usableFromInline var extent: Extent?
     @usableFromInline var source: String = ""
+    @usableFromInline var takesOver: String = ""
   }
 }
 
@@ -5358,6 +5367,7 @@ extension Assignment: CLayoutMessage {
     layout.pointee.loss_policy = .init(rawValue: .init(truncatingIfNeeded: lossPolicy.rawValue))
     layout.pointee.extent = arena.message(extent)
     layout.pointee.source = arena.string(source)
+    layout.pointee.takes_over = arena.string(takesOver)
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__Assignment>) {
@@ -5379,6 +5389,7 @@ extension Assignment: CLayoutMessage {
     fields.lossPolicy = LossPolicy(rawValue: Int32(truncatingIfNeeded: layout.pointee.loss_policy.rawValue))
     if let value = layout.pointee.extent { fields.extent = Extent(copying: value) }
     fields.source = copiedString(layout.pointee.source)
+    fields.takesOver = copiedString(layout.pointee.takes_over)
     sharedFields = SharedFields(fields)
   }
 }
@@ -5389,7 +5400,7 @@ extension Assignment {
       decoder, of: Self.fullName,
       names: [
         "function", "claim", "claimUid", "endNode", "deviceClass", "host", "controllingHost", "path", "token",
-        "fenceDomain", "consumer", "attributes", "mediation", "arrival", "lossPolicy", "extent", "source",
+        "fenceDomain", "consumer", "attributes", "mediation", "arrival", "lossPolicy", "extent", "source", "takesOver",
       ])
     self.init()
     try fields.read("function", into: &function)
@@ -5409,6 +5420,7 @@ extension Assignment {
     try fields.read("lossPolicy", into: &lossPolicy)
     try fields.read("extent", into: &extent)
     try fields.read("source", into: &source)
+    try fields.read("takesOver", into: &takesOver)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -5430,6 +5442,7 @@ extension Assignment {
     try fields.write("lossPolicy", lossPolicy)
     try fields.write("extent", extent)
     try fields.write("source", source)
+    try fields.write("takesOver", takesOver)
   }
 }
 

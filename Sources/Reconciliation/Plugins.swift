@@ -119,8 +119,13 @@ extension Reconciler {
     }
   }
 
-  /// Other roles and tokens of a function may have waited for this one.
+  /// Other roles and tokens of a function may have waited for this one, and what it takes over from.
   mutating func touchAll(of function: String) {
-    touched.formUnion(keysOfFunction[function] ?? [])
+    let keys = keysOfFunction[function] ?? []
+    touched.formUnion(keys)
+    for key in keys {
+      guard let former = functions[key]?.wanted?.assignment?.takesOver, !former.isEmpty else { continue }
+      touched.formUnion(keysOfFunction[former] ?? [])
+    }
   }
 }

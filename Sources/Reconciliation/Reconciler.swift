@@ -146,13 +146,13 @@ public struct Reconciler: Sendable {
     guard state.complete else { return }
     // What the coordinator does not speak of is not wanted, which is no reason to touch it.
     for (key, function) in functions where function.wanted != nil && !named.contains(key) {
+      touchAll(of: key.function)
       functions[key]?.wanted = nil
       dismissed.insert(key)
       functions[key]?.release = .notBegun
       functions[key]?.wantedAgain = nil
       noteLossPolicy(of: key)
       clearFailures(of: key)
-      touched.insert(key)
     }
   }
 
@@ -191,7 +191,7 @@ public struct Reconciler: Sendable {
       clearFailures(of: key)
       news.insert(key)
     }
-    touched.insert(key)
+    touchAll(of: key.function)
   }
 
   /// What no plugin of the class that answers has, is absent.

@@ -11,7 +11,7 @@ extension Reconciler {
     guard var function = functions[key], function.activity == .idle,
       let verb = function.nextVerb, let assignment = function.wanted?.assignment,
       let plugin = pluginOfClass[function.deviceClass], plugins[plugin]?.isObserved ?? false,
-      !isAnotherStepping(than: key), rival(of: key) == nil,
+      !isAnotherStepping(than: key), rival(of: key) == nil, !isBeingTakenOver(key),
       !key.role.needsWord(for: verb) || (reasonNotToSetUp(at: now) ?? lackOfControl(for: function)) == nil
     else { return }
     counter += 1
@@ -41,6 +41,18 @@ extension Reconciler {
     return (keysOfFunction[key.function] ?? []).sorted().first {
       guard $0.token != key.token, functions[$0]?.isPresent ?? false else { return false }
       return $0.role == key.role || ($0.token < key.token && key.role != .fencer)
+    }
+  }
+
+  /// What comes in its place has the first turn, once: by that its consumer keeps what it sees. Whether that works or not, this one
+  /// is released then.
+  private func isBeingTakenOver(_ key: FunctionKey) -> Bool {
+    guard let function = functions[key], function.wanted?.released == true, function.release == .notBegun,
+      function.isPresent, reasonNotToSetUp(at: now) == nil
+    else { return false }
+    return functions.values.contains {
+      $0.wanted?.assignment?.takesOver == key.function && $0.key.role == key.role && $0.wanted?.released == false
+        && $0.failures == 0 && $0.selfFence == .notBegun && !$0.isAsWanted
     }
   }
 

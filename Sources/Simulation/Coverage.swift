@@ -32,7 +32,7 @@ public struct Coverage: Sendable {
   ]
   public static let everyEffect =
     RecordKey.Kind.allCases.map { "save \($0.rawValue)" } + [
-      "audit granted", "audit upgraded", "audit in use", "audit ended", "remove host", "remove end-node",
+      "audit granted", "audit upgraded", "audit moved", "audit in use", "audit ended", "remove host", "remove end-node",
       "remove claim", "remove tenant",
       "remove wanted-function", "send welcome", "send heartbeat",
       "send wanted",
@@ -101,7 +101,10 @@ extension Effect {
       holding.ended != nil
         ? "audit ended"
         : holding.inUse != nil
-          ? "audit in use" : holding.whyGranted.hasPrefix("it was upgraded") ? "audit upgraded" : "audit granted"
+          ? "audit in use"
+          : holding.whyGranted.hasPrefix("it was upgraded")
+            ? "audit upgraded"
+            : holding.whyGranted.hasPrefix("its consumer keeps") ? "audit moved" : "audit granted"
     case .send(_, let message): "send \(message.word)"
     case .endSession: "endSession"
     case .answer(_, .claim): "answer claim"

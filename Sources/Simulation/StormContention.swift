@@ -183,7 +183,9 @@ extension Storm {
     guard upgrade?.better == nil, upgrade?.former == nil else { return false }
     // It may have begun to be kept after the other one was served, and what others have yet to let go of is kept all the same.
     let kept = before[claim.name]?.status?.preemption?.endNode
-    let isKept = kept != nil && kept == other.status?.assignment?.endNode && !waitsForVictims(claim)
+    let isKept =
+      kept != nil && kept == other.status?.assignment?.endNode && !waitsForVictims(claim)
+      && !isTakenByMoreUrgent(kept, from: claim, granted)
     let (mine, theirs) = (priority(of: claim), priority(of: other))
     // What was kept for the other one, or for one of its group, was nobody's of its own priority.
     let wasKept = ([other.name] + members(ofGroupOf: other)).contains {
@@ -198,6 +200,14 @@ extension Storm {
     guard let preemption = claim.status?.preemption else { return false }
     return preemption.claims.compactMap { arbiter.claim(named: $0)?.status }.contains {
       ($0.phase == .reclaiming || $0.phase == .releasing) && $0.assignment?.endNode == preemption.endNode
+    }
+  }
+
+  /// One of a higher priority, whose condition came true by what was given in the same event, may take what was kept.
+  private func isTakenByMoreUrgent(_ endNode: String?, from claim: Claim, _ granted: [Claim]) -> Bool {
+    granted.contains {
+      $0.status?.assignment?.endNode == endNode && priority(of: $0) > priority(of: claim)
+        && !asked(by: $0).selector.isEmpty
     }
   }
 

@@ -271,6 +271,8 @@ struct StormHost {
     } else if now < leaseEnds, !isSpent(entry) {
       guard hasRoom(for: entry, assignment) else { return _ = crowdedOut.insert(entry.recordName) }
       crowdedOut.remove(entry.recordName)
+      // What its consumer sees is this one's from now on.
+      functions = functions.filter { $0.value.role != entry.role || $0.value.id != assignment.takesOver }
       functions[entry.recordName] = Function(assignment: assignment, role: entry.role, isInUse: true)
     }
     highestTokens[assignment.endNode] = max(highestTokens[assignment.endNode] ?? 0, token)

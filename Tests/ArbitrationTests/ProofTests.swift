@@ -117,8 +117,9 @@ import Testing
     world.settle()
     #expect(world.phase("web") == .ready, "silence alone changes nothing")
     world.confirmDead("a")
-    #expect(world.phase("web") == .reclaiming)
-    #expect(waiting(world, "web").contains("a, which served"))
+    // Its consumer's host is there, and goes on with the interface that it has.
+    #expect(world.phase("web") == .preparing)
+    #expect(world.claim("web")?.status?.assignment?.takesOver == before.status?.assignment?.function)
     world.settle()
     let after = try #require(world.claim("web"))
     #expect(world.phase("web") == .ready)

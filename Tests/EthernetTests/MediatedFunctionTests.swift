@@ -1,3 +1,4 @@
+import FunctionPluginKit
 import LinuxDevices
 import Services
 import Testing
@@ -212,6 +213,101 @@ struct MediatedFunctionTests {
     try hosts.a.route.deleteQueueingDiscipline(of: hosts.hosts[0].index(names.tunnel), parent: .ingress)
     #expect(try hosts.a.observe { _ in server }.map(\.phase) == [.created])
     #expect(try hosts.a.serve(server).phase == .inUse)
+  }
+
+  /// The next function of a claim comes from the card of another host, and its tenant goes on with the interface that it has.
+  @Test func aTenantsInterfaceStaysWhenAnotherHostServesIt() async throws {
+    let hosts = try TestHosts(count: 3)
+    let (other, uplink) = try hosts.addCard(to: 2)
+    let before = try hosts.traces()
+    try hosts.mediate()
+    let index = try hosts.tenant.index("net0")
+    let tenant = try Datagrams(in: hosts.tenant, on: "net0")
+    let network = try Datagrams(in: hosts.wire, on: uplink)
+    #expect(network.send("in", to: TestHosts.tenantAddress))
+    #expect(try await tenant.receive() == "in")
+    tenant.send("out", to: TestHosts.uplinkAddress)
+    #expect(try await network.receive() == "out")
+
+    let (server, consumer) = try (hosts.request(.server), hosts.request(.consumer))
+    _ = try hosts.a.unserve(server)
+    _ = try hosts.a.destroy(server)
+    let endNode = try other.cards()[0].id
+    let next: (inout Assignment) -> Void = {
+      $0.endNode = endNode
+      $0.function = "\(endNode)/2"
+      $0.takesOver = server.assignment?.function ?? ""
+      $0.mediation?.serverAddress = "192.0.2.3"
+      $0.mediation?.vni = server.assignment?.mediation?.vni ?? 0
+    }
+    let (nextServer, nextConsumer) = try (
+      hosts.request(.server, token: 2, next), hosts.request(.consumer, token: 2, next)
+    )
+    for _ in 0..<2 { #expect(try hosts.b.connect(nextConsumer).phase == .inUse) }
+    _ = try other.create(nextServer)
+    #expect(try other.serve(nextServer).phase == .inUse)
+    // The network has heard from where the address speaks now, although the tenant has said nothing since.
+    #expect(network.send("moved", to: TestHosts.tenantAddress))
+    #expect(try await tenant.receive() == "moved")
+    tenant.send("back", to: TestHosts.uplinkAddress)
+    #expect(try await network.receive() == "back")
+
+    // What is left of the former one takes nothing of this one with it.
+    #expect(try hosts.b.disconnect(consumer).phase == .absent)
+    #expect(
+      try hosts.b.observe { $0 == nextConsumer.assignment?.function ? nextConsumer : nil }.map(\.phase) == [.inUse])
+    #expect(try hosts.b.admission.isAdmitted(VXLANParameters(nextConsumer)))
+    #expect(try hosts.tenant.index("net0") == index)
+    tenant.send("still", to: TestHosts.uplinkAddress)
+    #expect(try await network.receive() == "still")
+
+    _ = try other.unserve(nextServer)
+    _ = try other.destroy(nextServer)
+    _ = try hosts.b.disconnect(nextConsumer)
+    #expect(try hosts.traces() == before)
+  }
+
+  /// Both ends are the same, so that what is done to the former function's tunnel could be done to the next one's.
+  @Test func aTenantsInterfaceStaysWhenTheSameHostServesItAnew() async throws {
+    let hosts = try TestHosts()
+    let before = try hosts.traces()
+    try hosts.mediate()
+    let index = try hosts.tenant.index("net0")
+    let (server, consumer) = try (hosts.request(.server), hosts.request(.consumer))
+    _ = try hosts.a.unserve(server)
+    _ = try hosts.a.destroy(server)
+    let next: (inout Assignment) -> Void = {
+      $0.takesOver = server.assignment?.function ?? ""
+      $0.mediation?.vni = server.assignment?.mediation?.vni ?? 0
+    }
+    let (nextServer, nextConsumer) = try (
+      hosts.request(.server, token: 2, next), hosts.request(.consumer, token: 2, next)
+    )
+    #expect(try hosts.b.connect(nextConsumer).phase == .inUse)
+    _ = try hosts.a.create(nextServer)
+    #expect(try hosts.a.serve(nextServer).phase == .inUse)
+    #expect(try hosts.b.disconnect(consumer).phase == .absent)
+    #expect(try hosts.a.unserve(server).phase == .absent)
+    #expect(try hosts.a.admission.isAdmitted(VXLANParameters(nextServer)))
+    #expect(try hosts.b.admission.isAdmitted(VXLANParameters(nextConsumer)))
+    #expect(try hosts.tenant.index("net0") == index)
+    let tenant = try Datagrams(in: hosts.tenant, on: "net0")
+    let wire = try Datagrams(in: hosts.wire, on: "wire0")
+    tenant.send("out", to: TestHosts.wireAddress)
+    #expect(try await wire.receive() == "out")
+    _ = try hosts.a.fence(nextServer)
+    _ = try hosts.b.disconnect(nextConsumer)
+    #expect(try hosts.traces() == before)
+  }
+
+  @Test func whatIsNotTheFormersInterfaceIsNotTaken() throws {
+    let hosts = try TestHosts()
+    try hosts.mediate()
+    let next = try hosts.request(.consumer, token: 2) { $0.takesOver = "\($0.endNode)/1" }
+    // It is of another network, which a tunnel that is there cannot change to.
+    #expect(throws: PluginError.self) { try hosts.b.connect(next) }
+    #expect(try hosts.b.disconnect(hosts.request(.consumer)).phase == .absent)
+    #expect(try hosts.b.connect(next).phase == .inUse)
   }
 }
 

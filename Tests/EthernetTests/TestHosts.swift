@@ -77,6 +77,7 @@ struct TestHosts {
   static let mac = "02:00:00:00:00:aa"
   static let tenantAddress = "10.9.0.2"
   static let wireAddress = "10.9.0.1"
+  static let uplinkAddress = "10.9.0.9"
 
   init(count: Int = 2, underlayMTU: UInt32 = 1600) throws {
     wire = try TestNamespace("wire")
@@ -107,6 +108,21 @@ struct TestHosts {
     }
     self.functions = functions
     self.hosts = hosts
+  }
+
+  /// A card for another host, on one switch with the first one's. Answers the host's functions, and the switch's own interface, which
+  /// has `uplinkAddress`.
+  func addCard(to number: Int) throws -> (functions: EthernetFunctions, uplink: String) {
+    try hosts[number].connect("card0", to: "wire1", in: wire)
+    try wire.route.create(NewLink(.bridge, name: "switch"))
+    let bridge = try wire.index("switch")
+    for port in ["wire0", "wire1"] { try wire.route.change(wire.index(port), LinkChange { $0.controller = bridge }) }
+    try wire.route.change(bridge, LinkChange { $0.isUp = true })
+    try wire.give(Self.uplinkAddress, to: "switch")
+    let configuration = EthernetConfiguration(endNodes: [InterfaceSelection(.matching("card*"))])
+    let functions = try EthernetFunctions(
+      hostName: "host-\(number + 1)", configuration: configuration, namespace: hosts[number].namespace)
+    return (functions, "switch")
   }
 
   func endNode() throws -> String { try a.cards()[0].id }

@@ -346,3 +346,60 @@ import Testing
     #expect(host.plugin.calls == ["connect f/1"])
   }
 }
+
+@Suite struct TakingOver {
+  private func heir(released: Bool = false) -> WantedFunction {
+    var entry = makeEntry("g/2", .consumer, token: 2, revision: 2, released: released)
+    entry.assignment?.takesOver = "f/1"
+    return entry
+  }
+
+  private var former: WantedFunction { makeEntry("f/1", .consumer, revision: 3, released: true) }
+
+  private func connected() -> FakeHost {
+    var host = FakeHost()
+    host.start(makeWanted([makeEntry("f/1", .consumer)]))
+    host.settle()
+    host.plugin.calls = []
+    return host
+  }
+
+  @Test func whatComesInItsPlaceHasTheFirstTurn() {
+    var host = connected()
+    host.handle(.wanted(makeWanted([former, heir()], revision: 3, complete: false)))
+    host.settle()
+    #expect(host.plugin.calls == ["connect g/2", "disconnect f/1"])
+    #expect(host.reported("f/1")?.phase == .absent)
+    #expect(host.reported("g/2")?.phase == .inUse)
+  }
+
+  @Test func itIsLetGoOfWhereThatFails() {
+    var host = connected()
+    host.plugin.released["g/2"] = 2
+    host.handle(.wanted(makeWanted([former, heir()], revision: 3, complete: false)))
+    host.performAll()
+    #expect(host.plugin.calls.prefix(2) == ["connect g/2", "disconnect f/1"])
+    #expect(host.reported("f/1")?.phase == .absent)
+  }
+
+  @Test func nobodyWaitsForOneThatIsLetGoOfItself() {
+    var host = connected()
+    host.handle(.wanted(makeWanted([former, heir(released: true)], revision: 3, complete: false)))
+    host.settle()
+    #expect(host.reported("f/1")?.phase == .absent)
+    #expect(host.reported("g/2")?.phase == .absent)
+  }
+
+  @Test func aReleaseWaitsForNobodyWithoutALease() {
+    var host = FakeHost()
+    host.start(makeWanted([makeEntry("f/1", .consumer)]))
+    host.settle()
+    host.plugin.calls = []
+    host.handle(.wanted(makeWanted([former], revision: 3, complete: false)))
+    host.killAgent()
+    host.handle(.restored([heir()], selfFenced: []))
+    host.handle(.pluginServing(plugin: "ethernet", deviceClass: "ethernet"))
+    host.settle()
+    #expect(host.plugin.calls == ["disconnect f/1"])
+  }
+}

@@ -5,6 +5,7 @@
 #include <linux/devlink.h>
 #include <linux/genetlink.h>
 #include <linux/if_link.h>
+#include <linux/if_packet.h>
 #include <linux/net_namespace.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>

@@ -160,11 +160,16 @@ extension VXLANParameters {
   }
 
   func write(to payload: inout NetlinkPayload) {
-    payload.attribute(Int(IFLA_VXLAN_ID), networkIdentifier)
-    if let local { payload.attribute(Int(local.isIPv4 ? IFLA_VXLAN_LOCAL : IFLA_VXLAN_LOCAL6), local.octets) }
-    if let remote { payload.attribute(Int(remote.isIPv4 ? IFLA_VXLAN_GROUP : IFLA_VXLAN_GROUP6), remote.octets) }
+    writeAddresses(to: &payload)
     payload.attribute(Int(IFLA_VXLAN_PORT), bigEndian: port)
     // Each tunnel has one peer: there is nothing to learn, and learning would let the other side poison the table.
     payload.attribute(Int(IFLA_VXLAN_LEARNING), UInt8(0))
+  }
+
+  /// What the kernel changes of a tunnel that is there: its addresses. The network's number has to be said, and stays.
+  func writeAddresses(to payload: inout NetlinkPayload) {
+    payload.attribute(Int(IFLA_VXLAN_ID), networkIdentifier)
+    if let local { payload.attribute(Int(local.isIPv4 ? IFLA_VXLAN_LOCAL : IFLA_VXLAN_LOCAL6), local.octets) }
+    if let remote { payload.attribute(Int(remote.isIPv4 ? IFLA_VXLAN_GROUP : IFLA_VXLAN_GROUP6), remote.octets) }
   }
 }

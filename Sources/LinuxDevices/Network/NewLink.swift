@@ -91,6 +91,8 @@ public struct LinkChange: Sendable {
   public var namespace: NetworkNamespace?
   /// The bridge that it becomes a port of.
   public var controller: Int32?
+  /// Other addresses for a VXLAN device. Its network and its port cannot be changed.
+  public var tunnel: VXLANParameters?
 
   public init(_ body: (inout LinkChange) -> Void) { body(&self) }
 
@@ -102,7 +104,9 @@ public struct LinkChange: Sendable {
       mask |= bit
       if wanted { flags |= bit }
     }
-    return NetlinkRequest(RTM_SETLINK, operation: "change interface \(name ?? "number \(index)")") { payload in
+    // What is particular to a kind of interface is changed by this one alone, which without a flag makes none.
+    let message = tunnel == nil ? RTM_SETLINK : RTM_NEWLINK
+    return NetlinkRequest(message, operation: "change interface \(name ?? "number \(index)")") { payload in
       payload.append(ifinfomsg(index: index, flags: flags, change: mask))
       if let namespace { payload.attribute(Int(IFLA_NET_NS_FD), namespace.descriptor) }
       if let name { payload.attribute(Int(IFLA_IFNAME), name) }
@@ -110,6 +114,12 @@ public struct LinkChange: Sendable {
       if let mtu { payload.attribute(Int(IFLA_MTU), mtu) }
       if let alias { payload.attribute(Int(IFLA_IFALIAS), alias) }
       if let controller { payload.attribute(Int(IFLA_MASTER), controller) }
+      if let tunnel {
+        payload.nested(Int(IFLA_LINKINFO)) { information in
+          information.attribute(Int(IFLA_INFO_KIND), NewLink.Kind.vxlan(tunnel).kernelName)
+          information.nested(Int(IFLA_INFO_DATA)) { tunnel.writeAddresses(to: &$0) }
+        }
+      }
       if let generatesLinkLocalAddress {
         payload.nested(Int(IFLA_AF_SPEC)) { families in
           families.nested(10) { inet6 in  // AF_INET6

@@ -32,16 +32,20 @@ public struct PeerAdmission: Sendable {
     try commit(peer.tableRequests + elements)
   }
 
-  /// Nobody may send to the tunnel any more; the last one takes the table with it. A peer that is not there is no error.
+  /// The tunnel's remote address may not send to it any more, and nobody may to a network that has no peer left; the last one
+  /// takes the table with it. A peer that is not there is no error.
   public func revoke(_ tunnel: VXLANParameters) throws(NetlinkError) {
     let peer = try Peer(tunnel)
     guard let networks = try networkKeys(peer.family) else { return }
-    if networks.allSatisfy({ $0 == peer.networkKey }) {
+    let peers = try keys(in: "peers", peer.family) ?? []
+    let isLast = !peers.contains { $0 != peer.peerKey && $0.starts(with: peer.networkKey) }
+    if isLast, networks.allSatisfy({ $0 == peer.networkKey }) {
       try commitUnlessAbsent([peer.deleteTable])
       return
     }
     var requests: [NetlinkRequest] = []
-    for set in Self.sets where try keys(in: set, peer.family)?.contains(peer.key(in: set)) == true {
+    for (set, known) in [("networks", isLast ? networks : []), ("peers", peers)] where known.contains(peer.key(in: set))
+    {
       requests.append(peer.element(of: set, NFT_MSG_DELSETELEM, flags: 0))
     }
     if !requests.isEmpty { try commitUnlessAbsent(requests) }

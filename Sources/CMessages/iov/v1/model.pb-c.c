@@ -6912,7 +6912,7 @@ const ProtobufCMessageDescriptor iov__v1__function_error__descriptor =
   (ProtobufCMessageInit) iov__v1__function_error__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__assignment__field_descriptors[17] =
+static const ProtobufCFieldDescriptor iov__v1__assignment__field_descriptors[18] =
 {
   {
     "function",
@@ -7118,6 +7118,18 @@ static const ProtobufCFieldDescriptor iov__v1__assignment__field_descriptors[17]
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "takes_over",
+    18,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Assignment, takes_over),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__assignment__field_indices_by_name[] = {
   13,   /* field[13] = arrival */
@@ -7136,12 +7148,13 @@ static const unsigned iov__v1__assignment__field_indices_by_name[] = {
   12,   /* field[12] = mediation */
   7,   /* field[7] = path */
   16,   /* field[16] = source */
+  17,   /* field[17] = takes_over */
   8,   /* field[8] = token */
 };
 static const ProtobufCIntRange iov__v1__assignment__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 17 }
+  { 0, 18 }
 };
 const ProtobufCMessageDescriptor iov__v1__assignment__descriptor =
 {
@@ -7151,7 +7164,7 @@ const ProtobufCMessageDescriptor iov__v1__assignment__descriptor =
   "Iov__V1__Assignment",
   "iov.v1",
   sizeof(Iov__V1__Assignment),
-  17,
+  18,
   iov__v1__assignment__field_descriptors,
   iov__v1__assignment__field_indices_by_name,
   1,  iov__v1__assignment__number_ranges,

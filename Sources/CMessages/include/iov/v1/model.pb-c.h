@@ -1706,10 +1706,16 @@ struct  Iov__V1__Assignment
    * The claim whose function `end_node` is; empty: it is a device. The function falls with that one: it is its fence domain.
    */
   char *source;
+  /*
+   * A function of the same claim on the same host, by the same kind of path, that this one comes in the place of: what the consumer
+   * sees of it, such as its interface, is kept and becomes this one's. Empty: none. The former one is released with this entry; a
+   * host that cannot keep what is seen sets this one up like any other, after that.
+   */
+  char *takes_over;
 };
 #define IOV__V1__ASSIGNMENT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__assignment__descriptor) \
-    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, IOV__V1__PATH__PATH_UNSPECIFIED, NULL, (char *)protobuf_c_empty_string, NULL, NULL, NULL, NULL, IOV__V1__LOSS_POLICY__LOSS_POLICY_UNSPECIFIED, NULL, (char *)protobuf_c_empty_string }
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, IOV__V1__PATH__PATH_UNSPECIFIED, NULL, (char *)protobuf_c_empty_string, NULL, NULL, NULL, NULL, IOV__V1__LOSS_POLICY__LOSS_POLICY_UNSPECIFIED, NULL, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string }
 
 
 /*
