@@ -9,20 +9,26 @@ extension Arbiter {
     // A fencer has no function of its own.
     guard let id = status.function?.id, !id.isEmpty, status.role != .fencer else { return }
     switch status.phase {
-    case .created, .inUse, .scrubbing:
-      hosts[host]?.orphans[status.recordName] = status
-      hostsWithOrphans.insert(host)
-      // A consumer's part takes nothing of the end node.
-      guard status.role != .consumer, let node = status.function?.endNode else { return }
-      // What was taken from the host and cleaned is others' already, also while the host has yet to learn of it.
-      guard abandoned[status.recordName]?.fenced != true else { return }
-      endNodes.takeShare(id, status.share, of: node)
-      noteUse(of: node)
-    // Its host cannot look at it now: it stays what it was.
-    case .unspecified where status.error != nil: return
+    case .created, .inUse, .scrubbing: keepOrphan(status, id, on: host)
+    // Its host cannot look at it now: it stays what it was, and what nobody has heard of is there until it can.
+    case .unspecified where status.error != nil:
+      let isSpent = status.error?.highestToken != nil
+      let isKnown = hosts[host]?.orphans[status.recordName] != nil || abandoned[status.recordName] != nil
+      if !isSpent, !isKnown { keepOrphan(status, id, on: host) }
     case .absent, .unspecified, .unrecognized:
       dropOrphan(status.recordName, on: host)
     }
+  }
+
+  private mutating func keepOrphan(_ status: FunctionStatus, _ id: String, on host: String) {
+    hosts[host]?.orphans[status.recordName] = status
+    hostsWithOrphans.insert(host)
+    // A consumer's part takes nothing of the end node.
+    guard status.role != .consumer, let node = status.function?.endNode else { return }
+    // What was taken from the host and cleaned is others' already, also while the host has yet to learn of it.
+    guard abandoned[status.recordName]?.fenced != true else { return }
+    endNodes.takeShare(id, status.share, of: node)
+    noteUse(of: node)
   }
 
   mutating func dropOrphan(_ recordName: String, on host: String) {

@@ -36,6 +36,17 @@ import Testing
     #expect(world.arbiter.listedEndNodes.first { $0.deviceClass == "ethernet" }?.used?.functions == 1)
   }
 
+  /// A disk that is away when its host joins may come back a moment before the host can say what is on it.
+  @Test func whatNobodyHasHeardOfHasItsPlaceBeforeItsHostCanLookAtIt() {
+    let world = restored {
+      $0.create("web")
+      $0.settle()
+      $0.cannotLookAtFunctions(of: "a")
+    }
+    #expect(world.arbiter.listedOrphans.map(\.host) == ["a", "b"])
+    #expect(world.arbiter.listedEndNodes.first { $0.deviceClass == "ethernet" }?.used?.functions == 1)
+  }
+
   /// What a host said before it let go arrives after that, while the claim waits for its consumer's host alone.
   @Test func aWordFromBeforeKeepsNoPlace() throws {
     var world = World.rack()
