@@ -59,6 +59,23 @@ extension Arbiter {
     claims[state.claim.name] = state
   }
 
+  /// The device is registered for parts under a control token of a history that this store does not know, and whose host has forgotten
+  /// it. That one is cut off under a higher one, unless somebody may have the whole device under it.
+  mutating func outdoLostControl(over state: ClaimState) {
+    guard let entry = state.controlling, let assignment = entry.assignment, assignment.holdsData,
+      assignment.path != .direct,
+      let highest = report(of: entry)?.error?.highestToken, var node = endNodes[assignment.endNode], node.isMultiRoot,
+      node.controllingHost == entry.host, node.record.controlTransfer == nil, silentRoot(of: node) == nil,
+      !node.shares.keys.contains(where: { $0.hasSuffix("/\(highest.value)") })
+    else { return }
+    let before = node.record.physicalFunction
+    outdo(highest, on: &node)
+    guard node.record.physicalFunction != before else { return }
+    endNodes[assignment.endNode] = node
+    changes.save(RecordKey(.endNode, assignment.endNode))
+    changes.noteControl(assignment.endNode, of: entry.host)
+  }
+
   /// A store that is an older copy may have lost that the consumer's side was told to let go. What holds data is still there, and
   /// its consumer connects again under a token of its own.
   mutating func connectAnew(_ state: inout ClaimState) {

@@ -138,7 +138,7 @@ extension Arbiter {
 
   /// A root that does not control the end node says that a higher control token than ours is in force there: of a history that
   /// this store does not know. It is cut off under a higher one.
-  private func outdo(_ inForce: FencingToken?, on node: inout EndNodeState) {
+  func outdo(_ inForce: FencingToken?, on node: inout EndNodeState) {
     let transfer = node.record.controlTransfer?.controlToken
     guard let inForce, inForce.value < node.record.tokenLimit,
       let ours = transfer ?? node.record.physicalFunction?.controlToken, inForce.value > ours.value

@@ -32,6 +32,7 @@ extension Arbiter {
     if let conflict = geometryConflict(of: before) { return stop(before, because: conflict) }
     stoppedByGeometry.remove(before.claim.name)
     var state = before
+    outdoLostControl(over: state)
     attachAnew(&state)
     guard let controlling = state.controlling, var assignment = state.assignment else { return }
     takeExtent(of: &assignment, in: &state)

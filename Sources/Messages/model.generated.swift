@@ -587,7 +587,7 @@ public enum PreemptionPolicy: MessageEnumeration {
   case unspecified
   /// claims of a strictly lower priority let go of what they have, the fewest that will do
   case lowerPriority
-  /// it waits for its turn
+  /// it waits for its turn, and with it all of its group
   case never
   /// A number that this version does not know; treated like the zero value.
   case unrecognized(Int32)
@@ -4828,7 +4828,7 @@ extension KeptPlace {
 }
 
 /// What claims of lower priorities let go of for one that waits. It is kept for that one: only claims of yet higher priorities can
-/// take it before.
+/// take it before. Each member of a group has one, also where what is kept for it is free.
 public struct Preemption: Message {
   public static var fullName: String { "iov.v1.Preemption" }
 
@@ -4846,7 +4846,7 @@ public struct Preemption: Message {
     @inlinable _modify { yield &sharedFields.value.path }
   }
 
-  /// that let go, by name
+  /// that let go, by name; of a group's victims each stands with one member
   public var claims: [String] {
     @inlinable get { sharedFields.value.claims }
     @inlinable _modify { yield &sharedFields.value.claims }

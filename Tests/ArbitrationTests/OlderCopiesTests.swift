@@ -51,6 +51,34 @@ import Testing
     expectNothingIsLeft(world)
   }
 
+  /// What has the disk is registered under a token of control that was drawn in the lost history, and its host has forgotten that.
+  @Test func aRegistrationThatNobodyRemembersIsOutdone() throws {
+    var world = World.fabric()
+    for name in ["first", "second", "part"] { world.claimPart(name, on: "a") }
+    let other = try #require(world.assigned("second")?.token)
+    for name in ["first", "second"] { world.delete(name) }
+    world.settle()
+    let granted = try #require(world.assigned("part"))
+    let control = try #require(world.hosts["a"]?.controls[sharedID])
+    #expect(control < other.value && other.value < granted.token?.value ?? 0)
+    world.hosts["a"]?.functions[granted.function] = nil
+    world.hosts["a"]?.answered[granted.function] = nil
+    world.restart()
+    world.hosts["a"]?.failure = FunctionError {
+      $0.message = "the disk is held under a higher token"
+      $0.highestToken = other
+    }
+    for name in world.hosts.keys.sorted() { world.connect(name) }
+    world.settle()
+    #expect(world.phase("part") == .preparing)
+    #expect(world.hosts["a"]?.controls[sharedID] ?? 0 > other.value)
+    #expect(world.hosts["a"]?.formerControls[sharedID]?.contains(other.value) == true)
+    world.hosts["a"]?.failure = nil
+    world.settle()
+    #expect(world.phase("part") == .ready)
+    #expect(world.assigned("part")?.function == granted.function)
+  }
+
   @Test func aConsumerThatConnectedAgainIsLeftToTheNextOne() {
     var world = World.rack()
     world.claimPart("part", on: "b")

@@ -295,7 +295,7 @@ typedef enum _Iov__V1__PreemptionPolicy {
    */
   IOV__V1__PREEMPTION_POLICY__PREEMPTION_POLICY_LOWER_PRIORITY = 1,
   /*
-   * it waits for its turn
+   * it waits for its turn, and with it all of its group
    */
   IOV__V1__PREEMPTION_POLICY__PREEMPTION_POLICY_NEVER = 2
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(IOV__V1__PREEMPTION_POLICY)
@@ -1547,7 +1547,7 @@ struct  Iov__V1__KeptPlace
 
 /*
  * What claims of lower priorities let go of for one that waits. It is kept for that one: only claims of yet higher priorities can
- * take it before.
+ * take it before. Each member of a group has one, also where what is kept for it is free.
  */
 struct  Iov__V1__Preemption
 {
@@ -1561,7 +1561,7 @@ struct  Iov__V1__Preemption
    */
   Iov__V1__Path path;
   /*
-   * that let go, by name
+   * that let go, by name; of a group's victims each stands with one member
    */
   size_t n_claims;
   char **claims;
