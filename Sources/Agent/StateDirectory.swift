@@ -98,7 +98,7 @@ package final class StateDirectory: Sendable {
       }
       return String(text)
     }
-    let made = makeUUID()
+    let made = randomUUID()
     try SmallFile.replace(path, with: Array((made + "\n").utf8))
     return made
   }
@@ -118,17 +118,6 @@ package final class StateDirectory: Sendable {
       }
     }
     return allegiance
-  }
-
-  /// Version 4 (RFC 9562).
-  static func makeUUID() -> String {
-    var generator = SystemRandomNumberGenerator()
-    var bytes = (0..<16).map { _ in UInt8.random(in: .min ... .max, using: &generator) }
-    bytes[6] = bytes[6] & 0x0f | 0x40
-    bytes[8] = bytes[8] & 0x3f | 0x80
-    let digits = bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }
-    return [digits[0..<4], digits[4..<6], digits[6..<8], digits[8..<10], digits[10..<16]]
-      .map { $0.joined() }.joined(separator: "-")
   }
 
   private static func isUUID(_ text: Substring) -> Bool {

@@ -3,7 +3,6 @@ import ClaimStore
 import ClusterSecurity
 import Configuration
 import Descriptors
-import Foundation
 import LinuxDevices
 import Logging
 import MeshTLS
@@ -44,7 +43,7 @@ public final class CoordinatorDaemon: Sendable {
       arbiter: arbiter, arrivals: arrivals,
       patience: .milliseconds(configuration.arbiterSettings.leaseTermMilliseconds / 2))
     let services: [any RPCService] = [
-      ClaimsFrontend(arbiter: arbiter, store: store, makeUID: { UUID().uuidString.lowercased() }),
+      ClaimsFrontend(arbiter: arbiter, store: store, makeUID: randomUUID),
       InventoryFrontend(arbiter: arbiter, questions: questions),
       AgentSessionsFrontend(
         arbiter: arbiter, reports: reports, questions: questions, access: access, logger: logger),
