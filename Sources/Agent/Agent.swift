@@ -74,16 +74,18 @@ public final class Agent: Sendable {
         metadata: ["journal": "\(journal.path)", "damagedLines": "\(journal.damagedLines)"])
     }
     let storage = BlockingThread(name: "iov-state")
+    // One for all that is said to and by the coordinator and the plugins.
+    let executor = EventLoopExecutor.next()
     try await withThrowingTaskGroup(of: Void.self) { group in
       let journal = JournalKeeper(journal, storage: storage, core: core, logger: logger)
       group.addTask { try await journal.run() }
       let performer = EffectPerformer(core: core, state: state, storage: storage, journal: journal, logger: logger)
-      group.addTask { try await performer.run() }
+      group.addTask(executorPreference: executor) { try await performer.run() }
       for plugin in configuration.plugins {
-        let supervisor = supervisor(of: plugin, storage)
+        let supervisor = supervisor(of: plugin, storage, executor)
         group.addTask { try await supervisor.run() }
       }
-      let link = link(storage)
+      let link = link(storage, executor)
       group.addTask { try await link.run() }
       defer { group.cancelAll() }
       do {
@@ -108,21 +110,23 @@ public final class Agent: Sendable {
     try Journal.print(StateDirectory.journalPath(in: configuration.stateDirectory), line)
   }
 
-  private func supervisor(of plugin: PluginConfiguration, _ storage: BlockingThread) -> PluginSupervisor {
+  private func supervisor(
+    of plugin: PluginConfiguration, _ storage: BlockingThread, _ executor: EventLoopExecutor
+  ) -> PluginSupervisor {
     var logger = logger
     logger[metadataKey: "plugin"] = "\(plugin.name)"
     return PluginSupervisor(
       plugin: plugin, agent: configuration, peerSubject: peerSubject, core: core, state: state, storage: storage,
-      logger: logger,
+      executor: executor, logger: logger,
       restarts: restarts[plugin.name] ?? RestartSwitch(), probe: probe)
   }
 
-  private func link(_ storage: BlockingThread) -> CoordinatorLink {
+  private func link(_ storage: BlockingThread, _ executor: EventLoopExecutor) -> CoordinatorLink {
     let facts = HostFacts(
       name: configuration.host, instanceID: state.instanceID, bootID: ProcessIdentity.currentBootID,
       labels: configuration.labels, mediationAddress: configuration.mediationAddress)
     return CoordinatorLink(
       endpoint: configuration.coordinator, security: security, core: core, facts: facts, state: state, storage: storage,
-      logger: logger)
+      executor: executor, logger: logger)
   }
 }

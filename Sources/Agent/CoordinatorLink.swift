@@ -14,11 +14,13 @@ package struct CoordinatorLink: Sendable {
   let facts: HostFacts
   let state: StateDirectory
   let storage: BlockingThread
+  /// What reads and writes the session.
+  let executor: EventLoopExecutor
   let logger: Logger
 
   package init(
     endpoint: SocketEndpoint, security: ClientTLS?, core: AgentCore, facts: HostFacts, state: StateDirectory,
-    storage: BlockingThread, logger: Logger
+    storage: BlockingThread, executor: EventLoopExecutor, logger: Logger
   ) {
     self.endpoint = endpoint
     self.security = security
@@ -26,6 +28,7 @@ package struct CoordinatorLink: Sendable {
     self.facts = facts
     self.state = state
     self.storage = storage
+    self.executor = executor
     self.logger = logger
   }
 
@@ -36,9 +39,9 @@ package struct CoordinatorLink: Sendable {
     var delay = RetryDelay(from: .milliseconds(200), to: .seconds(10))
     var lastComplaint = ""
     while !Task.isCancelled {
-      let channel = RPCChannel(endpoint, security: security)
+      let channel = RPCChannel(endpoint, security: security, executor: executor)
       do {
-        try await withTaskExecutorPreference(channel.executor) {
+        try await withTaskExecutorPreference(executor) {
           try await session(on: channel) {
             delay.reset()
             lastComplaint = ""

@@ -12,6 +12,8 @@ struct PluginSupervisor: Sendable {
   let core: AgentCore
   let state: StateDirectory
   let storage: BlockingThread
+  /// What calls the plugin.
+  let executor: EventLoopExecutor
   let logger: Logger
   let restarts: RestartSwitch
   let probe: PluginProbe
@@ -60,7 +62,7 @@ struct PluginSupervisor: Sendable {
     } catch {
       return (error, false)
     }
-    let channel = RPCChannel(process.endpoint)
+    let channel = RPCChannel(process.endpoint, executor: executor)
     let progress = Progress(formerFailure: formerFailure)
     var failure = await firstFailure(process, channel, progress, requests)
     if failure is PluginStuck {

@@ -1,8 +1,10 @@
 import HTTP2Session
 import NIOCore
+import NIOPosix
 import Synchronization
 
-/// Runs tasks on one event loop, and sends what they wrote.
+/// Runs tasks on one event loop, and sends what they wrote: for channels, and tasks that make calls on them and do little beside.
+/// Run by the loop of their channels they need no hop from thread to thread for each message. Nothing that they do may block.
 ///
 /// A task that is started or resumed from the loop itself runs at the end of what the loop is doing, without a hop to
 /// another thread: the hop costs more than a small call. It never runs inside `enqueue`, because whoever resumes a task
@@ -10,7 +12,7 @@ import Synchronization
 /// flushed: what is written in one turn leaves in one system call, without a timer.
 ///
 /// Sendable because everything but `remoteJobs` is touched on the loop alone.
-final class EventLoopExecutor: TaskExecutor, @unchecked Sendable {
+public final class EventLoopExecutor: TaskExecutor, @unchecked Sendable {
   /// Jobs in one turn; then the loop's sockets have a turn, though a task may always have more to do.
   private static let jobsPerTurn = 1024
 
@@ -30,6 +32,9 @@ final class EventLoopExecutor: TaskExecutor, @unchecked Sendable {
   /// never stands for two.
   private static let executors = Mutex<[ObjectIdentifier: EventLoopExecutor]>([:])
 
+  /// One of the process's loops; each has its turn.
+  public static func next() -> EventLoopExecutor { .of(MultiThreadedEventLoopGroup.singleton.next()) }
+
   static func of(_ eventLoop: any EventLoop) -> EventLoopExecutor {
     executors.withLock { executors in
       let identifier = ObjectIdentifier(eventLoop)
@@ -42,9 +47,9 @@ final class EventLoopExecutor: TaskExecutor, @unchecked Sendable {
 
   private init(_ eventLoop: any EventLoop) { self.eventLoop = eventLoop }
 
-  func asUnownedTaskExecutor() -> UnownedTaskExecutor { UnownedTaskExecutor(ordinary: self) }
+  public func asUnownedTaskExecutor() -> UnownedTaskExecutor { UnownedTaskExecutor(ordinary: self) }
 
-  func enqueue(_ job: consuming ExecutorJob) {
+  public func enqueue(_ job: consuming ExecutorJob) {
     let job = UnownedJob(job)
     if eventLoop.inEventLoop {
       jobs.append(job)

@@ -17,28 +17,31 @@ public final class RPCChannel: Sendable {
   ///   - security: what connections over TCP go through first; nil: plain text.
   ///   - retries: which failed calls are made again. None, unless a server says that it has not begun with a call.
   ///   - seed: of the draws that spread delays.
+  ///   - executor: the event loop that serves the channel; nil: one of the group's.
   public init(
     endpoints: [SocketEndpoint], policy: EndpointPolicy = .failover, security: (any ClientSecurity)? = nil,
     limits: ChannelLimits = ChannelLimits(), retries: RetryRules = RetryRules(),
     interceptors: [any ClientInterceptor] = [],
-    seed: UInt64 = .random(in: 0 ... .max), eventLoopGroup: MultiThreadedEventLoopGroup = .singleton
+    seed: UInt64 = .random(in: 0 ... .max), eventLoopGroup: MultiThreadedEventLoopGroup = .singleton,
+    executor: EventLoopExecutor? = nil
   ) {
     self.endpoints = endpoints
     self.interceptors = interceptors
     core = ChannelCore(
       endpoints, policy: policy, security: security, limits: limits, retries: retries, seed: seed,
-      eventLoop: eventLoopGroup.next())
+      eventLoop: executor?.eventLoop ?? eventLoopGroup.next())
   }
 
   /// A channel with one endpoint.
   public convenience init(
     _ endpoint: SocketEndpoint, security: (any ClientSecurity)? = nil, limits: ChannelLimits = ChannelLimits(),
     retries: RetryRules = RetryRules(),
-    interceptors: [any ClientInterceptor] = [], eventLoopGroup: MultiThreadedEventLoopGroup = .singleton
+    interceptors: [any ClientInterceptor] = [], eventLoopGroup: MultiThreadedEventLoopGroup = .singleton,
+    executor: EventLoopExecutor? = nil
   ) {
     self.init(
       endpoints: [endpoint], security: security, limits: limits, retries: retries, interceptors: interceptors,
-      eventLoopGroup: eventLoopGroup)
+      eventLoopGroup: eventLoopGroup, executor: executor)
   }
 
   deinit {
@@ -46,9 +49,8 @@ public final class RPCChannel: Sendable {
     core.abandon()
   }
 
-  /// The channel's event loop, for tasks that make calls and do little beside: run by it they need no hop from thread to thread for
-  /// each message. Nothing that they do may block.
-  public var executor: any TaskExecutor { EventLoopExecutor.of(core.eventLoop) }
+  /// The event loop that serves the channel.
+  public var executor: EventLoopExecutor { .of(core.eventLoop) }
 
   /// The first endpoint.
   public var endpoint: SocketEndpoint { endpoints[0] }

@@ -25,6 +25,7 @@ final class SwarmAgent: Sendable {
   let name: String
   private let core: AgentCore
   private let link: CoordinatorLink
+  private let executor = EventLoopExecutor.next()
   private let plugin: AgentCore.PluginLink
   private let state: Mutex<State>
 
@@ -42,7 +43,7 @@ final class SwarmAgent: Sendable {
     link = CoordinatorLink(
       endpoint: coordinator, security: security, core: core,
       facts: HostFacts(name: name, instanceID: directory.instanceID, bootID: "boot"), state: directory,
-      storage: storage, logger: logger)
+      storage: storage, executor: executor, logger: logger)
     state = Mutex(State(devices: devices))
     _ = core.serve(plugin, endNodes: devices.endNodes, client: unused)
     guard let served = core.link(to: plugin.name) else { preconditionFailure("it was taken into service just now") }
@@ -60,7 +61,7 @@ final class SwarmAgent: Sendable {
     defer { state.withLock { $0.timer?.cancel() } }
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask { [link] in try await link.run() }
-      group.addTask { [self] in for await work in core.work { perform(work) } }
+      group.addTask(executorPreference: executor) { [self] in for await work in core.work { perform(work) } }
       defer { group.cancelAll() }
       try await group.next()
     }
