@@ -36,8 +36,7 @@ package final class AgentCore: Sendable {
   }
 
   let host: String
-  package let work: AsyncStream<Work>
-  private let queue: AsyncStream<Work>.Continuation
+  package let work = Mailbox<Work>()
   private let state: Mutex<State>
   private let now: @Sendable () -> Instant
 
@@ -49,7 +48,6 @@ package final class AgentCore: Sendable {
   ) {
     self.host = host
     self.now = now
-    (work, queue) = AsyncStream.makeStream()
     let views = plugins.map { name in
       let plugin = Plugin {
         $0.name = name
@@ -77,7 +75,7 @@ package final class AgentCore: Sendable {
   package func handle(_ event: Event) { state.withLock { handle(event, &$0) } }
 
   private func handle(_ event: Event, _ state: inout State) {
-    for effect in state.reconciler.handle(event, at: now()) { queue.yield(.effect(effect)) }
+    for effect in state.reconciler.handle(event, at: now()) { work.put(.effect(effect)) }
   }
 
   // MARK: The coordinator
@@ -85,25 +83,25 @@ package final class AgentCore: Sendable {
   func openSession(epoch: UInt64, leaseUntil: Instant, outbox: Outbox) {
     state.withLock { state in
       state.hasSession = true
-      queue.yield(.openOutbox(outbox))
+      work.put(.openOutbox(outbox))
       handle(.sessionOpened(epoch: epoch, leaseUntil: leaseUntil), &state)
-      queue.yield(.send(Self.report(state)))
+      work.put(.send(Self.report(state)))
     }
   }
 
   func closeSession() {
     state.withLock { state in
       state.hasSession = false
-      queue.yield(.closeOutbox)
+      work.put(.closeOutbox)
       handle(.sessionClosed, &state)
     }
   }
 
   /// Has every plugin look for devices anew.
-  func rescan() { queue.yield(.rescan) }
+  func rescan() { work.put(.rescan) }
 
   /// Has the question answered, in the session that it came by.
-  func ask(_ question: StatisticsQuestion) { queue.yield(.ask(question)) }
+  func ask(_ question: StatisticsQuestion) { work.put(.ask(question)) }
 
   // MARK: Plugins
 
@@ -204,7 +202,7 @@ package final class AgentCore: Sendable {
   // MARK: Inventory
 
   private func reportInventory(_ state: State) {
-    if state.hasSession { queue.yield(.send(Self.report(state))) }
+    if state.hasSession { work.put(.send(Self.report(state))) }
   }
 
   private static func report(_ state: State) -> InventoryReport {

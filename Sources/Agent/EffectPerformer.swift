@@ -18,7 +18,7 @@ struct EffectPerformer: Sendable {
     defer { timer?.cancel() }
     try await withThrowingDiscardingTaskGroup { group in
       var outbox: Outbox?
-      for await work in core.work {
+      for try await work in core.work {
         switch work {
         case .openOutbox(let opened): outbox = opened
         case .closeOutbox: outbox = nil

@@ -1,46 +1,27 @@
 import Reconciliation
 import Services
-import Synchronization
 
 /// What waits to be sent in one session. It is not bounded by itself: a coordinator that does not read does not answer
 /// heartbeats either, and the session ends with the lease.
 package struct Outbox: Sendable {
-  private let waiting = Waiting()
-  /// Rings when there is something to be taken.
-  private let bell: AsyncStream<Void>
-  private let ring: AsyncStream<Void>.Continuation
-
-  private final class Waiting: Sendable {
-    let messages = Mutex<[AgentMessage.Kind]>([])
-  }
-
-  init() { (bell, ring) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1)) }
+  private let messages = Mailbox<AgentMessage.Kind>()
 
   package func send(_ kind: AgentMessage.Kind) {
-    waiting.messages.withLock { messages in
+    messages.change { messages in
       if let both = messages.last.flatMap({ $0.followed(by: kind) }) {
         messages[messages.count - 1] = both
       } else {
         messages.append(kind)
       }
     }
-    ring.yield()
   }
 
   /// No more will be sent: the session ends.
-  package func finish() { ring.finish() }
+  package func finish() { messages.finish() }
 
   /// Hands everything to `write`, in order; returns when no more will be sent.
   func drain(_ write: (AgentMessage) async throws -> Void) async throws {
-    for await _ in bell { for kind in take() { try await write(AgentMessage { $0.kind = kind }) } }
-    for kind in take() { try await write(AgentMessage { $0.kind = kind }) }
-  }
-
-  private func take() -> [AgentMessage.Kind] {
-    waiting.messages.withLock { messages in
-      defer { messages = [] }
-      return messages
-    }
+    for try await kind in messages { try await write(AgentMessage { $0.kind = kind }) }
   }
 }
 

@@ -162,15 +162,15 @@ final class DurableArbiter: Sendable {
 
   // MARK: Sessions
 
-  func openSession() -> (id: SessionID, messages: AsyncThrowingStream<CoordinatorMessage, any Error>) {
-    let (outbox, messages) = SessionOutbox.make()
+  func openSession() -> (id: SessionID, messages: Mailbox<CoordinatorMessage>) {
+    let outbox = SessionOutbox()
     let id = edge.withLock { edge in
       edge.lastID += 1
       let id = SessionID(edge.lastID)
       edge.sessions[id] = Session(outbox: outbox)
       return id
     }
-    return (id, messages)
+    return (id, outbox.messages)
   }
 
   func begin(_ session: SessionID, _ hello: AgentHello) {

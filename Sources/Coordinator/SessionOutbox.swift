@@ -1,4 +1,5 @@
 import Messages
+import Services
 
 /// What waits to be written to one agent.
 struct SessionOutbox: Sendable {
@@ -6,17 +7,15 @@ struct SessionOutbox: Sendable {
   /// behind does not read.
   static let capacity = 1024
 
-  private let messages: AsyncThrowingStream<CoordinatorMessage, any Error>.Continuation
-
-  static func make() -> (SessionOutbox, AsyncThrowingStream<CoordinatorMessage, any Error>) {
-    let (stream, continuation) = AsyncThrowingStream.makeStream(
-      of: CoordinatorMessage.self, throwing: (any Error).self, bufferingPolicy: .bufferingOldest(capacity))
-    return (SessionOutbox(messages: continuation), stream)
-  }
+  let messages = Mailbox<CoordinatorMessage>()
 
   /// False if the agent is too far behind.
   func send(_ message: CoordinatorMessage) -> Bool {
-    if case .dropped = messages.yield(message) { false } else { true }
+    messages.change { messages in
+      guard messages.count < Self.capacity else { return false }
+      messages.append(message)
+      return true
+    } ?? true
   }
 
   /// Ends the agent's stream, with an error if there is one to tell.

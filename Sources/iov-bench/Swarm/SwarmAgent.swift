@@ -61,7 +61,7 @@ final class SwarmAgent: Sendable {
     defer { state.withLock { $0.timer?.cancel() } }
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask { [link] in try await link.run() }
-      group.addTask(executorPreference: executor) { [self] in for await work in core.work { perform(work) } }
+      group.addTask(executorPreference: executor) { [self] in for try await work in core.work { perform(work) } }
       defer { group.cancelAll() }
       try await group.next()
     }
