@@ -148,17 +148,17 @@ extension Reconciler {
   // MARK: Reports
 
   mutating func report() {
-    guard var session, session.hasWantedState else { return }
-    let isComplete = !session.hasReportedAll && plugins.values.allSatisfy(\.isSettled)
+    // Changed where it is: a copy would cost as much as the host has functions.
+    guard session?.hasWantedState == true else { return }
+    let isComplete = session?.hasReportedAll == false && plugins.values.allSatisfy(\.isSettled)
     var report = FunctionReport()
     for key in (isComplete ? Set(functions.keys) : touched).sorted() {
-      guard let status = status(of: key), isComplete || session.reported[key] != status else { continue }
-      guard isWorthReporting(key, in: session) else { continue }
-      session.reported[key] = status
+      guard let status = status(of: key), isComplete || session?.reported[key] != status else { continue }
+      guard isWorthReporting(key) else { continue }
+      session?.reported[key] = status
       report.functions.append(status)
     }
-    if isComplete { session.hasReportedAll = true }
-    self.session = session
+    if isComplete { session?.hasReportedAll = true }
     guard isComplete || !report.functions.isEmpty else { return }
     report.epoch = epoch
     report.revision = revision
@@ -169,11 +169,11 @@ extension Reconciler {
 
   /// That an orphan is gone is news to whoever was told of it, unless the function is there in another role or under
   /// another token: then only that counts.
-  private func isWorthReporting(_ key: FunctionKey, in session: Session) -> Bool {
+  private func isWorthReporting(_ key: FunctionKey) -> Bool {
     guard let function = functions[key], function.wanted == nil, !function.isPresent, !function.isStepping else {
       return true
     }
-    return session.reported[key] != nil && keysOfFunction[key.function]?.count == 1
+    return session?.reported[key] != nil && keysOfFunction[key.function]?.count == 1
   }
 
   func status(of key: FunctionKey) -> FunctionStatus? {
