@@ -121,7 +121,10 @@ extension Arbiter {
   /// Whether enough is left for those for whom others let go of it.
   func checkKept(in node: EndNodeState, for specification: ClaimSpecification, by path: Path) throws(Drop) {
     guard !nominations.isEmpty else { return }
-    let kept = (nominations[node.record.id] ?? []).filter { $0.priority >= specification.priority }
+    // What its tenant's quota does not allow one any more is no place of its own.
+    let kept = (nominations[node.record.id] ?? []).filter {
+      $0.priority >= specification.priority && !isUsedUp($0.tenantClass)
+    }
     guard let first = kept.first else { return }
     let drop = Drop(
       .priority,
