@@ -16,7 +16,7 @@ extension Arbiter {
     _ = place(&state, in: best)
     put(&state)
     if state.phase == .pending { wait(state) }
-    return claims[request.name]?.claim ?? state.claim
+    return state.claim
   }
 
   /// A claim that is yet to be placed, and where it would go.
@@ -141,9 +141,12 @@ extension Arbiter {
   }
 
   /// Stamps a changed entry with a new revision and has it saved and sent.
-  mutating func note(_ entry: inout WantedFunction) {
+  mutating func note(_ entry: inout WantedFunction) { note(&entry, in: hosts[entry.host]?.bootOfSession) }
+
+  /// - Parameter boot: that of the host, if it has a session.
+  mutating func note(_ entry: inout WantedFunction, in boot: String?) {
     entry.revision = nextRevision()
-    if !entry.released, let host = hosts[entry.host], host.session != nil { entry.bootId = host.record.bootId }
+    if !entry.released, let boot { entry.bootId = boot }
     entry.keepOthersOut = entry.released && hasToKeepOthersOut(entry)
     changes.noteEntry(entry)
   }

@@ -73,6 +73,8 @@ struct HostState {
   }
 
   var isConnected: Bool { session != nil && record.state == .connected }
+  /// Nil: nobody is there to be told of anything.
+  var bootOfSession: String? { session == nil ? nil : record.bootId }
   var isDead: Bool { record.death != nil }
 
   /// As the store keeps it: what does not outlive a session is left out.
@@ -161,8 +163,18 @@ private struct PathCounts {
   }
 }
 
+/// What has an end node's record, and so all that follows from that alone.
+protocol WithEndNodeRecord {
+  /// Without `used`.
+  var record: EndNode { get }
+}
+
+extension WithEndNodeRecord {
+  var controllingHost: String { record.physicalFunction?.controllingHost ?? "" }
+}
+
 /// An end node and what is in use of it.
-struct EndNodeState {
+struct EndNodeState: WithEndNodeRecord {
   /// Without `used`, and with the health that its controlling host reported.
   var record: EndNode
   /// The functions of it that are there, or may be: of claims, abandoned ones and orphans.
@@ -180,11 +192,15 @@ struct EndNodeState {
   var isDriven = false
   /// Of its controlling host; empty: nobody knows.
   var rack = ""
-  @Boxed var flapping = Flapping()
+  @Boxed var flapping: Flapping
 
-  init(record: EndNode) { self.record = record }
+  /// Of all that have not flapped, so that a copy of one touches no memory for it.
+  private static let steady = Boxed(wrappedValue: Flapping())
 
-  var controllingHost: String { record.physicalFunction?.controllingHost ?? "" }
+  init(record: EndNode) {
+    self.record = record
+    _flapping = Self.steady
+  }
 
   /// As the inventory shows it.
   var shown: EndNode {
@@ -208,7 +224,7 @@ struct EndNodeState {
   }
 
   var health: Health {
-    guard let other = conflicting.keys.min() else { return record.health ?? Health() }
+    guard !conflicting.isEmpty, let other = conflicting.keys.min() else { return record.health ?? Health() }
     var health = Health()
     health.state = .unhealthy
     health.message =
@@ -217,9 +233,12 @@ struct EndNodeState {
   }
 
   mutating func takeShare(_ function: String, _ said: Share) {
-    let share = said.completed(by: shares[function])
-    freeShare(function)
-    shares[function] = share
+    var share = said
+    if let known = shares.updateValue(share, forKey: function) {
+      share = said.completed(by: known)
+      shares[function] = share
+      forget(known)
+    }
     functionsByPath[share.path] += 1
     // What an agent made up must not overflow the sums.
     usedSizeBytes &+= share.sizeBytes
@@ -227,17 +246,13 @@ struct EndNodeState {
   }
 
   mutating func freeShare(_ function: String) {
-    guard let share = shares.removeValue(forKey: function) else { return }
+    if let share = shares.removeValue(forKey: function) { forget(share) }
+  }
+
+  private mutating func forget(_ share: Share) {
     functionsByPath[share.path] -= 1
     usedSizeBytes &-= share.sizeBytes
     usedRates.subtract(share.rates)
-  }
-
-  /// For whoever keeps it while its functions change, which would otherwise be copied.
-  var withoutShares: EndNodeState {
-    var node = self
-    node.shares = [:]
-    return node
   }
 
   /// An orphan of which nobody remembers how it was set up may be of any path.

@@ -126,9 +126,15 @@ extension Arbiter {
 
   /// What keeps a host from giving new parts of the end node that it controls.
   func checkKeptAway(fromControllerOf node: EndNodeState, for specification: ClaimSpecification) throws(Drop) {
-    guard let controller = hosts[node.controllingHost]?.record,
-      controller.cordon != nil || !controller.taints.isEmpty
-    else { return }
+    guard let controller = hosts[node.controllingHost] else { return }
+    try checkKeptAway(from: controller, thatControls: node, for: specification)
+  }
+
+  func checkKeptAway(
+    from host: HostState, thatControls node: EndNodeState, for specification: ClaimSpecification
+  ) throws(Drop) {
+    let controller = host.record
+    guard controller.cordon != nil || !controller.taints.isEmpty else { return }
     let words = "\(controller.name), which controls \(node.record.name),"
     try check(controller.cordon, words)
     try checkTaints(controller.taints, words, for: specification)

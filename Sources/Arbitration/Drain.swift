@@ -115,7 +115,7 @@ extension Arbiter {
     let specification = state.specification
     var candidate = best(for: specification.used(alsoOn: assignment.host))
     if candidate == nil, specification.isForSeveralHosts { candidate = best(for: specification) }
-    guard let node = candidate.flatMap({ endNodes[$0.node.record.id] }) else { return false }
+    guard let node = candidate.flatMap({ endNodes[$0.record.id] }) else { return false }
     let onTheirWay = evicting.compactMap { claims[$0] }.filter {
       $0.specification.deviceClass == specification.deviceClass
     }

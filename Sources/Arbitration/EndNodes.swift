@@ -44,17 +44,23 @@ struct EndNodes: Sendable, Triable {
   /// Those of a class that may have room for a function now: the least used first.
   func rooms(ofClass deviceClass: String) -> OrderedSet<Room> { ofClass[deviceClass]?.rooms ?? OrderedSet() }
 
-  /// The same in another order, or of one rack alone. From when that is asked for first it is kept.
-  mutating func rooms(ofClass deviceClass: String, _ view: RoomView) -> OrderedSet<Room> {
-    guard view != RoomView() else { return rooms(ofClass: deviceClass) }
-    if ofClass[deviceClass]?.views[view.kind] == nil {
-      ofClass[deviceClass]?.views[view.kind] = ClassOfEndNodes.View()
-      for room in rooms(ofClass: deviceClass) {
-        ofClass[deviceClass]?.views[view.kind]?.move(from: nil, to: room, view.kind, rack: states[room.id]?.rack ?? "")
-      }
+  /// Has another order, or that of racks, at hand from now on.
+  mutating func keep(_ view: RoomView, ofClass deviceClass: String) {
+    guard view != RoomView(), ofClass[deviceClass]?.views[view.kind] == nil else { return }
+    ofClass[deviceClass]?.views[view.kind] = ClassOfEndNodes.View()
+    for room in rooms(ofClass: deviceClass) {
+      ofClass[deviceClass]?.views[view.kind]?.move(from: nil, to: room, view.kind, rack: states[room.id]?.rack ?? "")
     }
+  }
+
+  /// The same in another order, or of one rack alone, which must be kept.
+  func rooms(ofClass deviceClass: String, _ view: RoomView) -> OrderedSet<Room> {
+    guard view != RoomView() else { return rooms(ofClass: deviceClass) }
     return ofClass[deviceClass]?.views[view.kind]?.sets[view.rack ?? ""] ?? OrderedSet()
   }
+
+  /// Whether any of a class has functions for a path.
+  func has(_ path: Path, inClass deviceClass: String) -> Bool { ofClass[deviceClass]?.paths[path] != nil }
 
   /// Whether functions of a class are parts of a size.
   func isOfDisks(_ deviceClass: String) -> Bool {
@@ -100,19 +106,19 @@ struct EndNodes: Sendable, Triable {
   private mutating func change(_ id: String, _ body: (inout EndNodeState) -> Void) {
     former.remember(id, states[id])
     guard let index = states.index(forKey: id) else { return }
-    let before = states.values[index].room
-    body(&states.values[index])
-    let after = states.values[index].room
-    guard before != after else { return }
-    let state = states.values[index]
-    moveRoom(from: before, to: after, ofClass: state.record.deviceClass, rack: state.rack)
+    // One access: to take a state out of the table is to copy it.
+    func change(_ state: inout EndNodeState) -> (Room?, Room?, String, String) {
+      let before = state.room
+      body(&state)
+      return (before, state.room, state.record.deviceClass, state.rack)
+    }
+    let (before, after, deviceClass, rack) = change(&states.values[index])
+    if before != after { moveRoom(from: before, to: after, ofClass: deviceClass, rack: rack) }
   }
 
   private mutating func moveRoom(from before: Room?, to after: Room?, ofClass deviceClass: String, rack: String) {
-    if let before { ofClass[deviceClass]?.rooms.remove(before) }
-    if let after { ofClass[deviceClass]?.rooms.insert(after) }
-    guard let kinds = ofClass[deviceClass]?.views.keys, !kinds.isEmpty else { return }
-    for kind in kinds { ofClass[deviceClass]?.views[kind]?.move(from: before, to: after, kind, rack: rack) }
+    guard let index = ofClass.index(forKey: deviceClass) else { return }
+    ofClass.values[index].move(from: before, to: after, rack: rack)
   }
 
   // MARK: Trials
@@ -166,7 +172,7 @@ struct EndNodes: Sendable, Triable {
       served.insert(id)
       return
     }
-    ofClass[place.deviceClass, default: ClassOfEndNodes()].ids.insert(id)
+    ofClass[place.deviceClass, default: ClassOfEndNodes()].put(id, place.paths)
     moveRoom(from: nil, to: room, ofClass: place.deviceClass, rack: place.rack)
   }
 
@@ -177,7 +183,8 @@ struct EndNodes: Sendable, Triable {
     conflicting.remove(id)
     served.remove(id)
     moveRoom(from: room, to: nil, ofClass: place.deviceClass, rack: place.rack)
-    ofClass[place.deviceClass]?.ids.remove(id)
+    guard !place.isServed else { return }
+    ofClass[place.deviceClass]?.take(id, place.paths)
     if ofClass[place.deviceClass]?.ids.isEmpty ?? false { ofClass[place.deviceClass] = nil }
   }
 }
@@ -238,9 +245,30 @@ private struct ClassOfEndNodes {
     }
   }
 
-  var ids = OrderedSet<String>()
-  var rooms = OrderedSet<Room>()
+  private(set) var ids = OrderedSet<String>()
+  /// How many have functions for each.
+  private(set) var paths: [Path: Int] = [:]
+  private(set) var rooms = OrderedSet<Room>()
   var views: [RoomView.Kind: View] = [:]
+
+  mutating func put(_ id: String, _ paths: Set<Path>) {
+    ids.insert(id)
+    for path in paths { self.paths[path, default: 0] += 1 }
+  }
+
+  mutating func take(_ id: String, _ paths: Set<Path>) {
+    ids.remove(id)
+    for path in paths {
+      let left = (self.paths[path] ?? 0) - 1
+      self.paths[path] = left > 0 ? left : nil
+    }
+  }
+
+  mutating func move(from before: Room?, to after: Room?, rack: String) {
+    if let before { rooms.remove(before) }
+    if let after { rooms.insert(after) }
+    for kind in Array(views.keys) { views[kind]?.move(from: before, to: after, kind, rack: rack) }
+  }
 }
 
 /// Where the indexes have an end node, but for its room.
@@ -253,6 +281,7 @@ private struct Place: Equatable {
   var isConflicting: Bool
   var isUnhealthy: Bool
   var rack: String
+  var paths: Set<Path>
 
   init(of state: EndNodeState, rack: String) {
     self.rack = rack
@@ -264,6 +293,7 @@ private struct Place: Equatable {
     isServed = state.isServed
     isConflicting = !state.conflicting.isEmpty
     isUnhealthy = state.health.state == .unhealthy
+    paths = Set(state.record.capabilities?.paths ?? [])
   }
 }
 

@@ -20,7 +20,7 @@ struct Expiries: Sendable, Triable {
     // What is being released has ended.
     let time = claim.status?.phase == .releasing ? nil : claim.expires
     let expiry = time.map { Expiry(seconds: $0.seconds, nanoseconds: $0.nanoseconds, name: claim.name) }
-    guard expiry != ofClaim[claim.name] else { return }
+    guard expiry != nil || !ofClaim.isEmpty, expiry != ofClaim[claim.name] else { return }
     forget(claim.name)
     guard let expiry else { return }
     ofClaim[claim.name] = expiry

@@ -100,18 +100,18 @@ extension Arbiter {
     let (one, another) = (own.candidate, other.candidate)
     guard Candidate.isBetter(one, another) else {
       return
-        "\(another.node.record.name) by the path \(another.route.path.word) would be better by now, and it keeps what it has"
+        "\(another.record.name) by the path \(another.route.path.word) would be better by now, and it keeps what it has"
     }
     if one.preference != another.preference {
       return
-        "the path decided: the next best, \(another.node.record.name), is reached by the path \(another.route.path.word)"
+        "the path decided: the next best, \(another.record.name), is reached by the path \(another.route.path.word)"
     }
     return nearnessReason(one, another) ?? peersReason(one, another) ?? loadReason(one, another)
   }
 
   private func nearnessReason(_ one: Candidate, _ another: Candidate) -> String? {
     guard one.prefersNearest, one.nearness != another.nearness else { return nil }
-    return "the nearness decided: it is \(one.nearness.words), and the next best, \(another.node.record.name), is "
+    return "the nearness decided: it is \(one.nearness.words), and the next best, \(another.record.name), is "
       + another.nearness.words
   }
 
@@ -119,26 +119,26 @@ extension Arbiter {
     guard one.peers != another.peers else { return nil }
     return
       "the peers decided: beside it they have \(one.peers) functions there, and \(another.peers) of the next best, "
-      + another.node.record.name
+      + another.record.name
   }
 
   private func loadReason(_ one: Candidate, _ another: Candidate) -> String {
     let left = (one.room.bytesLeft, another.room.bytesLeft)
     if one.room.isPacked, left.0 != left.1 {
       return
-        "the load decided: without it \(left.0) bytes are left there, and \(left.1) of the next best, \(another.node.record.name)"
+        "the load decided: without it \(left.0) bytes are left there, and \(left.1) of the next best, \(another.record.name)"
     }
     let (used, more) = (one.room.functionsInUse, another.room.functionsInUse)
     if used != more {
       return
-        "the load decided: beside it \(used) functions are in use there, and \(more) of the next best, \(another.node.record.name)"
+        "the load decided: beside it \(used) functions are in use there, and \(more) of the next best, \(another.record.name)"
     }
     if one.room.bytesInUse != another.room.bytesInUse {
       return
         "the load decided: beside it \(one.room.bytesInUse) bytes are in use there, and \(another.room.bytesInUse) of the next best, "
-        + another.node.record.name
+        + another.record.name
     }
-    return "the order of their ids decided: \(another.node.record.name) is as good"
+    return "the order of their ids decided: \(another.record.name) is as good"
   }
 }
 
@@ -188,7 +188,9 @@ struct PlacementView {
       do throws(Drop) {
         var candidate = try arbiter.candidate(node, for: specification, on: choice)
         // It is not a peer of itself.
-        if let held, held.endNode == id, candidate.peers > 0 { candidate.peers -= 1 }
+        if let held, held.endNode == id, candidate.peers > 0 {
+          candidate = Candidate(candidate, peers: candidate.peers - 1)
+        }
         options.append((candidate, id))
       } catch {
         note(error)
@@ -245,7 +247,7 @@ struct PlacementView {
     let candidate = option.candidate
     return PlacementOption {
       $0.endNode = option.id
-      $0.name = candidate.node.record.name
+      $0.name = candidate.record.name
       $0.host = candidate.host
       $0.path = candidate.route.path
       $0.preference = UInt32(clamping: candidate.preference + 1)

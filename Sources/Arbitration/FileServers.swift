@@ -15,12 +15,9 @@ extension Arbiter {
     return OrderedSet([claims[specification.source]?.assignment?.function].compactMap { $0 })
   }
 
-  /// Those that a host has a path to that the claim may be used on.
-  func ownCandidates(for specification: ClaimSpecification, on choice: HostChoice) -> [String] {
-    if choice.hosts.count == 1 {
-      return endNodes.ids(atHost: choice.hosts[0]).filter { isCandidate($0, for: specification) }
-    }
-    return atHosts(choice.hosts).filter { isCandidate($0, for: specification) }
+  /// Those that a host has a path to that the claim may be used on, of whatever class.
+  func ids(atHostsOf choice: HostChoice) -> [String] {
+    choice.hosts.count == 1 ? Array(endNodes.ids(atHost: choice.hosts[0])) : atHosts(choice.hosts)
   }
 
   private func atHosts(_ hosts: [String]) -> [String] {
@@ -31,7 +28,14 @@ extension Arbiter {
 
   func isCandidate(_ id: String, for specification: ClaimSpecification) -> Bool {
     guard specification.source.isEmpty else { return claims[specification.source]?.assignment?.function == id }
-    return endNodes[id].map { $0.record.deviceClass == specification.deviceClass && !$0.isServed } ?? false
+    return endNodes[id].map { isCandidate($0, for: specification) } ?? false
+  }
+
+  func isCandidate(_ node: EndNodeState, for specification: ClaimSpecification) -> Bool {
+    guard specification.source.isEmpty else {
+      return claims[specification.source]?.assignment?.function == node.record.id
+    }
+    return node.record.deviceClass == specification.deviceClass && !node.isServed
   }
 
   /// Why nothing can be granted from a claim's source just now; nil if something can.
@@ -278,7 +282,7 @@ extension Arbiter {
   }
 }
 
-extension EndNodeState {
+extension WithEndNodeRecord {
   /// Whether it is what a claim holds, and no device.
   var isServed: Bool { !record.source.isEmpty }
 }

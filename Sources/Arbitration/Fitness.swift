@@ -105,7 +105,7 @@ extension Arbiter {
   }
 }
 
-extension EndNodeState {
+extension WithEndNodeRecord {
   /// Whether its functions are parts of a size.
   var isBlockDevice: Bool { sizeBytes > 0 }
   var sizeBytes: UInt64 { record.capacity?.sizeBytes ?? 0 }

@@ -6,24 +6,24 @@ extension Arbiter {
   ///
   /// - Parameter former: what the consumer's host has of the function before, and keeps for this one.
   mutating func grant(_ candidate: Candidate, to state: inout ClaimState, insteadOf former: WantedFunction? = nil) {
-    let id = candidate.node.record.id
-    if candidate.route.path != .direct { renewControl(of: id) }
-    guard let token = drawToken(of: id) else { return }
+    let id = candidate.record.id
+    if candidate.route.path != .direct, candidate.isMultiRoot { renewControl(of: id) }
+    guard let token = drawToken(of: candidate) else { return }
 
     var assignment = Assignment()
     // The id holds the token: an extent that is cut again in the same place is another function.
-    assignment.function = "\(id)/\(token.value)"
+    assignment.function = String(joining: [id, "/", String(token.value)])
     assignment.claim = state.claim.name
     assignment.claimUid = state.claim.uid
     assignment.endNode = id
-    assignment.deviceClass = candidate.node.record.deviceClass
+    assignment.deviceClass = candidate.record.deviceClass
     assignment.source = state.specification.source
     assignment.host = candidate.host
-    let driver = candidate.route.path == .mediated ? candidate.node.controllingHost : candidate.host
+    let driver = candidate.route.path == .mediated ? candidate.controllingHost : candidate.host
     assignment.controllingHost = driver
     assignment.path = candidate.route.path
     assignment.token = token
-    assignment.fenceDomain = candidate.node.fenceDomain(of: assignment.function, drivenBy: driver)
+    assignment.fenceDomain = candidate.fenceDomain(of: assignment.function, drivenBy: driver)
     assignment.consumer = state.specification.consumer
     assignment.attributes = grantedAttributes(candidate, for: state)
     assignment.mediation = mediation(candidate, token: token, for: state)
@@ -45,7 +45,7 @@ extension Arbiter {
     }
     // Its waiting reason names the host that has to act first; of a device that others have, they may be in the way.
     let waiting =
-      candidate.node.isMultiRoot
+      candidate.isMultiRoot
       ? waitingReasons(of: state, for: "set up") : [.waiting(for: driver, to: "set up", assignment.function)]
     state.withStatus { $0.pending = waiting }
   }
@@ -55,8 +55,8 @@ extension Arbiter {
     var entry = WantedFunction()
     entry.assignment = assignment
     entry.role = assignment.path == .mediated ? .server : .direct
-    note(&entry)
-    hosts.note(claim: claim, of: entry.host)
+    let boot = hosts.note(claim: claim, of: entry.host)
+    note(&entry, in: boot)
     return entry
   }
 
@@ -65,28 +65,28 @@ extension Arbiter {
     var entry = WantedFunction()
     entry.assignment = assignment
     entry.role = .consumer
-    note(&entry)
-    hosts.note(claim: claim, of: entry.host)
+    let boot = hosts.note(claim: claim, of: entry.host)
+    note(&entry, in: boot)
     return entry
   }
 
   /// What the claim asked for, with the defaults that only the coordinator can choose.
   private func grantedAttributes(_ candidate: Candidate, for state: ClaimState) -> Attributes? {
     var attributes = state.specification.attributes ?? Attributes()
-    let offer = candidate.node.offer(on: candidate.route.path)
+    let offer = candidate.offer(on: candidate.route.path)
     var ethernet = attributes.ethernet ?? EthernetAttributes()
     if offer.honours(Attributes.macAddress), ethernet.macAddress == nil {
       ethernet.macAddress = freeMAC(for: state.claim.uid).description
     }
     if offer.honours(Attributes.mtu), ethernet.mtu == nil {
       // What a path could carry at most is not what the network behind it does: the card's own size is what fits there.
-      let usual = candidate.node.record.capabilities?.maximumMtu ?? 0
+      let usual = candidate.record.capabilities?.maximumMtu ?? 0
       ethernet.mtu = candidate.route.mtuLimit.map { usual == 0 ? $0.bytes : min($0.bytes, usual) }
     }
     attributes.ethernet = ethernet == EthernetAttributes() ? nil : ethernet
-    if candidate.node.isBlockDevice, attributes.block?.sizeBytes == nil {
+    if candidate.isBlockDevice, attributes.block?.sizeBytes == nil {
       var block = attributes.block ?? BlockAttributes()
-      block.sizeBytes = candidate.node.sizeBytes
+      block.sizeBytes = candidate.sizeBytes
       attributes.block = block
     }
     return attributes == Attributes() ? nil : attributes
@@ -106,22 +106,22 @@ extension Arbiter {
     guard let mediator = candidate.route.mediator else { return nil }
     var mediation = Mediation()
     mediation.mediator = mediator
-    mediation.serverAddress = hosts[candidate.node.controllingHost]?.record.mediationAddress ?? ""
-    mediation.consumerAddress = hosts[candidate.host]?.record.mediationAddress ?? ""
+    mediation.serverAddress = candidate.route.serverAddress
+    mediation.consumerAddress = candidate.route.consumerAddress
     switch mediator {
-    case "vxlan": mediation.vni = freeVNI(for: "\(candidate.node.record.id)/\(token.value)", of: state.claim.uid)
+    case "vxlan": mediation.vni = freeVNI(for: candidate.record.id, token, of: state.claim.uid)
     default: mediation.exportName = "iov-\(token.value)-\(state.claim.uid.prefix(8))"
     }
     return mediation
   }
 
-  /// An identifier that is not in use, derived from the function and its claim. Not the lowest one: a store that was
+  /// An identifier that is not in use, derived from the end node, the token and the claim. Not the lowest one: a store that was
   /// restored from an older copy does not know which ones hosts that are away are using. The small numbers are left to
   /// the operator's own networks.
-  private func freeVNI(for function: String, of uid: String) -> UInt32 {
+  private func freeVNI(for endNode: String, _ token: FencingToken, of uid: String) -> UInt32 {
     let first: UInt64 = 4096
     let count = 1 << 24 - first
-    let start = MACAddress.fnv1a64("\(function)#\(uid)") % count
+    let start = MACAddress.fnv1a64(endNode, "/\(token.value)#", uid) % count
     precondition(claimOfVNI.count < Int(count), "more mediated functions than there are VXLAN identifiers")
     var vni = UInt32(first + start)
     while claimOfVNI[vni] != nil || isUsedByOrphan({ $0.mediation?.vni == vni }) {

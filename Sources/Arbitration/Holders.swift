@@ -17,16 +17,12 @@ struct Holders: Sendable, Triable {
 
   mutating func insert(_ assignment: Assignment, priority: Int32) {
     let place = Place(priority: priority, endNode: assignment.endNode)
-    let count = (counts[place] ?? 0) + 1
-    counts[place] = count
-    if count == 1 { places[assignment.deviceClass, default: OrderedSet()].insert(place) }
+    if counts.add(1, to: place) == 1 { places[assignment.deviceClass, default: OrderedSet()].insert(place) }
   }
 
   mutating func remove(_ assignment: Assignment, priority: Int32) {
     let place = Place(priority: priority, endNode: assignment.endNode)
-    guard let count = counts[place] else { return }
-    guard count == 1 else { return counts[place] = count - 1 }
-    counts[place] = nil
+    guard counts[place] != nil, counts.add(-1, to: place) == 0 else { return }
     places[assignment.deviceClass]?.remove(place)
     if places[assignment.deviceClass]?.isEmpty ?? false { places[assignment.deviceClass] = nil }
   }

@@ -44,13 +44,25 @@ struct HostChoice {
   }
 }
 
+/// What the hosts that a claim may go to are in order by: where it has peers, the functions of those; the claims, or of a claim that is
+/// packed those that are missing; the name decides the rest.
+private struct HostPlace: Comparable {
+  var peers: Int
+  var claims: Int
+  var name: String
+
+  static func < (one: HostPlace, other: HostPlace) -> Bool {
+    (one.peers, one.claims, one.name) < (other.peers, other.claims, other.name)
+  }
+}
+
 /// What came of looking from an end node at one host after the other.
-private struct HostSearch {
-  private(set) var best: (candidate: Candidate, place: Int)?
+private struct HostSearch<Place: Comparable> {
+  private(set) var best: (candidate: Candidate, place: Place)?
   private(set) var furthest: Drop?
 
-  mutating func take(_ candidate: Candidate, at place: Int) {
-    let key = { (rank: Rank, place: Int) in (rank.preference, rank.distance, place) }
+  mutating func take(_ candidate: Candidate, at place: Place) {
+    let key = { (rank: Rank, place: Place) in (rank.preference, rank.distance, place) }
     guard best.map({ key(candidate.rank, place) < key($0.candidate.rank, $0.place) }) ?? true else { return }
     best = (candidate, place)
   }
@@ -64,13 +76,33 @@ extension Arbiter {
   func choice(for specification: ClaimSpecification) -> HostChoice {
     guard specification.isForSeveralHosts else { return HostChoice([specification.host]) }
     let connected = allowedHosts(for: specification).filter(\.isConnected)
-    let sign = specification.placement?.rule == .pack ? -1 : 1
-    let ordered = connected.map { host in
-      (peers(of: specification, at: .host(host.record.name)), sign * host.claims.count, host.record.name)
-    }
     return HostChoice(
-      ordered.sorted { $0 < $1 }.map(\.2),
+      connected.map { place(of: $0, for: specification) }.sorted().map(\.name),
       absence: "it is to be used on \(specification.hostWords), and none is connected")
+  }
+
+  private func place(of host: HostState, for specification: ClaimSpecification) -> HostPlace {
+    let sign = specification.placement?.rule == .pack ? -1 : 1
+    return HostPlace(
+      peers: peers(of: specification, at: .host(host.record.name)), claims: sign * host.claims.count,
+      name: host.record.name)
+  }
+
+  /// Whether a claim may go to so many hosts that it is looked for among the end nodes, in their order, and not at each host.
+  func isForManyHosts(_ specification: ClaimSpecification) -> Bool {
+    specification.isForSeveralHosts && (specification.hosts.isEmpty || specification.hosts.count > 16)
+  }
+
+  /// The best way from an end node to one of its own roots that another host does not serve, for a claim that may go to several hosts.
+  func candidateAtRoot(of node: EndNodeState, for specification: ClaimSpecification) -> Candidate? {
+    var search = HostSearch<HostPlace>()
+    for root in node.record.roots {
+      guard let host = hosts[root.host], host.isConnected, allows(host, specification),
+        let found = try? candidate(node, for: specification.used(on: root.host)), found.route.path != .mediated
+      else { continue }
+      search.take(found, at: place(of: host, for: specification))
+    }
+    return search.best?.candidate
   }
 
   /// Also those that are away, by name.
@@ -92,7 +124,7 @@ extension Arbiter {
     _ node: EndNodeState, for specification: ClaimSpecification, on choice: HostChoice
   ) throws(Drop) -> Candidate {
     guard specification.isForSeveralHosts else { return try candidate(node, for: specification) }
-    var search = HostSearch()
+    var search = HostSearch<Int>()
     for (host, place) in choice.rootPlaces(of: node) {
       do throws(Drop) { search.take(try candidate(node, for: specification.used(on: host)), at: place) } catch {
         search.take(error)
@@ -174,6 +206,7 @@ extension ClaimSpecification {
 
   /// One spelling: a list of one is that one.
   mutating func normalizeHosts() {
+    guard isForSeveralHosts else { return }
     hosts = Set(hosts).sorted()
     hostSelector = Expression.normalized(hostSelector)
     guard hosts.count == 1, hostSelector.isEmpty, host.isEmpty || host == hosts[0] else { return }

@@ -16,10 +16,12 @@ struct Hosts: Sendable, Triable {
     }
   }
 
-  /// A claim has an entry for the host from now on.
-  mutating func note(claim: String, of name: String) {
+  /// A claim has an entry for the host from now on. Answers the host's boot, if it has a session to be told of that in.
+  mutating func note(claim: String, of name: String) -> String? {
     former.remember(name, states[name])
-    if let index = states.index(forKey: name) { states.values[index].claims.insert(claim) }
+    guard let index = states.index(forKey: name) else { return nil }
+    states.values[index].claims.insert(claim)
+    return states[index].value.bootOfSession
   }
 
   mutating func note(_ status: FunctionStatus, _ recordName: String, of name: String) {

@@ -8,11 +8,12 @@ extension Arbiter {
   mutating func waitsForControl(_ state: ClaimState, insteadOf best: Candidate) -> Bool {
     guard best.route.path == .mediated, !endNodes.multiRoot.isEmpty else { return false }
     let choice = choice(for: state.specification)
-    for node in ownCandidates(for: state.specification, on: choice).compactMap({ endNodes[$0] }) {
+    for node in ids(atHostsOf: choice).compactMap({ endNodes[$0] })
+    where isCandidate(node, for: state.specification) {
       guard let host = node.record.controlTransfer?.host else { continue }
       if gainingHosts(of: state, from: node, insteadOf: best, choice).contains(host) { return true }
     }
-    guard let node = endNodes[best.node.record.id],
+    guard let node = endNodes[best.record.id],
       let host = gainingHosts(of: state, from: node, insteadOf: best, choice).first
     else { return false }
     transferControl(of: node.record.id, to: host)

@@ -5,17 +5,23 @@ package struct MACAddress: Hashable, CustomStringConvertible {
 
   /// Nil if `text` is not six pairs of hexadecimal digits with colons between.
   init?(_ text: String) {
-    guard text.utf8.count == 17 else { return nil }
-    var value: UInt64 = 0
-    for (place, byte) in text.utf8.enumerated() {
-      if place % 3 == 2 {
-        guard byte == UInt8(ascii: ":") else { return nil }
-      } else {
-        guard let digit = Self.digit(byte) else { return nil }
-        value = value << 4 | digit
-      }
-    }
+    var text = text
+    guard let value = text.withUTF8(Self.value) else { return nil }
     self.value = value
+  }
+
+  private static func value(of text: UnsafeBufferPointer<UInt8>) -> UInt64? {
+    guard text.count == 17 else { return nil }
+    var value: UInt64 = 0
+    for place in 0..<17 {
+      guard place % 3 != 2 else {
+        guard text[place] == UInt8(ascii: ":") else { return nil }
+        continue
+      }
+      guard let digit = digit(text[place]) else { return nil }
+      value = value << 4 | digit
+    }
+    return value
   }
 
   private static func digit(_ byte: UInt8) -> UInt64? {
@@ -30,8 +36,8 @@ package struct MACAddress: Hashable, CustomStringConvertible {
   /// The address of a claim that asked for none: locally administered, unicast, and the same whenever it is computed.
   /// `attempt` gives another one when an address is taken.
   init(derivedFrom uid: String, attempt: Int = 0) {
-    let text = attempt == 0 ? uid : "\(uid)#\(attempt)"
-    value = 0x02 << 40 | (Self.fnv1a64(text) & 0xFF_FFFF_FFFF)
+    let hash = attempt == 0 ? Self.fnv1a64(uid) : Self.fnv1a64(uid, "#\(attempt)")
+    value = 0x02 << 40 | (hash & 0xFF_FFFF_FFFF)
   }
 
   /// Sent to a group: the lowest bit of the first byte (IEEE 802, group bit).
@@ -48,8 +54,12 @@ package struct MACAddress: Hashable, CustomStringConvertible {
     }
   }
 
-  /// http://www.isthe.com/chongo/tech/comp/fnv/: short, without a seed, the same everywhere.
-  static func fnv1a64(_ text: String) -> UInt64 {
-    text.utf8.reduce(0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
+  /// Of texts as if they were one. http://www.isthe.com/chongo/tech/comp/fnv/: short, without a seed, the same everywhere.
+  static func fnv1a64(_ texts: String...) -> UInt64 {
+    var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+    for var text in texts {
+      text.withUTF8 { for byte in $0 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 } }
+    }
+    return hash
   }
 }

@@ -11,7 +11,9 @@ enum Names {
       return "the name of a \(kind) has at most \(maximumLength) characters; '\(shown(name))' has "
         + "\(name.utf8.count)"
     }
-    for (index, scalar) in name.unicodeScalars.enumerated() where !isAllowed(scalar) {
+    var text = name
+    let isAllowedAll = text.withUTF8 { $0.allSatisfy(isAllowed) }
+    if !isAllowedAll, let (index, scalar) = name.unicodeScalars.enumerated().first(where: { !isAllowed($0.element) }) {
       return "the name of a \(kind) is made of lower-case letters, digits, '-' and '.'; "
         + "character \(index + 1) of '\(shown(name))' is \(shown(scalar))"
     }
@@ -64,8 +66,11 @@ enum Names {
   }
 
   private static func isAllowed(_ scalar: Unicode.Scalar) -> Bool {
-    guard scalar.isASCII else { return false }
-    return isAlphanumeric(UInt8(scalar.value)) || scalar == "-" || scalar == "."
+    scalar.isASCII && isAllowed(UInt8(scalar.value))
+  }
+
+  private static func isAllowed(_ byte: UInt8) -> Bool {
+    isAlphanumeric(byte) || byte == UInt8(ascii: "-") || byte == UInt8(ascii: ".")
   }
 
   private static func isAlphanumeric(_ byte: UInt8) -> Bool {

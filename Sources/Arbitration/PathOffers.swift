@@ -25,7 +25,8 @@ struct PathOffer {
   }
 
   func honours(_ attribute: String) -> Bool {
-    guard let support = support(for: attribute)?.support else { return false }
+    guard let supports else { return attributes.contains(attribute) }
+    guard let support = supports.first(where: { $0.attribute == attribute })?.support else { return false }
     return support == .supported || support == .unverified
   }
 
@@ -51,7 +52,7 @@ extension PathOffer {
   }
 }
 
-extension EndNodeState {
+extension WithEndNodeRecord {
   func offer(on path: Path) -> PathOffer { PathOffer(path, of: record.capabilities ?? Capabilities()) }
 
   /// Whether any function of it can ever take the path.
@@ -90,8 +91,9 @@ extension Arbiter {
   }
 
   func checkAttributes(_ offer: PathOffer, of node: EndNodeState, for specification: ClaimSpecification) throws(Drop) {
-    let place = "\(node.record.name) of class \(node.record.deviceClass)"
-    for attribute in specification.attributes?.fieldPaths ?? [] {
+    guard let attributes = specification.attributes else { return }
+    var place: String { "\(node.record.name) of class \(node.record.deviceClass)" }
+    for attribute in attributes.fieldPaths {
       guard let support = offer.support(for: attribute) else {
         throw Drop(
           .attributes,
@@ -105,7 +107,7 @@ extension Arbiter {
             + (support.reason.isEmpty ? "" : ": \(support.reason)"))
       }
       guard support.support == .unverified, Attributes.isLimit(attribute),
-        specification.attributes?.isBestEffort(attribute) != true
+        !attributes.isBestEffort(attribute)
       else { continue }
       throw Drop(
         .attributes,

@@ -1,28 +1,44 @@
 import Messages
 
-/// Where a claim could go, before it is granted.
-struct Candidate {
-  /// Without its functions, which are about to change.
-  var node: EndNodeState
+/// Where a claim could go, before it is granted. Of a class, for it is handed on more often than it is made.
+final class Candidate: WithEndNodeRecord, Sendable {
+  let record: EndNode
   /// Where the function is used.
-  var host: String
-  var route: Route
+  let host: String
+  let route: Route
   /// The place of the route's path in the claim's order of preference.
-  var preference: Int
+  let preference: Int
   let room: Room
   /// Where the claim asks for locality.
-  var nearness = Nearness.unspecified
+  let nearness: Nearness
   /// Whether that decides.
-  var prefersNearest = false
+  let prefersNearest: Bool
   /// Functions of the claim's peers there.
-  var peers = 0
+  let peers: Int
 
-  init(node: EndNodeState, host: String, route: Route, preference: Int, isPacked: Bool = false) {
-    self.node = node.withoutShares
+  init(
+    node: EndNodeState, host: String, route: Route, preference: Int, isPacked: Bool = false,
+    nearness: Nearness = .unspecified, prefersNearest: Bool = false, peers: Int = 0
+  ) {
+    record = node.record
     self.host = host
     self.route = route
     self.preference = preference
     room = node.score.packed(isPacked)
+    self.nearness = nearness
+    self.prefersNearest = prefersNearest
+    self.peers = peers
+  }
+
+  init(_ other: Candidate, peers: Int) {
+    record = other.record
+    host = other.host
+    route = other.route
+    preference = other.preference
+    room = other.room
+    nearness = other.nearness
+    prefersNearest = other.prefersNearest
+    self.peers = peers
   }
 
   var rank: Rank {
@@ -56,6 +72,19 @@ struct Rank: Comparable {
 
   static func < (one: Rank, other: Rank) -> Bool {
     (one.preference, one.distance, one.peers, one.room) < (other.preference, other.distance, other.peers, other.room)
+  }
+
+  /// What nothing of some kind can be better than, but for the load.
+  struct Bound {
+    var preference: Int
+    var distance: Int32
+
+    init(_ preference: Int, _ distance: Int32) {
+      self.preference = preference
+      self.distance = distance
+    }
+
+    func rank(_ room: Room) -> Rank { Rank(preference: preference, distance: distance, peers: 0, room: room) }
   }
 
   /// But for the load.
@@ -111,29 +140,64 @@ extension Arbiter {
   /// The best candidate: the same one as if all were looked at, after a look at as few as possible.
   mutating func best(for specification: ClaimSpecification) -> Candidate? {
     noteServedClasses()
-    guard obstacle(ofSourceOf: specification) == nil else { return nil }
-    let choice = choice(for: specification)
-    if let few = fewCandidates(for: specification) { return best(of: few, for: specification, on: choice) }
-    // Only a host's own end nodes can be used in another way than mediated.
-    let paths = specification.paths
-    let own = paths == [.mediated] ? [] : ownCandidates(for: specification, on: choice)
-    var best = best(of: own, for: specification, on: choice)
-    guard let preference = paths.firstIndex(of: .mediated), best.map({ preference <= $0.preference }) ?? true else {
-      return best
+    if specification.locality != nil || specification.placement?.rule == .pack {
+      let all = RoomView(isPacked: isPacked(specification))
+      for view in [all] + views(for: specification, on: choice(for: specification)).map(\.view) {
+        endNodes.keep(view, ofClass: specification.deviceClass)
+      }
     }
+    return found(for: specification)
+  }
+
+  // It changes nothing, so that the arbiter need not be copied to whatever it asks.
+  private func found(for specification: ClaimSpecification) -> Candidate? {
+    guard obstacle(ofSourceOf: specification) == nil else { return nil }
+    if let few = fewCandidates(for: specification) {
+      return best(of: few, for: specification, on: choice(for: specification))
+    }
+    var best = bestAtHome(for: specification)
+    guard let preference = specification.paths.firstIndex(of: .mediated),
+      preference <= best?.preference ?? .max
+    else { return best }
+    let choice = choice(for: specification)
     for (view, distance) in views(for: specification, on: choice) {
-      let rooms = endNodes.rooms(ofClass: specification.deviceClass, view)
-      for room in rooms.elements(from: leastRoom(for: specification, in: view)) {
-        // None of those that follow is better than this one could be.
-        let bound = Rank(preference: preference, distance: distance, peers: 0, room: room)
-        if let best, best.rank < bound { break }
-        guard let node = endNodes[room.id], isSelected(node, by: specification),
-          let candidate = try? candidate(node, for: specification, on: choice)
-        else { continue }
-        if best.map({ Candidate.isBetter(candidate, $0) }) ?? true { best = candidate }
+      look(for: specification, in: view, Rank.Bound(preference, distance), &best) {
+        try? candidate($0, for: specification, on: choice)
       }
     }
     return best
+  }
+
+  /// Of the end nodes of the claim's own hosts, which alone can be used in another way than mediated.
+  private func bestAtHome(for specification: ClaimSpecification) -> Candidate? {
+    let isDirect = { (path: Path) in path != .mediated && endNodes.has(path, inClass: specification.deviceClass) }
+    guard let preference = specification.paths.firstIndex(where: isDirect) else { return nil }
+    guard isForManyHosts(specification) else {
+      let choice = choice(for: specification)
+      return best(of: ids(atHostsOf: choice), for: specification, on: choice)
+    }
+    var best: Candidate?
+    let view = RoomView(isPacked: isPacked(specification))
+    let nearest: Nearness = specification.locality?.numaNode == nil ? .host : .numaNode
+    let bound = Rank.Bound(preference, specification.prefersNearest ? nearest.rawValue : 0)
+    look(for: specification, in: view, bound, &best) { candidateAtRoot(of: $0, for: specification) }
+    return best
+  }
+
+  /// Goes through end nodes that may have room, the better ones first, until none of those that follow can be better than what is found.
+  private func look(
+    for specification: ClaimSpecification, in view: RoomView, _ bound: Rank.Bound, _ best: inout Candidate?,
+    _ candidate: (EndNodeState) -> Candidate?
+  ) {
+    let rooms = endNodes.rooms(ofClass: specification.deviceClass, view)
+    for room in rooms.elements(from: leastRoom(for: specification, in: view)) {
+      if let rank = best?.rank, rank < bound.rank(room) { return }
+      guard let node = endNodes[room.id], isSelected(node, by: specification), let found = candidate(node) else {
+        continue
+      }
+      if let rank = best?.rank, rank <= found.rank { continue }
+      best = found
+    }
   }
 
   /// What is to be looked through for what another host serves, the nearest first, with how far it is at least.
@@ -162,10 +226,11 @@ extension Arbiter {
   ) -> Candidate? {
     var best: Candidate?
     for id in ids {
-      guard let node = endNodes[id], isSelected(node, by: specification),
+      guard let node = endNodes[id], isCandidate(node, for: specification), isSelected(node, by: specification),
         let candidate = try? candidate(node, for: specification, on: choice)
       else { continue }
-      if best.map({ Candidate.isBetter(candidate, $0) }) ?? true { best = candidate }
+      if let rank = best?.rank, rank <= candidate.rank { continue }
+      best = candidate
     }
     return best
   }
@@ -176,8 +241,9 @@ extension Arbiter {
     let (found, best) = (
       best(for: specification), best(of: all, for: specification, on: choice(for: specification))
     )
-    let isPossible = obstacle(ofSourceOf: specification) == nil
-    return found?.node.record.id == (isPossible ? best : nil)?.node.record.id
+    let expected = obstacle(ofSourceOf: specification) == nil ? best : nil
+    return found?.record.id == expected?.record.id && found?.host == expected?.host
+      && found?.route.path == expected?.route.path
   }
 
   /// Whether a claim that waits would get what another one has if that one did not have it.
@@ -236,22 +302,19 @@ extension Arbiter {
     try checkKeptAway(from: host, for: specification)
     try checkNames(of: specification)
     if !node.isMultiRoot {
-      try checkControl(of: node)
-      try checkKeptAway(fromControllerOf: node, for: specification)
+      try checkController(of: node, for: specification)
     }
     try checkRootsAreHeard(node)
     try checkClock(node)
     let (route, preference) = try bestRoute(from: node, to: host, for: specification)
     try checkRoom(in: node, for: specification)
     try checkKept(in: node, for: specification, by: route.path)
-    var candidate = Candidate(
-      node: node, host: host.record.name, route: route, preference: preference, isPacked: isPacked(specification))
-    if specification.locality != nil {
-      candidate.nearness = nearness(of: node, by: route.path, to: host, for: specification)
-      candidate.prefersNearest = specification.prefersNearest
-    }
-    candidate.peers = peers(of: specification, at: .endNode(node.record.id))
-    return candidate
+    let isLocal = specification.locality != nil
+    return Candidate(
+      node: node, host: host.record.name, route: route, preference: preference, isPacked: isPacked(specification),
+      nearness: isLocal ? nearness(of: node, by: route.path, to: host, for: specification) : .unspecified,
+      prefersNearest: isLocal && specification.prefersNearest,
+      peers: peers(of: specification, at: .endNode(node.record.id)))
   }
 
   func checkHealth(of node: EndNodeState) throws(Drop) {
@@ -285,9 +348,11 @@ extension Arbiter {
 
   func isUnderControl(_ node: EndNodeState) -> Bool { (try? checkControl(of: node)) != nil }
 
-  func checkControl(of node: EndNodeState) throws(Drop) {
+  func checkControl(of node: EndNodeState) throws(Drop) { try checkControl(of: node, by: hosts[node.controllingHost]) }
+
+  private func checkControl(of node: EndNodeState, by controller: HostState?) throws(Drop) {
     let name = node.controllingHost
-    guard let controller = hosts[name], controller.isConnected else {
+    guard let controller, controller.isConnected else {
       throw Drop(.controllingHost, "\(name), which controls \(node.record.name), is disconnected")
     }
     // Before all that is on that host is known, a token could be drawn that is in use there already: a store that was
@@ -306,8 +371,13 @@ extension Arbiter {
   ) throws(Drop) {
     if path == .direct { return try checkRoot(host.record.name, of: node) }
     try checkTakenOver(node)
-    try checkControl(of: node)
-    try checkKeptAway(fromControllerOf: node, for: specification)
+    try checkController(of: node, for: specification)
+  }
+
+  private func checkController(of node: EndNodeState, for specification: ClaimSpecification) throws(Drop) {
+    let controller = hosts[node.controllingHost]
+    try checkControl(of: node, by: controller)
+    if let controller { try checkKeptAway(from: controller, thatControls: node, for: specification) }
   }
 
   /// The first way in the claim's order of preference that is open and wide enough.

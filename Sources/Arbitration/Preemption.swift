@@ -149,7 +149,7 @@ extension Arbiter {
 extension KeptPlace {
   init(_ candidate: Candidate) {
     self.init()
-    endNode = candidate.node.record.id
+    endNode = candidate.record.id
     path = candidate.route.path
   }
 }

@@ -46,7 +46,21 @@ public struct RecordKey: Sendable, Hashable, Comparable {
   }
 
   public static func < (one: RecordKey, other: RecordKey) -> Bool {
-    one.kind == other.kind ? one.name < other.name : one.kind.rawValue < other.kind.rawValue
+    one.kind == other.kind ? one.name < other.name : one.kind.place < other.kind.place
+  }
+}
+
+extension RecordKey.Kind {
+  /// In the order of their names.
+  fileprivate var place: Int {
+    switch self {
+    case .claim: 0
+    case .cluster: 1
+    case .endNode: 2
+    case .host: 3
+    case .tenant: 4
+    case .wantedFunction: 5
+    }
   }
 }
 

@@ -28,9 +28,14 @@ extension Arbiter {
   }
 
   mutating func drawToken(of id: String) -> FencingToken? {
-    guard let node = endNodes[id], let token = endNodes.drawToken(above: highestToken(of: node), of: id) else {
-      return nil
-    }
+    guard let node = endNodes[id] else { return nil }
+    return drawToken(of: node)
+  }
+
+  /// - Parameter node: as it is, but for tokens drawn since.
+  mutating func drawToken(of node: some WithEndNodeRecord) -> FencingToken? {
+    let id = node.record.id
+    guard let token = endNodes.drawToken(above: highestToken(of: node), of: id) else { return nil }
     changes.save(RecordKey(.endNode, id))
     return token
   }
@@ -44,12 +49,12 @@ extension Arbiter {
   }
 
   /// The highest one that somebody may have seen.
-  func highestToken(of node: EndNodeState) -> UInt64 {
+  func highestToken(of node: some WithEndNodeRecord) -> UInt64 {
     let lowestOfThisRun = unheardRoot(of: node) == nil ? nil : began?.lowestToken
     return max(node.record.highestToken?.value ?? 0, lowestOfThisRun ?? 0)
   }
 
-  private func unheardRoot(of node: EndNodeState) -> String? {
+  private func unheardRoot(of node: some WithEndNodeRecord) -> String? {
     guard node.isMultiRoot else { return nil }
     return node.record.roots.first { hosts[$0.host]?.listedEndNodes.contains(node.record.id) != true }?.host
   }
@@ -183,7 +188,7 @@ extension Instant {
   var lowestToken: UInt64? { UInt32(exactly: wallMilliseconds / 1000 - Self.firstSecond).map { UInt64($0) << 8 } }
 }
 
-extension EndNodeState {
+extension WithEndNodeRecord {
   var isMultiRoot: Bool { record.capabilities?.multiRoot ?? false }
 
   /// Whether what another host says can be of this very device, so that both are its roots.

@@ -5,6 +5,8 @@ struct Route: Hashable {
   var path: Path
   /// Mediated path only.
   var mediator: String?
+  var serverAddress = ""
+  var consumerAddress = ""
   /// What this route can carry at most, in bytes of payload; nil: no limit is known.
   var mtuLimit: MTULimit?
 }
@@ -101,12 +103,13 @@ extension Arbiter {
           + "\(consumer.record.mediationAddress) of \(consumer.record.name) are of different families")
     }
     let mediator = try mediator(from: server, of: node, to: consumer)
-    guard mediator == "vxlan" else {
-      return Route(path: .mediated, mediator: mediator, mtuLimit: deviceLimit(of: node, on: .mediated))
+    var route = Route(
+      path: .mediated, mediator: mediator, serverAddress: server.record.mediationAddress,
+      consumerAddress: consumer.record.mediationAddress, mtuLimit: deviceLimit(of: node, on: .mediated))
+    if mediator == "vxlan" {
+      route.mtuLimit = lower(route.mtuLimit, lower(underlayLimit(of: server), underlayLimit(of: consumer)))
     }
-    let underlay = lower(underlayLimit(of: server), underlayLimit(of: consumer))
-    let limit = lower(deviceLimit(of: node, on: .mediated), underlay)
-    return Route(path: .mediated, mediator: mediator, mtuLimit: limit)
+    return route
   }
 
   private func checkMediationAddress(of host: HostState) throws(Drop) {
@@ -126,11 +129,11 @@ extension Arbiter {
       throw Drop(.plugin, "no plugin of class \(deviceClass) serves on \(consumer.record.name)")
     }
     let allowed = node.record.capabilities?.mediators ?? []
-    let offered = offering.mediatorsOffered.filter { allowed.isEmpty || allowed.contains($0) }
+    let offered = offering.mediatorsOffered.lazy.filter { allowed.isEmpty || allowed.contains($0) }
     guard let mediator = offered.first(where: accepting.mediatorsAccepted.contains) else {
       throw Drop(
         .path,
-        "\(server.record.name) offers \(words(offered)) for \(node.record.name), \(consumer.record.name) accepts "
+        "\(server.record.name) offers \(words(Array(offered))) for \(node.record.name), \(consumer.record.name) accepts "
           + words(accepting.mediatorsAccepted))
     }
     return mediator
@@ -163,7 +166,7 @@ extension Arbiter {
 }
 
 extension HostState {
-  var isIPv6: Bool { record.mediationAddress.contains(":") }
+  var isIPv6: Bool { record.mediationAddress.hasByte(UInt8(ascii: ":")) }
 }
 
 extension Path {

@@ -155,7 +155,7 @@ extension Arbiter {
     } else if let sacrifice = sacrifice(at: left, &search) {
       search.take(sacrifice)
     }
-    if search.best?.candidate.node.record.id == id { search.best?.soon = soon.map { (id, $0) } }
+    if search.best?.candidate.record.id == id { search.best?.soon = soon.map { (id, $0) } }
   }
 
   private func isHeld(_ node: EndNodeState, below priority: Int32) -> Bool {

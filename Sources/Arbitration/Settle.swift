@@ -327,7 +327,7 @@ extension PendingReason {
   }
 
   static func waiting(for host: String, to task: String, _ function: String) -> PendingReason {
-    waiting("\(host) has yet to \(task) \(function)")
+    waiting(String(joining: [host, " has yet to ", task, " ", function]))
   }
 }
 

@@ -23,8 +23,7 @@ extension Arbiter {
     guard let peers = specification.placement?.peers, !peers.isEmpty else { return }
     for place in [PeerPlace.Place.endNode(assignment.endNode), .host(assignment.host)] {
       let key = PeerPlace(deviceClass: specification.deviceClass, peers: peers, place: place)
-      let count = (functionsOfPeers[key] ?? 0) + difference
-      functionsOfPeers[key] = count == 0 ? nil : count
+      functionsOfPeers.add(difference, to: key)
     }
   }
 

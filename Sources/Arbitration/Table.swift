@@ -56,6 +56,19 @@ package struct Table<Key: Hashable & Sendable, Value: Sendable>: Sendable, Triab
     }
   }
 
+  /// Answers the sum, which is not kept where it is nothing.
+  @discardableResult
+  mutating func add(_ difference: Int, to key: Key) -> Int where Value == Int {
+    former.remember(key, entries[key])
+    let add = { (count: inout Int) in
+      count += difference
+      return count
+    }
+    let sum = add(&entries[key, default: 0])
+    if sum == 0 { entries[key] = nil }
+    return sum
+  }
+
   @discardableResult
   mutating func removeValue(forKey key: Key) -> Value? {
     former.remember(key, entries[key])

@@ -7,8 +7,13 @@ struct Amount: Equatable, Sendable {
 
   /// What one more claim asks for.
   mutating func add(_ specification: ClaimSpecification) {
+    add(specification.attributes?.minimumRates ?? MinimumRates())
+  }
+
+  /// One more function with these.
+  mutating func add(_ rates: MinimumRates) {
     functions += 1
-    rates.add(specification.attributes?.minimumRates ?? MinimumRates())
+    self.rates.add(rates)
   }
 }
 
@@ -154,10 +159,8 @@ extension Arbiter {
   func use(of key: TenantClass) -> Amount { uses[key] ?? Amount() }
 
   mutating func takeUse(_ assignment: Assignment, of specification: ClaimSpecification) {
-    var use = uses[specification.tenantClass] ?? Amount()
-    use.functions += 1
-    use.rates.add(assignment.attributes?.minimumRates ?? MinimumRates())
-    uses[specification.tenantClass] = use
+    let rates = assignment.attributes?.minimumRates ?? MinimumRates()
+    uses[specification.tenantClass, default: Amount()].add(rates)
   }
 
   mutating func freeUse(_ assignment: Assignment, of specification: ClaimSpecification) {
@@ -175,13 +178,14 @@ extension Arbiter {
   private mutating func noteRoom(for key: TenantClass) { changes.openings.tenants.insert(key) }
 
   mutating func noteClaim(of specification: ClaimSpecification, by difference: Int) {
-    let count = (claimsOfTenant[specification.tenantName] ?? 0) + difference
-    claimsOfTenant[specification.tenantName] = count == 0 ? nil : count
+    claimsOfTenant.add(difference, to: specification.tenantName)
   }
 
   // MARK: In placement
 
   func validateTenant(of specification: ClaimSpecification) throws(Refusal) {
+    // The one that everybody has, without a quota.
+    guard !tenants.isEmpty || !specification.tenant.isEmpty else { return }
     let name = specification.tenantName
     guard let tenant = tenant(name) else {
       let refusal = unknownTenant(name)

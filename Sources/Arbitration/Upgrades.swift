@@ -105,7 +105,7 @@ extension Arbiter {
         $0.at = now.timestamp
         $0.count = count &+ 1
         $0.better = KeptPlace {
-          $0.endNode = best.node.record.id
+          $0.endNode = best.record.id
           $0.path = best.route.path
         }
         $0.former = KeptPlace(of: assignment)
@@ -114,7 +114,7 @@ extension Arbiter {
     claims[name] = state
     upgrades.begin(name, at: now)
     keep(state.claim.status?.upgrade?.better, as: .better, for: state)
-    evict(name, because: "\(best.node.record.name) is free by the better path \(best.route.path.word)")
+    evict(name, because: "\(best.record.name) is free by the better path \(best.route.path.word)")
   }
 
   // MARK: What is wanted
@@ -280,7 +280,7 @@ extension Arbiter {
     var view = PlacementView(of: specification)
     view.look(self)
     guard let option = view.options.first else { return "\(wish); \(whatUpgradeWaitsFor(view))" }
-    let name = option.candidate.node.record.name
+    let name = option.candidate.record.name
     let left = now.map { millisecondsToRest(state, at: $0) } ?? 0
     guard left == 0 else {
       return

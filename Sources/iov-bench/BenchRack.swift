@@ -105,21 +105,39 @@ struct BenchRack {
     return try CreateClaimRequest(decoding: request.encoded())
   }
 
-  /// Creates a claim, and answers how much of the processor it took until all that follows from it was decided, with what is to
-  /// be stored.
-  mutating func grant() throws -> (name: String, nanoseconds: UInt64, effects: [Effect]) {
-    let number = claimsMade
-    claimsMade += 1
-    let request = try request(number)
-    let uid = "00000000-0000-4000-8000-" + String(100_000_000_000 + number)
-    let begun = threadNanoseconds()
-    let effects = take(.claimCreated(CallID(UInt64(number)), request, uid: uid))
-    let nanoseconds = threadNanoseconds() - begun
-    guard arbiter.claim(named: request.name)?.status?.assignment != nil else {
-      throw RPCError(.resourceExhausted, "claim '\(request.name)' was granted nothing: \(effects)")
+  /// Creates a claim, and answers its name with all that follows from it.
+  mutating func grant() throws -> (name: String, effects: [Effect]) {
+    let creation = try prepare()
+    let effects = decide(creation)
+    try hold(creation, effects)
+    return (creation.request.name, effects)
+  }
+
+  /// The creation of one more claim, as a caller has sent it.
+  mutating func prepare() throws -> Creation {
+    defer { claimsMade += 1 }
+    return Creation(
+      number: claimsMade, request: try request(claimsMade),
+      uid: "00000000-0000-4000-8000-" + String(100_000_000_000 + claimsMade))
+  }
+
+  /// What the core does about it, and nothing else.
+  mutating func decide(_ creation: Creation) -> [Effect] {
+    take(.claimCreated(CallID(UInt64(creation.number)), creation.request, uid: creation.uid))
+  }
+
+  /// Notes that a claim has what it asked for.
+  mutating func hold(_ creation: Creation, _ effects: [Effect]) throws {
+    guard arbiter.claim(named: creation.request.name)?.status?.assignment != nil else {
+      throw RPCError(.resourceExhausted, "claim '\(creation.request.name)' was granted nothing: \(effects)")
     }
-    held.append(number)
-    return (request.name, nanoseconds, effects)
+    held.append(creation.number)
+  }
+
+  struct Creation {
+    var number: Int
+    var request: CreateClaimRequest
+    var uid: String
   }
 
   /// Deletes one of the claims that are held; its hosts let go of what it had.
