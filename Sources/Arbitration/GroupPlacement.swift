@@ -113,7 +113,7 @@ extension Arbiter {
     guard best(for: specification) == nil else {
       return [.group("what it could have is what the others of its group '\(specification.group)' need, too")]
     }
-    return pendingReasons(inTheWay(of: specification), for: specification)
+    return self.reasons(of: specification)
   }
 
   /// - Parameters:

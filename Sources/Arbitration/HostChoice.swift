@@ -73,9 +73,10 @@ private struct HostSearch<Place: Comparable> {
 }
 
 extension Arbiter {
-  func choice(for specification: ClaimSpecification) -> HostChoice {
+  /// - Parameter atMost: so many hosts, the first by name, where it is not asked which one is the best.
+  func choice(for specification: ClaimSpecification, atMost: Int = .max) -> HostChoice {
     guard specification.isForSeveralHosts else { return HostChoice([specification.host]) }
-    let connected = allowedHosts(for: specification).filter(\.isConnected)
+    let connected = allowedHosts(for: specification, atMost: atMost) { $0.isConnected }
     return HostChoice(
       connected.map { place(of: $0, for: specification) }.sorted().map(\.name),
       absence: "it is to be used on \(specification.hostWords), and none is connected")
@@ -105,10 +106,16 @@ extension Arbiter {
     return search.best?.candidate
   }
 
-  /// Also those that are away, by name.
-  func allowedHosts(for specification: ClaimSpecification) -> [HostState] {
-    let named = specification.hosts.isEmpty ? hosts.names.sorted() : specification.hosts
-    return named.compactMap { hosts[$0] }.filter { allows($0, specification) }
+  /// By name; also those that are away.
+  func allowedHosts(
+    for specification: ClaimSpecification, atMost: Int = .max, where isMeant: (HostState) -> Bool = { _ in true }
+  ) -> [HostState] {
+    var allowed: [HostState] = []
+    for name in specification.hosts.isEmpty ? hosts.names : OrderedSet(specification.hosts) {
+      guard allowed.count < atMost else { break }
+      if let host = hosts[name], isMeant(host), allows(host, specification) { allowed.append(host) }
+    }
+    return allowed
   }
 
   /// Whether a claim may have its function on a host.

@@ -3,6 +3,7 @@ import Messages
 /// All hosts. Those are remembered whose part in placement may be another one since somebody asked last.
 struct Hosts: Sendable, Triable {
   private var states: [String: HostState] = [:]
+  private var ordered = OrderedSet<String>()
   private var signs: [String: Sign] = [:]
   private(set) var changed: Set<String> = []
   private var former = Former<String, HostState>()
@@ -29,7 +30,8 @@ struct Hosts: Sendable, Triable {
     if let index = states.index(forKey: name) { states.values[index].reports[recordName] = status }
   }
 
-  var names: some Collection<String> { states.keys }
+  /// In order.
+  var names: OrderedSet<String> { ordered }
   var all: some Collection<HostState> { states.values }
 
   /// Those whose state says so, by name.
@@ -54,6 +56,7 @@ struct Hosts: Sendable, Triable {
   private mutating func noteIfChanged(_ name: String) {
     let sign = states[name].map(Sign.init)
     guard signs[name] != sign else { return }
+    if sign == nil { ordered.remove(name) } else if signs[name] == nil { ordered.insert(name) }
     signs[name] = sign
     changed.insert(name)
   }

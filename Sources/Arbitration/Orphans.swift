@@ -59,7 +59,7 @@ extension Arbiter {
   /// By function, then by host.
   public var listedOrphans: [Orphan] {
     var listed: [Orphan] = []
-    for host in hosts.names.sorted() {
+    for host in hosts.names {
       var statuses = hosts[host]?.orphans ?? [:]
       let releasing = (hosts[host]?.abandoned ?? []).compactMap { abandoned[$0] }
       for entry in releasing where statuses[entry.recordName] == nil {

@@ -122,8 +122,8 @@ extension Arbiter {
       preempt(for: &state)
     }
     // What it does not take any more is in the way now.
-    let drops = quota.map { [$0] } ?? inTheWay(of: state.specification)
-    let reasons = pendingReasons(drops, for: state.specification)
+    let reasons =
+      quota.map { pendingReasons([$0], for: state.specification) } ?? reasons(of: state.specification)
     let all = state.eviction + reasonOfPreemption(of: state) + reasons
     state.withStatus { $0.pending = all }
     return state.claim.status != before
@@ -159,10 +159,16 @@ extension Arbiter {
     guard let preference = specification.paths.firstIndex(of: .mediated),
       preference <= best?.preference ?? .max
     else { return best }
-    let choice = choice(for: specification)
-    for (view, distance) in views(for: specification, on: choice) {
+    // To order many hosts takes long, and where nothing is free nobody asks for it.
+    var ordered: HostChoice?
+    func inOrder() -> HostChoice {
+      let choice = ordered ?? choice(for: specification)
+      ordered = choice
+      return choice
+    }
+    for (view, distance) in views(for: specification, on: inOrder()) {
       look(for: specification, in: view, Rank.Bound(preference, distance), &best) {
-        try? candidate($0, for: specification, on: choice)
+        try? candidate($0, for: specification, on: inOrder())
       }
     }
     return best
@@ -202,13 +208,13 @@ extension Arbiter {
 
   /// What is to be looked through for what another host serves, the nearest first, with how far it is at least.
   private func views(
-    for specification: ClaimSpecification, on choice: HostChoice
+    for specification: ClaimSpecification, on choice: @autoclosure () -> HostChoice
   ) -> [(view: RoomView, distance: Int32)] {
     let isPacked = isPacked(specification)
     let within = specification.locality?.within ?? .unspecified
     guard within != .numaNode, within != .host else { return [] }
     guard within == .rack || specification.prefersNearest else { return [(RoomView(isPacked: isPacked), 0)] }
-    let near = racks(of: choice).map { rack in
+    let near = racks(of: choice()).map { rack in
       (RoomView(isPacked: isPacked, rack: rack), specification.prefersNearest ? Nearness.rack.rawValue : 0)
     }
     return within == .rack ? near : near + [(RoomView(isPacked: isPacked), Nearness.elsewhere.rawValue)]
@@ -268,17 +274,28 @@ extension Arbiter {
     return OrderedSet(ids.filter { isCandidate($0, for: specification) })
   }
 
-  /// What is in the way on every end node that a claim could choose.
-  func inTheWay(of specification: ClaimSpecification) -> [Drop] {
-    if let drop = obstacle(ofSourceOf: specification) { return [drop] }
+  /// Why a claim waits: what is in the way on the end nodes that it could choose, or on some of very many.
+  func reasons(of specification: ClaimSpecification) -> [PendingReason] {
+    if let drop = obstacle(ofSourceOf: specification) { return pendingReasons([drop], for: specification) }
+    let choice = choice(for: specification, atMost: Self.mostExplained)
+    let all = candidates(for: specification)
+    var ids = Array(all.prefix(Self.mostExplained))
+    if all.count > ids.count {
+      // What it names, or its hosts have, comes first.
+      let own = fewCandidates(for: specification).map(Array.init) ?? self.ids(atHostsOf: choice)
+      let first = own.prefix(Self.mostExplained / 2).filter { isCandidate($0, for: specification) }
+      ids = first + ids.filter { !first.contains($0) }.prefix(Self.mostExplained - first.count)
+    }
     var drops: [Drop] = []
-    let choice = choice(for: specification)
-    for id in candidates(for: specification) {
-      guard let node = endNodes[id] else { continue }
+    for node in ids.compactMap({ endNodes[$0] }) {
       do throws(Drop) { _ = try candidate(node, for: specification, on: choice) } catch { drops.append(error) }
     }
-    return drops
+    let reasons = pendingReasons(drops, for: specification)
+    return all.count > ids.count ? reasons + [.furtherEndNodes(all.count - ids.count)] : reasons
   }
+
+  /// So many end nodes, and hosts, are looked at for why a claim waits. What it takes must not grow with the cluster.
+  static var mostExplained: Int { 256 }
 
   /// The best way from an end node to the specification's host.
   func candidate(_ node: EndNodeState, for specification: ClaimSpecification) throws(Drop) -> Candidate {
@@ -460,11 +477,21 @@ extension Arbiter {
     }
   }
 
-  private static func reason(_ filter: Filter, dropped: Int, _ message: String) -> PendingReason {
+  fileprivate static func reason(_ filter: Filter, dropped: Int, _ message: String) -> PendingReason {
     var reason = PendingReason()
     reason.filter = filter.name
     reason.dropped = UInt32(clamping: dropped)
     reason.message = message
     return reason
+  }
+}
+
+extension PendingReason {
+  fileprivate static func furtherEndNodes(_ count: Int) -> PendingReason {
+    PendingReason {
+      $0.filter = "further"
+      $0.dropped = UInt32(clamping: count)
+      $0.message = "what is in the way on further end nodes says: iov claim explain"
+    }
   }
 }

@@ -26,8 +26,20 @@ extension Arbiter {
 
   /// Refuses what no end node that is known could ever carry out.
   func validateFitness(of specification: ClaimSpecification) throws(Refusal) {
-    let variants = onEachHost(specification)
-    try require(oneOf: specification) { (node) throws(Drop) in try checkFitness(of: node, forAnyOf: variants) }
+    guard specification.isForSeveralHosts else {
+      return try require(oneOf: specification) { (node) throws(Drop) in try checkFitness(of: node, for: specification) }
+    }
+    let one = allowedHosts(for: specification, atMost: 1).first.map { specification.used(on: $0.record.name) }
+    var all: [ClaimSpecification]?
+    try require(oneOf: specification) { (node) throws(Drop) in
+      do throws(Drop) { return try checkFitness(of: node, for: one ?? specification) } catch {
+        // All else is the same on every host.
+        guard error.filter == .mtu else { throw error }
+      }
+      let variants = all ?? onEachHost(specification)
+      all = variants
+      try checkFitness(of: node, forAnyOf: variants)
+    }
   }
 
   /// Refuses if there are candidates and each of them fails for good. The one that came furthest says why.

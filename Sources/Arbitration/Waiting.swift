@@ -167,7 +167,7 @@ extension Arbiter {
       grantWaiting(ofClass: deviceClass, nodes: opened.filter { isOf(deviceClass, $0) }, openings)
       waiting[deviceClass]?.becomeStale()
       let count = waiting[deviceClass]?.entries.count ?? 0
-      let cost = count * endNodes.ids(ofClass: deviceClass).count
+      let cost = count * min(endNodes.ids(ofClass: deviceClass).count, Self.mostExplained)
       if count <= Self.explainedAtOnce, cost <= Self.lookedAtAtOnce { lookAgainInOrder(ofClass: deviceClass) }
     }
   }
@@ -246,8 +246,13 @@ extension Arbiter {
   ) -> Bool {
     guard !openings.hosts.contains(where: { hosts[$0].map { allows($0, specification) } ?? false }) else { return true }
     if openings.tenants.contains(specification.tenantClass), best(for: specification) != nil { return true }
-    let choice = choice(for: specification)
-    return open.contains { endNodes[$0].map { fits($0, specification, on: choice) } ?? false }
+    guard !open.isEmpty else { return false }
+    let choice = choice(for: specification, atMost: Self.mostExplained)
+    return open.compactMap { endNodes[$0] }.contains { node in
+      fits(node, specification, on: choice)
+        || isForManyHosts(specification) && isSelected(node, by: specification)
+          && candidateAtRoot(of: node, for: specification) != nil
+    }
   }
 
   /// Whether a function of the end node could be granted to anybody.
@@ -262,7 +267,7 @@ extension Arbiter {
   @discardableResult
   private mutating func lookAgain(ofClass deviceClass: String, _ budget: Int) -> Int {
     var budget = budget
-    let cost = max(1, endNodes.ids(ofClass: deviceClass).count)
+    let cost = max(1, min(endNodes.ids(ofClass: deviceClass).count, Self.mostExplained))
     while budget > 0, let entry = waiting[deviceClass]?.nextStale() {
       if looksAgain(entry.name) { place(entry.name) }
       budget -= cost

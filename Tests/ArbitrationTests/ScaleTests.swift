@@ -54,4 +54,50 @@ import Testing
     #expect(reasons.count == 200)
     #expect(Set(reasons) == ["host"])
   }
+
+  /// They are looked for among the end nodes, in their order. The world compares that with a look at everything.
+  @Test func claimsForAnyOfManyHostsAreSpreadOverThem() {
+    var world = World()
+    for number in 10..<50 {
+      var host = FakeHost("host-\(number)", address: "10.0.0.\(number)")
+      host.plugins = [ethernetPlugin()]
+      host.endNodes = [card("ethernet/\(number)", functions: 100)]
+      host.labels = ["half": number < 30 ? "one" : "other"]
+      world.add(host)
+    }
+    for number in 0..<20 { world.create("claim-\(number)", host: "") { $0.hostSelector = "label.half == 'other'" } }
+    world.settle()
+    let assignments = world.arbiter.listedClaims.compactMap { $0.status?.assignment }
+    #expect(Set(assignments.map(\.host)) == Set((30..<50).map { "host-\($0)" }))
+    #expect(assignments.allSatisfy { $0.path == .directSoftware })
+    world.create("served", host: "") {
+      $0.hostSelector = "label.half == 'one'"
+      $0.allowedPaths = [.mediated]
+    }
+    #expect(world.claim("served")?.status?.assignment.map { "\($0.endNode) \($0.host)" } == "ethernet/10 host-11")
+  }
+
+  /// What it takes to say why must not grow with the cluster: of very many end nodes some are looked at, its own first.
+  @Test func ofVeryManyEndNodesSomeSayWhyAClaimWaits() throws {
+    var world = World()
+    var sick = FakeHost("sick", address: "10.0.0.1")
+    sick.plugins = [ethernetPlugin()]
+    sick.endNodes = (100..<400).map { number in
+      var node = card("ethernet/\(number)", functions: 1)
+      node.health = Health { $0.state = .unhealthy }
+      return node
+    }
+    world.add(sick)
+    var own = FakeHost("own", address: "10.0.0.2")
+    own.plugins = [ethernetPlugin()]
+    own.endNodes = [card("ethernet/999", functions: 1)]
+    world.add(own)
+    world.create("holder", host: "own")
+    world.create("web", host: "own")
+    let reasons = world.claim("web")?.status?.pending ?? []
+    #expect(reasons.map { "\($0.filter) \($0.dropped)" } == ["health 255", "functions 1", "further 45"])
+    #expect(reasons.last?.message == "what is in the way on further end nodes says: iov claim explain")
+    let explanation = try world.arbiter.explanation(of: "web")
+    #expect(explanation.filters.map { "\($0.filter) \($0.dropped)" } == ["health 300", "functions 1"])
+  }
 }

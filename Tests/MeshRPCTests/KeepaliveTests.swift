@@ -85,7 +85,7 @@ import Testing
     let quiet = SilentServer(greets: true)
     let asked = SilentServer(greets: true)
     // Long enough for a busy machine to give the call up before a ping is due.
-    let interval = Duration.milliseconds(500)
+    let interval = Duration.seconds(2)
     let patient = RPCChannel(try await quiet.listen(), limits: Self.limits(interval: interval))
     let curious = RPCChannel(try await asked.listen(), limits: Self.limits(withoutCalls: true, interval: interval))
     // A call that is given up at once leaves a connection behind.
