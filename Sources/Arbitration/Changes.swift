@@ -57,7 +57,7 @@ struct Changes: Sendable {
     entries.append(entry)
   }
 
-  /// Each once, as it was noted last, in order.
+  /// Each once, in order.
   mutating func takeRecords() -> [Noted] {
     if isClusterChanged { noted.append(Noted(key: RecordKey(.cluster, ""))) }
     guard noted.count > 1 else { return noted }

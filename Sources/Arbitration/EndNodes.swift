@@ -59,8 +59,11 @@ struct EndNodes: Sendable, Triable {
     return ofClass[deviceClass]?.views[view.kind]?.sets[view.rack ?? ""] ?? OrderedSet()
   }
 
-  /// Whether any of a class has functions for a path.
-  func has(_ path: Path, inClass deviceClass: String) -> Bool { ofClass[deviceClass]?.paths[path] != nil }
+  /// The place of the first path to a host's own end nodes that any of a class has functions for.
+  func firstDirect(of paths: [Path], inClass deviceClass: String) -> Int? {
+    guard let offered = ofClass[deviceClass]?.paths else { return nil }
+    return paths.firstIndex { $0 != .mediated && offered[$0] != nil }
+  }
 
   /// Whether functions of a class are parts of a size.
   func isOfDisks(_ deviceClass: String) -> Bool {

@@ -142,7 +142,7 @@ extension Arbiter {
     noteServedClasses()
     if specification.locality != nil || specification.placement?.rule == .pack {
       let all = RoomView(isPacked: isPacked(specification))
-      for view in [all] + views(for: specification, on: choice(for: specification)).map(\.view) {
+      for view in [all] + views(for: specification, AskedChoice()).map(\.view) {
         endNodes.keep(view, ofClass: specification.deviceClass)
       }
     }
@@ -159,48 +159,60 @@ extension Arbiter {
     guard let preference = specification.paths.firstIndex(of: .mediated),
       preference <= best?.preference ?? .max
     else { return best }
-    // To order many hosts takes long, and where nothing is free nobody asks for it.
-    var ordered: HostChoice?
-    func inOrder() -> HostChoice {
-      let choice = ordered ?? choice(for: specification)
-      ordered = choice
-      return choice
-    }
-    for (view, distance) in views(for: specification, on: inOrder()) {
-      look(for: specification, in: view, Rank.Bound(preference, distance), &best) {
-        try? candidate($0, for: specification, on: inOrder())
-      }
+    let asked = AskedChoice()
+    for (view, distance) in views(for: specification, asked) {
+      look(for: specification, in: view, Rank.Bound(preference, distance), &best, asked)
     }
     return best
+  }
+
+  private func candidate(of node: EndNodeState, for specification: ClaimSpecification, _ asked: AskedChoice?)
+    -> Candidate?
+  {
+    guard let asked else { return candidateAtRoot(of: node, for: specification) }
+    return try? candidate(node, for: specification, on: choice(for: specification, asked))
+  }
+
+  /// To put many hosts in order takes long, and where nothing is free nobody asks for it.
+  private final class AskedChoice { var choice: HostChoice? }
+
+  private func choice(for specification: ClaimSpecification, _ asked: AskedChoice) -> HostChoice {
+    let choice = asked.choice ?? choice(for: specification)
+    asked.choice = choice
+    return choice
   }
 
   /// Of the end nodes of the claim's own hosts, which alone can be used in another way than mediated.
   private func bestAtHome(for specification: ClaimSpecification) -> Candidate? {
-    let isDirect = { (path: Path) in path != .mediated && endNodes.has(path, inClass: specification.deviceClass) }
-    guard let preference = specification.paths.firstIndex(where: isDirect) else { return nil }
+    let paths = specification.paths
+    guard paths != [.mediated] else { return nil }
     guard isForManyHosts(specification) else {
       let choice = choice(for: specification)
       return best(of: ids(atHostsOf: choice), for: specification, on: choice)
     }
+    guard let preference = endNodes.firstDirect(of: paths, inClass: specification.deviceClass) else { return nil }
     var best: Candidate?
     let view = RoomView(isPacked: isPacked(specification))
     let nearest: Nearness = specification.locality?.numaNode == nil ? .host : .numaNode
     let bound = Rank.Bound(preference, specification.prefersNearest ? nearest.rawValue : 0)
-    look(for: specification, in: view, bound, &best) { candidateAtRoot(of: $0, for: specification) }
+    look(for: specification, in: view, bound, &best, nil)
     return best
   }
 
   /// Goes through end nodes that may have room, the better ones first, until none of those that follow can be better than what is found.
+  ///
+  /// - Parameter asked: nil: their own roots alone are looked at.
+  // Not a closure that does that: one would copy the arbiter.
   private func look(
     for specification: ClaimSpecification, in view: RoomView, _ bound: Rank.Bound, _ best: inout Candidate?,
-    _ candidate: (EndNodeState) -> Candidate?
+    _ asked: AskedChoice?
   ) {
     let rooms = endNodes.rooms(ofClass: specification.deviceClass, view)
     for room in rooms.elements(from: leastRoom(for: specification, in: view)) {
       if let rank = best?.rank, rank < bound.rank(room) { return }
-      guard let node = endNodes[room.id], isSelected(node, by: specification), let found = candidate(node) else {
-        continue
-      }
+      guard let node = endNodes[room.id], isSelected(node, by: specification),
+        let found = candidate(of: node, for: specification, asked)
+      else { continue }
       if let rank = best?.rank, rank <= found.rank { continue }
       best = found
     }
@@ -208,13 +220,13 @@ extension Arbiter {
 
   /// What is to be looked through for what another host serves, the nearest first, with how far it is at least.
   private func views(
-    for specification: ClaimSpecification, on choice: @autoclosure () -> HostChoice
+    for specification: ClaimSpecification, _ asked: AskedChoice
   ) -> [(view: RoomView, distance: Int32)] {
     let isPacked = isPacked(specification)
     let within = specification.locality?.within ?? .unspecified
     guard within != .numaNode, within != .host else { return [] }
     guard within == .rack || specification.prefersNearest else { return [(RoomView(isPacked: isPacked), 0)] }
-    let near = racks(of: choice()).map { rack in
+    let near = racks(of: choice(for: specification, asked)).map { rack in
       (RoomView(isPacked: isPacked, rack: rack), specification.prefersNearest ? Nearness.rack.rawValue : 0)
     }
     return within == .rack ? near : near + [(RoomView(isPacked: isPacked), Nearness.elsewhere.rawValue)]
@@ -491,7 +503,7 @@ extension PendingReason {
     PendingReason {
       $0.filter = "further"
       $0.dropped = UInt32(clamping: count)
-      $0.message = "what is in the way on further end nodes says: iov claim explain"
+      $0.message = "\(count) further end nodes were not looked at for this; iov claim explain looks at all"
     }
   }
 }

@@ -11,7 +11,8 @@ struct ArbiterSpeed: ParsableCommand {
       Prints one figure a line. Two clusters are filled, a small one and a large one, until half of their functions are \
       held and in use. Then 100 claims at a time are released, and 100 others granted. A grant is from the creation of a claim \
       to all that follows from it: its assignment, and what is to be stored, sent and answered. Grants a second are of the \
-      thread's processor time for 100, percentiles of what the clock on the wall says of each.
+      thread's processor time for 100, percentiles of what the clock on the wall says of each. At the end a claim, and a group, \
+      that may go to any host are granted.
       """)
 
   @Option(help: "Hosts of the large cluster; each has one end node.") var hosts = 10_000
@@ -77,7 +78,15 @@ struct ArbiterSpeed: ParsableCommand {
     report("\(size)_grant_p99_microseconds", latencies.microseconds(at: 0.99))
     report("\(size)_lives_per_second", Double(grants / batch * batch) / secondsSince(churn))
     report("\(size)_peak_mebibytes", Double(ObservedProcess.own.peakKibibytes ?? 0) / 1024)
+    try measureForAnyHost(size, &rack)
     return mean
+  }
+
+  private func measureForAnyHost(_ size: String, _ rack: inout BenchRack) throws {
+    var latencies = LatencyHistogram()
+    for _ in 0..<batch { latencies.record(nanoseconds: try rack.grantForAnyHost()) }
+    report("\(size)_any_host_grant_p50_microseconds", latencies.microseconds(at: 0.5))
+    report("\(size)_any_host_group_of_64_milliseconds", Double(try rack.grantForAnyHost(members: 64)) / 1e6)
   }
 
   private func fill(_ rack: inout BenchRack) throws {

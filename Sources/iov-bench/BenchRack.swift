@@ -134,6 +134,34 @@ struct BenchRack {
     held.append(creation.number)
   }
 
+  /// Creates a claim that may go to any host, or a group of such claims. Answers how long it took.
+  mutating func grantForAnyHost(members: Int = 1) throws -> UInt64 {
+    let specification = ClaimSpecification {
+      $0.deviceClass = "ethernet"
+      $0.hostSelector = "name != 'nobody'"
+      if members > 1 { $0.group = "group-\(claimsMade)" }
+    }
+    let claims = (0..<members).map { member in
+      CreateClaimRequest {
+        $0.name = "any-\(claimsMade)-\(member)"
+        $0.specification = specification
+      }
+    }
+    claimsMade += 1
+    let uids = claims.map { "uid-of-\($0.name)" }
+    let begun = monotonicNanoseconds()
+    let effects =
+      members > 1
+      ? take(.claimsApplied(CallID(0), ApplyClaimsRequest { $0.claims = claims }, uids: uids))
+      : take(.claimCreated(CallID(0), claims[0], uid: uids[0]))
+    let nanoseconds = monotonicNanoseconds() - begun
+    guard claims.allSatisfy({ arbiter.claim(named: $0.name)?.status?.assignment != nil }) else {
+      throw RPCError(.resourceExhausted, "claim '\(claims[0].name)' was granted nothing: \(effects)")
+    }
+    try obey(effects)
+    return nanoseconds
+  }
+
   struct Creation {
     var number: Int
     var request: CreateClaimRequest

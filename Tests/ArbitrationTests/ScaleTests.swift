@@ -96,7 +96,7 @@ import Testing
     world.create("web", host: "own")
     let reasons = world.claim("web")?.status?.pending ?? []
     #expect(reasons.map { "\($0.filter) \($0.dropped)" } == ["health 255", "functions 1", "further 45"])
-    #expect(reasons.last?.message == "what is in the way on further end nodes says: iov claim explain")
+    #expect(reasons.last?.message == "45 further end nodes were not looked at for this; iov claim explain looks at all")
     let explanation = try world.arbiter.explanation(of: "web")
     #expect(explanation.filters.map { "\($0.filter) \($0.dropped)" } == ["health 300", "functions 1"])
   }
