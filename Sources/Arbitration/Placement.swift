@@ -1,98 +1,5 @@
 import Messages
 
-/// Where a claim could go, before it is granted. Of a class, for it is handed on more often than it is made.
-final class Candidate: WithEndNodeRecord, Sendable {
-  let record: EndNode
-  /// Where the function is used.
-  let host: String
-  let route: Route
-  /// The place of the route's path in the claim's order of preference.
-  let preference: Int
-  let room: Room
-  /// Where the claim asks for locality.
-  let nearness: Nearness
-  /// Whether that decides.
-  let prefersNearest: Bool
-  /// Functions of the claim's peers there.
-  let peers: Int
-
-  init(
-    node: EndNodeState, host: String, route: Route, preference: Int, isPacked: Bool = false,
-    nearness: Nearness = .unspecified, prefersNearest: Bool = false, peers: Int = 0
-  ) {
-    record = node.record
-    self.host = host
-    self.route = route
-    self.preference = preference
-    room = node.score.packed(isPacked)
-    self.nearness = nearness
-    self.prefersNearest = prefersNearest
-    self.peers = peers
-  }
-
-  init(_ other: Candidate, peers: Int) {
-    record = other.record
-    host = other.host
-    route = other.route
-    preference = other.preference
-    room = other.room
-    nearness = other.nearness
-    prefersNearest = other.prefersNearest
-    self.peers = peers
-  }
-
-  var rank: Rank {
-    Rank(preference: preference, distance: prefersNearest ? nearness.rawValue : 0, peers: peers, room: room)
-  }
-
-  /// The better candidate is lower.
-  static func isBetter(_ one: Candidate, _ other: Candidate) -> Bool { one.rank < other.rank }
-
-  /// What is remembered of why it was taken.
-  func decision(at now: Instant?) -> PlacementDecision {
-    PlacementDecision {
-      $0.at = now?.timestamp
-      $0.preference = UInt32(clamping: preference + 1)
-      $0.functionsInUse = UInt32(clamping: room.functionsInUse)
-      $0.bytesInUse = room.bytesInUse
-      $0.nearness = nearness
-      $0.peers = UInt32(clamping: peers)
-      $0.packed = room.isPacked
-    }
-  }
-}
-
-/// What candidates are compared by: the preferred path; where the claim asks for the nearest, that; the fewest functions of its
-/// peers; the least used end node, or the fullest; the id decides the rest.
-struct Rank: Comparable {
-  var preference: Int
-  var distance: Int32
-  var peers: Int
-  var room: Room
-
-  static func < (one: Rank, other: Rank) -> Bool {
-    (one.preference, one.distance, one.peers, one.room) < (other.preference, other.distance, other.peers, other.room)
-  }
-
-  /// What nothing of some kind can be better than, but for the load.
-  struct Bound {
-    var preference: Int
-    var distance: Int32
-
-    init(_ preference: Int, _ distance: Int32) {
-      self.preference = preference
-      self.distance = distance
-    }
-
-    func rank(_ room: Room) -> Rank { Rank(preference: preference, distance: distance, peers: 0, room: room) }
-  }
-
-  /// But for the load.
-  func isAsGood(as other: Rank) -> Bool {
-    (preference, distance, peers) == (other.preference, other.distance, other.peers)
-  }
-}
-
 extension Arbiter {
   /// Grants a function to a pending claim, or says what is in the way.
   mutating func place(_ name: String) {
@@ -286,29 +193,6 @@ extension Arbiter {
     return OrderedSet(ids.filter { isCandidate($0, for: specification) })
   }
 
-  /// Why a claim waits: what is in the way on the end nodes that it could choose, or on some of very many.
-  func reasons(of specification: ClaimSpecification) -> [PendingReason] {
-    if let drop = obstacle(ofSourceOf: specification) { return pendingReasons([drop], for: specification) }
-    let choice = choice(for: specification, atMost: Self.mostExplained)
-    let all = candidates(for: specification)
-    var ids = Array(all.prefix(Self.mostExplained))
-    if all.count > ids.count {
-      // What it names, or its hosts have, comes first.
-      let own = fewCandidates(for: specification).map(Array.init) ?? self.ids(atHostsOf: choice)
-      let first = own.prefix(Self.mostExplained / 2).filter { isCandidate($0, for: specification) }
-      ids = first + ids.filter { !first.contains($0) }.prefix(Self.mostExplained - first.count)
-    }
-    var drops: [Drop] = []
-    for node in ids.compactMap({ endNodes[$0] }) {
-      do throws(Drop) { _ = try candidate(node, for: specification, on: choice) } catch { drops.append(error) }
-    }
-    let reasons = pendingReasons(drops, for: specification)
-    return all.count > ids.count ? reasons + [.furtherEndNodes(all.count - ids.count)] : reasons
-  }
-
-  /// So many end nodes, and hosts, are looked at for why a claim waits. What it takes must not grow with the cluster.
-  static var mostExplained: Int { 256 }
-
   /// The best way from an end node to the specification's host.
   func candidate(_ node: EndNodeState, for specification: ClaimSpecification) throws(Drop) -> Candidate {
     try checkSelection(of: node, by: specification)
@@ -469,41 +353,5 @@ extension Arbiter {
       .size,
       "\(size) bytes are asked for, \(free) are free on \(node.record.name), and the largest piece of them in one has \(gap)"
     )
-  }
-
-  /// What each filter dropped, with the words of the first three.
-  func pendingReasons(_ drops: [Drop], for specification: ClaimSpecification) -> [PendingReason] {
-    guard !drops.isEmpty else {
-      return [
-        Self.reason(.deviceClass, dropped: endNodes.count, "no end node is of class \(specification.deviceClass)")
-      ]
-    }
-    return Filter.allCases.compactMap { filter in
-      let dropped = drops.filter { $0.filter == filter }
-      guard !dropped.isEmpty else { return nil }
-      // Where one host is away, every end node is dropped with the same words.
-      var seen: Set<String> = []
-      let messages = dropped.map(\.message).filter { seen.insert($0).inserted }
-      let more = messages.count > 3 ? "; and \(messages.count - 3) more" : ""
-      return Self.reason(filter, dropped: dropped.count, messages.prefix(3).joined(separator: "; ") + more)
-    }
-  }
-
-  fileprivate static func reason(_ filter: Filter, dropped: Int, _ message: String) -> PendingReason {
-    var reason = PendingReason()
-    reason.filter = filter.name
-    reason.dropped = UInt32(clamping: dropped)
-    reason.message = message
-    return reason
-  }
-}
-
-extension PendingReason {
-  fileprivate static func furtherEndNodes(_ count: Int) -> PendingReason {
-    PendingReason {
-      $0.filter = "further"
-      $0.dropped = UInt32(clamping: count)
-      $0.message = "\(count) further end nodes were not looked at for this; iov claim explain looks at all"
-    }
   }
 }
