@@ -137,8 +137,10 @@ extension Arbiter {
 
   // MARK: Ready together
 
-  /// One that keeps it from being ready.
-  func unattachedMate(of state: ClaimState) -> String? { mates(of: state).first { !isAttached($0) }?.claim.name }
+  /// One that keeps it from being ready. What is ready is so until its host says otherwise, also while that one is away.
+  func unattachedMate(of state: ClaimState) -> String? {
+    mates(of: state).first { $0.phase != .ready && !isAttached($0) }?.claim.name
+  }
 
   mutating func settleAttachedGroups() {
     while let group = changes.attachedGroups.popFirst() { settle(claimsOfGroup[group] ?? []) }

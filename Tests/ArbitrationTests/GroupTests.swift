@@ -110,6 +110,11 @@ extension World {
     for name in ["a", "c"] { world.connect(name) }
     world.settle()
     #expect(world.phases("one", "two") == [.ready, .ready])
+    // Nor does one whose host is away, to those that are set up again.
+    world.reboot("a")
+    #expect(world.phases("one", "two") == [.preparing, .ready])
+    world.settle()
+    #expect(world.phases("one", "two") == [.ready, .ready])
   }
 
   @Test func letsGoWhenOneIsEvictedAndIsGrantedAgainAsAWhole() throws {
