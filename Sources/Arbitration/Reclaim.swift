@@ -76,10 +76,11 @@ extension Arbiter {
     changes.noteControl(assignment.endNode, of: entry.host)
   }
 
-  /// A store that is an older copy may have lost that the consumer's side was told to let go. What holds data is still there, and
-  /// its consumer connects again under a token of its own.
+  /// A store that is an older copy may have lost that the consumer's side was told to let go, or was connected anew since, to another
+  /// server. What holds data is still there, and its consumer connects again under a token of its own.
   mutating func connectAnew(_ state: inout ClaimState) {
-    guard let former = state.consumer, state.assignment?.holdsData ?? false, refusal(of: former) != nil,
+    guard let former = state.consumer, state.assignment?.holdsData ?? false,
+      refusal(of: former) != nil || hasLaterConnection(than: former),
       let token = drawToken(of: former.assignment?.endNode ?? "")
     else { return }
     giveUp(former, of: state)
@@ -89,6 +90,15 @@ extension Arbiter {
     claims[state.claim.name] = state
     // It may have been connected again before, in the history that was lost.
     for orphan in orphans(of: former.functionID, on: former.host) { _ = giveUpFormer(orphan, on: former.host) }
+  }
+
+  private func hasLaterConnection(than entry: WantedFunction) -> Bool {
+    guard !entry.released, let told = entry.assignment else { return false }
+    return orphans(of: told.function, on: entry.host).contains { orphan in
+      guard orphan.role == .consumer, orphan.phase == .created || orphan.phase == .inUse else { return false }
+      return orphan.assignment?.claimUid == told.claimUid
+        && orphan.function?.token?.value ?? 0 > told.token?.value ?? .max && abandoned[orphan.recordName] == nil
+    }
   }
 
   /// Lets go in the order of a release, and with the same proof: a refusal is none.

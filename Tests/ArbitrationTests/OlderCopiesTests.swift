@@ -79,7 +79,9 @@ import Testing
     #expect(world.assigned("part")?.function == granted.function)
   }
 
-  @Test func aConsumerThatConnectedAgainIsLeftToTheNextOne() {
+  /// Whether its host says that the older token is spent, or only that it has the newer one.
+  @Test(arguments: [true, false])
+  func aConsumerThatConnectedAgainIsLeftToTheNextOne(isRefused: Bool) {
     var world = World.rack()
     world.claimPart("part", on: "b")
     let copy = world.store
@@ -93,7 +95,7 @@ import Testing
       world.restart()
       world.hosts["b"]?.wanted = [:]
       if round == 1 { world.hosts["b"]?.functions = [:] }
-      world.hosts["b"]?.failure = stale
+      if round == 1 || isRefused { world.hosts["b"]?.failure = stale }
       for name in world.hosts.keys.sorted() { world.connect(name) }
       world.settle()
       world.hosts["b"]?.failure = nil
