@@ -23,6 +23,8 @@ public struct Arbiter: Sendable {
   // Indexes, so that a decision does not look at the whole cluster. All follow from the state above. What a claim can change is a
   // table that can be taken back (Trial.swift).
   package internal(set) var hostOfSession: [SessionID: String] = [:]
+  /// Sessions of hosts that say they run anew, and whose agents have yet to answer.
+  package internal(set) var greeted: [SessionID: AgentHello] = [:]
   /// By the name of the claim that they have as their source.
   package internal(set) var claimsOfSource = Table<String, Set<String>>()
   /// By the name of the group that they are members of.
@@ -106,6 +108,7 @@ public struct Arbiter: Sendable {
   public mutating func handle(_ event: Event, at now: Instant) -> [Effect] {
     if began == nil { began = now }
     self.now = now
+    if !greeted.isEmpty { admitAnswering(event, at: now) }
     switch event {
     case .claimCreated(let call, let request, let uid):
       answer(call) { (arbiter) throws(Refusal) in .claim(try arbiter.createClaim(request, uid: uid, at: now)) }

@@ -50,12 +50,13 @@ extension Arbiter {
 
   private mutating func declareDead(_ name: String, reason: String, at now: Instant) {
     guard var state = hosts[name] else { return }
+    // Of a machine that is gone the stream may stay open for long; whatever still comes by it is of the dead run.
+    let end = Refusal(.aborted, "host '\(name)' was taken for dead (\(reason)); begin another session")
     if let session = state.session {
-      // Of a machine that is gone the stream may stay open for long; whatever still comes by it is of the dead run.
       hostOfSession[session] = nil
-      changes.messages.append(
-        .endSession(session, Refusal(.aborted, "host '\(name)' was taken for dead (\(reason)); begin another session")))
+      changes.messages.append(.endSession(session, end))
     }
+    endGreeted(of: name, end)
     var death = HostDeath()
     death.bootId = state.record.bootId
     death.reason = reason

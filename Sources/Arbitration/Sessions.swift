@@ -2,23 +2,52 @@ import Messages
 
 extension Arbiter {
   mutating func connect(_ session: SessionID, _ hello: AgentHello, at now: Instant) {
-    do throws(Refusal) {
-      try admit(session, hello, at: now)
-    } catch {
-      changes.messages.append(.endSession(session, error))
-    }
-  }
-
-  private mutating func admit(_ session: SessionID, _ hello: AgentHello, at now: Instant) throws(Refusal) {
     let said = hello.host ?? Host()
-    try checkIdentity(of: said, hello)
+    guard isIdentified(session, hello) else { return }
     let known = hosts[said.name]
     // Under our own epoch an agent can only have obeyed us, or a coordinator whose store ours is an older copy of.
     let isOurs = known?.hasObeyedThisRun ?? false
     if hello.highestEpoch > cluster.epoch || (hello.highestEpoch == cluster.epoch && !isOurs) {
       raiseEpoch(above: hello.highestEpoch)
     }
-    if !isOurs { distrustRuns(before: said.bootId, on: said.name) }
+    welcome(session)
+    if let known, known.record.bootId != said.bootId {
+      greeted[session] = hello
+    } else {
+      admit(session, hello, at: now)
+    }
+  }
+
+  /// That a host's former run is over frees what it had, and runs have no order that could be read off them: the hello may be of
+  /// the earlier one and have come late. Who answers the welcome runs now, and after everything else that was heard before.
+  mutating func admitAnswering(_ event: Event, at now: Instant) {
+    let session: SessionID
+    switch event {
+    case .heartbeatReceived(let answering, _), .inventoryReported(let answering, _),
+      .functionsReported(let answering, _):
+      session = answering
+    default: return
+    }
+    guard let hello = greeted.removeValue(forKey: session), isIdentified(session, hello) else { return }
+    admit(session, hello, at: now)
+  }
+
+  /// Ends the session of one that is not who it says.
+  private mutating func isIdentified(_ session: SessionID, _ hello: AgentHello) -> Bool {
+    do throws(Refusal) {
+      try checkIdentity(of: hello.host ?? Host(), hello)
+      return true
+    } catch {
+      changes.messages.append(.endSession(session, error))
+      return false
+    }
+  }
+
+  private mutating func admit(_ session: SessionID, _ hello: AgentHello, at now: Instant) {
+    let said = hello.host ?? Host()
+    let known = hosts[said.name]
+    if !(known?.hasObeyedThisRun ?? false) { distrustRuns(before: said.bootId, on: said.name) }
+    endGreeted(of: said.name, Refusal(.aborted, "host '\(said.name)' has begun another session"))
     if let former = known?.session, former != session {
       hostOfSession[former] = nil
       changes.messages.append(
@@ -44,8 +73,16 @@ extension Arbiter {
     if state.durable != before { changes.save(RecordKey(.host, said.name)) }
 
     settle(state.claims)
-    welcome(session, host: said.name)
+    tellAll(session, of: said.name)
     changes.openings.isOtherwise = true
+  }
+
+  /// What they would answer now was asked before the host was heard as it is.
+  mutating func endGreeted(of host: String, _ reason: Refusal) {
+    for session in greeted.keys.filter({ greeted[$0]?.host?.name == host }).sorted(by: { $0.value < $1.value }) {
+      greeted[session] = nil
+      changes.messages.append(.endSession(session, reason))
+    }
   }
 
   private func checkIdentity(of host: Host, _ hello: AgentHello) throws(Refusal) {
@@ -65,13 +102,16 @@ extension Arbiter {
         + "\(host.instanceId): either another machine has that name, or this agent has lost its state directory")
   }
 
-  private mutating func welcome(_ session: SessionID, host: String) {
+  private mutating func welcome(_ session: SessionID) {
     var welcome = Welcome()
     welcome.clusterId = cluster.id
     welcome.epoch = cluster.epoch
     welcome.leaseTermMilliseconds = settings.leaseTermMilliseconds
     welcome.heartbeatIntervalMilliseconds = settings.heartbeatIntervalMilliseconds
     changes.messages.append(.send(session, CoordinatorMessage { $0.kind = .welcome(welcome) }))
+  }
+
+  private mutating func tellAll(_ session: SessionID, of host: String) {
     tellRun(of: host)
     changes.messages.append(.send(session, wanted(entries(for: host), controls(for: host), complete: true)))
     changes.dropEntries(for: host)
@@ -105,6 +145,7 @@ extension Arbiter {
   }
 
   mutating func disconnect(_ session: SessionID) {
+    greeted[session] = nil
     // A session that another one has replaced ends later than it was replaced; the host is connected all the same.
     guard let name = hostOfSession.removeValue(forKey: session), var state = hosts[name] else { return }
     state.session = nil

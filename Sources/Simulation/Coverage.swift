@@ -3,7 +3,8 @@ import Messages
 
 /// What can go wrong in a storm.
 public enum Fault: String, CaseIterable, Sendable {
-  case messagesLost, messageDelayed, messageDuplicated, messageReordered, partition, partitionFromHost, partitionToHost
+  case messagesLost, messageDelayed, messageDuplicated, messageReordered, helloLate
+  case partition, partitionFromHost, partitionToHost
   case hostCrashed, hostSwitchedOff, watchdogFired, hostFencedItself, hostForgotten
   case agentCrashed, agentPaused, agentRestartedWithJournal, agentRestartedWithoutJournal
   case pluginCrashed, pluginPaused, pluginRestartedWithLedger, pluginRestartedWithoutLedger

@@ -10,6 +10,8 @@ enum Flaw: String, CaseIterable, Sendable {
   case takesOrdersForProof
   /// Takes a host whose session ended for dead.
   case takesSilenceForProof
+  /// Takes a hello for that of the latest run, whenever it comes.
+  case believesLateHellos
   /// Counts a lease for over before its host does: as if hosts counted from when an answer arrives.
   case endsLeasesEarly
   /// Answers a request for a claim that is not stored.
@@ -64,10 +66,23 @@ enum Flaw: String, CaseIterable, Sendable {
   /// Whether only harsh storms ask for what it does wrong.
   var isOfHarshStorms: Bool {
     switch self {
-    case .upgradesNobody, .upgradesTooSoon, .upgradesUnasked, .ignoresGroups: true
+    case .upgradesNobody, .upgradesTooSoon, .upgradesUnasked, .ignoresGroups, .believesLateHellos: true
     default: false
     }
   }
+
+  /// Where a search begins: few storms have all that it takes to see some of these.
+  var firstSeed: UInt64 {
+    switch self {
+    case .upgradesTooSoon: 58
+    case .upgradesNobody: 90
+    case .believesLateHellos: 194
+    default: 1
+    }
+  }
+
+  /// How long a storm is to be.
+  var steps: Int { isOfHarshStorms ? 2000 : 120 }
 
   /// What the arbiter hears when something happens.
   func heard(_ event: Event) -> Event {
@@ -141,6 +156,8 @@ enum Flaw: String, CaseIterable, Sendable {
     case (.takesSilenceForProof, .hostDisconnected):
       guard let host else { return [] }
       return [.hostConfirmedDead(nil, ConfirmHostDeadRequest { $0.host = host }, reason: "it is silent")]
+    case (.believesLateHellos, .hostConnected(let session, _)):
+      return [.heartbeatReceived(session, Heartbeat())]
     case (.takesOrdersForProof, _):
       return effects.compactMap { effect -> Event? in
         guard case .send(let session, let message) = effect, case .wanted(let state) = message.kind,

@@ -8,7 +8,7 @@ extension StormHost {
   var canHear: Bool { !toHost.isEmpty && !isStalledToHost && !isPaused }
 
   mutating func reportInventory() {
-    if let session, !isPaused { toCoordinator.append(.inventoryReported(session, inventory)) }
+    if let session = welcomedSession, !isPaused { toCoordinator.append(.inventoryReported(session, inventory)) }
   }
 
   func canStep(_ entry: WantedFunction) -> Bool {

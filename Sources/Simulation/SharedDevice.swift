@@ -47,7 +47,7 @@ extension StormHost {
     device.preempt(control.formerControlTokens.map(\.value))
     controlsInForce[sharedID] = token
     highestTokens[sharedID] = max(highestTokens[sharedID] ?? 0, token)
-    if let session { toCoordinator.append(.inventoryReported(session, inventory)) }
+    if let session = welcomedSession { toCoordinator.append(.inventoryReported(session, inventory)) }
   }
 
   mutating func stepOnShared(

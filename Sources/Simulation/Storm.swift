@@ -25,6 +25,8 @@ public struct Storm {
   var maintenanceDice: Dice
   /// Likewise, for what is planned.
   var planDice: Dice
+  /// Likewise, for hellos that come late.
+  var helloDice: Dice
   var arbiter: Arbiter
   var hosts: [String: StormHost] = [:]
   static let hostNames = ["a", "b", "c", "d"]
@@ -53,6 +55,8 @@ public struct Storm {
   /// Of sessions that are over; they may still arrive.
   var stragglers: [Event] = []
   var repeated: [Event] = []
+  /// What hosts said first, last.
+  var formerHellos: [AgentHello] = []
 
   // Callers.
   /// What they have asked for and not been answered.
@@ -112,6 +116,7 @@ public struct Storm {
     wishDice = Dice(state: ~seed)
     maintenanceDice = Dice(state: seed &* 0x9e37_79b9_7f4a_7c15)
     planDice = Dice(state: seed ^ 0x706c_616e)
+    helloDice = Dice(state: seed ^ 0x6865_6c6f)
     if isRecorded { recorder = Hasher() }
     arbiter = try Self.arbiter(records: [], flaw, isMaintained: isMaintained)
     let plugins = [ethernetPlugin(), sataPlugin()]
@@ -162,6 +167,7 @@ public struct Storm {
     }
     if isMaintained { maintain() }
     if isContended { crowd() }
+    if isHarsh { deliverFormerHello() }
     check()
   }
 

@@ -31,7 +31,7 @@ extension Storm {
     if !commits.isEmpty { coverage.note(.commitsLost) }
     (commits, requests, plans) = ([], [:], [:])
     for name in Self.hostNames { hosts[name]?.loseConnection() }
-    (stragglers, repeated, late) = ([], [], [])
+    (stragglers, repeated, formerHellos, late) = ([], [], [], [])
     // A coordinator that begins in the second in which another one began may draw its tokens again.
     now += 1000
     (store, audit, hasAuditChanged) = (copy.store, copy.audit, true)
@@ -48,16 +48,22 @@ extension Storm {
     }
   }
 
-  /// What the store does not know of, or knows as another claim's. Also what a host was told of and has yet to make: it goes on by
-  /// itself.
+  /// What the store does not know of, or knows as another claim's, or as that of a run that is over. Also what a host was told of and
+  /// has yet to make: it goes on by itself.
   private mutating func noteForgotten() {
     for host in hosts.values {
       let made = host.functions.map { (key: $0.key, assignment: $0.value.assignment) }
       let told = host.wanted.compactMap { key, entry in entry.assignment.map { (key: key, assignment: $0) } }
-      for (key, assignment) in made + told where claimUID(inRecord: key) != assignment.claimUid {
+      for (key, assignment) in made + told
+      where isDead(inStore: host) || claimUID(inRecord: key) != assignment.claimUid {
         forgotten.insert(assignment.function)
       }
     }
+  }
+
+  private func isDead(inStore host: StormHost) -> Bool {
+    guard case .host(let known)? = store[RecordKey(.host, host.name)], let death = known.death else { return false }
+    return death.bootId != host.bootID
   }
 
   private func claimUID(inRecord name: String) -> String? {
@@ -73,17 +79,18 @@ extension Storm {
     let contenders = isContended ? contenders : [:]
     coverage.note(event)
     let instant = instant
-    if let flaw {
-      handle(event, at: instant, with: flaw)
-    } else {
-      carryOut(arbiter.handle(event, at: instant), of: event)
-    }
+    let speaker = event.session.flatMap { arbiter.hostOfSession[$0] }
+    let decided = arbiter.handle(flaw?.heard(event) ?? event, at: instant)
+    let effects = flaw?.said(decided) ?? decided
+    noteTold(by: effects)
+    if flaw == .storesLate { performFirst(effects) } else { carryOut(effects, of: event) }
+    for event in flaw?.presumed(after: event, of: speaker, effects, by: Array(hosts.values)) ?? [] { send(event) }
     noteEvicted(since: held)
     if isContended { checkContention(since: contenders, event) }
     checkNothingIsGivenUnheard(given, event)
   }
 
-  private mutating func carryOut(_ effects: [Effect], of event: Event) {
+  private mutating func noteTold(by effects: [Effect]) {
     for effect in effects {
       if case .claimChanged(let claim) = effect { checkUpgrade(of: claim) }
     }
@@ -91,6 +98,9 @@ extension Storm {
     // The one whose time is over need not be the first of its group to be told of.
     for claim in told where isOver(claim) && isEnding(claim) { noteEndedGroup(of: claim) }
     for claim in told { noteEnded(claim) }
+  }
+
+  private mutating func carryOut(_ effects: [Effect], of event: Event) {
     guard isDiskSlow || !commits.isEmpty else { return perform(effects) }
     // A heartbeat that decides nothing waits for no disk.
     if case .heartbeatReceived = event, !effects.contains(where: \.isDurable) { return perform(effects) }
@@ -98,12 +108,9 @@ extension Storm {
     commits.append(effects)
   }
 
-  private mutating func handle(_ event: Event, at instant: Instant, with flaw: Flaw) {
-    let speaker = event.session.flatMap { arbiter.hostOfSession[$0] }
-    let effects = flaw.said(arbiter.handle(flaw.heard(event), at: instant))
-    perform(flaw == .storesLate ? late + effects.filter { !$0.isDurable } : effects)
-    if flaw == .storesLate { late = effects.filter(\.isDurable) }
-    for event in flaw.presumed(after: event, of: speaker, effects, by: Array(hosts.values)) { send(event) }
+  private mutating func performFirst(_ effects: [Effect]) {
+    perform(late + effects.filter { !$0.isDurable })
+    late = effects.filter(\.isDurable)
   }
 
   mutating func commitOne() {

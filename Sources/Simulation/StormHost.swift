@@ -51,6 +51,8 @@ struct StormHost {
 
   // In the agent.
   var session: SessionID?
+  /// Before the welcome an agent says nothing but its hello.
+  var welcomedSession: SessionID?
   var epoch: UInt64 = 0
   var wanted: [String: WantedFunction] = [:]
   var wantedControls: [String: WantedControl] = [:]
@@ -124,6 +126,7 @@ struct StormHost {
 
   private mutating func dropSession() {
     session = nil
+    welcomedSession = nil
     reported = [:]
     heartbeatsSent = [:]
     refusals = [:]
@@ -155,7 +158,6 @@ struct StormHost {
       $0.highestEpoch = highestEpoch
     }
     toCoordinator.append(.hostConnected(session, hello))
-    toCoordinator.append(.inventoryReported(session, inventory))
   }
 
   var inventory: InventoryReport {
@@ -181,7 +183,7 @@ struct StormHost {
   }
 
   mutating func sendHeartbeat(at now: UInt64) {
-    guard let session, !isPaused else { return }
+    guard let session = welcomedSession, !isPaused else { return }
     heartbeatsSent[now] = now
     let heartbeat = Heartbeat {
       $0.sequence = now
@@ -196,6 +198,8 @@ struct StormHost {
     case .welcome:
       hasOldWords = true
       leaseEnds = max(leaseEnds, helloSent + 10_000)
+      welcomedSession = session
+      if let session { toCoordinator.append(.inventoryReported(session, inventory)) }
     case .heartbeat(let answer):
       if let sent = heartbeatsSent.removeValue(forKey: answer.sequence) { leaseEnds = max(leaseEnds, sent + 10_000) }
     case .wanted(let state): take(state)

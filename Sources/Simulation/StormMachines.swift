@@ -13,6 +13,19 @@ extension Storm {
     if let straggling = hosts[host]?.toCoordinator { stragglers += straggling }
     let time = time(of: host)
     hosts[host]?.connect(session, at: time)
+    guard isHarsh, case .hostConnected(_, let hello)? = hosts[host]?.toCoordinator.last else { return }
+    formerHellos = formerHellos.suffix(7) + [hello]
+  }
+
+  /// Its connection was long in coming about, and nobody is at the other end any more.
+  mutating func deliverFormerHello() {
+    guard Int.random(in: 0..<20, using: &helloDice) == 0 else { return }
+    let over = formerHellos.filter { hello in hosts[hello.host?.name ?? ""]?.bootID != hello.host?.bootId }
+    guard let hello = over.randomElement(using: &helloDice) else { return }
+    coverage.note(.helloLate)
+    let session = SessionID(nextID())
+    send(.hostConnected(session, hello))
+    stragglers.append(.hostDisconnected(session))
   }
 
   mutating func sendHeartbeat(_ host: String) {
@@ -71,10 +84,15 @@ extension Storm {
       coverage.note(.messageReordered)
       return send(stragglers.removeFirst())
     }
-    let isOver = { (event: Event) in event.session.map { arbiter.hostOfSession[$0] == nil } ?? false }
+    let isOver = { (event: Event) in
+      event.session.map { arbiter.hostOfSession[$0] == nil && arbiter.greeted[$0] == nil } ?? false
+    }
     guard let index = repeated.firstIndex(where: isOver) else { return }
     coverage.note(.messageDuplicated)
-    send(repeated.remove(at: index))
+    let copy = repeated.remove(at: index)
+    // Sessions are the coordinator's: who says hello again begins another one.
+    if case .hostConnected(_, let hello) = copy { return send(.hostConnected(SessionID(nextID()), hello)) }
+    send(copy)
   }
 
   /// Everything under way arrives, the host works and says so.

@@ -24,7 +24,8 @@ extension StormHost {
   func isAttached(_ source: String) -> Bool { attached.contains { $0.id == source } }
 
   mutating func tellServed(since before: [EndNode]) {
-    if let session, servedEndNodes != before { toCoordinator.append(.inventoryReported(session, inventory)) }
+    guard let session = welcomedSession, servedEndNodes != before else { return }
+    toCoordinator.append(.inventoryReported(session, inventory))
   }
 
   /// Nothing of a source can be used or cleaned while it is not attached; of one that this host has let go of nothing is left.

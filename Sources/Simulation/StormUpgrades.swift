@@ -50,7 +50,7 @@ extension Storm {
   /// Those who wait give up, and so does one of those who have a better path.
   private mutating func makeWay() {
     let claims = arbiter.listedClaims.filter { $0.specification?.deviceClass == "ethernet" }
-    let candidates = claims.filter { $0.specification?.upgrade == true && $0.isReadyElsewhere }
+    let candidates = claims.filter { asksForUpgrade.contains($0.uid) && $0.isReadyElsewhere }
     guard let host = candidates.randomElement(using: &wishDice)?.status?.assignment?.host else { return }
     let neighbour = claims.filter { $0.status?.assignment?.controllingHost == host }.randomElement(using: &wishDice)
     let waiting = claims.filter { $0.status?.phase == .pending }
@@ -73,6 +73,7 @@ extension Storm {
 
   /// Until all that may be upgraded, and can, is. Answers in how many rounds all came to rest.
   mutating func outlastUpgrades() -> Int {
+    if hasPlacements { makeWay() }
     var longest = 0
     // One more may open the way for the next.
     for _ in 0..<4 {

@@ -168,6 +168,66 @@ import Testing
     #expect(world.arbiter.listedOrphans.isEmpty)
   }
 
+  /// It was said before the host restarted, and nobody is there to answer the welcome.
+  @Test func aHelloOfAnEarlierRunIsNoProofThatALaterOneIsOver() throws {
+    var world = World.rack()
+    let late = try #require(world.hosts["a"]?.hello)
+    world.reboot("a")
+    world.create("web")
+    world.settle()
+    #expect(world.phase("web") == .ready)
+    world.hosts["a"]?.isStuck = true
+    world.delete("web")
+    world.settle()
+    let session = try #require(world.hosts["a"]?.session)
+    world.send(.hostConnected(SessionID(1000), late))
+    world.wait(milliseconds: 1000)
+    world.settle()
+    #expect(world.phase("web") == .releasing)
+    #expect(world.ended[session] == nil)
+    #expect(world.arbiter.host(named: "a")?.bootId == "boot-1'")
+    // Whatever it might have answered was asked before the host was heard as it is.
+    world.connect("a")
+    #expect(world.ended[SessionID(1000)]?.code == .aborted)
+    world.send(.heartbeatReceived(SessionID(1000), Heartbeat()))
+    world.settle()
+    #expect(world.phase("web") == .releasing)
+    world.hosts["a"]?.isStuck = false
+    world.settle()
+    #expect(world.claim("web") == nil)
+  }
+
+  @Test func whoSaysThatItRunsAnewIsHeardOnceItAnswers() throws {
+    var world = World.rack()
+    let former = try #require(world.hosts["b"]?.session)
+    var hello = try #require(world.hosts["b"]?.hello)
+    hello.host?.bootId = "boot-2"
+    let session = SessionID(1000)
+    world.send(.hostConnected(session, hello))
+    #expect(world.arbiter.host(named: "b")?.bootId == "boot-1")
+    #expect(world.ended.isEmpty)
+    let said = world.effects.compactMap { effect -> CoordinatorMessage.Kind? in
+      if case .send(session, let message) = effect { message.kind } else { nil }
+    }
+    #expect(said.count == 1)
+    if case .welcome = said.first {} else { Issue.record("\(said)") }
+    world.send(.heartbeatReceived(session, Heartbeat { $0.sequence = 7 }))
+    #expect(world.arbiter.host(named: "b")?.bootId == "boot-2")
+    #expect(world.ended[former]?.code == .aborted)
+  }
+
+  @Test func aHostThatIsTakenForDeadHasNoSessionThatCouldAnswer() throws {
+    var world = World.rack()
+    var hello = try #require(world.hosts["b"]?.hello)
+    hello.host?.bootId = "boot-2"
+    world.disconnect("b")
+    world.send(.hostConnected(SessionID(1000), hello))
+    world.confirmDead("b")
+    #expect(world.ended[SessionID(1000)]?.code == .aborted)
+    world.send(.heartbeatReceived(SessionID(1000), Heartbeat()))
+    #expect(world.arbiter.host(named: "b")?.state == .dead)
+  }
+
   @Test func aRebootBeforeTheReleaseIsNoProof() throws {
     var world = World.rack()
     world.create("web")

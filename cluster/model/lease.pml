@@ -7,6 +7,7 @@
  *  - Host 0 has a watchdog, host 1 has none.
  *  - Proof that a former holder cannot use the function: it released it under its token; the other root fenced it at the device; its run
  *    is over; or its lease and the margin are over and it has a watchdog.
+ *    So may a hello: that a run is over is taken from one whose agent has answered the welcome, which a hello that comes late has none of.
  * What it leaves out: the order of server and consumer on the mediated path, and the coordinator's own restarts. Storms have those.
  *
  * Macros whose names begin with BROKEN_ take one rule away each: the property named beside it must then fail.
@@ -71,6 +72,9 @@ byte said_refused[2];
 #define refusal_proves false
 #endif
 byte said_fenced;
+#ifdef BROKEN_LATE_HELLO_PROVES
+byte known_run[2];
+#endif
 
 /* The coordinator. */
 mtype phase = IDLE;
@@ -236,7 +240,11 @@ inline tell_all(host) {
 
 #define released_it ((said_released[holder] & bit_of(token)) != 0)
 #define fenced_it ((said_fenced & bit_of(token)) != 0)
+#ifdef BROKEN_LATE_HELLO_PROVES    /* reassignment_needs_proof */
+#define run_is_over (told_run != known_run[holder])
+#else
 #define run_is_over (told_run < boot[holder])
+#endif
 #define watchdog_fired (has_watchdog(holder) && heard[holder] == 0)
 
 #ifdef BROKEN_SILENCE_IS_PROOF     /* reassignment_needs_proof */
@@ -252,6 +260,9 @@ inline tell_all(host) {
 #define is_proven (release_proves || refusal_proves || fenced_it || run_is_over || silence_proves)
 
 inline take_hello(host) {
+#ifdef BROKEN_LATE_HELLO_PROVES
+  known_run[host] = boot[host];
+#endif
   hello[host] = false; in_session[host] = true; heard[host] = TERM + MARGIN;
   tell_all(host)
 }
@@ -327,6 +338,9 @@ inline strike(host) {
   :: (asked_attach[host] & bit_of(2)) != 0 -> attach(host, 2)
   :: (said_released[host] & bit_of(1)) != 0 -> detach(host, 1)
   :: (said_released[host] & bit_of(2)) != 0 -> detach(host, 2)
+#ifdef BROKEN_LATE_HELLO_PROVES
+  :: known_run[host] > 0 -> known_run[host] = known_run[host] - 1
+#endif
 #ifdef BROKEN_TOKENS_ARE_FORGOTTEN  /* never_two_holders */
   :: spent[host] > 0 -> spent[host] = 0
 #endif
