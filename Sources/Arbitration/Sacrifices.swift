@@ -176,17 +176,23 @@ extension Arbiter {
     let eligible = node.shares.keys.compactMap { holder(of: $0, &search) }
     guard !eligible.isEmpty else { return nil }
     let (specification, choice) = (search.specification, search.choice)
-    return sacrifice(of: eligible.sorted(by: Holder.comesFirst)) { gone in
+    let isMoreBetter = !selectors.changesWithUse(specification.selector)
+    return sacrifice(of: eligible.sorted(by: Holder.comesFirst), isMoreBetter: isMoreBetter) { gone in
       let functions = gone.flatMap(\.company).filter { $0.endNode == node.record.id }.map(\.function)
       return try? self.candidate(node.without(functions), for: specification, on: choice)
     }
   }
 
-  private func sacrifice(of eligible: [Holder], leaving others: ([Holder]) -> Candidate?) -> Sacrifice? {
+  /// - Parameter isMoreBetter: whether it fits without all of them if it fits without some. A claim may ask for what others use.
+  private func sacrifice(
+    of eligible: [Holder], isMoreBetter: Bool, leaving others: ([Holder]) -> Candidate?
+  ) -> Sacrifice? {
     var best: Sacrifice?
     for ceiling in Set(eligible.map(\.priority)).sorted() {
       let allowed = eligible.filter { $0.priority <= ceiling }
-      guard let gone = fewest(of: allowed, leaving: others), let candidate = others(gone) else { continue }
+      guard let gone = fewest(of: allowed, isMoreBetter, leaving: others), let candidate = others(gone) else {
+        continue
+      }
       let sacrifice = Sacrifice(of: gone, for: candidate)
       if best.map({ Sacrifice.isBetter(sacrifice, $0) }) ?? true { best = sacrifice }
       if sacrifice.company.count == 1 { break }
@@ -196,17 +202,20 @@ extension Arbiter {
 
   /// One if one will do, and as many do not go with it as several others are; else those that give most, less those that turn out
   /// not to be needed.
-  private func fewest(of allowed: [Holder], leaving others: ([Holder]) -> Candidate?) -> [Holder]? {
-    guard others(allowed) != nil else { return nil }
+  private func fewest(
+    of allowed: [Holder], _ isMoreBetter: Bool, leaving others: ([Holder]) -> Candidate?
+  ) -> [Holder]? {
+    guard !isMoreBetter || others(allowed) != nil else { return nil }
     let one = allowed.first { others([$0]) != nil }
     let most = one?.company.count ?? .max
     let several = most == 1 ? [] : allowed.filter { $0.company.count < most }
-    guard !several.isEmpty, others(several) != nil else { return one.map { [$0] } }
+    guard !several.isEmpty, !isMoreBetter || others(several) != nil else { return one.map { [$0] } }
     var gone: [Holder] = []
     for holder in several.sorted(by: Holder.givesMore) {
       gone.append(holder)
       if gone.count > 1, others(gone) != nil { break }
     }
+    guard isMoreBetter || others(gone) != nil else { return one.map { [$0] } }
     for holder in gone.sorted(by: { Holder.comesFirst($1, $0) }) where gone.count > 1 {
       let without = gone.filter { $0.name != holder.name }
       if others(without) != nil { gone = without }

@@ -72,10 +72,10 @@ struct ClaimSelectors<Subject>: Triable {
     text.isEmpty || entries[text]?.selector?.matches(subject) ?? false
   }
 
+  func changesWithUse(_ text: String) -> Bool { entries[text]?.selector?.changesWithUse ?? false }
+
   /// Whether it meets the condition or, by what changes with use, may do so another time.
-  func mayMatch(_ text: String, _ subject: Subject) -> Bool {
-    entries[text]?.selector?.changesWithUse ?? false || matches(text, subject)
-  }
+  func mayMatch(_ text: String, _ subject: Subject) -> Bool { changesWithUse(text) || matches(text, subject) }
 
   /// What there is of the condition that is not so; nil if all of it is.
   func obstacle(_ text: String, _ subject: Subject) -> SelectionObstacle? {

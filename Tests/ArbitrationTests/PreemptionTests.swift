@@ -63,6 +63,21 @@ import Testing
     #expect(world.arbiter.nominations.isEmpty)
   }
 
+  /// It would not fit where nobody was left.
+  @Test func oneThatAsksForWhatOthersUseHasOneOfThemLetGo() {
+    var world = fullRack([0, 0])
+    create(&world, "urgent", 1) { $0.selector = "used.functions > 0" }
+    #expect(world.claim("urgent")?.status?.preemption?.claims == ["low-1"])
+    world.settle()
+    #expect(world.phase("urgent") == .ready && world.phase("low-0") == .ready)
+    // Both would have to go.
+    create(&world, "more", 1) {
+      $0.selector = "used.functions > 1"
+      $0.attributes = Attributes { $0.ethernet = EthernetAttributes { $0.minTransmitBitsPerSecond = 10_000_000_000 } }
+    }
+    #expect(world.phase("more") == .pending && world.claim("more")?.status?.preemption == nil)
+  }
+
   @Test func nobodyIsTakenAnythingWhereThatWouldNotBeAllowedOrNotHelp() {
     var world = fullRack([1, 1])
     create(&world, "equal", 1)
