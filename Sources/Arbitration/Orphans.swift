@@ -203,11 +203,9 @@ extension Arbiter {
   /// Of a device that several hosts see, the place of an orphan may have been given to somebody else by the host that controls
   /// it now, before this one said what it had. Then the device has cut this host off, and nothing there is its to clean.
   private func isGivenToOthers(_ assignment: Assignment, _ function: VirtualFunction) -> Bool {
-    guard let node = endNodes[assignment.endNode], node.isMultiRoot, let place = assignment.extent ?? function.extent
-    else {
-      return false
-    }
+    guard let node = endNodes[assignment.endNode], node.isMultiRoot else { return false }
     guard claimOfFunction[assignment.function] == nil else { return true }
+    guard let place = assignment.extent ?? function.extent else { return false }
     return node.shares.contains { other, share in
       other != assignment.function && claimOfFunction[other] != nil && share.extent?.overlaps(place) ?? true
     }

@@ -87,6 +87,7 @@ extension Storm {
 
   private mutating func checkClaimsAtRest() {
     if isContended { checkPreemptionAtRest() }
+    checkSharesAtRest()
     for claim in arbiter.listedClaims {
       let phase = claim.status?.phase
       if let specification = claim.specification, let host = claim.status?.assignment?.host {
@@ -106,6 +107,18 @@ extension Storm {
       }
     }
     if arbiter.listedOrphans.isEmpty { checkGroupsAtRest() }
+  }
+
+  /// What is held counts as used, or it would be given to others as well.
+  private mutating func checkSharesAtRest() {
+    let held = arbiter.listedClaims.filter { $0.status?.phase == .ready }.compactMap(\.status?.assignment)
+    for node in arbiter.listedEndNodes {
+      let parts = held.filter { $0.endNode == node.id }
+      let (functions, bytes) = (parts.count, parts.reduce(0) { $0 + $1.sizeBytes })
+      require(
+        Int(node.used?.functions ?? 0) >= functions && node.used?.sizeBytes ?? 0 >= bytes,
+        "\(functions) functions and \(bytes) B of \(node.id) are held, and \(node.used ?? Capacity()) counts as used")
+    }
   }
 
   private func isOverdue(_ claim: Claim) -> Bool {

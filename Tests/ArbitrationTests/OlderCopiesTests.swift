@@ -290,6 +290,42 @@ import Testing
     expectNothingIsLeft(world)
   }
 
+  /// Its host does not remember where it lies.
+  @Test func whatIsLeftOfAFunctionThatItsClaimHasElsewhereTakesNothingWithIt() throws {
+    var world = World.fabric()
+    world.claimPart("far", on: "b")
+    let former = try #require(world.assigned("far"))
+    world.disconnect("a")
+    world.pass(milliseconds: 20_000)
+    world.settle()
+    #expect(world.assigned("far")?.controllingHost == "c")
+    world.connect("a")
+    world.settle()
+    #expect(world.arbiter.abandoned.isEmpty)
+    let report = FunctionReport {
+      $0.functions = [
+        FunctionStatus {
+          $0.function = VirtualFunction {
+            $0.id = former.function
+            $0.endNode = former.endNode
+            $0.deviceClass = former.deviceClass
+            $0.token = former.token
+            $0.claimUid = former.claimUid
+          }
+          $0.role = .server
+          $0.phase = .created
+        }
+      ]
+    }
+    world.send(.functionsReported(try #require(world.hosts["a"]?.session), report))
+    #expect(try world.purge(former.function).get().map(\.host) == ["a"])
+    #expect(world.hosts["a"]?.wanted.values.filter { $0.functionID == former.function }.map(\.fenced) == [true])
+    world.settle()
+    #expect(world.arbiter.listedOrphans.isEmpty)
+    #expect(world.shared?.shares.keys.contains(former.function) == true)
+    #expect(world.phase("far") == .ready)
+  }
+
   @Test func onlyTheNewestOfAnOrphansServersCleansTheDisk() {
     var world = World.fabric()
     let copy = world.store
