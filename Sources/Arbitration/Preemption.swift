@@ -97,6 +97,7 @@ extension Arbiter {
     setNominationAside(of: state)
     state.withStatus { $0.preemption = nil }
     changes.openings.endNodes.insert(id)
+    changes.openings.isKeptFreed = true
   }
 
   /// Those that have yet to let go for a claim.

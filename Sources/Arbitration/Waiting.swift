@@ -111,6 +111,8 @@ struct Openings: Sendable {
   var claims: Set<String> = []
   /// Tenants whose quotas may have room again, or whose share is another one.
   var tenants: Set<TenantClass> = []
+  /// Among the end nodes are such of which something was kept for one that does not get it.
+  var isKeptFreed = false
   /// Nothing may have opened, and claims may wait for another reason now: a host came or went.
   var isOtherwise = false
 
@@ -220,12 +222,14 @@ extension Arbiter {
       open = open.filter(isOpen)
     }
     changes.openings.endNodes.formUnion(allReopened)
-    let left = named.compactMap { claims[$0]?.waitingEntry }
-    for entry in left.sorted() {
+    var left = named.compactMap { claims[$0]?.waitingEntry }.sorted()[...]
+    while !changes.openings.isKeptFreed, let entry = left.popFirst() {
       // All of a group look at once.
       if let group = claims[entry.name]?.specification.group, !group.isEmpty, !tried.insert(group).inserted { continue }
       place(entry.name)
     }
+    // Of what was kept for one of them everybody has a turn, in their order.
+    changes.openings.claims.formUnion(left.map(\.name))
   }
 
   private func mayFit(_ tenants: Set<TenantClass>, ofClass deviceClass: String) -> Bool {

@@ -62,9 +62,10 @@ import Testing
   /// In 51132 a disk was registered under a token of control of a lost history, which its host had forgotten. In 805606 a place was kept
   /// for a claim whose tenant's quota was used up by then. In 1727 what was left of a function that its claim had elsewhere was purged, and
   /// took the share of it. In 2778 a claim asked for what others use, and no one of them was asked to let go because it would not have fit
-  /// where all did. In 100134 a member of a group waited for one that was ready.
+  /// where all did. In 100134 a member of a group waited for one that was ready. In 7086 one that waited again had what had been kept for a
+  /// group, before those who had waited longer.
   @Test(
-    arguments: [1727, 2022, 2570, 2778, 2818, 51132, 100_134, 501_028, 700_050, 805_606, 809_660] as [UInt64])
+    arguments: [1727, 2022, 2570, 2778, 2818, 7086, 51132, 100_134, 501_028, 700_050, 805_606, 809_660] as [UInt64])
   func stormsOfAllKindsThatOnceFailedDoNot(seed: UInt64) {
     for failure in Storm.run(seed: seed, steps: 2000).failures { Issue.record("seed \(seed): \(failure)") }
   }
