@@ -74,14 +74,21 @@ extension Arbiter {
   }
 
   mutating func extendClaim(_ request: ExtendClaimRequest, at now: Instant) throws(Refusal) -> Claim {
-    guard var state = claims[request.name] else { throw unknownClaim(request.name) }
+    guard let state = claims[request.name] else { throw unknownClaim(request.name) }
     guard state.phase != .releasing else {
       throw Refusal(.failedPrecondition, "claim '\(request.name)' is being released: it cannot be extended any more")
     }
-    state.claim.specification?.timeToLiveSeconds = request.timeToLiveSeconds
+    // A group ends as soon as one of its members does.
+    for mate in mates(of: state) where mate.phase != .releasing { extend(mate, request.timeToLiveSeconds, at: now) }
+    extend(state, request.timeToLiveSeconds, at: now)
+    return claims[request.name]?.claim ?? state.claim
+  }
+
+  private mutating func extend(_ before: ClaimState, _ timeToLiveSeconds: UInt32, at now: Instant) {
+    var state = before
+    state.claim.specification?.timeToLiveSeconds = timeToLiveSeconds
     state.claim.expires = expiry(of: state.specification, from: now)
     put(&state)
-    return claims[request.name]?.claim ?? state.claim
   }
 
   /// Deletes the claims whose time is over. What others have parts of ends after them. A clock that is set forward, while this runs or

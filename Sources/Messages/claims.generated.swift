@@ -468,6 +468,7 @@ extension UpdateClaimRatesRequest {
 public struct ExtendClaimRequest: Message {
   public static var fullName: String { "iov.v1.ExtendClaimRequest" }
 
+  /// all members of its group are extended with it
   public var name: String = ""
   /// zero: it does not end by itself any more
   public var timeToLiveSeconds: UInt32 = 0

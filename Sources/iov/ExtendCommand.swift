@@ -7,7 +7,7 @@ extension ClaimCommand {
       abstract: "Have a claim's time to live begin anew.",
       discussion: """
         A claim that was made with --ttl is deleted by itself when that time is over, with what is on its disk. \
-        One that was made without gets a time to live by this.
+        One that was made without gets a time to live by this. All members of its group get the same.
         """)
 
     @Argument(help: "The claim's name.", completion: NameCompletion.claims) var name: String

@@ -205,8 +205,13 @@ extension World {
     try #require(
       world.apply(["one", "two"].map { member($0) { $0.timeToLiveSeconds = 3600 } }).refusal == nil)
     world.settle()
+    // Who extends one extends all of them: the first that ends takes the others with it.
     world.extend("two", seconds: 7200)
     world.pass(milliseconds: 3_700_000)
+    world.settle()
+    #expect(world.phases("one", "two") == [.ready, .ready])
+    #expect(world.claim("one")?.expires == world.claim("two")?.expires)
+    world.pass(milliseconds: 3_600_000)
     world.settle()
     #expect(world.phases("one", "two") == [nil, nil])
   }

@@ -168,6 +168,9 @@ struct  Iov__V1__UpdateClaimRatesRequest
 struct  Iov__V1__ExtendClaimRequest
 {
   ProtobufCMessage base;
+  /*
+   * all members of its group are extended with it
+   */
   char *name;
   /*
    * zero: it does not end by itself any more
