@@ -77,6 +77,8 @@ extension [Holder] {
 private struct Search {
   let specification: ClaimSpecification
   let choice: HostChoice
+  /// There are more hosts than are chosen from: an end node may serve one of its own.
+  let isForManyHosts: Bool
   /// What is the source of these is not taken from them.
   var sources: Set<String>
   /// How many are looked at yet.
@@ -86,9 +88,13 @@ private struct Search {
   /// By group: who lets go with a member that holds no data; nil: nobody does.
   var companies: [String: [Companion]?] = [:]
 
-  init(_ specification: ClaimSpecification, _ choice: HostChoice, _ sources: Set<String>, atMost left: Int) {
+  init(
+    _ specification: ClaimSpecification, _ choice: HostChoice, isForManyHosts: Bool, _ sources: Set<String>,
+    atMost left: Int
+  ) {
     self.specification = specification
     self.choice = choice
+    self.isForManyHosts = isForManyHosts
     self.sources = sources
     self.left = left
   }
@@ -122,12 +128,14 @@ extension Arbiter {
     noteServedClasses()
     let places = holders.places(ofClass: specification.deviceClass, below: specification.priority)
     guard let lowest = places.first(where: { _ in true })?.priority else { return nil }
-    let choice = choice(for: specification)
-    var search = Search(specification, choice, sources, atMost: left)
+    let isForManyHosts = isForManyHosts(specification)
+    let choice = choice(for: specification, atMost: isForManyHosts ? Self.mostExplained : .max)
+    var search = Search(specification, choice, isForManyHosts: isForManyHosts, sources, atMost: left)
     defer { left = search.left }
     let few = fewCandidates(for: specification).map { Array($0) }
-    // Those with a direct path come first, so that of equal ones they are taken.
-    let first = few ?? Set(choice.hosts.flatMap { endNodes.ids(atHost: $0) }).sorted()
+    // Those with a direct path come first, so that of equal ones they are taken. To one of many hosts each has one.
+    let own = isForManyHosts ? [] : choice.hosts.flatMap { endNodes.ids(atHost: $0) }
+    let first = few ?? Set(own).sorted()
     for id in first where !search.isOver {
       if first.count > Self.mostCompared, search.isBest(from: lowest) { break }
       look(at: id, &search)
@@ -146,11 +154,11 @@ extension Arbiter {
   private func look(at id: String, _ search: inout Search) {
     guard search.begins(with: id), let node = endNodes[id], isCandidate(id, for: search.specification),
       isHeld(node, below: search.specification.priority),
-      isInUse(node, insteadOf: search.specification, on: search.choice)
+      isInUse(node, search)
     else { return }
     let soon = letGoSoon(of: node)
     let left = node.without(soon)
-    if let candidate = try? candidate(left, for: search.specification, on: search.choice) {
+    if let candidate = try? candidate(left, search) {
       search.best = Sacrifice(of: [], for: candidate)
     } else if let sacrifice = sacrifice(at: left, &search) {
       search.take(sacrifice)
@@ -165,21 +173,25 @@ extension Arbiter {
   }
 
   /// Whether nothing but what others have is in the way.
-  private func isInUse(_ node: EndNodeState, insteadOf specification: ClaimSpecification, on choice: HostChoice) -> Bool
-  {
-    guard isSelected(node, by: specification) else { return false }
-    do throws(Drop) { _ = try candidate(node, for: specification, on: choice) } catch { return error.filter >= .path }
+  private func isInUse(_ node: EndNodeState, _ search: Search) -> Bool {
+    guard isSelected(node, by: search.specification) else { return false }
+    do throws(Drop) { _ = try candidate(node, search) } catch { return error.filter >= .path }
     return true
+  }
+
+  private func candidate(_ node: EndNodeState, _ search: Search) throws(Drop) -> Candidate {
+    if search.isForManyHosts, let own = candidateAtRoot(of: node, for: search.specification) { return own }
+    return try candidate(node, for: search.specification, on: search.choice)
   }
 
   private func sacrifice(at node: EndNodeState, _ search: inout Search) -> Sacrifice? {
     let eligible = node.shares.keys.compactMap { holder(of: $0, &search) }
     guard !eligible.isEmpty else { return nil }
-    let (specification, choice) = (search.specification, search.choice)
-    let isMoreBetter = !selectors.changesWithUse(specification.selector)
+    let isMoreBetter = !selectors.changesWithUse(search.specification.selector)
+    let asked = search
     return sacrifice(of: eligible.sorted(by: Holder.comesFirst), isMoreBetter: isMoreBetter) { gone in
       let functions = gone.flatMap(\.company).filter { $0.endNode == node.record.id }.map(\.function)
-      return try? self.candidate(node.without(functions), for: specification, on: choice)
+      return try? self.candidate(node.without(functions), asked)
     }
   }
 
