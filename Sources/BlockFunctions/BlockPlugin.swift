@@ -20,7 +20,7 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
       $0.mediators = ["nbd"]
       $0.consumers = ["host", "container", "virtual_machine", "file_server"]
       $0.attributes =
-        ["block.size_bytes", "block.read_only"] + DiskLimits.attributes + ["block.rate_guarantee"]
+        ["block.size_bytes", "block.read_only"] + DiskLimits.attributes + DiskLimits.promises
       $0.blockSizeBytes = UInt32(FunctionPlan.blockSizeBytes)
     }
   }

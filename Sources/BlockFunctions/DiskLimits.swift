@@ -18,6 +18,11 @@ struct DiskLimits: Sendable, Hashable {
     "block.max_write_bytes_per_second", "block.burst_factor", "block.burst_seconds",
   ]
 
+  /// Promised by the coordinator out of what the disk is known to do; there is nothing to set up for it.
+  static let promises = [
+    "block.min_operations_per_second", "block.min_bytes_per_second", "block.rate_guarantee",
+  ]
+
   init(_ attributes: BlockAttributes?) throws(PluginError) {
     readOperations = attributes?.maxReadOperationsPerSecond ?? 0
     writeOperations = attributes?.maxWriteOperationsPerSecond ?? 0

@@ -22,7 +22,8 @@ extension BlockPlugin {
   private static func wholeDiskSupport(for attribute: String) -> AttributeSupport {
     AttributeSupport {
       $0.attribute = attribute
-      guard attribute != "block.size_bytes" else {
+      // Of a whole disk nothing else is promised to anybody.
+      guard attribute != "block.size_bytes", !DiskLimits.promises.contains(attribute) else {
         $0.support = .supported
         return
       }

@@ -50,6 +50,25 @@ struct LimitTests {
     #expect(disk.leftovers() == [])
   }
 
+  @Test func whatADiskIsKnownToDoCanBeAskedFor() async throws {
+    let disk = try TestDisk()
+    let plugin = try await disk.plugin()
+    let capabilities = try #require(try await plugin.discover().first?.capabilities)
+    for rate in ["block.min_operations_per_second", "block.min_bytes_per_second", "block.rate_guarantee"] {
+      #expect(capabilities.attributes.contains(rate))
+    }
+    var request = try await disk.request(.direct, on: plugin)
+    request.assignment?.attributes?.block?.minOperationsPerSecond = 100
+    _ = try await plugin.create(request)
+    let status = try await plugin.attach(request)
+    #expect(status.phase == .inUse)
+    // It is the coordinator's promise, and nothing that the host could enforce.
+    #expect(status.function?.enforced?.block?.minOperationsPerSecond == nil)
+    _ = try await plugin.detach(request)
+    _ = try await plugin.destroy(request)
+    #expect(disk.leftovers() == [])
+  }
+
   @Test func aFunctionOfTheOwnHostIsHeldBackToo() async throws {
     let disk = try TestDisk()
     let plugin = try await disk.plugin()
