@@ -138,8 +138,10 @@ public struct Arbiter: Sendable {
       answer(call) { (arbiter) throws(Refusal) in .maintenance(try arbiter.taint(request, at: now)) }
     case .claimsApplied(let call, let request, let uids):
       answer(call) { (arbiter) throws(Refusal) in .plan(try arbiter.applyClaims(request, uids: uids, at: now)) }
-    case .hostConfirmedDead(let call, let request, let reason):
-      answer(call) { (arbiter) throws(Refusal) in .host(try arbiter.confirmDead(request, reason: reason, at: now)) }
+    case .hostConfirmedDead(let call, let request, let reason, let isKnownToBeOff):
+      answer(call) { (arbiter) throws(Refusal) in
+        .host(try arbiter.confirmDead(request, reason: reason, isKnownToBeOff: isKnownToBeOff, at: now))
+      }
     case .hostForgotten(let call, let request):
       answer(call) { (arbiter) throws(Refusal) in .host(try arbiter.forgetHost(request)) }
     case .hostRescanned(let call, let request):

@@ -18,7 +18,7 @@ struct Fencing {
 /// Who is dead: by somebody's word from outside, or by a watchdog that outlives the agent.
 extension Arbiter {
   mutating func confirmDead(
-    _ request: ConfirmHostDeadRequest, reason: String, at now: Instant
+    _ request: ConfirmHostDeadRequest, reason: String, isKnownToBeOff: Bool, at now: Instant
   ) throws(Refusal) -> Host {
     let state = try knownHost(request.host)
     let boot = state.record.bootId
@@ -34,6 +34,14 @@ extension Arbiter {
         .failedPrecondition,
         "host '\(request.host)' is connected and its lease is good, so it is alive; if it was switched off just now, "
           + "ask again once the lease has run out, in \(settings.leaseTermMilliseconds) ms at the latest")
+    }
+    // An agent that has ended, and one that a coordinator has yet to hear of after its start, may be back in a moment.
+    let lease = leaseEnd(of: state, at: now)
+    guard isKnownToBeOff || now.monotonicMilliseconds >= lease else {
+      throw Refusal(
+        .failedPrecondition,
+        "host '\(request.host)' is disconnected, and its lease may be good for \(lease - now.monotonicMilliseconds) ms more: what it has "
+          + "may be in use; if it is off, ask again then")
     }
     declareDead(request.host, reason: reason, at: now)
     return hosts[request.host]?.record ?? state.record
@@ -103,13 +111,15 @@ extension Arbiter {
 
   /// How long ago the host's lease and the margin ran out; nil if they have not.
   func silence(of state: HostState, at now: Instant) -> UInt64? {
-    // A host that this run has not seen may have a lease of the run before.
-    let leaseEnd =
-      state.hasObeyedThisRun
-      ? state.leaseEndsAtMilliseconds
-      : (began ?? now).monotonicMilliseconds + UInt64(settings.leaseTermMilliseconds)
-    let end = leaseEnd + UInt64(settings.fenceMarginMilliseconds)
+    let end = leaseEnd(of: state, at: now) + UInt64(settings.fenceMarginMilliseconds)
     return now.monotonicMilliseconds >= end ? now.monotonicMilliseconds - end : nil
+  }
+
+  /// On the coordinator's clock.
+  private func leaseEnd(of state: HostState, at now: Instant) -> UInt64 {
+    guard !state.hasObeyedThisRun else { return state.leaseEndsAtMilliseconds }
+    // A host that this run has not seen may have a lease of the run before.
+    return (began ?? now).monotonicMilliseconds + UInt64(settings.leaseTermMilliseconds)
   }
 
   private func isProofAwaited(from host: String) -> Bool {

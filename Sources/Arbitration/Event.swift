@@ -36,7 +36,8 @@ public enum Event: Sendable, Hashable {
 
   /// Somebody knows from outside that nothing runs on the host any more; `reason` says who, and how. Without a call
   /// where nobody waits for the answer.
-  case hostConfirmedDead(CallID?, ConfirmHostDeadRequest, reason: String)
+  /// - Parameter isKnownToBeOff: it was switched off, and need not be silent for as long as its lease lasts.
+  case hostConfirmedDead(CallID?, ConfirmHostDeadRequest, reason: String, isKnownToBeOff: Bool = true)
   /// What `Effect.fenceHost` asked for has not been done.
   case fenceFailed(host: String, bootID: String, message: String)
   case hostForgotten(CallID, ForgetHostRequest)

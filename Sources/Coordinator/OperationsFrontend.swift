@@ -31,7 +31,9 @@ struct OperationsFrontend: OperationsService {
     logger.notice(
       "host is said to be dead",
       metadata: ["host": "\(request.host)", "boot": "\(request.bootId)", "by": "\(call.peer)"])
-    return try await arbiter.askForHost { .hostConfirmedDead($0, request, reason: "confirmed by an operator") }
+    return try await arbiter.askForHost {
+      .hostConfirmedDead($0, request, reason: "confirmed by an operator", isKnownToBeOff: false)
+    }
   }
 
   func fenceHost(_ request: FenceHostRequest, call: ServerCall) async throws -> Host {

@@ -45,6 +45,26 @@ import Testing
     #expect(world.confirmDead("bb").refusal?.message.contains("did you mean 'b'") == true)
   }
 
+  @Test func nobodysWordEndsALeaseThatIsGood() throws {
+    var world = World.rack()
+    let word = ConfirmHostDeadRequest { $0.host = "b" }
+    let ask = { (world: inout World) in
+      world.ask { .hostConfirmedDead($0, word, reason: "confirmed by an operator", isKnownToBeOff: false) }
+    }
+    world.disconnect("b")
+    world.wait(milliseconds: 5000)
+    let early = ask(&world).refusal
+    #expect(early?.code == .failedPrecondition)
+    #expect(early?.message.contains("its lease may be good for ") == true)
+    // Nor one of the coordinator's run before.
+    world.restart()
+    #expect(ask(&world).refusal?.code == .failedPrecondition)
+    world.wait(milliseconds: 9000)
+    #expect(ask(&world).refusal?.code == .failedPrecondition)
+    world.wait(milliseconds: 1500)
+    #expect(try ask(&world).get().host.state == .dead)
+  }
+
   @Test func aSilentHostWithAnOpenStreamCanBeConfirmedDead() throws {
     var world = World.rack()
     let session = try #require(world.hosts["b"]?.session)
