@@ -37,11 +37,14 @@ extension HeaderList {
     }
   }
 
+  /// Peers refuse trailers that are too long as a whole: gRPC's own limit is 8 KiB unless somebody sets another one.
+  private static var longestMessage: Int { 6144 }
+
   /// Trailers that end a call.
   static func status(_ code: StatusCode, _ message: String, _ metadata: Metadata) -> HeaderList {
     var fields = HeaderList()
     fields.append("grpc-status", String(code.rawValue))
-    if !message.isEmpty { fields.append("grpc-message", PercentEncoding.encode(message)) }
+    if !message.isEmpty { fields.append("grpc-message", PercentEncoding.encode(message, atMost: longestMessage)) }
     fields.append(metadata)
     return fields
   }
@@ -84,6 +87,16 @@ extension String.UTF8View {
 /// `grpc-message` escapes everything but printable ASCII. A blank at either end is escaped as well: there HTTP/2 allows none
 /// (RFC 9113, section 8.2.1), and whoever gets one breaks the whole call off.
 enum PercentEncoding {
+  /// - Parameter atMost: bytes; of a longer text the end is left out, and said to be.
+  static func encode(_ text: String, atMost: Int) -> String {
+    let whole = encode(text)
+    guard whole.utf8.count > atMost else { return whole }
+    // Three bytes for one are the most that an escape takes.
+    var shown = text.prefix(atMost)
+    while encode("\(shown)…").utf8.count > atMost { shown = shown.prefix(shown.count * 7 / 8) }
+    return encode("\(shown)…")
+  }
+
   static func encode(_ text: String) -> String {
     let blank = UInt8(ascii: " ")
     if text.utf8.allSatisfy(isPlain), text.utf8.first != blank, text.utf8.last != blank { return text }

@@ -26,6 +26,18 @@ import Testing
     }
   }
 
+  /// The peer would refuse the trailers, and the caller would learn nothing of it.
+  @Test func ofAMessageThatIsTooLongTheEndIsLeftOut() async throws {
+    let long = RPCError(.failedPrecondition, String(repeating: "ü ist lang\n", count: 4000))
+    let service = TestService { router in router.unary(Self.fail) { _, _ in throw long } }
+    try await withServer(service) { channel in
+      let error = await rpcError { _ = try await channel.unary(Self.fail, Text()) }
+      #expect(error?.code == .failedPrecondition)
+      #expect(error?.message.hasPrefix("ü ist lang\nü ist lang\n") == true && error?.message.hasSuffix("…") == true)
+      #expect(error?.message.utf8.count ?? 0 > 2000)
+    }
+  }
+
   @Test func anErrorOfAnyOtherTypeIsUnknownAndSaysWhatItWas() async throws {
     struct Broken: Error, CustomStringConvertible { let description = "the spring broke" }
     let service = TestService { router in router.unary(Self.fail) { _, _ in throw Broken() } }
