@@ -42,7 +42,7 @@ extension Arbiter {
     beginTrial()
     var plan = ClaimPlan()
     plan.claims = carryOut(request, order, uids: uids, at: now)
-    let problems = plan.claims.filter { !$0.refusal.isEmpty }.map { "claim '\($0.name)': \($0.refusal)" }
+    let problems = problems(in: plan)
     guard problems.isEmpty else {
       endTrial(keeping: false)
       throw Refusal(.failedPrecondition, "nothing was done. " + problems.joined(separator: "\n"))
@@ -51,6 +51,21 @@ extension Arbiter {
     endTrial(keeping: true)
     plan.revision = planRevision
     return plan
+  }
+
+  /// Each once, whomever it concerns: of a large group all but one are refused because of that one.
+  private func problems(in plan: ClaimPlan) -> [String] {
+    var refusals: [String] = []
+    var names: [String: [String]] = [:]
+    for claim in plan.claims where !claim.refusal.isEmpty {
+      if names[claim.refusal] == nil { refusals.append(claim.refusal) }
+      names[claim.refusal, default: []].append(claim.name)
+    }
+    let shown = refusals.prefix(16).map { refusal in
+      let concerned = names[refusal] ?? []
+      return (concerned.count == 1 ? "claim '\(concerned[0])'" : "claims \(Names.list(concerned))") + ": \(refusal)"
+    }
+    return refusals.count > 16 ? shown + ["and \(refusals.count - 16) more refusals"] : shown
   }
 
   /// Sources before what is to be a part of them; as they stand in the request otherwise.
@@ -92,6 +107,7 @@ extension Arbiter {
         continue
       }
       do throws(Refusal) {
+        try checkTimes(of: request.claims[index], in: request)
         try carryOut(request.claims[index], uid: uids[index], replace: request.replace, at: now, &planned[index])
       } catch {
         planned[index].action = .refuse
@@ -102,6 +118,13 @@ extension Arbiter {
     }
     for index in planned.indices { planned[index].claim = claims[planned[index].name]?.claim ?? planned[index].claim }
     return planned
+  }
+
+  /// What extends one member extends all of its group.
+  private func checkTimes(of claim: CreateClaimRequest, in request: ApplyClaimsRequest) throws(Refusal) {
+    guard let group = claim.specification?.group, !group.isEmpty else { return }
+    let members = request.claims.compactMap(\.specification).filter { $0.group == group }
+    if Set(members.map(\.timeToLiveSeconds)).count > 1 { throw liveForDifferentTimes(group) }
   }
 
   private mutating func carryOut(

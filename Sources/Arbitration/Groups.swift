@@ -64,6 +64,12 @@ extension Arbiter {
     wait(state)
   }
 
+  func liveForDifferentTimes(_ group: String) -> Refusal {
+    Refusal(
+      .invalidArgument,
+      "the members of group '\(group)' end together, and are to live for different times: say one time to live for all")
+  }
+
   private func validateGroup(_ group: String, _ members: [CreateClaimRequest]) throws(Refusal) {
     if let problem = Names.problem(with: group, of: "group") { throw Refusal(.invalidArgument, problem) }
     guard members.count <= Self.mostMembers else {
@@ -83,7 +89,7 @@ extension Arbiter {
     let specifications = members.compactMap(\.specification)
     func refuse(_ words: String) -> Refusal { Refusal(.invalidArgument, "the members of group '\(group)' \(words)") }
     guard Set(specifications.map(\.timeToLiveSeconds)).count < 2 else {
-      throw refuse("end together, and are to live for different times: say one time to live for all")
+      throw liveForDifferentTimes(group)
     }
     guard Set(specifications.map(\.tenantName)).count < 2 else {
       throw refuse("are granted together, and are of different tenants: name one for all")
