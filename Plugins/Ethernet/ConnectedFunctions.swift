@@ -57,7 +57,7 @@ extension EthernetFunctions {
   }
 
   func disconnect(_ request: FunctionRequest) throws -> FunctionStatus {
-    let plan = try plan(request)
+    let plan = try releasePlan(request)
     try remove(plan)
     return try provenAbsent(request, plan)
   }

@@ -31,7 +31,7 @@ extension EthernetFunctions {
   /// The function does not come back from a holder, who may have changed it: it is deleted, and `destroy` finds nothing
   /// left to do.
   func detach(_ request: FunctionRequest) throws -> FunctionStatus {
-    let plan = try plan(request)
+    let plan = try releasePlan(request)
     if plan.isOwn {
       try detachOwn(plan)
       return try status(request, plan)
@@ -69,10 +69,11 @@ extension EthernetFunctions {
 
   /// The same function with other parameters is another function: it keeps what it was made with until it is released.
   func refuseOtherParameters(_ link: Link, _ plan: FunctionPlan, on card: Link?) throws {
-    if link.macAddress != plan.macAddress {
+    let address = try plan.grantedAddress()
+    if link.macAddress != address {
       throw PluginError(
         .invalidArgument,
-        "\(plan.names.function) was asked for with MAC address \(plan.macAddress) and exists as \(link.name) with "
+        "\(plan.names.function) was asked for with MAC address \(address) and exists as \(link.name) with "
           + "\(link.macAddress?.description ?? "none")")
     }
     if let mtu = plan.mtu, link.mtu != mtu {

@@ -12,8 +12,9 @@ extension EthernetFunctions {
 
   func limitDirect(_ plan: FunctionPlan, on card: Link) throws {
     let mtu = plan.mtu ?? card.mtu
-    try limitTransmission(of: plan.macAddress, to: plan.transmitBitsPerSecond, mtu: mtu, on: card)
-    try limitReception(of: plan, to: plan.receiveBitsPerSecond, mtu: mtu, on: card)
+    let address = try plan.grantedAddress()
+    try limitTransmission(of: address, to: plan.transmitBitsPerSecond, mtu: mtu, on: card)
+    try limitReception(of: address, plan.names, to: plan.receiveBitsPerSecond, mtu: mtu, on: card)
   }
 
   /// Bits per second; nil: no limit.
@@ -96,30 +97,32 @@ extension EthernetFunctions {
 
   // MARK: What arrives
 
-  private func limitReception(of plan: FunctionPlan, to rate: UInt64, mtu: UInt32, on card: Link) throws {
-    let existing = try route.link(named: plan.names.receiveLimiter)
+  private func limitReception(
+    of address: MACAddress, _ names: FunctionNames, to rate: UInt64, mtu: UInt32, on card: Link
+  ) throws {
+    let existing = try route.link(named: names.receiveLimiter)
     guard rate > 0 else {
-      try removeReceiveFilter(of: plan.macAddress, on: card)
+      try removeReceiveFilter(of: address, on: card)
       if let existing { try route.delete(existing.index) }
       return
     }
     if existing == nil {
-      try route.create(NewLink(.intermediateFunctionalBlock, name: plan.names.receiveLimiter))
+      try route.create(NewLink(.intermediateFunctionalBlock, name: names.receiveLimiter))
     }
-    guard let limiter = try existing ?? route.link(named: plan.names.receiveLimiter) else {
-      throw PluginError(.unavailable, "interface \(plan.names.receiveLimiter) went as soon as it was made")
+    guard let limiter = try existing ?? route.link(named: names.receiveLimiter) else {
+      throw PluginError(.unavailable, "interface \(names.receiveLimiter) went as soon as it was made")
     }
     try route.limit(limiter.index, to: TokenBucket(rateBitsPerSecond: rate, mtu: mtu))
-    if !limiter.isUp || limiter.alias != plan.names.alias {
+    if !limiter.isUp || limiter.alias != names.alias {
       try route.change(
         limiter.index,
         LinkChange {
-          $0.alias = plan.names.alias
+          $0.alias = names.alias
           $0.generatesLinkLocalAddress = false
         })
       try route.change(limiter.index, LinkChange { $0.isUp = true })
     }
-    try redirectReception(of: plan.macAddress, to: limiter, on: card)
+    try redirectReception(of: address, to: limiter, on: card)
   }
 
   private func redirectReception(of address: MACAddress, to limiter: Link, on card: Link) throws {

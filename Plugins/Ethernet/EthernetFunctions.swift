@@ -56,6 +56,13 @@ struct EthernetFunctions: Sendable {
     try FunctionPlan(request, vxlanPort: configuration.vxlanPort)
   }
 
+  /// Of a function that is taken back. Whoever has lost what it was made for says no path either: the table knows the card's own.
+  func releasePlan(_ request: FunctionRequest) throws(PluginError) -> FunctionPlan {
+    var plan = try FunctionPlan(releasing: request, vxlanPort: configuration.vxlanPort)
+    if plan.role == .direct, table[plan.names.function] != nil { plan.path = .direct }
+    return plan
+  }
+
   /// The function in its place, unused: a macvlan of the card that is down.
   ///
   /// A function for a namespace is made there at once: a move later takes ten times as long.
@@ -72,7 +79,7 @@ struct EthernetFunctions: Sendable {
   }
 
   func destroy(_ request: FunctionRequest) throws -> FunctionStatus {
-    let plan = try plan(request)
+    let plan = try releasePlan(request)
     if plan.isOwn { try destroyOwn(plan) } else { try remove(plan) }
     return try provenAbsent(request, plan)
   }
@@ -91,7 +98,7 @@ struct EthernetFunctions: Sendable {
 
   /// Takes the function from its holder without asking it: everything of it is deleted.
   func fence(_ request: FunctionRequest) throws -> FunctionStatus {
-    let plan = try plan(request)
+    let plan = try releasePlan(request)
     if plan.isOwn {
       try fenceOwn(plan)
       return try status(request, plan)
@@ -102,7 +109,7 @@ struct EthernetFunctions: Sendable {
 
   /// Cleans a function that nobody can reach. A macvlan is gone by then, and keeps nothing of its holder's.
   func scrub(_ request: FunctionRequest) throws -> FunctionStatus {
-    let plan = try plan(request)
+    let plan = try releasePlan(request)
     if plan.isOwn { try scrubOwn(plan) }
     return try status(request, plan)
   }
@@ -130,8 +137,12 @@ struct EthernetFunctions: Sendable {
     if let tunnel = plan.tunnel { try revoke(tunnel, of: plan.names, among: links) }
     // Without its card a function has no limits either; and limits of another function with this address are not ours.
     guard plan.role == .direct, let card else { return }
-    let others = links.contains { isMacvlan($0.link, of: card, plan.macAddress) && !isOurs($0.link, plan.names) }
-    if !others { try removeLimits(of: plan.macAddress, on: card) }
+    let macvlans = found.lazy.map(\.link).filter { $0.kind == "macvlan" }
+    let addresses = plan.macAddress.map { [$0] } ?? macvlans.compactMap(\.macAddress)
+    for address in addresses {
+      let others = links.contains { isMacvlan($0.link, of: card, address) && !isOurs($0.link, plan.names) }
+      if !others { try removeLimits(of: address, on: card) }
+    }
   }
 
   /// Nobody may send to a function's tunnel any more, unless another function has the very same by now: one that came in its place.
@@ -145,7 +156,8 @@ struct EthernetFunctions: Sendable {
   private func isDisguised(_ found: FoundLink, _ plan: FunctionPlan, _ card: Link?) -> Bool {
     guard found.namespaceID != nil, FunctionNames.function(inAlias: found.link.alias) == nil else { return false }
     if let tunnel = plan.tunnel { return found.link.vxlan == tunnel }
-    return card.map { isMacvlan(found.link, of: $0, plan.macAddress) } ?? false
+    guard let card, let address = plan.macAddress else { return false }
+    return isMacvlan(found.link, of: card, address)
   }
 
   /// ABSENT, said after looking.

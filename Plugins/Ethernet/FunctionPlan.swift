@@ -10,7 +10,8 @@ struct FunctionPlan: Sendable {
   var path: Path
   var claim: String
   var endNode: String
-  var macAddress: MACAddress
+  /// Nil: of a function that is only to be released, and of which it is not known.
+  var macAddress: MACAddress?
   /// Nil: the interface's own.
   var mtu: UInt32?
   /// Zero: no limit.
@@ -27,6 +28,27 @@ struct FunctionPlan: Sendable {
   var former: FunctionNames?
 
   init(_ request: FunctionRequest, vxlanPort: UInt16) throws(PluginError) {
+    try self.init(releasing: request, vxlanPort: vxlanPort)
+    let attributes = request.assignment?.attributes?.ethernet ?? EthernetAttributes()
+    macAddress = try Self.macAddress(attributes.macAddress)
+    transmitBitsPerSecond = try Self.rate(attributes.maxTransmitBitsPerSecond, "transmit")
+    receiveBitsPerSecond = try Self.rate(attributes.maxReceiveBitsPerSecond, "receive")
+    settings = try VirtualFunctionSettings(attributes)
+    settings.macAddress = macAddress
+    guard InterfaceName.isValid(interfaceName) else {
+      throw PluginError(
+        .invalidArgument,
+        "'\(interfaceName)' cannot name an interface: 1 to \(InterfaceName.maximumLength) bytes, "
+          + "no slash, colon, percent sign or white space")
+    }
+    if request.role == .server || request.role == .consumer {
+      tunnel = try Self.tunnel(request.assignment?.mediation, role: request.role, port: vxlanPort)
+    }
+  }
+
+  /// For taking a function back, which must succeed whatever it was asked to be: its id says which one it is. All else is used
+  /// where it is known and makes sense. Whoever makes nothing needs no rates or settings.
+  init(releasing request: FunctionRequest, vxlanPort: UInt16) throws(PluginError) {
     guard let assignment = request.assignment, !assignment.function.isEmpty else {
       throw PluginError(.invalidArgument, "the request has no assignment of a function")
     }
@@ -39,28 +61,21 @@ struct FunctionPlan: Sendable {
     claim = assignment.claim
     endNode = assignment.endNode
     let attributes = assignment.attributes?.ethernet ?? EthernetAttributes()
-    macAddress = try Self.macAddress(attributes.macAddress)
+    macAddress = try? Self.macAddress(attributes.macAddress)
     mtu = attributes.mtu
-    transmitBitsPerSecond = try Self.rate(attributes.maxTransmitBitsPerSecond, "transmit")
-    receiveBitsPerSecond = try Self.rate(attributes.maxReceiveBitsPerSecond, "receive")
+    transmitBitsPerSecond = 0
+    receiveBitsPerSecond = 0
     limitsAreBestEffort = attributes.rateGuarantee == .bestEffort
-    settings = try VirtualFunctionSettings(attributes)
-    settings.macAddress = macAddress
+    settings = VirtualFunctionSettings()
     interfaceName = names.interface
     consumer = .host(HostConsumer())
     if let asked = assignment.consumer, request.role != .server {
       if !asked.interfaceName.isEmpty { interfaceName = asked.interfaceName }
       if let kind = asked.kind { consumer = kind }
     }
-    guard InterfaceName.isValid(interfaceName) else {
-      throw PluginError(
-        .invalidArgument,
-        "'\(interfaceName)' cannot name an interface: 1 to \(InterfaceName.maximumLength) bytes, "
-          + "no slash, colon, percent sign or white space")
-    }
     if !assignment.takesOver.isEmpty { former = FunctionNames(assignment.takesOver) }
     if request.role == .server || request.role == .consumer {
-      tunnel = try Self.tunnel(assignment.mediation, role: request.role, port: vxlanPort)
+      tunnel = try? Self.tunnel(assignment.mediation, role: request.role, port: vxlanPort)
     }
   }
 
@@ -72,13 +87,20 @@ struct FunctionPlan: Sendable {
     if case .container = consumer { names.interface } else { interfaceName }
   }
 
+  func grantedAddress() throws(PluginError) -> MACAddress {
+    guard let macAddress else { throw Self.noAddress }
+    return macAddress
+  }
+
+  private static var noAddress: PluginError { PluginError(.invalidArgument, "the assignment grants no MAC address") }
+
   /// Nil: the host itself, or a consumer that has no network namespace by name.
   var consumerNamespace: String? {
     if case .networkNamespace(let namespace) = consumer { namespace.name } else { nil }
   }
 
   private static func macAddress(_ text: String?) throws(PluginError) -> MACAddress {
-    guard let text else { throw PluginError(.invalidArgument, "the assignment grants no MAC address") }
+    guard let text else { throw noAddress }
     guard let address = MACAddress(text) else {
       throw PluginError(.invalidArgument, "'\(text)' is no MAC address: write it as 02:00:00:00:00:01")
     }

@@ -61,15 +61,16 @@ extension EthernetFunctions {
         .invalidArgument,
         "an MTU of \(mtu) was asked for; \(card.name) carries \(max(68, card.minimumMTU)) to \(card.mtu)")
     }
-    if card.macAddress == plan.macAddress {
+    let address = try plan.grantedAddress()
+    if card.macAddress == address {
       throw PluginError(
-        .alreadyExists, "MAC address \(plan.macAddress) is that of \(card.name) itself: ask for another one")
+        .alreadyExists, "MAC address \(address) is that of \(card.name) itself: ask for another one")
     }
-    for found in try everyLink() where isMacvlan(found.link, of: card, plan.macAddress) {
+    for found in try everyLink() where isMacvlan(found.link, of: card, address) {
       guard !isOurs(found.link, plan.names) else { continue }
       let owner = FunctionNames.function(inAlias: found.link.alias).map { "function \($0)" } ?? found.link.name
       throw PluginError(
-        .alreadyExists, "MAC address \(plan.macAddress) is in use on \(card.name) by \(owner): ask for another one")
+        .alreadyExists, "MAC address \(address) is in use on \(card.name) by \(owner): ask for another one")
     }
     guard let speed = try bitsPerSecond(of: card) else { return }
     for rate in [plan.transmitBitsPerSecond, plan.receiveBitsPerSecond] where rate > speed {

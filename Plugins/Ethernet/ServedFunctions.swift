@@ -28,8 +28,8 @@ extension EthernetFunctions {
     // Nothing flows before everything stands.
     for link in [macvlan, far] where !link.isUp { try route.change(link.index, LinkChange { $0.isUp = true }) }
     // Its consumer goes on as if nothing had happened, and may say nothing for long. Where this cannot be said, the first packet says it.
-    if plan.former != nil, !macvlan.isUp {
-      try? AddressAnnouncement(in: namespace).send(plan.macAddress, from: macvlan.index)
+    if plan.former != nil, !macvlan.isUp, let address = plan.macAddress {
+      try? AddressAnnouncement(in: namespace).send(address, from: macvlan.index)
     }
     let status = try status(request, plan)
     guard status.phase == .inUse else {
@@ -40,7 +40,7 @@ extension EthernetFunctions {
 
   /// Cuts the way to the consumer's host and proves it: the VXLAN device is gone, the macvlan is down and passes nothing on.
   func unserve(_ request: FunctionRequest) throws -> FunctionStatus {
-    let plan = try plan(request)
+    let plan = try releasePlan(request)
     let far = try ourLink(plan.names.tunnel, plan.names)
     if let far { try route.delete(far.index) }
     for tunnel in Set([far?.vxlan, plan.tunnel].compactMap { $0 }) { try revoke(tunnel, of: plan.names) }
