@@ -61,6 +61,7 @@ extension Arbiter {
 
   /// New rates of a claim: by what it holds, or by what it may get.
   func validateRates(_ specification: ClaimSpecification, of state: ClaimState) throws(Refusal) {
+    try validateRates(specification.attributes?.ethernet ?? EthernetAttributes())
     if let problem = specification.attributes?.block?.problem { throw Refusal(.invalidArgument, problem) }
     let check = { (node: EndNodeState) throws(Drop) in
       // By the path that it has, or by any.
@@ -207,10 +208,27 @@ extension Arbiter {
     if case .unrecognized(let number) = ethernet.rateGuarantee {
       throw refuse("the rate guarantee number \(number) is not known; known ones: REQUIRED, BEST_EFFORT")
     }
+    try validateRates(ethernet)
+  }
+
+  /// Linux counts what it lets through in whole bytes per second.
+  private static var leastBitsPerSecond: UInt64 { 8 }
+
+  private func validateRates(_ ethernet: EthernetAttributes) throws(Refusal) {
+    for (kind, rate) in [
+      ("transmit", ethernet.maxTransmitBitsPerSecond), ("receive", ethernet.maxReceiveBitsPerSecond),
+    ] {
+      guard let rate, rate > 0, rate < Self.leastBitsPerSecond else { continue }
+      throw Refusal(
+        .invalidArgument,
+        "a maximum \(kind) rate of \(rate) bit/s is asked for; the smallest one is \(Self.leastBitsPerSecond) bit/s. Ask for that "
+          + "or more, or for 0, which is no limit")
+    }
     if let least = ethernet.minTransmitBitsPerSecond, let most = ethernet.maxTransmitBitsPerSecond, most > 0,
       least > most
     {
-      throw refuse("a minimum transmit rate of \(least) bit/s is above the maximum of \(most) bit/s")
+      throw Refusal(
+        .invalidArgument, "a minimum transmit rate of \(least) bit/s is above the maximum of \(most) bit/s")
     }
   }
 

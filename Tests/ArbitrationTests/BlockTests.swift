@@ -107,7 +107,7 @@ extension World {
   @Test func ofAnotherClassAreRefused() {
     var world = world()
     world.create("slow", host: "a", deviceClass: "sata") { $0.ask { $0.sizeBytes = 4096 } }
-    #expect(world.update("slow", transmit: 5).refusal?.message.contains("ethernet.max_transmit") == true)
+    #expect(world.update("slow", transmit: 5_000).refusal?.message.contains("ethernet.max_transmit") == true)
   }
 
   @Test func thatNothingShowsToWorkAreNotGrantedUnlessThatIsEnough() {

@@ -146,6 +146,9 @@ import Testing
     #expect(enforced?.ethernet?.maxTransmitBitsPerSecond == 1_000_000)
     try #expect(world.update("web", transmit: 0).get().specification?.attributes == nil)
     #expect(world.update("web", receive: 20_000_000_000).refusal?.code == .invalidArgument)
+    #expect(world.update("web", transmit: 7).refusal?.message.contains("the smallest one is 8 bit/s") == true)
+    try #expect(world.update("web", transmit: 8).get().specification?.attributes != nil)
+    try #expect(world.update("web", transmit: 0).get().specification?.attributes == nil)
     #expect(world.update("web").refusal?.code == .invalidArgument)
     #expect(world.update("wep", receive: 1).refusal?.message.contains("did you mean 'web'?") == true)
   }

@@ -169,10 +169,19 @@ private func iovCard(_ id: String, functions: UInt32 = 2) -> EndNode {
     ),
     (
       EthernetAttributes {
-        $0.minTransmitBitsPerSecond = 2
-        $0.maxTransmitBitsPerSecond = 1
+        $0.minTransmitBitsPerSecond = 20
+        $0.maxTransmitBitsPerSecond = 10
       }, "above the maximum"
-    ), (EthernetAttributes { $0.linkState = .unrecognized(9) }, "link state number 9 is not known"),
+    ),
+    (
+      EthernetAttributes { $0.maxTransmitBitsPerSecond = 7 },
+      "transmit rate of 7 bit/s is asked for; the smallest one is 8"
+    ),
+    (
+      EthernetAttributes { $0.maxReceiveBitsPerSecond = 1 },
+      "receive rate of 1 bit/s is asked for; the smallest one is 8"
+    ),
+    (EthernetAttributes { $0.linkState = .unrecognized(9) }, "link state number 9 is not known"),
   ])
   func whatMakesNoSenseIsRefused(ethernet: EthernetAttributes, reason: String) {
     var world = rack()
