@@ -137,6 +137,7 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
   public func attach(_ request: FunctionRequest) async throws -> FunctionStatus {
     try await perform(request) { plan in
       let part = try self.created(plan)
+      try self.refuseTakenName(plan)
       if !plan.isWhole { try self.keepParts(of: plan.endNode) }
       if request.isForFileServer, try self.local(part).current() == nil { try self.takeDownParts(of: plan) }
       let status = try self.local(part).attach()
@@ -190,6 +191,7 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
     try await perform(request) { plan in
       let disk = self.networkDisk(plan)
       if let status = try disk.connected() { return status }
+      try self.refuseTakenName(plan)
       self.lives.stop(Self.key(request))
       try self.takeDownParts(of: plan)
       let status = try disk.connect()

@@ -48,6 +48,73 @@ struct DeviceLinkTests {
     unlink(byID)
   }
 
+  /// As after a restore, when another claim has adopted what is in use under the name of a former one.
+  @Test(arguments: [false, true]) func aNameInUseIsNotTakenOver(isForContainer: Bool) async throws {
+    let disk = try TestDisk()
+    let plugin = try await disk.plugin()
+    func request(_ token: UInt64) async throws -> FunctionRequest {
+      var request = try await disk.request(.direct, on: plugin, token: token)
+      request.assignment?.claim = disk.claim
+      if isForContainer { request.assignment?.consumer = Consumer { $0.kind = .container(ContainerConsumer()) } }
+      disk.know(request)
+      _ = try await plugin.create(request)
+      return request
+    }
+    let first = try await request(1)
+    let held = try await plugin.attach(first)
+    let second = try await request(2)
+    let link = try DeviceLink(claim: disk.claim)
+    let target = try #require(link.target)
+    let error = await #expect(throws: PluginError.self) { try await plugin.attach(second) }
+    #expect(error?.code == .alreadyExists)
+    #expect(error?.message.contains(try #require(first.assignment?.function)) == true)
+    #expect(link.target == target)
+    #expect(try await plugin.observe().map(\.phase) == [.inUse, .created])
+    // The one that has it may be told again, and the other may give up.
+    #expect(try await plugin.attach(first) == held)
+    _ = try await plugin.detach(second)
+    #expect(link.target == target)
+
+    _ = try await plugin.detach(first)
+    #expect(try await plugin.attach(second).phase == .inUse)
+    let next = try #require(link.target)
+    // What is left of the first one takes nothing of this one with it.
+    _ = try await plugin.detach(first)
+    _ = try await plugin.destroy(first)
+    disk.forget(first)
+    #expect(link.target == next)
+    #expect(try await plugin.observe().map(\.phase) == [.inUse])
+    _ = try await plugin.detach(second)
+    _ = try await plugin.destroy(second)
+    #expect(disk.leftovers() == [])
+  }
+
+  @Test func aNameInUseIsNotTakenOverFromAnotherHost() async throws {
+    let disk = try TestDisk()
+    let plugin = try await disk.plugin()
+    var first = try await disk.request(.direct, on: plugin)
+    first.assignment?.claim = disk.claim
+    disk.know(first)
+    _ = try await plugin.create(first)
+    _ = try await plugin.attach(first)
+    let server = try await disk.request(.server, on: plugin, token: 2)
+    _ = try await plugin.create(server)
+    let port = try await plugin.serve(server).serverPort
+    var consumer = try await disk.request(.consumer, on: plugin, token: 2, serverPort: port)
+    consumer.assignment?.claim = disk.claim
+    disk.know(consumer)
+    let target = try DeviceLink(claim: disk.claim).target
+    await #expect(throws: PluginError.self) { try await plugin.connect(consumer) }
+    #expect(try DeviceLink(claim: disk.claim).target == target)
+    _ = try await plugin.detach(first)
+    #expect(try await plugin.connect(consumer).phase == .inUse)
+    _ = try await plugin.destroy(first)
+    _ = try await plugin.unserve(server)
+    _ = try await plugin.disconnect(consumer)
+    _ = try await plugin.destroy(server)
+    #expect(disk.leftovers() == [])
+  }
+
   @Test(.enabled(if: ChildProcess.path(of: "udevadm") != nil, "udevadm is not installed"))
   func theRuleMakesTheSameLink() async throws {
     let disk = try TestDisk(sizeBytes: 1 << 20)
