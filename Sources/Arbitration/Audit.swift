@@ -28,12 +28,10 @@ extension Arbiter {
   }
 
   private func cause(of state: ClaimState) -> String {
+    let reason = state.claim.status?.pending.first { PendingReason.causes.contains($0.filter) }?.message
     switch state.phase {
-    case .releasing: return "the claim was deleted"
-    case .reclaiming:
-      let causes = [PendingReason.reclaiming, PendingReason.evicted]
-      let reason = state.claim.status?.pending.first { causes.contains($0.filter) }?.message
-      return reason ?? "it was lost"
+    case .releasing: return reason ?? "the claim was deleted"
+    case .reclaiming: return reason ?? "it was lost"
     default: return "the claim goes on with it under another token"
     }
   }

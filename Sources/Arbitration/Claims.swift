@@ -60,7 +60,8 @@ extension Arbiter {
     return existing.claim
   }
 
-  mutating func deleteClaim(_ request: DeleteClaimRequest) throws(Refusal) -> Claim {
+  /// - Parameter cause: why, if nobody asked for it.
+  mutating func deleteClaim(_ request: DeleteClaimRequest, _ cause: PendingReason? = nil) throws(Refusal) -> Claim {
     guard let state = claims[request.name] else { throw unknownClaim(request.name) }
     guard state.phase != .releasing else { return state.claim }
     let mates = mates(of: state).filter { $0.phase != .releasing }
@@ -69,11 +70,11 @@ extension Arbiter {
       for name in [request.name] + mates.map(\.claim.name) { try checkNothingIsServed(from: name) }
     }
     // It is released before the others of its group, which find it so.
-    let result = try deleteAlone(request)
+    let result = try deleteAlone(request, cause)
     for mate in mates where isStaying(mate.claim.name) {
       var request = request
       request.name = mate.claim.name
-      _ = try deleteAlone(request)
+      _ = try deleteAlone(request, cause)
     }
     return result
   }
@@ -81,11 +82,11 @@ extension Arbiter {
   /// What has gone with another one is not deleted again.
   private func isStaying(_ name: String) -> Bool { claims[name].map { $0.phase != .releasing } ?? false }
 
-  private mutating func deleteAlone(_ request: DeleteClaimRequest) throws(Refusal) -> Claim {
+  private mutating func deleteAlone(_ request: DeleteClaimRequest, _ cause: PendingReason?) throws(Refusal) -> Claim {
     for other in claims(from: request.name) where isStaying(other.claim.name) {
       var request = request
       request.name = other.claim.name
-      _ = try deleteClaim(request)
+      _ = try deleteClaim(request, cause)
     }
     guard var state = claims[request.name] else { throw unknownClaim(request.name) }
     if state.phase == .pending {
@@ -94,7 +95,7 @@ extension Arbiter {
     }
     state.withStatus {
       $0.phase = .releasing
-      $0.pending = []
+      $0.pending = cause.map { [$0] } ?? []
       $0.error = nil
     }
     put(&state)

@@ -50,6 +50,14 @@ struct Expiries: Sendable, Triable {
   }
 }
 
+extension PendingReason {
+  /// Nobody has deleted it.
+  static let expired = PendingReason {
+    $0.filter = "expired"
+    $0.message = "its time to live was over"
+  }
+}
+
 extension Arbiter {
   /// A machine's clock may be wrong until the network has set it: for so long nothing ends.
   package static var secondsBeforeAnythingEnds: UInt64 { 60 }
@@ -102,7 +110,7 @@ extension Arbiter {
         $0.name = name
         $0.wholeGroup = true
       }
-      _ = try? deleteClaim(request)
+      _ = try? deleteClaim(request, .expired)
     }
   }
 }

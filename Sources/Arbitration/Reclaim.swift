@@ -147,6 +147,9 @@ extension PendingReason {
   /// Why the claim was reclaimed, kept while it lets go.
   static let reclaiming = "reclaiming"
 
+  /// Why a claim lets go, said until it has.
+  static let causes = [reclaiming, evicted, expired.filter]
+
   static func reclaiming(_ loss: String) -> PendingReason {
     PendingReason {
       $0.filter = reclaiming

@@ -183,8 +183,7 @@ extension Arbiter {
       return state.phase == .reclaiming ? waitAgain(state) : forget(state)
     }
     let error = lastError(of: state)
-    let cause =
-      state.claim.status?.pending.filter { [PendingReason.reclaiming, PendingReason.evicted].contains($0.filter) } ?? []
+    let cause = state.claim.status?.pending.filter { PendingReason.causes.contains($0.filter) } ?? []
     let waiting = inTheWay.map { [$0] } ?? waitingReasons(of: state, for: "let go of")
     state.withStatus {
       $0.error = error

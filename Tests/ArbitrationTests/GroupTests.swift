@@ -216,6 +216,8 @@ extension World {
     world.pass(milliseconds: 3_600_000)
     world.settle()
     #expect(world.phases("one", "two") == [nil, nil])
+    let causes = world.audit.holdings.map { $0.whyEnded.prefix { $0 != ";" } }
+    #expect(causes == ["its time to live was over", "its time to live was over"])
   }
 
   @Test func survivesARestart() throws {
