@@ -26,7 +26,10 @@ public final class CoordinatorDaemon: Sendable {
   ///
   /// - Throws: `StoreError`, also where the store contradicts itself; `CertificateError` and `IdentityError` where TLS is
   ///   configured with files that are of no use.
-  public init(configuration: CoordinatorConfiguration, store: any ClaimStore, logger: Logger) throws {
+  /// - Parameter formerStorePath: where the store is kept in the place of which a backup was put before; empty: none was.
+  public init(
+    configuration: CoordinatorConfiguration, store: any ClaimStore, formerStorePath: String = "", logger: Logger
+  ) throws {
     if let problem = configuration.securityProblem { throw ConfigurationError(problem) }
     let tls = try configuration.tls?.server { event in logger.report(event) }
     security = tls?.security
@@ -49,7 +52,7 @@ public final class CoordinatorDaemon: Sendable {
         arbiter: arbiter, reports: reports, questions: questions, access: access, logger: logger),
       OperationsFrontend(
         arbiter: arbiter, store: store, restorer: restorer, fencer: fencer, started: SystemClock.timestamp(),
-        logger: logger),
+        formerStorePath: formerStorePath, logger: logger),
     ]
     health = HealthBoard(of: services)
     let offered = services + [HealthFrontend(health)]
@@ -77,8 +80,8 @@ public final class CoordinatorDaemon: Sendable {
   public enum End: Sendable {
     /// Its task was cancelled.
     case stopped
-    /// A backup was restored: the next run begins with it.
-    case restored
+    /// Another run is to begin: with a backup, where there is a path under which the former store is kept.
+    case restored(formerStorePath: String)
   }
 
   /// Serves until the task is cancelled, a backup takes the store's place, or the store fails; the store is closed then, and
@@ -92,8 +95,7 @@ public final class CoordinatorDaemon: Sendable {
     }
     await arbiter.stop()
     if case .success(let replacement?) = result {
-      await replaceStore(replacement)
-      return .restored
+      return .restored(formerStorePath: await replaceStore(replacement) ? replacement.formerPath : "")
     }
     store.close()
     logger.notice("stopped")
@@ -139,16 +141,19 @@ public final class CoordinatorDaemon: Sendable {
   }
 
   /// Where it fails the former store is in its place, or the error says what is; the next run begins with that.
-  private func replaceStore(_ replacement: StoreReplacement) async {
+  /// Answers whether the backup is in place.
+  private func replaceStore(_ replacement: StoreReplacement) async -> Bool {
     do {
       try await BlockingThread.detached { [store] in
         try store.replace(with: replacement.backup.path, keepingAs: replacement.formerPath)
       }
       logger.notice("backup restored", metadata: replacement.metadata(by: "the coordinator"))
+      return true
     } catch {
       store.close()
       SQLiteStore.removeCandidate(replacement.backup.path)
       logger.error("backup not restored", metadata: ["reason": "\(error)"])
+      return false
     }
   }
 }

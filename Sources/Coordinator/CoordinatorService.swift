@@ -17,11 +17,12 @@ public struct CoordinatorService: Sendable {
   /// - Parameter listening: told the endpoints, with their ports, at the beginning of every run.
   public func run(listening: @Sendable ([SocketEndpoint]) -> Void = { _ in }) async throws {
     var configuration = configuration
-    var end = CoordinatorDaemon.End.restored
-    while case .restored = end, !Task.isCancelled {
+    var end = CoordinatorDaemon.End.restored(formerStorePath: "")
+    while case .restored(let formerStorePath) = end, !Task.isCancelled {
       let store = try SQLiteStore(path: configuration.store.path)
       logger.info("store opened", metadata: ["path": "\(store.path)", "cluster": "\(store.clusterID)"])
-      let daemon = try CoordinatorDaemon(configuration: configuration, store: store, logger: logger)
+      let daemon = try CoordinatorDaemon(
+        configuration: configuration, store: store, formerStorePath: formerStorePath, logger: logger)
       // A port that the system chose once is kept: those who know it come back to it.
       configuration.listen = try await daemon.bind()
       listening(configuration.listen)

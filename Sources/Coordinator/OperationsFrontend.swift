@@ -12,6 +12,7 @@ struct OperationsFrontend: OperationsService {
   let restorer: Restorer
   let fencer: Fencer
   let started: Timestamp
+  let formerStorePath: String
   let logger: Logger
 
   func getStatus(_ request: GetStatusRequest, call: ServerCall) async throws -> CoordinatorStatus {
@@ -22,6 +23,7 @@ struct OperationsFrontend: OperationsService {
       $0.started = started
       $0.storePath = store.path
       $0.storeBytes = store.byteCount
+      $0.formerStorePath = formerStorePath
     }
   }
 

@@ -25,12 +25,13 @@ extension FileDescriptor {
       \"?\u{a}\u{13}ListTenantsResponse\u{12}(\u{a}\u{7}tenants\u{18}\u{1}\u{20}\u{3}(\u{b}2\u{e}\
       .iov.v1.TenantR\u{7}tenants\
       \"\u{12}\u{a}\u{10}GetStatusRequest\
-      \"\u{e2}\u{1}\u{a}\u{11}CoordinatorStatus\u{12})\u{a}\u{7}cluster\u{18}\u{1}\u{20}\u{1}(\u{b}\
+      \"\u{8e}\u{2}\u{a}\u{11}CoordinatorStatus\u{12})\u{a}\u{7}cluster\u{18}\u{1}\u{20}\u{1}(\u{b}\
       2\u{f}.iov.v1.ClusterR\u{7}cluster\u{12},\u{a}\u{3}now\u{18}\u{2}\u{20}\u{1}(\u{b}2\u{1a}.\
       google.protobuf.TimestampR\u{3}now\u{12}4\u{a}\u{7}started\u{18}\u{3}\u{20}\u{1}(\u{b}2\u{1a}\
       .google.protobuf.TimestampR\u{7}started\u{12}\u{1d}\u{a}\u{a}store_path\u{18}\u{4}\u{20}\u{1}\
       (\u{9}R\u{9}storePath\u{12}\u{1f}\u{a}\u{b}store_bytes\u{18}\u{5}\u{20}\u{1}(\u{4}R\u{a}st\
-      oreBytes\
+      oreBytes\u{12}*\u{a}\u{11}former_store_path\u{18}\u{6}\u{20}\u{1}(\u{9}R\u{f}formerStorePa\
+      th\
       \"E\u{a}\u{16}ConfirmHostDeadRequest\u{12}\u{12}\u{a}\u{4}host\u{18}\u{1}\u{20}\u{1}(\u{9}\
       R\u{4}host\u{12}\u{17}\u{a}\u{7}boot_id\u{18}\u{2}\u{20}\u{1}(\u{9}R\u{6}bootId\
       \"&\u{a}\u{10}FenceHostRequest\u{12}\u{12}\u{a}\u{4}host\u{18}\u{1}\u{20}\u{1}(\u{9}R\u{4}\

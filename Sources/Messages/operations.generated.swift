@@ -326,6 +326,12 @@ public struct CoordinatorStatus: Message {
     @inlinable _modify { yield &sharedFields.value.storeBytes }
   }
 
+  /// where what a restore replaced is kept, if this run began with one; else empty
+  public var formerStorePath: String {
+    @inlinable get { sharedFields.value.formerStorePath }
+    @inlinable _modify { yield &sharedFields.value.formerStorePath }
+  }
+
   public init() { sharedFields = Self.unset }
 
   private static let unset = SharedFields(Fields())
@@ -336,6 +342,7 @@ public struct CoordinatorStatus: Message {
     @usableFromInline var started: Timestamp?
     @usableFromInline var storePath: String = ""
     @usableFromInline var storeBytes: UInt64 = 0
+    @usableFromInline var formerStorePath: String = ""
   }
 }
 
@@ -356,6 +363,7 @@ extension CoordinatorStatus: CLayoutMessage {
     layout.pointee.started = arena.timestamp(started)
     layout.pointee.store_path = arena.string(storePath)
     layout.pointee.store_bytes = storeBytes
+    layout.pointee.former_store_path = arena.string(formerStorePath)
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__CoordinatorStatus>) {
@@ -365,6 +373,7 @@ extension CoordinatorStatus: CLayoutMessage {
     if let value = layout.pointee.started { fields.started = Timestamp(copying: value) }
     fields.storePath = copiedString(layout.pointee.store_path)
     fields.storeBytes = layout.pointee.store_bytes
+    fields.formerStorePath = copiedString(layout.pointee.former_store_path)
     sharedFields = SharedFields(fields)
   }
 }
@@ -372,13 +381,14 @@ extension CoordinatorStatus: CLayoutMessage {
 extension CoordinatorStatus {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
-      decoder, of: Self.fullName, names: ["cluster", "now", "started", "storePath", "storeBytes"])
+      decoder, of: Self.fullName, names: ["cluster", "now", "started", "storePath", "storeBytes", "formerStorePath"])
     self.init()
     try fields.read("cluster", into: &cluster)
     try fields.read("now", into: &now)
     try fields.read("started", into: &started)
     try fields.read("storePath", into: &storePath)
     try fields.read("storeBytes", into: &storeBytes)
+    try fields.read("formerStorePath", into: &formerStorePath)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -388,6 +398,7 @@ extension CoordinatorStatus {
     try fields.write("started", started)
     try fields.write("storePath", storePath)
     try fields.write("storeBytes", storeBytes)
+    try fields.write("formerStorePath", formerStorePath)
   }
 }
 

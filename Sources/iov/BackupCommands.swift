@@ -88,6 +88,7 @@ struct RestoreCommand: AsyncParsableCommand {
         try confirmation.confirm(
           typing: "restore", before.consequences(ofRestoring: try BackupFacts(input, name: file)))
         let answer = try await send(input, to: coordinator)
+        try await waitUntilInPlace(answer, beside: before.coordinator, coordinator)
         common.output.show(answer) { printTable(answer.details) }
         try await report(before, answer, coordinator)
       } catch let error as SystemCallError {
@@ -120,6 +121,36 @@ struct RestoreCommand: AsyncParsableCommand {
     }
     try await sending.value
     throw RPCError(.dataLoss, "the coordinator did not say whether it took the backup: see iov status")
+  }
+
+  /// The coordinator answers before it puts the backup in place, for which it ends; the next run says what it began with.
+  private func waitUntilInPlace(
+    _ answer: RestoreResponse, beside before: CoordinatorStatus?, _ coordinator: Coordinator
+  ) async throws {
+    let former = answer.formerStorePath
+    let isUnknown = "whether the backup is in place is not known: it is if there is \(former)"
+    let end = ContinuousClock.now + .seconds(60)
+    while true {
+      let status: CoordinatorStatus
+      do {
+        status = try await coordinator.ask {
+          try await coordinator.operations.getStatus(GetStatusRequest(), options: .command)
+        }
+      } catch let error as RPCError {
+        throw RPCError(error.code, "\(error.message); \(isUnknown)")
+      }
+      if status.formerStorePath == former { return }
+      guard status.started == before?.started else {
+        throw RPCError(
+          .aborted,
+          "the coordinator began anew with the store that it had: the backup is not in place, and the coordinator's log "
+            + "says why")
+      }
+      guard ContinuousClock.now < end else {
+        throw RPCError(.deadlineExceeded, "the coordinator has not begun anew for 60 s; \(isUnknown)")
+      }
+      try await Task.sleep(for: .milliseconds(100))
+    }
   }
 
   /// Which claims are not what they were, once the coordinator serves again.

@@ -28,6 +28,9 @@ final class FakeCoordinator: Sendable {
     /// What `Backup` sends and `Restore` has received.
     var backup: [[UInt8]] = []
     var restored: [UInt8] = []
+    /// What was restored is not put in place.
+    var keepsItsStore = false
+    var started = Timestamp(seconds: Int64(Date().timeIntervalSince1970) - 3720)
     var explanation = ClaimExplanation()
     /// The newest first, in pages of as many as are asked for.
     var holdings: [Holding] = []
@@ -265,9 +268,10 @@ private struct FakeOperations: OperationsService {
       return CoordinatorStatus {
         $0.cluster = world.cluster
         $0.now = Timestamp(seconds: Int64(now))
-        $0.started = Timestamp(seconds: Int64(now) - 3720)
+        $0.started = world.started
         $0.storePath = "/var/lib/iov/claims.sqlite"
         $0.storeBytes = 3 << 20
+        if !world.restored.isEmpty, !world.keepsItsStore { $0.formerStorePath = Self.formerStorePath }
       }
     }
   }
@@ -440,15 +444,20 @@ private struct FakeOperations: OperationsService {
     var bytes: [UInt8] = []
     for try await chunk in requests { bytes += chunk.data }
     let received = bytes
-    coordinator.world.withLock { $0.restored = received }
+    coordinator.world.withLock {
+      $0.restored = received
+      $0.started.seconds += 1
+    }
     try await responses.write(
       RestoreResponse {
         $0.clusterId = "6f0e8d2c-0000-4000-8000-000000000001"
         $0.revision = 90
         $0.claims = 2
-        $0.formerStorePath = "/var/lib/iov/claims.sqlite.before-restore"
+        $0.formerStorePath = Self.formerStorePath
       })
   }
+
+  private static let formerStorePath = "/var/lib/iov/claims.sqlite.before-restore"
 }
 
 extension FakeCoordinator.World {

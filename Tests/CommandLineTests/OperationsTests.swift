@@ -188,6 +188,15 @@ import Testing
     #expect(try await fake.iov("restore", fake.file(""), "--yes").code == 1)
   }
 
+  @Test func aRestoreThatWasNotCarriedOutIsNoSuccess() async throws {
+    let fake = try await rack()
+    fake.world.withLock { $0.keepsItsStore = true }
+    let run = try await fake.iov("restore", "-", "--yes", input: "first second")
+    #expect(run.code != 0)
+    #expect(run.errors.contains("the coordinator began anew with the store that it had"))
+    #expect(!run.output.contains("Former store"))
+  }
+
   @Test func aLargeBackupIsSentInPieces() async throws {
     let fake = try await rack()
     let file = fake.file("backup")

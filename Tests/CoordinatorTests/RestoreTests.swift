@@ -69,6 +69,8 @@ import Testing
     let after = try await coordinator.inventory.getCluster(GetClusterRequest())
     #expect(after.id == before.id)
     #expect(after.epoch > before.epoch)
+    let status = try await coordinator.operations.getStatus(GetStatusRequest())
+    #expect(status.formerStorePath == answer.formerStorePath)
     try await coordinator.stop()
 
     let former = String(answer.formerStorePath.dropFirst(directory.path.count + 1))

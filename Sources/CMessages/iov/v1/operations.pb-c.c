@@ -1610,7 +1610,7 @@ const ProtobufCMessageDescriptor iov__v1__get_status_request__descriptor =
   (ProtobufCMessageInit) iov__v1__get_status_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__coordinator_status__field_descriptors[5] =
+static const ProtobufCFieldDescriptor iov__v1__coordinator_status__field_descriptors[6] =
 {
   {
     "cluster",
@@ -1672,9 +1672,22 @@ static const ProtobufCFieldDescriptor iov__v1__coordinator_status__field_descrip
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "former_store_path",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__CoordinatorStatus, former_store_path),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__coordinator_status__field_indices_by_name[] = {
   0,   /* field[0] = cluster */
+  5,   /* field[5] = former_store_path */
   1,   /* field[1] = now */
   2,   /* field[2] = started */
   4,   /* field[4] = store_bytes */
@@ -1683,7 +1696,7 @@ static const unsigned iov__v1__coordinator_status__field_indices_by_name[] = {
 static const ProtobufCIntRange iov__v1__coordinator_status__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 5 }
+  { 0, 6 }
 };
 const ProtobufCMessageDescriptor iov__v1__coordinator_status__descriptor =
 {
@@ -1693,7 +1706,7 @@ const ProtobufCMessageDescriptor iov__v1__coordinator_status__descriptor =
   "Iov__V1__CoordinatorStatus",
   "iov.v1",
   sizeof(Iov__V1__CoordinatorStatus),
-  5,
+  6,
   iov__v1__coordinator_status__field_descriptors,
   iov__v1__coordinator_status__field_indices_by_name,
   1,  iov__v1__coordinator_status__number_ranges,

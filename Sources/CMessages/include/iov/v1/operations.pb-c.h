@@ -142,10 +142,14 @@ struct  Iov__V1__CoordinatorStatus
   Google__Protobuf__Timestamp *started;
   char *store_path;
   uint64_t store_bytes;
+  /*
+   * where what a restore replaced is kept, if this run began with one; else empty
+   */
+  char *former_store_path;
 };
 #define IOV__V1__COORDINATOR_STATUS__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__coordinator_status__descriptor) \
-    , NULL, NULL, NULL, (char *)protobuf_c_empty_string, 0 }
+    , NULL, NULL, NULL, (char *)protobuf_c_empty_string, 0, (char *)protobuf_c_empty_string }
 
 
 struct  Iov__V1__ConfirmHostDeadRequest
