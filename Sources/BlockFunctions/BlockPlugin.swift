@@ -342,9 +342,8 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
   /// and that is not enough to take it from somebody.
   private func checkNotAttached(withoutDisk plan: FunctionPlan) throws {
     try MappedAttachment.device(of: plan.function)?.withdraw()
-    guard !isNamedByAnother(plan), let loop = plan.handover.link.target, LoopDevice.attachedSequence(loop) != nil else {
-      return
-    }
+    guard !isNamedByAnother(plan), let loop = plan.handover.link?.target, LoopDevice.attachedSequence(loop) != nil
+    else { return }
     throw PluginError(
       .failedPrecondition,
       "\(plan.function) may still be attached as \(loop), and its disk is not there: bring the disk back, or its entry in "

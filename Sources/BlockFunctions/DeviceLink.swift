@@ -21,6 +21,11 @@ struct DeviceLink: Sendable, Hashable {
     path = "\(Self.directory)/\(claim)"
   }
 
+  /// Every one that is there.
+  static var all: [DeviceLink] {
+    SmallFile.names(in: directory).filter { !$0.hasPrefix(".") }.compactMap { try? DeviceLink(claim: $0) }
+  }
+
   /// What a process leaves that is killed before it gives the link its name.
   private var temporary: String { "\(Self.directory)/.\(path.split(separator: "/").last ?? "").new" }
 

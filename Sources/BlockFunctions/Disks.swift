@@ -253,9 +253,8 @@ final class Disks<Class: DiskClass>: Sendable {
     if disk.description.isMultiRoot, try keeper(of: disk.description)?.highestToken() != nil { return nil }
     guard let signature = try DiskSignature.find(on: disk.path) else { return nil }
     if let served = disk.served {
-      let link = served.plan.handover.link.path
       return
-        "\(link) carries data (\(signature)), and is to be served in parts. If it may be lost: wipefs --all \(link)"
+        "\(served.name) carries data (\(signature)), and is to be served in parts. If it may be lost: wipefs --all \(served.name)"
     }
     return
       "\(disk.path) carries data (\(signature)). If it may be lost, set acceptExistingData: true for this end node."

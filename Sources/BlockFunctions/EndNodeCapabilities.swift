@@ -57,7 +57,7 @@ extension EndNode {
   /// What a claim holds is given on in parts.
   mutating func take(_ served: ServedDisk) {
     source = served.claim
-    let name = String(served.plan.handover.link.path.dropFirst("/dev/".utf8.count))
+    let name = String(served.name.dropFirst("/dev/".utf8.count))
     self.name = "\(physicalFunction?.controllingHost ?? "")/\(name)"
     for index in roots.indices { roots[index].localName = name }
     capacity?.operationsPerSecond = served.promised.minOperationsPerSecond ?? 0

@@ -12,6 +12,8 @@ struct ServedDisk: Sendable {
 
   var endNode: String { plan.function }
   var claim: String { plan.request.assignment?.claim ?? "" }
+  /// `/dev/iov/CLAIM`.
+  var name: String { plan.handover.link?.path ?? device }
 
   func description() throws -> DiskDescription {
     DiskDescription(
@@ -48,7 +50,7 @@ extension BlockPlugin {
       return try disk.connected() == nil ? nil : disk.device
     }
     guard let part = try part(plan), try local(part).current() != nil else { return nil }
-    return plan.handover.link.target.flatMap(SmallFile.resolved)
+    return plan.handover.link?.target.flatMap(SmallFile.resolved)
   }
 
   /// Whether this host has let go of what a function is a part of, and of all that it remembered of that: then nothing is left of
@@ -65,7 +67,7 @@ extension BlockPlugin {
   /// device without anything behind it, or hold on to it. It is set up again on the next one.
   func takeDownParts(of plan: FunctionPlan) throws {
     guard plan.request.isForFileServer else { return }
-    let device = plan.request.role == .consumer ? networkDisk(plan).device : plan.handover.link.target
+    let device = plan.request.role == .consumer ? networkDisk(plan).device : plan.handover.link?.target
     for request in context.knownFunctions where request.assignment?.endNode == plan.function {
       let part = try FunctionPlan(request)
       switch request.role {

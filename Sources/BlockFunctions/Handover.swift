@@ -6,14 +6,15 @@ import Services
 /// device for containers, or in a running machine, if it is for one.
 struct Handover: Sendable, Hashable {
   static let containerVendor = "iovmesh.io"
-  let link: DeviceLink
+  /// Nil: nobody remembers for which claim the function was made. It can be taken back, and given to nobody.
+  let link: DeviceLink?
   /// Nil: the consumer is no container.
   let container: ContainerDevice?
   /// Nil: the consumer is no running machine.
   let slot: MachineSlot?
 
   init(_ assignment: Assignment) throws(PluginError) {
-    link = try DeviceLink(claim: assignment.claim)
+    link = assignment.claim.isEmpty ? nil : try DeviceLink(claim: assignment.claim)
     slot = MachineSlot(assignment)
     guard case .container = assignment.consumer?.kind else {
       container = nil
@@ -39,27 +40,29 @@ struct Handover: Sendable, Hashable {
   private static func resolved(_ path: String) -> String { SmallFile.resolved(path) ?? path }
 
   func give(_ path: String) throws {
+    guard let link else { throw PluginError(.invalidArgument, "The assignment names no claim.") }
     if let device = device(path) { try containers.write(device) }
     try slot?.plug(.device(path: path, isReadOnly: BlockDevice.facts(path).isReadOnly))
     try link.make(to: path)
   }
 
   func isGiven(_ path: String) -> Bool {
-    link.leads(to: path) && (device(path).map(containers.has) ?? true) && (slot?.isPlugged ?? true)
+    link?.leads(to: path) == true && (device(path).map(containers.has) ?? true) && (slot?.isPlugged ?? true)
   }
 
   /// Only if it leads to this device: another claim of that name may have made it anew.
   func take(_ path: String) throws {
     if let device = device(path), containers.has(device) { try containers.remove(device) }
-    if link.leads(to: path) { slot?.unplug() }
-    try link.remove(to: path)
+    let links = link.map { [$0] } ?? DeviceLink.all
+    if links.contains(where: { $0.leads(to: path) }) { slot?.unplug() }
+    for link in links { try link.remove(to: path) }
   }
 
   /// Wherever it leads: its device may have been detached by somebody else, and its number given on.
   func takeAll() throws {
     if let container { try containers.remove(container) }
     slot?.unplug()
-    try link.remove()
+    try link?.remove()
   }
 
   // MARK: A function of the disk's drive
@@ -82,7 +85,7 @@ struct Handover: Sendable, Hashable {
 
   /// What the consumer is told.
   func describe(_ path: String, _ arrival: inout Arrival) {
-    arrival.devicePath = container == nil ? link.path : Self.resolved(path)
+    arrival.devicePath = container == nil ? link?.path ?? "" : Self.resolved(path)
     arrival.cdiDevice = container?.qualifiedName ?? ""
   }
 }

@@ -89,7 +89,7 @@ extension BlockPlugin {
       switch request.role {
       case .server: (daemon(plan).process?.identity).flatMap { DiskCounters(process: $0) }
       case .consumer: networkDisk(plan).device.flatMap { DiskCounters(device: $0) }
-      default: plan.handover.link.target.flatMap { DiskCounters(device: $0) }
+      default: plan.handover.link?.target.flatMap { DiskCounters(device: $0) }
       }
     guard let counters else { return nil }
     return FunctionStatistics {

@@ -27,7 +27,7 @@ extension BlockPlugin {
 extension Handover {
   /// Which of the names is that of somebody else's device; nil: none.
   fileprivate func nameTaken(by arrival: Arrival) -> String? {
-    if link.leads(to: arrival.devicePath) { return link.path }
+    if let link, link.leads(to: arrival.devicePath) { return link.path }
     guard let name = container?.qualifiedName, name == arrival.cdiDevice else { return nil }
     return name
   }

@@ -34,6 +34,49 @@ struct FunctionTests {
     #expect(disk.leftovers() == [])
   }
 
+  /// As an orphan is purged on a host that has lost its memory.
+  private func bare(_ request: FunctionRequest) -> FunctionRequest {
+    FunctionRequest {
+      $0.role = request.role
+      $0.assignment = Assignment {
+        $0.function = request.assignment?.function ?? ""
+        $0.endNode = request.assignment?.endNode ?? ""
+        $0.token = request.assignment?.token
+      }
+    }
+  }
+
+  @Test func aFunctionIsReleasedByItsIdAlone() async throws {
+    let disk = try TestDisk()
+    let plugin = try await disk.plugin()
+    let known = try await disk.request(.direct, on: plugin)
+    _ = try await plugin.create(known)
+    _ = try await plugin.attach(known)
+    let request = bare(known)
+    let restarted = try await disk.plugin(knowing: [request])
+    await #expect(throws: PluginError.self) { try await restarted.attach(request) }
+    #expect(try await restarted.detach(request).phase == .created)
+    _ = try await restarted.scrub(request) { _, _ in }
+    #expect(try await restarted.destroy(request).phase == .absent)
+    #expect(disk.leftovers() == [])
+  }
+
+  @Test func aMediatedFunctionIsReleasedByItsIdAlone() async throws {
+    let disk = try TestDisk()
+    let plugin = try await disk.plugin()
+    let server = try await disk.request(.server, on: plugin)
+    _ = try await plugin.create(server)
+    let port = try await plugin.serve(server).serverPort
+    let consumer = try await disk.request(.consumer, on: plugin, serverPort: port)
+    _ = try await plugin.connect(consumer)
+    let restarted = try await disk.plugin(knowing: [bare(server), bare(consumer)])
+    #expect(try await restarted.disconnect(bare(consumer)).phase == .absent)
+    #expect(try await restarted.unserve(bare(server)).phase == .created)
+    _ = try await restarted.scrub(bare(server)) { _, _ in }
+    #expect(try await restarted.destroy(bare(server)).phase == .absent)
+    #expect(disk.leftovers() == [])
+  }
+
   @Test func aMediatedFunctionCarriesBytesAndLeavesNothing() async throws {
     let disk = try TestDisk()
     let plugin = try await disk.plugin()

@@ -69,7 +69,7 @@ struct WholeDiskTests {
     let status = try await plugin.attach(request)
     #expect(try await plugin.attach(request) == status)
     let link = try #require(status.arrival?.devicePath)
-    #expect(try FunctionPlan(request).handover.link.target == disk.loop.path)
+    #expect(try FunctionPlan(request).handover.link?.target == disk.loop.path)
     let identity = try #require(BlockDevice.stableIdentity(disk.loop.path))
     #expect(KeptDisks.kept.withLock { $0[identity] } == 1)
     let data = randomBytes(1 << 16)
