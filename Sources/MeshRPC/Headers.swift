@@ -91,7 +91,6 @@ enum PercentEncoding {
   static func encode(_ text: String, atMost: Int) -> String {
     let whole = encode(text)
     guard whole.utf8.count > atMost else { return whole }
-    // Three bytes for one are the most that an escape takes.
     var shown = text.prefix(atMost)
     while encode("\(shown)…").utf8.count > atMost { shown = shown.prefix(shown.count * 7 / 8) }
     return encode("\(shown)…")
