@@ -98,6 +98,11 @@ extension Arbiter {
         $0.specification = claim.specification?.normalized
       }
     }
+    // What extends one member extends all of its group.
+    var times: [String: Set<UInt32>] = [:]
+    for specification in request.claims.compactMap(\.specification) where !specification.group.isEmpty {
+      times[specification.group, default: []].insert(specification.timeToLiveSeconds)
+    }
     // They decide between claims of one instant, which wait in the order of the request.
     let uids = uids.sorted()
     for index in order where index < uids.count && planned[index].action == .unspecified {
@@ -107,7 +112,9 @@ extension Arbiter {
         continue
       }
       do throws(Refusal) {
-        try checkTimes(of: request.claims[index], in: request)
+        if let group = request.claims[index].specification?.group, times[group]?.count ?? 0 > 1 {
+          throw liveForDifferentTimes(group)
+        }
         try carryOut(request.claims[index], uid: uids[index], replace: request.replace, at: now, &planned[index])
       } catch {
         planned[index].action = .refuse
@@ -118,13 +125,6 @@ extension Arbiter {
     }
     for index in planned.indices { planned[index].claim = claims[planned[index].name]?.claim ?? planned[index].claim }
     return planned
-  }
-
-  /// What extends one member extends all of its group.
-  private func checkTimes(of claim: CreateClaimRequest, in request: ApplyClaimsRequest) throws(Refusal) {
-    guard let group = claim.specification?.group, !group.isEmpty else { return }
-    let members = request.claims.compactMap(\.specification).filter { $0.group == group }
-    if Set(members.map(\.timeToLiveSeconds)).count > 1 { throw liveForDifferentTimes(group) }
   }
 
   private mutating func carryOut(

@@ -25,6 +25,7 @@ public struct Arbiter: Sendable {
   package internal(set) var hostOfSession: [SessionID: String] = [:]
   /// Sessions of hosts that say they run anew, and whose agents have yet to answer.
   package internal(set) var greeted: [SessionID: AgentHello] = [:]
+  var greetedOfHost: [String: Set<SessionID>] = [:]
   /// By the name of the claim that they have as their source.
   package internal(set) var claimsOfSource = Table<String, Set<String>>()
   /// By the name of the group that they are members of.

@@ -13,6 +13,7 @@ extension Arbiter {
     welcome(session)
     if let known, known.record.bootId != said.bootId {
       greeted[session] = hello
+      greetedOfHost[said.name, default: []].insert(session)
     } else {
       admit(session, hello, at: now)
     }
@@ -28,8 +29,16 @@ extension Arbiter {
       session = answering
     default: return
     }
-    guard let hello = greeted.removeValue(forKey: session), isIdentified(session, hello) else { return }
+    guard let hello = removeGreeted(session), isIdentified(session, hello) else { return }
     admit(session, hello, at: now)
+  }
+
+  private mutating func removeGreeted(_ session: SessionID) -> AgentHello? {
+    guard let hello = greeted.removeValue(forKey: session) else { return nil }
+    let host = hello.host?.name ?? ""
+    greetedOfHost[host]?.remove(session)
+    if greetedOfHost[host]?.isEmpty ?? false { greetedOfHost[host] = nil }
+    return hello
   }
 
   /// Ends the session of one that is not who it says.
@@ -79,8 +88,8 @@ extension Arbiter {
 
   /// What they would answer now was asked before the host was heard as it is.
   mutating func endGreeted(of host: String, _ reason: Refusal) {
-    for session in greeted.keys.filter({ greeted[$0]?.host?.name == host }).sorted(by: { $0.value < $1.value }) {
-      greeted[session] = nil
+    for session in (greetedOfHost[host] ?? []).sorted(by: { $0.value < $1.value }) {
+      _ = removeGreeted(session)
       changes.messages.append(.endSession(session, reason))
     }
   }
@@ -145,7 +154,7 @@ extension Arbiter {
   }
 
   mutating func disconnect(_ session: SessionID) {
-    greeted[session] = nil
+    _ = removeGreeted(session)
     // A session that another one has replaced ends later than it was replaced; the host is connected all the same.
     guard let name = hostOfSession.removeValue(forKey: session), var state = hosts[name] else { return }
     state.session = nil
