@@ -23,6 +23,12 @@ public struct ServerReflectionRequest: Message {
 
   public init() { sharedFields = Self.unset }
 
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
+
   private static let unset = SharedFields(Fields())
 
   @usableFromInline struct Fields: Sendable, Hashable {
@@ -198,6 +204,12 @@ public struct ServerReflectionResponse: Message {
   }
 
   public init() { sharedFields = Self.unset }
+
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
 
   private static let unset = SharedFields(Fields())
 

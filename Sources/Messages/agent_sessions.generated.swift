@@ -16,6 +16,12 @@ public struct AgentMessage: Message {
 
   public init() { sharedFields = Self.unset }
 
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
+
   private static let unset = SharedFields(Fields())
 
   @usableFromInline struct Fields: Sendable, Hashable {
@@ -287,6 +293,12 @@ public struct FunctionReport: Message {
 
   public init() { sharedFields = Self.unset }
 
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
+
   private static let unset = SharedFields(Fields())
 
   @usableFromInline struct Fields: Sendable, Hashable {
@@ -363,6 +375,12 @@ public struct CoordinatorMessage: Message {
   }
 
   public init() { sharedFields = Self.unset }
+
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
 
   private static let unset = SharedFields(Fields())
 
@@ -619,6 +637,12 @@ public struct Welcome: Message {
 
   public init() { sharedFields = Self.unset }
 
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
+
   private static let unset = SharedFields(Fields())
 
   @usableFromInline struct Fields: Sendable, Hashable {
@@ -757,6 +781,12 @@ public struct WantedState: Message {
 
   public init() { sharedFields = Self.unset }
 
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
+
   private static let unset = SharedFields(Fields())
 
   @usableFromInline struct Fields: Sendable, Hashable {
@@ -853,6 +883,12 @@ public struct WantedControl: Message {
   }
 
   public init() { sharedFields = Self.unset }
+
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
 
   private static let unset = SharedFields(Fields())
 
@@ -968,6 +1004,12 @@ public struct WantedFunction: Message {
   }
 
   public init() { sharedFields = Self.unset }
+
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
 
   private static let unset = SharedFields(Fields())
 

@@ -378,6 +378,12 @@ public struct UpdateClaimRatesRequest: Message {
 
   public init() { sharedFields = Self.unset }
 
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
+
   private static let unset = SharedFields(Fields())
 
   @usableFromInline struct Fields: Sendable, Hashable {
@@ -593,6 +599,12 @@ public struct ClaimEvent: Message {
 
   public init() { sharedFields = Self.unset }
 
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
+
   private static let unset = SharedFields(Fields())
 
   @usableFromInline struct Fields: Sendable, Hashable {
@@ -761,6 +773,12 @@ public struct ClaimExplanation: Message {
 
   public init() { sharedFields = Self.unset }
 
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
+
   private static let unset = SharedFields(Fields())
 
   @usableFromInline struct Fields: Sendable, Hashable {
@@ -893,6 +911,12 @@ public struct FilterExplanation: Message {
 
   public init() { sharedFields = Self.unset }
 
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
+
   private static let unset = SharedFields(Fields())
 
   @usableFromInline struct Fields: Sendable, Hashable {
@@ -981,6 +1005,12 @@ public struct NearFit: Message {
   }
 
   public init() { sharedFields = Self.unset }
+
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
 
   private static let unset = SharedFields(Fields())
 
@@ -1154,6 +1184,12 @@ public struct PlacementOption: Message {
   }
 
   public init() { sharedFields = Self.unset }
+
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
 
   private static let unset = SharedFields(Fields())
 
@@ -1404,6 +1440,12 @@ public struct PlannedClaim: Message {
 
   public init() { sharedFields = Self.unset }
 
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
+
   private static let unset = SharedFields(Fields())
 
   @usableFromInline struct Fields: Sendable, Hashable {
@@ -1530,6 +1572,12 @@ public struct ListHoldingsRequest: Message {
   }
 
   public init() { sharedFields = Self.unset }
+
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
 
   private static let unset = SharedFields(Fields())
 
@@ -1754,6 +1802,12 @@ public struct Holding: Message {
   }
 
   public init() { sharedFields = Self.unset }
+
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
 
   private static let unset = SharedFields(Fields())
 

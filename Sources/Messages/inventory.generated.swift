@@ -67,6 +67,12 @@ public struct Cluster: Message {
 
   public init() { sharedFields = Self.unset }
 
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
+
   private static let unset = SharedFields(Fields())
 
   @usableFromInline struct Fields: Sendable, Hashable {
@@ -576,6 +582,12 @@ public struct FunctionReading: Message {
   }
 
   public init() { sharedFields = Self.unset }
+
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
 
   private static let unset = SharedFields(Fields())
 

@@ -1016,6 +1016,12 @@ public struct Host: Message {
 
   public init() { sharedFields = Self.unset }
 
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
+
   private static let unset = SharedFields(Fields())
 
   @usableFromInline struct Fields: Sendable, Hashable {
@@ -1234,6 +1240,12 @@ public struct Taint: Message {
 
   public init() { sharedFields = Self.unset }
 
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
+
   private static let unset = SharedFields(Fields())
 
   @usableFromInline struct Fields: Sendable, Hashable {
@@ -1329,6 +1341,12 @@ public struct Toleration: Message {
   }
 
   public init() { sharedFields = Self.unset }
+
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
 
   private static let unset = SharedFields(Fields())
 
@@ -1491,6 +1509,12 @@ public struct Drain: Message {
 
   public init() { sharedFields = Self.unset }
 
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
+
   private static let unset = SharedFields(Fields())
 
   @usableFromInline struct Fields: Sendable, Hashable {
@@ -1603,6 +1627,12 @@ public struct DrainRemainder: Message {
 
   public init() { sharedFields = Self.unset }
 
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
+
   private static let unset = SharedFields(Fields())
 
   @usableFromInline struct Fields: Sendable, Hashable {
@@ -1710,6 +1740,12 @@ public struct Plugin: Message {
   }
 
   public init() { sharedFields = Self.unset }
+
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
 
   private static let unset = SharedFields(Fields())
 
@@ -1883,6 +1919,12 @@ public struct Capacity: Message {
 
   public init() { sharedFields = Self.unset }
 
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
+
   private static let unset = SharedFields(Fields())
 
   @usableFromInline struct Fields: Sendable, Hashable {
@@ -2008,6 +2050,12 @@ public struct Capabilities: Message {
   }
 
   public init() { sharedFields = Self.unset }
+
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
 
   private static let unset = SharedFields(Fields())
 
@@ -2147,6 +2195,12 @@ public struct PathCapabilities: Message {
   }
 
   public init() { sharedFields = Self.unset }
+
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
 
   private static let unset = SharedFields(Fields())
 
@@ -2400,6 +2454,12 @@ public struct PhysicalFunction: Message {
 
   public init() { sharedFields = Self.unset }
 
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
+
   private static let unset = SharedFields(Fields())
 
   @usableFromInline struct Fields: Sendable, Hashable {
@@ -2551,6 +2611,12 @@ public struct FunctionCount: Message {
   }
 
   public init() { sharedFields = Self.unset }
+
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
 
   private static let unset = SharedFields(Fields())
 
@@ -2779,6 +2845,12 @@ public struct EndNode: Message {
   }
 
   public init() { sharedFields = Self.unset }
+
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
 
   private static let unset = SharedFields(Fields())
 
@@ -3043,6 +3115,12 @@ public struct EthernetAttributes: Message {
 
   public init() { sharedFields = Self.unset }
 
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
+
   private static let unset = SharedFields(Fields())
 
   @usableFromInline struct Fields: Sendable, Hashable {
@@ -3217,6 +3295,12 @@ public struct BlockAttributes: Message {
 
   public init() { sharedFields = Self.unset }
 
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
+
   private static let unset = SharedFields(Fields())
 
   @usableFromInline struct Fields: Sendable, Hashable {
@@ -3379,6 +3463,12 @@ public struct Consumer: Message {
   }
 
   public init() { sharedFields = Self.unset }
+
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
 
   private static let unset = SharedFields(Fields())
 
@@ -3761,6 +3851,12 @@ public struct Claim: Message {
 
   public init() { sharedFields = Self.unset }
 
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
+
   private static let unset = SharedFields(Fields())
 
   @usableFromInline struct Fields: Sendable, Hashable {
@@ -3963,6 +4059,12 @@ public struct ClaimSpecification: Message {
   }
 
   public init() { sharedFields = Self.unset }
+
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
 
   private static let unset = SharedFields(Fields())
 
@@ -4253,6 +4355,12 @@ public struct Tenant: Message {
 
   public init() { sharedFields = Self.unset }
 
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
+
   private static let unset = SharedFields(Fields())
 
   @usableFromInline struct Fields: Sendable, Hashable {
@@ -4347,6 +4455,12 @@ public struct Quota: Message {
   }
 
   public init() { sharedFields = Self.unset }
+
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
 
   private static let unset = SharedFields(Fields())
 
@@ -4444,6 +4558,12 @@ public struct TenantUse: Message {
   }
 
   public init() { sharedFields = Self.unset }
+
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
 
   private static let unset = SharedFields(Fields())
 
@@ -4617,6 +4737,12 @@ public struct ClaimStatus: Message {
 
   public init() { sharedFields = Self.unset }
 
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
+
   private static let unset = SharedFields(Fields())
 
   @usableFromInline struct Fields: Sendable, Hashable {
@@ -4723,6 +4849,12 @@ public struct Upgrade: Message {
   }
 
   public init() { sharedFields = Self.unset }
+
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
 
   private static let unset = SharedFields(Fields())
 
@@ -4859,6 +4991,12 @@ public struct Preemption: Message {
 
   public init() { sharedFields = Self.unset }
 
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
+
   private static let unset = SharedFields(Fields())
 
   @usableFromInline struct Fields: Sendable, Hashable {
@@ -4965,6 +5103,12 @@ public struct PlacementDecision: Message {
   }
 
   public init() { sharedFields = Self.unset }
+
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
 
   private static let unset = SharedFields(Fields())
 
@@ -5133,6 +5277,12 @@ public struct FunctionError: Message {
   }
 
   public init() { sharedFields = Self.unset }
+
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
 
   private static let unset = SharedFields(Fields())
 
@@ -5314,6 +5464,12 @@ public struct Assignment: Message {
 
   public init() { sharedFields = Self.unset }
 
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
+
   private static let unset = SharedFields(Fields())
 
   @usableFromInline struct Fields: Sendable, Hashable {
@@ -5488,6 +5644,12 @@ public struct Mediation: Message {
 
   public init() { sharedFields = Self.unset }
 
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
+
   private static let unset = SharedFields(Fields())
 
   @usableFromInline struct Fields: Sendable, Hashable {
@@ -5613,6 +5775,12 @@ public struct Arrival: Message {
   }
 
   public init() { sharedFields = Self.unset }
+
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
 
   private static let unset = SharedFields(Fields())
 
@@ -5750,6 +5918,12 @@ public struct VirtualFunction: Message {
   }
 
   public init() { sharedFields = Self.unset }
+
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
 
   private static let unset = SharedFields(Fields())
 
@@ -5890,6 +6064,12 @@ public struct FunctionStatus: Message {
 
   public init() { sharedFields = Self.unset }
 
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
+
   private static let unset = SharedFields(Fields())
 
   @usableFromInline struct Fields: Sendable, Hashable {
@@ -6005,6 +6185,12 @@ public struct ScrubState: Message {
 
   public init() { sharedFields = Self.unset }
 
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
+
   private static let unset = SharedFields(Fields())
 
   @usableFromInline struct Fields: Sendable, Hashable {
@@ -6114,6 +6300,12 @@ public struct FunctionStatistics: Message {
   }
 
   public init() { sharedFields = Self.unset }
+
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
 
   private static let unset = SharedFields(Fields())
 

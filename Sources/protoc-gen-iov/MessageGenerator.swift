@@ -119,6 +119,12 @@ struct MessageGenerator {
     source.line()
     source.line("public init() { sharedFields = Self.unset }")
     source.line()
+    source.line("// It is given fields at once, so that those of all that have none need not be copied.")
+    source.block("public init(_ build: (inout Self) throws -> Void) rethrows") {
+      $0.line("sharedFields = SharedFields(Fields())")
+      $0.line("try build(&self)")
+    }
+    source.line()
     source.line("private static let unset = SharedFields(Fields())")
     source.line()
     source.block("@usableFromInline struct Fields: Sendable, Hashable") { source in
