@@ -188,9 +188,13 @@ public struct Arbiter: Sendable {
 }
 
 /// Where an interface's name must be unique.
-struct InterfaceKey: Hashable {
+struct InterfaceKey: TableKey {
   var host: String
   /// Empty: the host's own.
   var networkNamespace: String
   var name: String
+
+  var scattered: UInt64 {
+    Scattering.mix(Scattering.mix(host.scattered, networkNamespace.scattered), name.scattered)
+  }
 }

@@ -39,16 +39,17 @@ extension Arbiter {
 
 extension Holding {
   init(of assignment: Assignment, _ body: (inout Holding) -> Void) {
-    self.init()
-    function = assignment.function
-    token = assignment.token
-    endNode = assignment.endNode
-    deviceClass = assignment.deviceClass
-    claim = assignment.claim
-    claimUid = assignment.claimUid
-    host = assignment.host
-    controllingHost = assignment.controllingHost
-    path = assignment.path
-    body(&self)
+    self.init {
+      $0.function = assignment.function
+      $0.token = assignment.token
+      $0.endNode = assignment.endNode
+      $0.deviceClass = assignment.deviceClass
+      $0.claim = assignment.claim
+      $0.claimUid = assignment.claimUid
+      $0.host = assignment.host
+      $0.controllingHost = assignment.controllingHost
+      $0.path = assignment.path
+      body(&$0)
+    }
   }
 }

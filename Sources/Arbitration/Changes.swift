@@ -3,17 +3,17 @@ import Messages
 /// What one event has changed: the effects are made from it at the end, so that a record that changed twice is saved
 /// once and a host hears of all its entries in one message.
 struct Changes: Sendable {
-  /// A record that has changed.
-  struct Noted {
-    var key: RecordKey
-    /// As it was told: it is what is to be saved unless something has happened to it since.
-    var entry: WantedFunction?
-  }
-
-  // As they came, so that what is noted twice is there twice: most events note a handful.
-  private var noted: [Noted] = []
+  // The names of records of each kind, as they came, so that what is noted twice is there twice: most events note one of three
+  // kinds, and one name need not be compared with others.
+  private var claims: [String] = []
+  private var endNodes: [String] = []
+  private var hosts: [String] = []
+  private var tenants: [String] = []
+  /// Of entries that nobody is told of.
+  private var entryNames: [String] = []
+  /// Those that their hosts are told of. The name of one is put together where there are several.
   private var entries: [WantedFunction] = []
-  private var isClusterChanged = false
+  private(set) var isClusterChanged = false
   var gone: [Claim] = []
   /// For the audit, as it came about.
   var holdings: [Holding] = []
@@ -36,40 +36,64 @@ struct Changes: Sendable {
   /// To callers, after all else.
   var replies: [Effect] = []
 
-  /// Goes on with the memory of what nearly every event notes.
-  mutating func takeMemory(of past: inout Changes) {
-    swap(&noted, &past.noted)
-    swap(&entries, &past.entries)
-    swap(&holdings, &past.holdings)
-    swap(&replies, &past.replies)
-    noted.empty()
-    entries.empty()
-    holdings.empty()
-    replies.empty()
+  /// Forgets all of it, but keeps the memory of what nearly every event notes.
+  mutating func empty() {
+    var next = Changes()
+    swap(&next.claims, &claims)
+    swap(&next.endNodes, &endNodes)
+    swap(&next.entries, &entries)
+    swap(&next.holdings, &holdings)
+    swap(&next.replies, &replies)
+    next.claims.empty()
+    next.endNodes.empty()
+    next.entries.empty()
+    next.holdings.empty()
+    next.replies.empty()
+    self = next
   }
 
-  mutating func save(_ key: RecordKey) { noted.append(Noted(key: key)) }
-  mutating func saveCluster() { isClusterChanged = true }
-  mutating func noteClaim(_ name: String) { save(RecordKey(.claim, name)) }
-
-  mutating func noteEntry(_ entry: WantedFunction) {
-    noted.append(Noted(key: RecordKey(.wantedFunction, entry.recordName), entry: entry))
-    entries.append(entry)
-  }
-
-  /// Each once, in order.
-  mutating func takeRecords() -> [Noted] {
-    if isClusterChanged { noted.append(Noted(key: RecordKey(.cluster, ""))) }
-    guard noted.count > 1 else { return noted }
-    noted.sort { $0.key < $1.key }
-    var last = 0
-    for place in 1..<noted.count {
-      if noted[last].key != noted[place].key { last += 1 }
-      if last != place { noted[last] = noted[place] }
+  mutating func save(_ key: RecordKey) {
+    switch key.kind {
+    case .cluster: isClusterChanged = true
+    case .host: hosts.append(key.name)
+    case .endNode: endNodes.append(key.name)
+    case .claim: claims.append(key.name)
+    case .tenant: tenants.append(key.name)
+    case .wantedFunction: entryNames.append(key.name)
     }
-    noted.removeSubrange((last + 1)...)
-    return noted
   }
+
+  mutating func saveCluster() { isClusterChanged = true }
+  mutating func noteClaim(_ name: String) { claims.append(name) }
+  mutating func noteEntry(_ entry: WantedFunction) { entries.append(entry) }
+
+  /// The names of the records of a kind that have changed, each once, in order.
+  func names(of kind: RecordKey.Kind) -> [String] {
+    switch kind {
+    case .cluster: isClusterChanged ? [""] : []
+    case .host: Self.once(hosts)
+    case .endNode: Self.once(endNodes)
+    case .claim: Self.once(claims)
+    case .tenant: Self.once(tenants)
+    case .wantedFunction: changedEntries.map(\.name)
+    }
+  }
+
+  private static func once(_ names: [String]) -> [String] { names.count > 1 ? Set(names).sorted() : names }
+
+  /// The entries that have changed, each once, in the order of their records' names, with what a host is told of it last.
+  var changedEntries: [(name: String, told: WantedFunction?)] {
+    var told: [String: WantedFunction?] = [:]
+    for name in entryNames { told.updateValue(nil, forKey: name) }
+    for entry in entries { told.updateValue(entry, forKey: entry.recordName) }
+    return told.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
+  }
+
+  /// How many records have changed, or more.
+  var count: Int { claims.count + endNodes.count + hosts.count + tenants.count + entryNames.count + entries.count + 1 }
+
+  /// Nil: several entries have changed, or none.
+  var onlyEntry: WantedFunction? { entries.count == 1 && entryNames.isEmpty ? entries[0] : nil }
 
   mutating func noteControl(_ endNode: String, of host: String) { controls[host, default: []].insert(endNode) }
 
@@ -89,8 +113,12 @@ struct Changes: Sendable {
     return entries.sorted { $0.revision > $1.revision }.filter { names.insert($0.recordName).inserted }.reversed()
   }
 
+  /// Nil: several hosts are to be told of something, or one of more than that.
+  var onlyTold: WantedFunction? { entries.count == 1 && controls.isEmpty && anew.isEmpty ? entries[0] : nil }
+
   /// A host that has just been sent everything needs no word of the parts.
   mutating func dropEntries(for host: String) {
+    entryNames += entries.filter { $0.host == host }.map(\.recordName)
     entries.removeAll { $0.host == host }
     controls[host] = nil
     anew.remove(host)
@@ -133,25 +161,61 @@ extension Arbiter {
 
   mutating func takeEffects() -> [Effect] {
     settleConsequences()
-    var changes = Changes()
-    swap(&changes, &self.changes)
-    defer { self.changes.takeMemory(of: &changes) }
-    let records = changes.takeRecords()
+    let effects = effects()
+    changes.empty()
+    return effects
+  }
+
+  private func effects() -> [Effect] {
     var effects: [Effect] = []
     // A record, a message, a watcher and an answer of most.
-    effects.reserveCapacity(2 * records.count + changes.messages.count + 3)
-    var watched: [(claim: Claim, isGone: Bool)] = []
-    var claim: ClaimState?
-    for noted in records {
-      guard let record = record(noted, beside: &claim) else {
-        effects.append(.remove(noted.key))
-        continue
-      }
-      effects.append(.save(record))
-      if case .claim(let claim) = record { watched.append((claim: claim, isGone: false)) }
-    }
+    effects.reserveCapacity(2 * changes.count + changes.messages.count + 3)
+    let claims = saveRecords(with: &effects)
     for holding in changes.holdings { effects.append(.audit(holding)) }
     effects += changes.messages
+    tellHosts(with: &effects)
+    tellWatchers(of: claims, with: &effects)
+    effects += changes.fences
+    effects += changes.replies
+    return effects
+  }
+
+  /// In the order of their keys. Answers the claims among them.
+  private func saveRecords(with effects: inout [Effect]) -> [Claim] {
+    var saved: [Claim] = []
+    var state: ClaimState?
+    for name in changes.names(of: .claim) {
+      state = claims[name]
+      guard let claim = state?.claim else {
+        effects.append(.remove(RecordKey(.claim, name)))
+        continue
+      }
+      effects.append(.save(.claim(claim)))
+      saved.append(claim)
+    }
+    if changes.isClusterChanged { effects.append(.save(.cluster(cluster))) }
+    for kind in [RecordKey.Kind.endNode, .host, .tenant] {
+      for name in changes.names(of: kind) { effects.append(change(of: RecordKey(kind, name), record(kind, name))) }
+    }
+    // An event is mostly about one claim and its entries.
+    if let entry = changes.onlyEntry, abandoned.isEmpty, let entry = self.entry(asTold: entry, beside: state) {
+      effects.append(.save(.wantedFunction(entry)))
+    } else {
+      for (name, told) in changes.changedEntries {
+        let record = entry(name, told: told, beside: state).map { Record.wantedFunction($0) }
+        effects.append(change(of: RecordKey(.wantedFunction, name), record))
+      }
+    }
+    return saved
+  }
+
+  private func change(of key: RecordKey, _ record: Record?) -> Effect { record.map { .save($0) } ?? .remove(key) }
+
+  private func tellHosts(with effects: inout [Effect]) {
+    if let entry = changes.onlyTold {
+      guard let session = hosts[entry.host]?.session else { return }
+      return effects.append(.send(session, wanted([entry], [], complete: false)))
+    }
     for (host, entries) in changes.told {
       guard let session = hosts[host]?.session else { continue }
       guard changes.anew.isEmpty || !changes.anew.contains(host) else {
@@ -161,51 +225,55 @@ extension Arbiter {
       let controls = changes.controls[host]?.sorted().compactMap { endNodes[$0]?.wantedControl(of: host) } ?? []
       effects.append(.send(session, wanted(entries, controls, complete: false)))
     }
-    for claim in changes.gone { watched.append((claim: claim, isGone: true)) }
-    if watched.count > 1 { watched.sort { $0.claim.revision < $1.claim.revision } }
-    for change in watched { effects.append(change.isGone ? .claimGone(change.claim) : .claimChanged(change.claim)) }
-    effects += changes.fences
-    effects += changes.replies
-    return effects
+  }
+
+  private func tellWatchers(of claims: [Claim], with effects: inout [Effect]) {
+    if changes.gone.isEmpty, claims.count == 1 { return effects.append(.claimChanged(claims[0])) }
+    let watched = claims.map { (claim: $0, isGone: false) } + changes.gone.map { (claim: $0, isGone: true) }
+    for change in watched.sorted(by: { $0.claim.revision < $1.claim.revision }) {
+      effects.append(change.isGone ? .claimGone(change.claim) : .claimChanged(change.claim))
+    }
   }
 
   func wanted(_ entries: [WantedFunction], _ controls: [WantedControl], complete: Bool) -> CoordinatorMessage {
-    var wanted = WantedState()
-    wanted.epoch = cluster.epoch
-    wanted.revision = cluster.revision
-    wanted.complete = complete
-    // As they came about; no two have one revision.
-    wanted.functions = entries.count > 1 ? entries.sorted { $0.revision < $1.revision } : entries
-    wanted.controls = controls
+    let cluster = cluster
+    let wanted = WantedState {
+      $0.epoch = cluster.epoch
+      $0.revision = cluster.revision
+      $0.complete = complete
+      // As they came about; no two have one revision.
+      $0.functions = entries.count > 1 ? entries.sorted { $0.revision < $1.revision } : entries
+      $0.controls = controls
+    }
     return CoordinatorMessage { $0.kind = .wanted(wanted) }
   }
 
   /// A record as the store keeps it; nil if there is none any more.
-  ///
-  /// - Parameter last: the claim that was looked at last: an event is mostly about one and its entries.
-  private func record(_ noted: Changes.Noted, beside last: inout ClaimState?) -> Record? {
-    let name = noted.key.name
-    switch noted.key.kind {
-    case .cluster: return .cluster(cluster)
-    case .host: return hosts[name].map { .host($0.durable) }
-    case .endNode: return endNodes[name].map { .endNode($0.record) }
-    case .claim:
-      last = claims[name]
-      return (last?.claim).map { .claim($0) }
-    case .tenant: return tenants[name].map { .tenant($0) }
-    case .wantedFunction:
-      if let entry = abandoned[name] { return .wantedFunction(entry) }
-      return (entry(asTold: noted.entry, beside: &last) ?? entry(recordName: name)).map { .wantedFunction($0) }
+  private func record(_ kind: RecordKey.Kind, _ name: String) -> Record? {
+    switch kind {
+    case .cluster: .cluster(cluster)
+    case .host: hosts[name].map { .host($0.durable) }
+    case .endNode: endNodes[name].map { .endNode($0.record) }
+    case .claim: (claims[name]?.claim).map { .claim($0) }
+    case .tenant: tenants[name].map { .tenant($0) }
+    case .wantedFunction: entry(name, told: nil, beside: nil).map { .wantedFunction($0) }
     }
+  }
+
+  private func entry(_ name: String, told: WantedFunction?, beside state: ClaimState?) -> WantedFunction? {
+    if let entry = abandoned[name] { return entry }
+    guard let told else { return entry(recordName: name) }
+    let claim = told.assignment?.claim ?? ""
+    let known = state?.claim.name == claim ? state : claims[claim]
+    return entry(asTold: told, beside: known) ?? entry(recordName: name)
   }
 
   /// As it was told, if nothing has happened to it since: no two changes have one revision, so that it need not be looked for by its
   /// name.
-  private func entry(asTold told: WantedFunction?, beside last: inout ClaimState?) -> WantedFunction? {
-    guard let told, let claim = told.assignment?.claim else { return nil }
-    if last?.claim.name != claim { last = claims[claim] }
-    if let entry = last?.controlling, entry.revision == told.revision { return entry }
-    if let entry = last?.consumer, entry.revision == told.revision { return entry }
+  private func entry(asTold told: WantedFunction, beside state: ClaimState?) -> WantedFunction? {
+    guard let state, state.claim.name == told.assignment?.claim else { return nil }
+    if let entry = state.controlling, entry.revision == told.revision { return entry }
+    if let entry = state.consumer, entry.revision == told.revision { return entry }
     return nil
   }
 

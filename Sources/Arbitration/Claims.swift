@@ -33,14 +33,16 @@ extension Arbiter {
         throw error
       }
     }
-    var claim = Claim()
-    claim.name = name
-    claim.uid = uid
-    claim.specification = specification
-    claim.created = now.timestamp
-    claim.expires = expiry(of: specification, from: now)
-    var state = ClaimState(claim: claim)
-    state.withStatus { $0.phase = .pending }
+    let expires = expiry(of: specification, from: now)
+    let claim = Claim {
+      $0.name = name
+      $0.uid = uid
+      $0.specification = specification
+      $0.created = now.timestamp
+      $0.expires = expires
+      $0.status = ClaimStatus { $0.phase = .pending }
+    }
+    let state = ClaimState(claim: claim)
     reserveNames(of: state)
     noteClaim(of: state.specification, by: 1)
     return (state, best)
@@ -182,10 +184,12 @@ extension ClaimSpecification {
     }
     if result.attributes?.block?.rateGuarantee == .required { result.attributes?.block?.rateGuarantee = .unspecified }
     result.attributes = result.attributes?.withoutEmptyParts
-    var consumer = result.consumer ?? Consumer()
-    if consumer.kind == nil { consumer.kind = .host(HostConsumer()) }
-    result.consumer = consumer
-    if result.endNode == EndNodeSelector() { result.endNode = nil }
+    if result.consumer == nil {
+      result.consumer = Self.hostItself
+    } else if result.consumer?.kind == nil {
+      result.consumer?.kind = .host(HostConsumer())
+    }
+    if let endNode = result.endNode, endNode == EndNodeSelector() { result.endNode = nil }
     result.selector = Expression.normalized(selector)
     result.normalizeHosts()
     result.normalizeLocality()
@@ -196,6 +200,8 @@ extension ClaimSpecification {
     return result
   }
 
+  /// Most claims share it.
+  private static let hostItself = Consumer { $0.kind = .host(HostConsumer()) }
   private static let everyPath: [Path] = [.direct, .directSoftware, .fabric, .mediated]
 
   /// The paths that may be used, the preferred one first.

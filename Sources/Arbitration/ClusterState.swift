@@ -21,7 +21,7 @@ struct HostState {
   private struct Belongings {
     var reports: [String: FunctionStatus] = [:]
     var orphans: [String: FunctionStatus] = [:]
-    var claims: Set<String> = []
+    var claims = NameSet()
     var abandoned: Set<String> = []
     var fencings: Set<String> = []
     var listedEndNodes: Set<String> = []
@@ -44,7 +44,7 @@ struct HostState {
   }
 
   /// The claims that this host has an entry for.
-  var claims: Set<String> {
+  var claims: NameSet {
     get { belongings.claims }
     _modify { yield &belongings.claims }
   }
@@ -178,7 +178,7 @@ struct EndNodeState: WithEndNodeRecord {
   /// Without `used`, and with the health that its controlling host reported.
   var record: EndNode
   /// The functions of it that are there, or may be: of claims, abandoned ones and orphans.
-  private(set) var shares: [String: Share] = [:]
+  private(set) var shares = Map<String, Share>()
   private var functionsByPath = PathCounts()
   private(set) var usedSizeBytes: UInt64 = 0
   /// The minimum rates that are granted.
@@ -231,6 +231,8 @@ struct EndNodeState: WithEndNodeRecord {
       "\(other) reports the same identity as \(controllingHost): one of the two devices is a clone or has moved"
     return health
   }
+
+  var isUnhealthy: Bool { !conflicting.isEmpty || record.health?.state == .unhealthy }
 
   mutating func takeShare(_ function: String, _ said: Share) {
     var share = said

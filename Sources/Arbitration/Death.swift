@@ -123,7 +123,7 @@ extension Arbiter {
   }
 
   private func isProofAwaited(from host: String) -> Bool {
-    (hosts[host]?.claims ?? []).contains { name in
+    (hosts[host]?.claims ?? NameSet()).contains { name in
       guard let state = claims[name] else { return false }
       return [state.controlling, state.consumer].contains { entry in
         guard let entry, entry.host == host, entry.released, fencers[entry.functionID] == nil else { return false }

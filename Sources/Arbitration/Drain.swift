@@ -102,7 +102,7 @@ extension Arbiter {
   func claims(at target: Maintained) -> [String] {
     switch target {
     case .endNode(let id): (endNodes[id]?.shares.keys).map { Set($0.compactMap { claimOfFunction[$0] }).sorted() } ?? []
-    case .host(let name): (hosts[name]?.claims ?? []).sorted()
+    case .host(let name): (hosts[name]?.claims ?? NameSet()).sorted()
     }
   }
 

@@ -3,14 +3,14 @@ import Messages
 /// All end nodes, and what finds those that a decision is about without a look at the others. They change here alone, so that no
 /// index can be forgotten.
 struct EndNodes: Sendable, Triable {
-  private var states: [String: EndNodeState] = [:]
+  private var states = Map<String, EndNodeState>()
   private var former = Former<String, EndNodeState>()
   /// What the indexes say of each.
-  private var places: [String: Place] = [:]
+  private var places = Map<String, Place>()
 
-  private var ofClass: [String: ClassOfEndNodes] = [:]
-  private var atHost: [String: OrderedSet<String>] = [:]
-  private var named: [String: OrderedSet<String>] = [:]
+  private var ofClass = Map<String, ClassOfEndNodes>()
+  private var atHost = Map<String, OrderedSet<String>>()
+  private var named = Map<String, OrderedSet<String>>()
   /// By host: the device classes of which it can be given functions.
   private var servedClasses: [String: Set<String>] = [:]
   /// By host, where it is known.
@@ -100,28 +100,27 @@ struct EndNodes: Sendable, Triable {
   /// Draws the next token of an end node: one above `highest`, which somebody may have seen, and above all before it.
   mutating func drawToken(above highest: UInt64, of id: String) -> FencingToken? {
     former.remember(id, states[id])
-    guard let index = states.index(forKey: id) else { return nil }
-    _ = states.values[index].rememberToken(highest)
-    return states.values[index].drawToken()
+    return states.change(id) { state in
+      _ = state.rememberToken(highest)
+      return state.drawToken()
+    }
   }
 
   /// What moves no end node to another class, name or host.
   private mutating func change(_ id: String, _ body: (inout EndNodeState) -> Void) {
     former.remember(id, states[id])
-    guard let index = states.index(forKey: id) else { return }
     // One access: to take a state out of the table is to copy it.
-    func change(_ state: inout EndNodeState) -> (Room?, Room?, String, String) {
+    let change = states.change(id) { state in
       let before = state.room
       body(&state)
       return (before, state.room, state.record.deviceClass, state.rack)
     }
-    let (before, after, deviceClass, rack) = change(&states.values[index])
+    guard let (before, after, deviceClass, rack) = change else { return }
     if before != after { moveRoom(from: before, to: after, ofClass: deviceClass, rack: rack) }
   }
 
   private mutating func moveRoom(from before: Room?, to after: Room?, ofClass deviceClass: String, rack: String) {
-    guard let index = ofClass.index(forKey: deviceClass) else { return }
-    ofClass.values[index].move(from: before, to: after, rack: rack)
+    _ = ofClass.change(deviceClass) { $0.move(from: before, to: after, rack: rack) }
   }
 
   // MARK: Trials
@@ -237,7 +236,7 @@ struct RoomView: Hashable {
 private struct ClassOfEndNodes {
   /// By rack, or under no name.
   struct View {
-    private(set) var sets: [String: OrderedSet<Room>] = [:]
+    private(set) var sets = Map<String, OrderedSet<Room>>()
 
     mutating func move(from before: Room?, to after: Room?, _ kind: RoomView.Kind, rack: String) {
       // Where nobody knows the rack, nothing is in it.
@@ -295,7 +294,7 @@ private struct Place: Equatable {
     isMultiRoot = state.isMultiRoot
     isServed = state.isServed
     isConflicting = !state.conflicting.isEmpty
-    isUnhealthy = state.health.state == .unhealthy
+    isUnhealthy = state.isUnhealthy
     paths = Set(state.record.capabilities?.paths ?? [])
   }
 }
@@ -305,7 +304,7 @@ extension EndNodeState {
   var room: Room? {
     // A root that does not control it may have the whole of it.
     guard hasFreeFunction, isDriven || isMultiRoot, !isServed, record.cordon == nil, !flapping.isHeld,
-      health.state != .unhealthy
+      !isUnhealthy
     else { return nil }
     return score
   }
@@ -318,7 +317,7 @@ extension EndNodeState {
   }
 }
 
-extension Dictionary where Key == String {
+extension Map where Key == String {
   fileprivate mutating func remove<Element>(_ element: Element, from key: String) where Value == OrderedSet<Element> {
     self[key]?.remove(element)
     if self[key]?.isEmpty ?? false { self[key] = nil }

@@ -65,7 +65,7 @@ extension Arbiter {
     let (end, isHuge) = said.offsetBytes.addingReportingOverflow(said.sizeBytes)
     guard !isHuge, end <= node.sizeBytes else { return "which has \(node.sizeBytes) bytes" }
     let others = node.shares.filter { $0.key != assignment.function && $0.value.extent?.overlaps(said) ?? false }
-    return others.keys.min().map { "where \($0) lies already" }
+    return others.map(\.key).min().map { "where \($0) lies already" }
   }
 }
 

@@ -10,24 +10,28 @@ extension Arbiter {
     if candidate.route.path != .direct, candidate.isMultiRoot { renewControl(of: id) }
     guard let token = drawToken(of: candidate) else { return }
 
-    var assignment = Assignment()
-    // The id holds the token: an extent that is cut again in the same place is another function.
-    assignment.function = String(joining: [id, "/", String(token.value)])
-    assignment.claim = state.claim.name
-    assignment.claimUid = state.claim.uid
-    assignment.endNode = id
-    assignment.deviceClass = candidate.record.deviceClass
-    assignment.source = state.specification.source
-    assignment.host = candidate.host
     let driver = candidate.route.path == .mediated ? candidate.controllingHost : candidate.host
-    assignment.controllingHost = driver
-    assignment.path = candidate.route.path
-    assignment.token = token
-    assignment.fenceDomain = candidate.fenceDomain(of: assignment.function, drivenBy: driver)
-    assignment.consumer = state.specification.consumer
-    assignment.attributes = grantedAttributes(candidate, for: state)
-    assignment.mediation = mediation(candidate, token: token, for: state)
-    assignment.lossPolicy = state.specification.lossPolicy
+    let specification = state.specification
+    let attributes = grantedAttributes(candidate, for: state)
+    let mediation = mediation(candidate, token: token, for: state)
+    var assignment = Assignment {
+      // The id holds the token: an extent that is cut again in the same place is another function.
+      $0.function = String(joining: [id, "/", String(token.value)])
+      $0.claim = state.claim.name
+      $0.claimUid = state.claim.uid
+      $0.endNode = id
+      $0.deviceClass = candidate.record.deviceClass
+      $0.source = specification.source
+      $0.host = candidate.host
+      $0.controllingHost = driver
+      $0.path = candidate.route.path
+      $0.token = token
+      $0.fenceDomain = candidate.fenceDomain(of: $0.function, drivenBy: driver)
+      $0.consumer = specification.consumer
+      $0.attributes = attributes
+      $0.mediation = mediation
+      $0.lossPolicy = specification.lossPolicy
+    }
     if let former, let before = former.assignment { assignment.takeOver(before, arrival: report(of: former)?.arrival) }
     reserve(assignment, for: state)
     countAmongPeers(state.specification, with: assignment, by: 1)
@@ -52,9 +56,10 @@ extension Arbiter {
 
   /// Tells the host that has the end node.
   mutating func enter(_ assignment: Assignment, of claim: String) -> WantedFunction {
-    var entry = WantedFunction()
-    entry.assignment = assignment
-    entry.role = assignment.path == .mediated ? .server : .direct
+    var entry = WantedFunction {
+      $0.assignment = assignment
+      $0.role = assignment.path == .mediated ? .server : .direct
+    }
     let boot = hosts.note(claim: claim, of: entry.host)
     note(&entry, in: boot)
     return entry
@@ -62,9 +67,10 @@ extension Arbiter {
 
   /// Tells the consumer's host of a function that another one serves.
   mutating func connect(_ assignment: Assignment, of claim: String) -> WantedFunction {
-    var entry = WantedFunction()
-    entry.assignment = assignment
-    entry.role = .consumer
+    var entry = WantedFunction {
+      $0.assignment = assignment
+      $0.role = .consumer
+    }
     let boot = hosts.note(claim: claim, of: entry.host)
     note(&entry, in: boot)
     return entry
@@ -74,7 +80,7 @@ extension Arbiter {
   private func grantedAttributes(_ candidate: Candidate, for state: ClaimState) -> Attributes? {
     var attributes = state.specification.attributes ?? Attributes()
     let offer = candidate.offer(on: candidate.route.path)
-    var ethernet = attributes.ethernet ?? EthernetAttributes()
+    var ethernet = attributes.ethernet ?? EthernetAttributes { _ in }
     if offer.honours(Attributes.macAddress), ethernet.macAddress == nil {
       ethernet.macAddress = freeMAC(for: state.claim.uid).description
     }

@@ -3,13 +3,15 @@ import Messages
 /// On which end nodes claims hold functions that may be taken away for others of higher priorities: by class, the lowest priority
 /// first, so that who looks for some finds them without a look at the others.
 struct Holders: Sendable, Triable {
-  struct Place: Comparable, Hashable, Sendable {
+  struct Place: Comparable, TableKey {
     var priority: Int32
     var endNode: String
 
     static func < (one: Place, other: Place) -> Bool {
       (one.priority, one.endNode) < (other.priority, other.endNode)
     }
+
+    var scattered: UInt64 { Scattering.mix(endNode.scattered, UInt64(bitPattern: Int64(priority))) }
   }
 
   private var counts = Table<Place, Int>()

@@ -2,9 +2,9 @@ import Messages
 
 /// All hosts. Those are remembered whose part in placement may be another one since somebody asked last.
 struct Hosts: Sendable, Triable {
-  private var states: [String: HostState] = [:]
+  private var states = Map<String, HostState>()
   private var ordered = OrderedSet<String>()
-  private var signs: [String: Sign] = [:]
+  private var signs = Map<String, Sign>()
   private(set) var changed: Set<String> = []
   private var former = Former<String, HostState>()
 
@@ -20,14 +20,15 @@ struct Hosts: Sendable, Triable {
   /// A claim has an entry for the host from now on. Answers the host's boot, if it has a session to be told of that in.
   mutating func note(claim: String, of name: String) -> String? {
     former.remember(name, states[name])
-    guard let index = states.index(forKey: name) else { return nil }
-    states.values[index].claims.insert(claim)
-    return states[index].value.bootOfSession
+    return states.change(name) { state in
+      state.claims.insert(claim)
+      return state.bootOfSession
+    } ?? nil
   }
 
   mutating func note(_ status: FunctionStatus, _ recordName: String, of name: String) {
     former.remember(name, states[name])
-    if let index = states.index(forKey: name) { states.values[index].reports[recordName] = status }
+    _ = states.change(name) { $0.reports[recordName] = status }
   }
 
   /// In order.
@@ -36,7 +37,7 @@ struct Hosts: Sendable, Triable {
 
   /// Those whose state says so, by name.
   func names(where isMeant: (HostState) -> Bool) -> [String] {
-    states.filter { isMeant($0.value) }.keys.sorted()
+    states.filter { isMeant($0.value) }.map(\.key).sorted()
   }
 
   /// Answers the names of those that have changed, in order, and forgets that they have.

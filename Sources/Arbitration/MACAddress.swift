@@ -1,5 +1,5 @@
 /// An Ethernet address. The text is six pairs of hexadecimal digits with colons between, in lower case.
-package struct MACAddress: Hashable, CustomStringConvertible {
+package struct MACAddress: TableKey, CustomStringConvertible {
   /// The address in the low 48 bits.
   let value: UInt64
 
@@ -43,15 +43,23 @@ package struct MACAddress: Hashable, CustomStringConvertible {
   /// Sent to a group: the lowest bit of the first byte (IEEE 802, group bit).
   var isMulticast: Bool { value >> 40 & 1 == 1 }
 
+  package var scattered: UInt64 { Scattering.secret ^ value }
+
   package var description: String {
-    String(unsafeUninitializedCapacity: 17) { bytes in
-      for place in 0..<17 {
-        let digit = UInt8(truncatingIfNeeded: value >> UInt64(44 - (place - place / 3) * 4) & 0xF)
-        let letter = digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10
-        bytes[place] = place % 3 == 2 ? UInt8(ascii: ":") : letter
+    String(unsafeUninitializedCapacity: 17) { text in
+      var rest = value << 16
+      for place in stride(from: 0, to: 18, by: 3) {
+        text[place] = Self.letter(rest >> 60)
+        text[place + 1] = Self.letter(rest >> 56 & 0xF)
+        if place < 15 { text[place + 2] = UInt8(ascii: ":") }
+        rest <<= 8
       }
       return 17
     }
+  }
+
+  private static func letter(_ digit: UInt64) -> UInt8 {
+    UInt8(truncatingIfNeeded: digit) + (digit < 10 ? UInt8(ascii: "0") : UInt8(ascii: "a") - 10)
   }
 
   /// Of texts as if they were one. http://www.isthe.com/chongo/tech/comp/fnv/: short, without a seed, the same everywhere.

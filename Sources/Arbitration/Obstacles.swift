@@ -34,7 +34,10 @@ extension Arbiter {
     take { () throws(Drop) in try checkClock(node) }
     var path: Path?
     if hasPath, let host = hosts[specification.host] {
-      take { () throws(Drop) in path = try bestRoute(from: node, to: host, for: specification).0.path }
+      let controller = hosts[node.controllingHost]
+      take { () throws(Drop) in
+        path = try bestRoute(from: node, of: controller, to: host, for: specification).0.path
+      }
     }
     take { () throws(Drop) in try checkRoom(in: node, for: specification) }
     if let path { take { () throws(Drop) in try checkKept(in: node, for: specification, by: path) } }

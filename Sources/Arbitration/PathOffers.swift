@@ -2,17 +2,25 @@ import Messages
 
 /// What functions of an end node can be and do on one path.
 struct PathOffer {
-  var path: Path
-  var consumers: [String]
+  let path: Path
+  /// Of all paths.
+  private let all: Capabilities
+  /// Where paths differ: of this one.
+  private let own: PathCapabilities?
+
+  var consumers: [String] { own?.consumers ?? all.consumers }
+
   /// How many at a time can take this path; nil: as many as the end node has.
-  var functions: UInt32?
-  var minimumMTU: UInt32
+  var functions: UInt32? {
+    guard let own, own.functions > 0 else { return nil }
+    return own.functions
+  }
+
+  var minimumMTU: UInt32 { own?.minimumMtu ?? all.minimumMtu }
   /// Zero: no limit is known.
-  var maximumMTU: UInt32
-  /// Those of this path, or of all paths.
-  private var attributes: [String]
-  /// Where paths differ: what is said of the attributes of this one.
-  private var supports: [AttributeSupport]?
+  var maximumMTU: UInt32 { own?.maximumMtu ?? all.maximumMtu }
+  private var attributes: [String] { own == nil ? all.attributes : [] }
+  private var supports: [AttributeSupport]? { own?.attributes }
 
   /// Whether there is a word on an attribute; nil: the end node does not know it.
   func support(for attribute: String) -> AttributeSupport? {
@@ -36,19 +44,8 @@ struct PathOffer {
 extension PathOffer {
   init(_ path: Path, of capabilities: Capabilities) {
     self.path = path
-    if let own = capabilities.byPath.first(where: { $0.path == path }) {
-      consumers = own.consumers
-      functions = own.functions == 0 ? nil : own.functions
-      minimumMTU = own.minimumMtu
-      maximumMTU = own.maximumMtu
-      attributes = []
-      supports = own.attributes
-    } else {
-      consumers = capabilities.consumers
-      minimumMTU = capabilities.minimumMtu
-      maximumMTU = capabilities.maximumMtu
-      attributes = capabilities.attributes
-    }
+    all = capabilities
+    own = capabilities.byPath.isEmpty ? nil : capabilities.byPath.first { $0.path == path }
   }
 }
 

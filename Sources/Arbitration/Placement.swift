@@ -59,14 +59,12 @@ extension Arbiter {
   // It changes nothing, so that the arbiter need not be copied to whatever it asks.
   private func found(for specification: ClaimSpecification) -> Candidate? {
     guard obstacle(ofSourceOf: specification) == nil else { return nil }
-    if let few = fewCandidates(for: specification) {
-      return best(of: few, for: specification, on: choice(for: specification))
-    }
-    var best = bestAtHome(for: specification)
+    let asked = AskedChoice()
+    if let few = fewCandidates(for: specification) { return best(of: few, for: specification, asked) }
+    var best = bestAtHome(for: specification, asked)
     guard let preference = specification.paths.firstIndex(of: .mediated),
       preference <= best?.preference ?? .max
     else { return best }
-    let asked = AskedChoice()
     for (view, distance) in views(for: specification, asked) {
       look(for: specification, in: view, Rank.Bound(preference, distance), &best, asked)
     }
@@ -77,10 +75,11 @@ extension Arbiter {
     -> Candidate?
   {
     guard let asked else { return candidateAtRoot(of: node, for: specification) }
+    guard specification.isForSeveralHosts else { return try? candidate(node, for: specification) }
     return try? candidate(node, for: specification, on: choice(for: specification, asked))
   }
 
-  /// To put many hosts in order takes long, and where nothing is free nobody asks for it.
+  /// To put many hosts in order takes long, and where nothing is free, or there is one host, nobody asks for it.
   private final class AskedChoice { var choice: HostChoice? }
 
   private func choice(for specification: ClaimSpecification, _ asked: AskedChoice) -> HostChoice {
@@ -90,12 +89,14 @@ extension Arbiter {
   }
 
   /// Of the end nodes of the claim's own hosts, which alone can be used in another way than mediated.
-  private func bestAtHome(for specification: ClaimSpecification) -> Candidate? {
+  private func bestAtHome(for specification: ClaimSpecification, _ asked: AskedChoice) -> Candidate? {
     let paths = specification.paths
     guard paths != [.mediated] else { return nil }
+    guard specification.isForSeveralHosts else {
+      return best(of: endNodes.ids(atHost: specification.host), for: specification, asked)
+    }
     guard isForManyHosts(specification) else {
-      let choice = choice(for: specification)
-      return best(of: ids(atHostsOf: choice), for: specification, on: choice)
+      return best(of: ids(atHostsOf: choice(for: specification, asked)), for: specification, asked)
     }
     guard let preference = endNodes.firstDirect(of: paths, inClass: specification.deviceClass) else { return nil }
     var best: Candidate?
@@ -147,12 +148,12 @@ extension Arbiter {
   }
 
   private func best(
-    of ids: some Sequence<String>, for specification: ClaimSpecification, on choice: HostChoice
+    of ids: some Sequence<String>, for specification: ClaimSpecification, _ asked: AskedChoice
   ) -> Candidate? {
     var best: Candidate?
     for id in ids {
       guard let node = endNodes[id], isCandidate(node, for: specification), isSelected(node, by: specification),
-        let candidate = try? candidate(node, for: specification, on: choice)
+        let candidate = candidate(of: node, for: specification, asked)
       else { continue }
       if let rank = best?.rank, rank <= candidate.rank { continue }
       best = candidate
@@ -164,7 +165,7 @@ extension Arbiter {
   package mutating func findsTheBest(for specification: ClaimSpecification) -> Bool {
     let all = candidates(for: specification)
     let (found, best) = (
-      best(for: specification), best(of: all, for: specification, on: choice(for: specification))
+      best(for: specification), best(of: all, for: specification, AskedChoice())
     )
     let expected = obstacle(ofSourceOf: specification) == nil ? best : nil
     return found?.record.id == expected?.record.id && found?.host == expected?.host
@@ -214,12 +215,13 @@ extension Arbiter {
     let host = try usingHost(of: specification)
     try checkKeptAway(from: host, for: specification)
     try checkNames(of: specification)
+    let controller = node.controllingHost == host.record.name ? host : hosts[node.controllingHost]
     if !node.isMultiRoot {
-      try checkController(of: node, for: specification)
+      try checkController(controller, of: node, for: specification)
     }
     try checkRootsAreHeard(node)
     try checkClock(node)
-    let (route, preference) = try bestRoute(from: node, to: host, for: specification)
+    let (route, preference) = try bestRoute(from: node, of: controller, to: host, for: specification)
     try checkRoom(in: node, for: specification)
     try checkKept(in: node, for: specification, by: route.path)
     let isLocal = specification.locality != nil
@@ -231,7 +233,7 @@ extension Arbiter {
   }
 
   func checkHealth(of node: EndNodeState) throws(Drop) {
-    guard node.health.state == .unhealthy else { return }
+    guard node.isUnhealthy else { return }
     throw Drop(.health, "\(node.record.name) is unhealthy: \(node.health.message)")
   }
 
@@ -280,32 +282,36 @@ extension Arbiter {
 
   /// The whole of a multi-root end node is used on any root; its parts are its controlling host's to make.
   private func checkDriver(
-    of node: EndNodeState, on path: Path, to host: HostState, for specification: ClaimSpecification
+    _ controller: HostState?, of node: EndNodeState, on path: Path, to host: HostState,
+    for specification: ClaimSpecification
   ) throws(Drop) {
     if path == .direct { return try checkRoot(host.record.name, of: node) }
     try checkTakenOver(node)
-    try checkController(of: node, for: specification)
+    try checkController(controller, of: node, for: specification)
   }
 
-  private func checkController(of node: EndNodeState, for specification: ClaimSpecification) throws(Drop) {
-    let controller = hosts[node.controllingHost]
+  private func checkController(
+    _ controller: HostState?, of node: EndNodeState, for specification: ClaimSpecification
+  ) throws(Drop) {
     try checkControl(of: node, by: controller)
     if let controller { try checkKeptAway(from: controller, thatControls: node, for: specification) }
   }
 
   /// The first way in the claim's order of preference that is open and wide enough.
   func bestRoute(
-    from node: EndNodeState, to host: HostState, for specification: ClaimSpecification
+    from node: EndNodeState, of controller: HostState?, to host: HostState, for specification: ClaimSpecification
   ) throws(Drop) -> (Route, Int) {
     let paths = specification.paths
     // Most end nodes have one or two of all paths; of the others nothing has to be said where one of those is open.
     for (preference, path) in paths.enumerated() where node.has(path) {
-      if let route = try? openRoute(by: path, from: node, to: host, for: specification) { return (route, preference) }
+      if let route = try? openRoute(by: path, from: node, of: controller, to: host, for: specification) {
+        return (route, preference)
+      }
     }
     var closed: [Drop] = []
     for path in paths {
       do throws(Drop) {
-        _ = try openRoute(by: path, from: node, to: host, for: specification)
+        _ = try openRoute(by: path, from: node, of: controller, to: host, for: specification)
       } catch {
         closed.append(error)
       }
@@ -314,10 +320,11 @@ extension Arbiter {
   }
 
   private func openRoute(
-    by path: Path, from node: EndNodeState, to host: HostState, for specification: ClaimSpecification
+    by path: Path, from node: EndNodeState, of controller: HostState?, to host: HostState,
+    for specification: ClaimSpecification
   ) throws(Drop) -> Route {
-    let route = try route(by: path, from: node, to: host)
-    if node.isMultiRoot { try checkDriver(of: node, on: path, to: host, for: specification) }
+    let route = try route(by: path, from: node, of: controller, to: host)
+    if node.isMultiRoot { try checkDriver(controller, of: node, on: path, to: host, for: specification) }
     let offer = node.offer(on: path)
     try checkOffer(offer, of: node, for: specification)
     try checkRoom(on: offer, in: node)

@@ -111,7 +111,7 @@ extension Arbiter {
   /// After a restart an entry that was released in this run may, if the store is an older copy, have been told
   /// unreleased to a later run of its host than the store knows. So the run that the host first comes with may hold it.
   mutating func distrustRuns(before bootID: String, on host: String) {
-    for name in (hosts[host]?.claims ?? []).sorted() {
+    for name in (hosts[host]?.claims ?? NameSet()).sorted() {
       guard var state = claims[name] else { continue }
       state.controlling = attributed(state.controlling, to: bootID, on: host)
       state.consumer = attributed(state.consumer, to: bootID, on: host)

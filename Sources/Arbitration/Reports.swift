@@ -72,7 +72,7 @@ extension Arbiter {
     var touched: Set<String> = []
     if report.complete {
       // Nothing is taken for gone because it is missing: a function that is wanted will be set up again.
-      touched = hosts[host]?.claims ?? []
+      touched = Set(hosts[host]?.claims ?? NameSet())
       // That a release was carried out stays proven: the host says so once, perhaps before it can list all that it has.
       let proofs = hosts[host]?.reports.filter { $0.value.phase == .absent } ?? [:]
       hosts[host]?.reports = proofs

@@ -65,9 +65,16 @@ private func vxlanOverhead(isIPv6: Bool) -> UInt32 { isIPv6 ? 70 : 50 }
 extension Arbiter {
   /// The way by `path` from an end node to a host, or why there is none.
   func route(by path: Path, from node: EndNodeState, to host: HostState) throws(Drop) -> Route {
+    try route(by: path, from: node, of: hosts[node.controllingHost], to: host)
+  }
+
+  /// - Parameter controller: the host that controls it, if that is known.
+  func route(
+    by path: Path, from node: EndNodeState, of controller: HostState?, to host: HostState
+  ) throws(Drop) -> Route {
     switch path {
     case .direct, .directSoftware: return try directRoute(by: path, from: node, to: host)
-    case .mediated: return try mediatedRoute(from: node, to: host)
+    case .mediated: return try mediatedRoute(from: node, of: controller, to: host)
     case .fabric: throw Drop(.path, "no fabric manager can bind a function of \(node.record.name) into another host")
     case .unspecified, .unrecognized: throw Drop(.path, "the path is not known")
     }
@@ -86,12 +93,14 @@ extension Arbiter {
     return Route(path: path, mediator: nil, mtuLimit: deviceLimit(of: node, on: path))
   }
 
-  private func mediatedRoute(from node: EndNodeState, to consumer: HostState) throws(Drop) -> Route {
+  private func mediatedRoute(
+    from node: EndNodeState, of server: HostState?, to consumer: HostState
+  ) throws(Drop) -> Route {
     let name = node.record.name
     guard node.controllingHost != consumer.record.name else {
       throw Drop(.path, "\(consumer.record.name) controls \(name) itself, so there is nothing to mediate")
     }
-    guard let server = hosts[node.controllingHost] else {
+    guard let server else {
       throw Drop(.controllingHost, "the controlling host of \(name), \(node.controllingHost), is not known")
     }
     try checkMediationAddress(of: server)

@@ -96,6 +96,7 @@ enum SelectionObstacle {
 extension Arbiter {
   /// Throws what of the claim's selection the end node does not meet just now.
   func checkSelection(of node: EndNodeState, by specification: ClaimSpecification) throws(Drop) {
+    if specification.endNode == nil, specification.selector.isEmpty { return }
     guard isNamed(node, by: specification.endNode) else {
       throw Drop(.selector, "\(node.record.name) is not what the claim selects")
     }
@@ -108,7 +109,9 @@ extension Arbiter {
   }
 
   func isSelected(_ node: EndNodeState, by specification: ClaimSpecification) -> Bool {
-    isNamed(node, by: specification.endNode) && selectors.matches(specification.selector, node)
+    // Most claims select none.
+    if specification.endNode == nil, specification.selector.isEmpty { return true }
+    return isNamed(node, by: specification.endNode) && selectors.matches(specification.selector, node)
   }
 
   /// Whether it may be selected at some time: what changes with use may change.

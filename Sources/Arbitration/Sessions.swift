@@ -129,7 +129,7 @@ extension Arbiter {
   /// Notes which run of the host is about to be told of its entries: only that one can hold what is not released.
   private mutating func tellRun(of host: String) {
     guard let boot = hosts[host]?.record.bootId else { return }
-    for name in hosts[host]?.claims ?? [] {
+    for name in hosts[host]?.claims ?? NameSet() {
       guard var state = claims[name] else { continue }
       state.controlling = told(state.controlling, to: boot, on: host)
       state.consumer = told(state.consumer, to: boot, on: host)
@@ -146,7 +146,7 @@ extension Arbiter {
 
   /// All that concerns a host.
   func entries(for host: String) -> [WantedFunction] {
-    let held = (hosts[host]?.claims ?? []).compactMap { claims[$0] }
+    let held = (hosts[host]?.claims ?? NameSet()).compactMap { claims[$0] }
       .flatMap { [$0.controlling, $0.consumer].compactMap { $0 } }
       .filter { $0.host == host }
     return held + (hosts[host]?.abandoned ?? []).compactMap { abandoned[$0] }
@@ -191,7 +191,7 @@ extension Arbiter {
     guard !expired.isEmpty else { return }
     for name in expired {
       hosts[name]?.record.state = .disconnected
-      settle(hosts[name]?.claims ?? [])
+      settle(hosts[name]?.claims ?? NameSet())
       settleSources(on: name)
     }
     changes.openings.isOtherwise = true

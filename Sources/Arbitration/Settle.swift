@@ -20,7 +20,7 @@ extension Arbiter {
     }
   }
 
-  mutating func settle(_ names: Set<String>) {
+  mutating func settle(_ names: some Sequence<String>) {
     for name in names.sorted() { settle(name) }
   }
 

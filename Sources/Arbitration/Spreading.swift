@@ -1,8 +1,8 @@
 import Messages
 
 /// Where a claim that says so spreads over its peers: claims of one class that have the same word in their specification.
-struct PeerPlace: Hashable {
-  enum Place: Hashable {
+struct PeerPlace: TableKey {
+  enum Place: Hashable, Sendable {
     case endNode(String)
     case host(String)
   }
@@ -10,6 +10,15 @@ struct PeerPlace: Hashable {
   var deviceClass: String
   var peers: String
   var place: Place
+
+  var scattered: UInt64 {
+    let (kind, name): (UInt64, String) =
+      switch place {
+      case .endNode(let id): (0, id)
+      case .host(let name): (1, name)
+      }
+    return Scattering.mix(Scattering.mix(deviceClass.scattered, peers.scattered), Scattering.mix(name.scattered, kind))
+  }
 }
 
 extension Arbiter {

@@ -36,8 +36,8 @@ struct Former<Key: Hashable & Sendable, Value: Sendable>: Sendable {
 
 /// A dictionary that can be taken back to how it was. While something is tried, it remembers what its entries were before; the others
 /// cost nothing, however many there are.
-package struct Table<Key: Hashable & Sendable, Value: Sendable>: Sendable, Triable {
-  private var entries: [Key: Value] = [:]
+package struct Table<Key: TableKey, Value: Sendable>: Sendable, Triable {
+  private var entries = Map<Key, Value>()
   private var former = Former<Key, Value>()
 
   package subscript(key: Key) -> Value? {
@@ -56,16 +56,24 @@ package struct Table<Key: Hashable & Sendable, Value: Sendable>: Sendable, Triab
     }
   }
 
+  /// Changes a value where it is; nil if there is none.
+  mutating func change<Result>(_ key: Key, _ body: (inout Value) -> Result) -> Result? {
+    former.remember(key, entries[key])
+    return entries.change(key, body)
+  }
+
   /// Answers the sum, which is not kept where it is nothing.
   @discardableResult
   mutating func add(_ difference: Int, to key: Key) -> Int where Value == Int {
-    former.remember(key, entries[key])
-    let add = { (count: inout Int) in
+    let sum = change(key) { count in
       count += difference
       return count
     }
-    let sum = add(&entries[key, default: 0])
-    if sum == 0 { entries[key] = nil }
+    guard let sum else {
+      if difference != 0 { entries.updateValue(difference, forKey: key) }
+      return difference
+    }
+    if sum == 0 { entries.removeValue(forKey: key) }
     return sum
   }
 
@@ -77,8 +85,8 @@ package struct Table<Key: Hashable & Sendable, Value: Sendable>: Sendable, Triab
 
   var count: Int { entries.count }
   package var isEmpty: Bool { entries.isEmpty }
-  var keys: Dictionary<Key, Value>.Keys { entries.keys }
-  var values: Dictionary<Key, Value>.Values { entries.values }
+  var keys: some Collection<Key> { entries.keys }
+  var values: some Collection<Value> { entries.values }
 
   // MARK: Trials
 
@@ -96,7 +104,7 @@ package struct Table<Key: Hashable & Sendable, Value: Sendable>: Sendable, Triab
 }
 
 extension Table: Sequence {
-  package func makeIterator() -> Dictionary<Key, Value>.Iterator { entries.makeIterator() }
+  package func makeIterator() -> Map<Key, Value>.Iterator { entries.makeIterator() }
 }
 
 /// A set that can be taken back to how it was.

@@ -17,9 +17,11 @@ struct Amount: Equatable, Sendable {
   }
 }
 
-struct TenantClass: Hashable, Sendable {
+struct TenantClass: TableKey {
   var tenant: String
   var deviceClass: String
+
+  var scattered: UInt64 { Scattering.mix(tenant.scattered, deviceClass.scattered) }
 }
 
 /// Claims are made for tenants, of which each has a weight, by which functions are shared out where they are short, and quotas, above
@@ -160,7 +162,9 @@ extension Arbiter {
 
   mutating func takeUse(_ assignment: Assignment, of specification: ClaimSpecification) {
     let rates = assignment.attributes?.minimumRates ?? MinimumRates()
-    uses[specification.tenantClass, default: Amount()].add(rates)
+    let key = specification.tenantClass
+    if uses.change(key, { $0.add(rates) }) != nil { return }
+    uses[key] = Amount(functions: 1, rates: rates)
   }
 
   mutating func freeUse(_ assignment: Assignment, of specification: ClaimSpecification) {

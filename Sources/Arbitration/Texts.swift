@@ -7,8 +7,9 @@ extension String {
     self.init(unsafeUninitializedCapacity: size) { bytes in
       var end = 0
       for place in texts.indices {
-        var text = texts[place]
-        end += text.withUTF8 { UnsafeMutableBufferPointer(rebasing: bytes[end...]).update(fromContentsOf: $0) }
+        let rest = UnsafeMutableBufferPointer(rebasing: bytes[end...])
+        let copied = texts[place].utf8.withContiguousStorageIfAvailable { rest.update(fromContentsOf: $0) }
+        end += copied ?? rest.update(fromContentsOf: Array(texts[place].utf8))
       }
       return end
     }
