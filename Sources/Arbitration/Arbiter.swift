@@ -189,6 +189,8 @@ public struct Arbiter: Sendable {
 
 /// Where an interface's name must be unique.
 struct InterfaceKey: TableKey {
+  typealias Kept = WholeHash
+
   var host: String
   /// Empty: the host's own.
   var networkNamespace: String

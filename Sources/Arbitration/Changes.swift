@@ -172,11 +172,11 @@ extension Arbiter {
     effects.reserveCapacity(2 * changes.count + changes.messages.count + 3)
     let claims = saveRecords(with: &effects)
     for holding in changes.holdings { effects.append(.audit(holding)) }
-    effects += changes.messages
+    for message in changes.messages { effects.append(message) }
     tellHosts(with: &effects)
     tellWatchers(of: claims, with: &effects)
-    effects += changes.fences
-    effects += changes.replies
+    for fence in changes.fences { effects.append(fence) }
+    for reply in changes.replies { effects.append(reply) }
     return effects
   }
 

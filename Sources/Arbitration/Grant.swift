@@ -89,7 +89,7 @@ extension Arbiter {
       let usual = candidate.record.capabilities?.maximumMtu ?? 0
       ethernet.mtu = candidate.route.mtuLimit.map { usual == 0 ? $0.bytes : min($0.bytes, usual) }
     }
-    attributes.ethernet = ethernet == EthernetAttributes() ? nil : ethernet
+    attributes.ethernet = ethernet.macAddress == nil && ethernet == EthernetAttributes() ? nil : ethernet
     if candidate.isBlockDevice, attributes.block?.sizeBytes == nil {
       var block = attributes.block ?? BlockAttributes()
       block.sizeBytes = candidate.sizeBytes

@@ -4,6 +4,8 @@ import Messages
 /// first, so that who looks for some finds them without a look at the others.
 struct Holders: Sendable, Triable {
   struct Place: Comparable, TableKey {
+    typealias Kept = WholeHash
+
     var priority: Int32
     var endNode: String
 

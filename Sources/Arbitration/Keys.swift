@@ -3,22 +3,50 @@
 /// A grant looks for two dozen names, and the standard hash of one is most of what that takes. This one takes a tenth. It is seeded by the
 /// standard one's secret, so that nobody can choose names that all fall on one place. Nothing depends on the order of entries.
 package protocol TableKey: Hashable, Sendable {
+  /// What a table keeps beside it.
+  associatedtype Kept: KeptHash
+
   /// The same number for what is equal, which differs from run to run.
   var scattered: UInt64 { get }
+}
+
+/// Where it is kept, two keys that are not the same one are told apart without a look at their texts, which are seldom in the
+/// processor's caches, and a table that grows looks at none.
+package protocol KeptHash: Equatable, Sendable {
+  init(of key: some TableKey)
+  func hash(of key: some TableKey) -> UInt64
+}
+
+/// Of texts.
+package struct WholeHash: KeptHash {
+  private let hash: UInt64
+
+  package init(of key: some TableKey) { hash = key.scattered }
+  package func hash(of key: some TableKey) -> UInt64 { hash }
+}
+
+/// Of numbers, which are compared as fast.
+package struct NoHash: KeptHash {
+  package init(of key: some TableKey) {}
+  package func hash(of key: some TableKey) -> UInt64 { key.scattered }
 }
 
 /// A key with the hash that is its own, not the standard one.
 struct Keyed<Key: TableKey>: Hashable, Sendable {
   let key: Key
+  private let kept: Key.Kept
 
-  init(_ key: Key) { self.key = key }
+  init(_ key: Key) {
+    self.key = key
+    kept = Key.Kept(of: key)
+  }
 
-  static func == (one: Self, other: Self) -> Bool { one.key == other.key }
-  func hash(into hasher: inout Hasher) { hasher.combine(key.scattered) }
+  static func == (one: Self, other: Self) -> Bool { one.kept == other.kept && one.key == other.key }
+  func hash(into hasher: inout Hasher) { hasher.combine(kept.hash(of: key)) }
 
   /// What sets and dictionaries ask; by itself it would ask for `hash(into:)`, and hash the hash. The seed is that of the one dictionary.
   func _rawHashValue(seed: Int) -> Int {
-    Int(truncatingIfNeeded: Scattering.mix(key.scattered, UInt64(truncatingIfNeeded: seed)))
+    Int(truncatingIfNeeded: Scattering.mix(kept.hash(of: key), UInt64(truncatingIfNeeded: seed)))
   }
 }
 
@@ -59,6 +87,8 @@ enum Scattering {
 }
 
 extension String: TableKey {
+  package typealias Kept = WholeHash
+
   package var scattered: UInt64 {
     if let hash = utf8.withContiguousStorageIfAvailable({ Scattering.scattered(UnsafeRawBufferPointer($0)) }) ?? nil {
       return hash
@@ -76,6 +106,8 @@ extension String: TableKey {
 }
 
 extension UInt32: TableKey {
+  package typealias Kept = NoHash
+
   package var scattered: UInt64 { Scattering.secret ^ UInt64(self) }
 }
 
@@ -86,7 +118,8 @@ package struct Map<Key: TableKey, Value> {
   init() {}
 
   subscript(key: Key) -> Value? {
-    get { entries[Keyed(key)] }
+    // Many are empty: most claims ask for nothing of what those are about.
+    get { entries.isEmpty ? nil : entries[Keyed(key)] }
     _modify { yield &entries[Keyed(key)] }
   }
 

@@ -1,5 +1,7 @@
 /// An Ethernet address. The text is six pairs of hexadecimal digits with colons between, in lower case.
 package struct MACAddress: TableKey, CustomStringConvertible {
+  package typealias Kept = NoHash
+
   /// The address in the low 48 bits.
   let value: UInt64
 

@@ -2,6 +2,8 @@ import Messages
 
 /// Where a claim that says so spreads over its peers: claims of one class that have the same word in their specification.
 struct PeerPlace: TableKey {
+  typealias Kept = WholeHash
+
   enum Place: Hashable, Sendable {
     case endNode(String)
     case host(String)

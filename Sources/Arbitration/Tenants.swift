@@ -18,6 +18,8 @@ struct Amount: Equatable, Sendable {
 }
 
 struct TenantClass: TableKey {
+  typealias Kept = WholeHash
+
   var tenant: String
   var deviceClass: String
 
