@@ -104,36 +104,55 @@ extension Arbiter {
 
   /// Not pending for ever: what all end nodes together can never give.
   private func refusalOfTooMany(_ group: String) -> Refusal? {
-    // In the order of their members.
-    var kinds: [(specification: ClaimSpecification, count: Int)] = []
-    for member in members(of: group) where member.specification.source.isEmpty {
-      let choice = member.specification.endNodeChoice
-      if let known = kinds.firstIndex(where: { $0.specification == choice }) {
-        kinds[known].count += 1
-      } else {
-        kinds.append((choice, 1))
-      }
+    func refuse(_ count: Int, of deviceClass: String, _ words: String) -> Refusal {
+      Refusal(
+        .invalidArgument, "group '\(group)' asks for \(count) functions of class \(deviceClass) at once, and \(words)")
     }
     for (key, count) in countsByQuota(of: group) {
       guard let limit = quota(of: key)?.functions, count > limit else { continue }
-      return Refusal(
-        .invalidArgument,
-        "group '\(group)' asks for \(count) functions of class \(key.deviceClass) at once, and the quota of tenant '\(key.tenant)' is "
-          + "\(limit)")
+      return refuse(count, of: key.deviceClass, "the quota of tenant '\(key.tenant)' is \(limit)")
     }
-    for kind in kinds {
-      let nodes = candidates(for: kind.specification).compactMap { endNodes[$0] }
-      let selected = nodes.filter { isEverSelected($0, by: kind.specification) }
-      let limits = selected.map { Int($0.record.capacity?.functions ?? 0) }
-      let most = limits.reduce(0, +)
-      // Zero is no limit.
-      guard !limits.contains(0), kind.count > most else { continue }
-      return Refusal(
-        .invalidArgument,
-        "group '\(group)' asks for \(kind.count) functions of class \(kind.specification.deviceClass) at once, and the "
-          + "\(limits.count) end nodes that it selects have \(most)")
+    // By what end nodes they select; then also by what they need there.
+    for (choice, count) in membersCounted(of: group, by: \.endNodeChoice) {
+      guard let (nodes, most) = shortage(of: count, of: choice, { $0.functionLimit }) else { continue }
+      return refuse(count, of: choice.deviceClass, "\(nodes) \(most)")
+    }
+    for (need, count) in membersCounted(of: group, by: \.endNodeNeed) {
+      guard let (nodes, most) = shortage(of: count, of: need, { $0.most(of: need) }) else { continue }
+      return refuse(count, of: need.deviceClass, "\(nodes) room for \(most) of them\(need.wordsOfNeed)")
     }
     return nil
+  }
+
+  /// Those that are alike in something, in the order of the members. What is a part of another claim's needs nothing more.
+  private func membersCounted(
+    of group: String, by likeness: (ClaimSpecification) -> ClaimSpecification
+  ) -> [(ClaimSpecification, Int)] {
+    var kinds: [(specification: ClaimSpecification, count: Int)] = []
+    for member in members(of: group) where member.specification.source.isEmpty {
+      let kind = likeness(member.specification)
+      if let known = kinds.firstIndex(where: { $0.specification == kind }) {
+        kinds[known].count += 1
+      } else {
+        kinds.append((kind, 1))
+      }
+    }
+    return kinds
+  }
+
+  /// "the 2 end nodes that it selects have", and how much together; nil if that is enough, or if there are none yet.
+  private func shortage(
+    of count: Int, of specification: ClaimSpecification, _ limit: (EndNodeState) -> UInt64?
+  ) -> (nodes: String, most: UInt64)? {
+    var (nodes, most) = (0, UInt64(0))
+    for id in candidates(for: specification) {
+      guard let node = endNodes[id], isEverSelected(node, by: specification) else { continue }
+      guard let limit = limit(node), limit < count - Int(most) else { return nil }
+      nodes += 1
+      most += limit
+    }
+    guard nodes > 0 else { return nil }
+    return (nodes == 1 ? "the only end node that it selects has" : "the \(nodes) end nodes that it selects have", most)
   }
 
   private func countsByQuota(of group: String) -> [(TenantClass, Int)] {
@@ -209,6 +228,56 @@ extension ClaimSpecification {
       $0.endNode = endNode
       $0.selector = selector
     }
+  }
+
+  /// The same, and what of an end node each takes.
+  fileprivate var endNodeNeed: ClaimSpecification {
+    var result = endNodeChoice
+    result.attributes = Attributes {
+      $0.block = BlockAttributes {
+        $0.sizeBytes = attributes?.block?.sizeBytes
+        $0.minOperationsPerSecond = attributes?.block?.minOperationsPerSecond
+        $0.minBytesPerSecond = attributes?.block?.minBytesPerSecond
+      }
+      $0.ethernet = EthernetAttributes {
+        $0.minTransmitBitsPerSecond = attributes?.ethernet?.minTransmitBitsPerSecond
+      }
+    }
+    return result
+  }
+
+  /// ", with 4096 bytes each"; "" if it takes no more than a function.
+  fileprivate var wordsOfNeed: String {
+    let minima = attributes?.minimumRates ?? MinimumRates()
+    let words = [
+      attributes?.block?.sizeBytes.map { "\($0) bytes" },
+      minima.bitsPerSecond > 0 ? "at least \(minima.bitsPerSecond) bit/s" : nil,
+      minima.operationsPerSecond > 0 ? "at least \(minima.operationsPerSecond) operations per second" : nil,
+      minima.bytesPerSecond > 0 ? "at least \(minima.bytesPerSecond) bytes per second" : nil,
+    ].compactMap(\.self)
+    return words.isEmpty ? "" : ", with \(words.joined(separator: " and ")) each"
+  }
+}
+
+extension EndNodeState {
+  /// Nil: no limit.
+  fileprivate var functionLimit: UInt64? {
+    guard let limit = record.capacity?.functions, limit > 0 else { return nil }
+    return UInt64(limit)
+  }
+
+  /// How many of what the specification takes are there at most if nobody else has anything; nil: no limit.
+  fileprivate func most(of specification: ClaimSpecification) -> UInt64? {
+    let capacity = record.capacity ?? Capacity()
+    let minima = specification.attributes?.minimumRates ?? MinimumRates()
+    var amounts = [
+      (capacity.bitsPerSecond, minima.bitsPerSecond), (capacity.operationsPerSecond, minima.operationsPerSecond),
+      (capacity.bytesPerSecond, minima.bytesPerSecond),
+    ]
+    // Without a size it is the whole.
+    if isBlockDevice { amounts.append((sizeBytes, specification.attributes?.block?.sizeBytes ?? sizeBytes)) }
+    let limits = amounts.filter { $0 > 0 && $1 > 0 }.map { $0 / $1 } + [functionLimit].compactMap(\.self)
+    return limits.min()
   }
 }
 

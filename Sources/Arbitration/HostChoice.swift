@@ -211,11 +211,13 @@ extension ClaimSpecification {
     return hostSelector.isEmpty ? kind : "\(kind) of which \(hostSelector) is so"
   }
 
+  private static let hostVocabulary = Vocabulary<Host>.hosts
+
   /// One spelling: a list of one is that one.
   mutating func normalizeHosts() {
     guard isForSeveralHosts else { return }
     hosts = Set(hosts).sorted()
-    hostSelector = Expression.normalized(hostSelector)
+    if !hostSelector.isEmpty { hostSelector = Selector.normalized(hostSelector, Self.hostVocabulary) }
     guard hosts.count == 1, hostSelector.isEmpty, host.isEmpty || host == hosts[0] else { return }
     host = hosts[0]
     hosts = []

@@ -64,8 +64,10 @@ struct ClaimSelectors<Subject>: Triable {
     }
   }
 
-  /// Throws what is wrong with a condition.
-  func check(_ text: String) throws(SelectorError) { _ = try Selector(text, vocabulary) }
+  /// Throws what is wrong with a condition, or why nothing ever meets it.
+  func check(_ text: String) throws(SelectorError) {
+    if let contradiction = try Selector(text, vocabulary).contradiction { throw contradiction }
+  }
 
   /// Nothing is said of what states no condition, so that everything meets it.
   func matches(_ text: String, _ subject: Subject) -> Bool {

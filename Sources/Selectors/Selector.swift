@@ -4,15 +4,27 @@ public struct Selector<Subject>: Sendable {
   private let parts: [(words: String, test: Test<Subject>)]
   /// Whether the answer may be another one when functions come and go.
   public let changesWithUse: Bool
+  /// Why nothing can ever meet the condition; nil if something may.
+  public let contradiction: SelectorError?
 
   /// - Throws: what is wrong with the condition: it cannot be read, names what there is not, or compares what is not alike.
   public init(_ text: String, _ vocabulary: Vocabulary<Subject>) throws(SelectorError) {
     let expression = try Expression(parsing: text)
     var checker = Checker(text: text, vocabulary: vocabulary)
-    var parts: [(String, Test<Subject>)] = []
-    for part in expression.conjuncts { parts.append((part.description, try checker.test(part))) }
-    self.parts = parts
+    let conjuncts = expression.conjuncts
+    var tests: [Test<Subject>] = []
+    for part in conjuncts { tests.append(try checker.test(part)) }
+    parts = zip(conjuncts, tests).map { ($0.description, $1) }
     changesWithUse = checker.changesWithUse
+    contradiction = Contradiction(.all(conjuncts), .all(tests)).map {
+      SelectorError($0.problem, at: $0.place, in: text)
+    }
+  }
+
+  /// The condition in one spelling; as it is if it means nothing, so that an error points into what was written.
+  public static func normalized(_ text: String, _ vocabulary: Vocabulary<Subject>) -> String {
+    guard let selector = try? Self(text, vocabulary), selector.contradiction == nil else { return text }
+    return Expression.normalized(text)
   }
 
   public func matches(_ subject: Subject) -> Bool { parts.allSatisfy { $0.test.holds(for: subject) } }

@@ -17,7 +17,11 @@ extension PlannedClaim {
     if action == .update || action == .replace, let former, let specification {
       lines += differences(from: former, to: specification).map { "    \($0)" }
     }
-    if !refusal.isEmpty { lines.append("    \(place ?? name): \(refusal)") }
+    if !refusal.isEmpty {
+      lines.append("    \(place ?? name): \(refusal)")
+    } else if action != .unchanged, claim?.status?.assignment == nil {
+      lines += (claim?.status?.pending ?? []).dropFirst().map { "    \($0.message)" }
+    }
     if !upgrade.isEmpty { lines.append("    \(upgrade)") }
     return lines
   }

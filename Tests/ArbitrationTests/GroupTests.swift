@@ -22,12 +22,13 @@ func member(
 
 extension World {
   /// Two cards, and a disk.
-  static func cards(functions: UInt32 = 2) -> World {
+  static func cards(functions: UInt32 = 2, bitsPerSecond: UInt64 = 0) -> World {
     var world = World()
     for (number, name) in ["a", "b", "c"].enumerated() {
       var host = FakeHost(name, address: "10.0.0.\(number + 1)")
       host.plugins = [ethernetPlugin(), sataPlugin()]
       host.endNodes = name == "c" ? [disk("sata/S3R1AL")] : [card("ethernet/\(name)", functions: functions)]
+      if bitsPerSecond > 0 { host.endNodes[0].capacity?.bitsPerSecond = bitsPerSecond }
       world.add(host)
     }
     return world
@@ -253,6 +254,25 @@ extension World {
     #expect(
       refusal(of: (1...5).map { member("w-\($0)") }).contains(
         "asks for 5 functions of class ethernet at once, and the 2 end nodes that it selects have 4"))
+    let half = { (name: String) in
+      member(name, host: "c", deviceClass: "sata") { $0.attributes?.block?.sizeBytes = 1 << 29 }
+    }
+    #expect(
+      refusal(of: [half("d-1"), half("d-2"), half("d-3")]).contains(
+        "asks for 3 functions of class sata at once, and the only end node that it selects has room for 2 of them, with 536870912 "
+          + "bytes each"))
+    let whole = { (name: String) in member(name, host: "c", deviceClass: "sata") { $0.attributes = nil } }
+    #expect(refusal(of: [whole("d-1"), whole("d-2")]).contains("has room for 1 of them"))
+    let wide = { (name: String) in
+      member(name) {
+        $0.attributes = Attributes {
+          $0.ethernet = EthernetAttributes { $0.minTransmitBitsPerSecond = 600_000_000 }
+        }
+      }
+    }
+    #expect(
+      refusal(in: .cards(bitsPerSecond: 1_000_000_000), of: [wide("w-1"), wide("w-2"), wide("w-3")]).contains(
+        "have room for 2 of them, with at least 600000000 bit/s each"))
     #expect(
       refusal(of: [member("good"), member("bad") { $0.host = "nowhere" }]).contains(
         "its group 'train' is not made, because of 'bad'"))

@@ -204,7 +204,7 @@ import Testing
     var world = World.rack()
     world.create("web", host: "") {
       $0.hosts = ["b", "c"]
-      $0.selector = "false"
+      $0.selector = "has(label.nobody)"
     }
     world.crash("b")
     world.confirmDead("b")

@@ -61,6 +61,22 @@ import Testing
     #expect(world.claim("web") == nil)
   }
 
+  @Test func whatNothingEverMeetsIsRefusedWhereItIsWritten() {
+    var world = rack()
+    let both = world.create("web") { $0.selector = #"label.rack=='r1'&&label.rack=='r2'"# }.refusal
+    #expect(both?.code == .invalidArgument)
+    #expect(both?.message.hasPrefix(#"the selector, column 19: label.rack == "r2" is never so where"#) == true)
+    let host = world.create("web") {
+      $0.host = ""
+      $0.hostSelector = "false"
+    }.refusal
+    #expect(host?.message.hasPrefix("the host selector, column 1: false is never so") == true)
+    // Not where it would stand in the one spelling.
+    let unlike = world.create("web") { $0.selector = "multi_root&&label.rack==3" }.refusal
+    #expect(unlike?.message.hasPrefix("the selector, column 25: label.rack is a text") == true)
+    #expect(world.claim("web") == nil)
+  }
+
   @Test func whatNoEndNodeIsMayComeAndSaysWhatIsMissing() {
     var world = rack()
     world.create("web") { $0.selector = #"has(label.rack) and label.rack == "r3""# }

@@ -99,7 +99,9 @@ import Testing
             $0.name = "two"
             $0.status = ClaimStatus {
               $0.phase = .pending
-              $0.pending = [PendingReason { $0.message = "all 2 functions of a/eth1 are in use" }]
+              $0.pending = ["all 2 functions of a/eth1 are in use", "b/eth1 is cordoned"].map { message in
+                PendingReason { $0.message = message }
+              }
             }
           }
         },
@@ -117,6 +119,7 @@ import Testing
         ~ one: changes in place
             specification.attributes.ethernet.maxReceiveBitsPerSecond: not set -> 5
         + two: new: waits: all 2 functions of a/eth1 are in use
+            b/eth1 is cordoned
 
         plan revision 3.7.1
 

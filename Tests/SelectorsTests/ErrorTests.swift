@@ -79,12 +79,47 @@ import Testing
     #expect(error.problem.contains(words), "\(error.message)")
   }
 
+  @Test(arguments: [
+    ("false", 1, "false is never so"),
+    ("multi_root and not true", 20, "not true is never so"),
+    (#"label.rack == "r1" and label.rack == "r2""#, 24, #"never so where label.rack == "r1" is: to take"#),
+    (#"label.rack == "r1" and multi_root and label.rack in ["r2", "r3"]"#, 39, "join them with or"),
+    ("free.functions > 5 and free.functions < 6", 24, "where free.functions > 5 is"),
+    ("capacity.size > 1GiB and capacity.size <= 1048576KiB", 26, "where capacity.size > 1GiB is"),
+    ("multi_root and !multi_root", 17, "where multi_root is"),
+    ("has(driver) and not has(driver)", 25, "where has(driver) is"),
+    ("used.size < used.size", 1, "is never so"),
+    (#"(class == "a" and class == "b") or false"#, 19, "is never so where"),
+    (#"class == "a" and (driver == "b" or driver == "c") and driver == "d""#, 55, "is never so where driver"),
+    (#"class == "a" and (false or name == "x" and name == "y")"#, 19, "false is never so"),
+  ])
+  func whatIsNeverSo(text: String, column: Int, words: String) throws {
+    let error = try #require(contradiction(in: text), "\(text) is taken to be possible")
+    #expect(error.column == column, "\(error.message)")
+    #expect(error.problem.contains(words), "\(error.message)")
+  }
+
+  @Test(arguments: [
+    "true", "free.functions > 5 and free.functions < 7", "numa_node != 1 and numa_node != 0 and numa_node < 3",
+    #"label.rack != "r1" and label.rack != "r2" and has(label.rack)"#, #"label.rack == "r1" or label.rack == "r2""#,
+    #"label.rack == "r1" and label.row == "r2""#, #"firmware > "9" and firmware < "10""#, "free.size <= free.size",
+    #""direct" in paths and "fabric" in paths"#, "not has(driver) and driver != \"x\"", "false or multi_root",
+    #"not (label.rack == "r1" and label.rack == "r2")"#, "used.functions > 3 or false and true",
+  ])
+  func whatMayBeSoIsTaken(text: String) { #expect(contradiction(in: text) == nil) }
+
   @Test func theMessageShowsThePlace() {
     #expect(
       problem(with: #"multi_root and clas == "sas""#)?.message == """
         column 16: end nodes have no field 'clas'; did you mean class?
           multi_root and clas == "sas"
                          ^^^^
+        """)
+    #expect(
+      problem(with: #"label.rack == "r1" and free.function > 2"#)?.message == """
+        column 24: end nodes have no field 'free.function'; did you mean free.functions or used.functions?
+          label.rack == "r1" and free.function > 2
+                                 ^^^^^^^^^^^^^
         """)
   }
 

@@ -112,6 +112,42 @@ private let texts = [
     }
   }
 
+  /// What is said to be never so is so of nothing, and the end nodes here meet much of the rest.
+  @Test(arguments: 0..<10 as Range<UInt64>) func nothingMeetsWhatIsNeverSo(seed: UInt64) throws {
+    var dice = Dice(state: seed)
+    let nodes = (0..<6).map { number in
+      EndNode {
+        if number % 3 > 0 { $0.labels["rack"] = "r\(number % 3)" }
+        $0.capacity = Capacity { $0.functions = UInt32(number) }
+        $0.capabilities = Capabilities { $0.multiRoot = number % 2 == 0 }
+      }
+    }
+    func condition(_ deep: Int) -> String {
+      switch deep > 0 ? dice.roll(5) : 4 {
+      case 0: "(\(condition(deep - 1)) and \(condition(deep - 1)))"
+      case 1: "(\(condition(deep - 1)) and \(condition(deep - 1)) and \(condition(deep - 1)))"
+      case 2: "(\(condition(deep - 1)) or \(condition(deep - 1)))"
+      case 3: "not (\(condition(deep - 1)))"
+      default:
+        dice.pick([
+          "label.rack == 'r\(dice.roll(3))'", "label.rack in ['r\(dice.roll(3))', 'r\(dice.roll(3))']",
+          "capacity.functions \(dice.pick(Comparison.allCases).rawValue) \(dice.roll(6))", "multi_root",
+          "has(label.rack)", "capacity.functions > free.functions", "'direct' in paths", "label.rack < 'r2'", "false",
+        ])
+      }
+    }
+    var (never, met) = (0, 0)
+    for _ in 0..<300 {
+      let text = condition(3)
+      let isMet = try nodes.contains { try matches(text, $0) }
+      if isMet { met += 1 }
+      guard let error = contradiction(in: text) else { continue }
+      never += 1
+      #expect(!isMet, "\(text): \(error.message)")
+    }
+    #expect(never > 10 && met > 100)
+  }
+
   @Test(arguments: 0..<20 as Range<UInt64>) func noBytesAreTooMuch(seed: UInt64) {
     var dice = Dice(state: seed)
     let pieces = [

@@ -100,3 +100,7 @@ func problem(with text: String) -> SelectorError? {
     return error
   }
 }
+
+func contradiction(in text: String) -> SelectorError? {
+  try? Selector(text, Vocabulary<EndNode>.endNodes).contradiction
+}
