@@ -96,6 +96,7 @@ extension Arbiter {
       PlannedClaim {
         $0.name = claim.name
         $0.specification = claim.specification?.normalized
+        $0.former = claims[claim.name]?.specification
       }
     }
     // What extends one member extends all of its group.
@@ -136,14 +137,16 @@ extension Arbiter {
       planned.action = .create
       return
     }
-    planned.former = existing.specification
     guard let asked = request.specification?.normalized else {
       throw Refusal(.invalidArgument, "it has no specification")
     }
     guard existing.phase != .releasing else {
       throw Refusal(.aborted, "it is being released; apply again once it is gone")
     }
-    guard asked != existing.specification else { return planned.action = .unchanged }
+    guard asked != existing.specification else {
+      // Another member of its group may have been extended before it.
+      return planned.action = asked == planned.former ? .unchanged : .update
+    }
     if let change = existing.specification.change(to: asked, of: request.name) {
       if asked.upgrade, !existing.specification.upgrade {
         try validateUpgrade(asked)

@@ -19,6 +19,12 @@ extension BlockAttributes {
     ]
   }
 
+  /// The limits that are set.
+  var maxima: [UInt64] {
+    [maxReadOperationsPerSecond, maxWriteOperationsPerSecond, maxReadBytesPerSecond, maxWriteBytesPerSecond]
+      .compactMap(\.self)
+  }
+
   /// A limit of zero is none, a burst of once the limit is none, and one second is how long a burst lasts unless it is said.
   mutating func removeWhatSaysNothing() {
     if maxReadOperationsPerSecond == 0 { maxReadOperationsPerSecond = nil }
@@ -54,8 +60,7 @@ extension BlockAttributes {
   private static var highest: UInt64 { 1_000_000_000_000_000 }
 
   private var problemWithBursts: String? {
-    let set = [maxReadOperationsPerSecond, maxWriteOperationsPerSecond, maxReadBytesPerSecond, maxWriteBytesPerSecond]
-      .compactMap { $0 }
+    let set = maxima
     let factor = UInt64(burstFactor ?? 1)
     if burstFactor == nil, let burstSeconds {
       return "a burst of \(burstSeconds) seconds is asked for without a factor: say how many times the limits it may go"

@@ -228,6 +228,10 @@ extension Attributes {
     if let rate = request.maxWriteBytesPerSecond { block.maxWriteBytesPerSecond = rate }
     if let factor = request.burstFactor { block.burstFactor = factor }
     if let seconds = request.burstSeconds { block.burstSeconds = seconds }
+    // Bursts go with the last limit, and how long they last with them.
+    block.removeWhatSaysNothing()
+    if request.burstFactor == nil, block.maxima.isEmpty { block.burstFactor = nil }
+    if request.burstSeconds == nil, block.burstFactor == nil { block.burstSeconds = nil }
     if request.namesRatesOfDisks { self.block = block }
   }
 

@@ -112,12 +112,17 @@ struct DrainCommand<Kind: MaintenanceKind>: AsyncParsableCommand {
       """)
   var force = false
   @Flag(help: "Wait until nothing is left that goes by itself, with progress on standard error.") var wait = false
+  @Option(
+    help: ArgumentHelp(
+      "With --wait: give up waiting after this many seconds; the drain goes on. Default: never.", valueName: "seconds"))
+  var timeout: UInt32?
   @OptionGroup var common: CommonOptions
 
   func validate() throws {
     guard deadline == nil || !evict else {
       throw ValidationError("--evict does not wait for a deadline: give one of the two")
     }
+    guard timeout == nil || wait else { throw ValidationError("--timeout is how long --wait waits: give both") }
   }
 
   func run() async throws {
@@ -131,8 +136,16 @@ struct DrainCommand<Kind: MaintenanceKind>: AsyncParsableCommand {
         $0.force = force
       }
       var answer = try await coordinator.ask { try await coordinator.operations.drain(request, options: .command) }
-      if wait { answer = try await coordinator.follow(answer) }
+      if wait {
+        answer = try await coordinator.follow(answer, until: timeout.map { .now + .seconds(Int64($0)) })
+      }
       answer.show(common)
+      if let timeout, answer.hasYetToGo {
+        printToStandardError(
+          "iov: \(answer.name) is not drained after \(timeout) s; the drain goes on: iov \(Kind.group) describe \(name)"
+        )
+        throw ExitCode.timedOut
+      }
       guard wait, answer.cordon?.drain?.remaining.isEmpty == false else { return }
       printToStandardError("iov: what is left does not go by itself")
       throw ExitCode.refused
@@ -140,11 +153,20 @@ struct DrainCommand<Kind: MaintenanceKind>: AsyncParsableCommand {
   }
 }
 
+extension MaintenanceAnswer {
+  /// Whether something is left that goes by itself.
+  fileprivate var hasYetToGo: Bool { cordon?.drain?.remaining.contains { !$0.stays } ?? false }
+}
+
 extension Coordinator {
   /// Until nothing is left that goes by itself, or the drain was ended. Says each new state once.
-  fileprivate func follow(_ begun: MaintenanceAnswer) async throws -> MaintenanceAnswer {
+  ///
+  /// - Parameter end: when to give up; nil: never.
+  fileprivate func follow(
+    _ begun: MaintenanceAnswer, until end: ContinuousClock.Instant?
+  ) async throws -> MaintenanceAnswer {
     var (answer, said) = (begun, "")
-    while let drain = answer.cordon?.drain, drain.remaining.contains(where: { !$0.stays }) {
+    while let drain = answer.cordon?.drain, answer.hasYetToGo, end.map({ .now < $0 }) ?? true {
       if drain.words != said { printToStandardError("\(answer.name): \(drain.words)") }
       said = drain.words
       try await Task.sleep(for: .milliseconds(500))

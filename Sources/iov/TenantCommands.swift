@@ -26,6 +26,11 @@ struct TenantCommand: AsyncParsableCommand {
     @OptionGroup var quotas: QuotaOptions
     @OptionGroup var common: CommonOptions
 
+    func validate() throws {
+      // In the message a weight of zero is one that is not said.
+      guard weight > 0 else { throw ValidationError("--weight 0: a tenant has a weight of at least 1") }
+    }
+
     func run() async throws {
       let request = CreateTenantRequest {
         $0.name = name

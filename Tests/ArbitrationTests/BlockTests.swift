@@ -102,6 +102,14 @@ extension World {
     #expect(granted?.maxReadOperationsPerSecond ?? 0 == 0)
     #expect(granted?.maxWriteBytesPerSecond == 1 << 20)
     #expect(world.assignment("slow")?.arrival?.enforced?.block?.maxWriteBytesPerSecond == 1 << 20)
+    world.update("slow") { $0.burstSeconds = 20 }
+    #expect(world.claim("slow")?.specification?.attributes?.block?.burstFactor == 3)
+    #expect(world.claim("slow")?.specification?.attributes?.block?.burstSeconds == 20)
+    // Without a limit there is nothing to go above.
+    world.update("slow") { $0.maxWriteBytesPerSecond = 0 }
+    #expect(
+      world.claim("slow")?.specification?.attributes?.block
+        == BlockAttributes { $0.sizeBytes = 4096 })
   }
 
   @Test func ofAnotherClassAreRefused() {

@@ -212,9 +212,12 @@ extension World {
     world.settle()
     #expect(world.phases("one", "two") == [.ready, .ready])
     #expect(world.claim("one")?.expires == world.claim("two")?.expires)
-    let times = [("one", 7200), ("two", 60)].map { name, seconds in member(name) { $0.timeToLiveSeconds = seconds } }
+    let longer = try world.apply(["one", "two"].map { member($0) { $0.timeToLiveSeconds = 7300 } }).get()
+    #expect(longer.claims.map(\.action) == [.update, .update])
+    #expect(longer.claims.map { $0.former?.timeToLiveSeconds } == [7200, 7200])
+    let times = [("one", 7300), ("two", 60)].map { name, seconds in member(name) { $0.timeToLiveSeconds = seconds } }
     #expect(world.apply(times).refusal?.message.contains("live for different times") == true)
-    world.pass(milliseconds: 3_600_000)
+    world.pass(milliseconds: 7_400_000)
     world.settle()
     #expect(world.phases("one", "two") == [nil, nil])
     let causes = world.audit.holdings.map { $0.whyEnded.prefix { $0 != ";" } }

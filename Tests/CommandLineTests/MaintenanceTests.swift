@@ -42,6 +42,12 @@ import Testing
     let waited = try await fake.iov("host", "drain", "host-a", "--evict", "--wait")
     #expect(waited.code == 1)
     #expect(waited.errors.contains("what is left does not go by itself"))
+    fake.world.withLock { $0.remaining[0].stays = false }
+    let given = try await fake.iov("host", "drain", "host-a", "--evict", "--wait", "--timeout", "0")
+    #expect(given.code == 4 && given.errors.contains("is not drained after 0 s; the drain goes on"))
+    #expect(try await code(fake, ["host", "drain", "host-a", "--timeout", "5"]) == 64)
+    fake.world.withLock { $0.remaining[0].stays = true }
+    _ = try await fake.iov("host", "drain", "host-a")
     #expect(try await fake.iov("status").output.contains("host host-a is being drained, and 1 functions stay"))
     #expect(try await fake.iov("host", "describe", "host-a").output.contains("Has yet to leave:"))
     for words in [["--deadline", "ten"], ["--deadline", "10m", "--evict"]] {

@@ -17,6 +17,8 @@ import Testing
     #expect(try await fake.iov("tenant", "list").output.contains("ethernet: 0 of 20"))
     #expect(try await fake.iov("tenant", "show", "lab").output.contains("0 of 20"))
     #expect(try await fake.iov("tenant", "show", "lob").code == 2)
+    let weightless = try await run(fake.arguments(["tenant", "create", "none", "--weight", "0"]))
+    #expect(weightless.code == 64 && weightless.errors.contains("at least 1"))
     #expect(try await fake.iov("tenant", "set", "lab", "--weight", "3", "--no-quota", "sata").code == 0)
     #expect(fake.world.withLock { $0.tenants.last?.weight } == 3)
     #expect(fake.world.withLock { $0.tenants.last?.quotas.map(\.deviceClass) } == ["sata"])
