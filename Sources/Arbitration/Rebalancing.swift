@@ -33,7 +33,9 @@ extension Arbiter {
     let (moves, loads, fixed) = planRebalance(ofClass: deviceClass)
     if request.stop { rebalancings[deviceClass] = nil }
     if !request.planOnly, !request.stop, !moves.isEmpty {
-      rebalancings[deviceClass] = Rebalancing(movesLeft: moves.count)
+      // Who asks again while one is on its way waits for that one, too.
+      let current = rebalancings[deviceClass]?.current
+      rebalancings[deviceClass] = Rebalancing(movesLeft: moves.count, current: current)
       carryOnRebalancing(ofClass: deviceClass, at: now)
     }
     return RebalanceAnswer {

@@ -49,6 +49,9 @@ private func world(_ policy: EvictionPolicy = .anyTime) -> World {
     var world = world()
     #expect(world.rebalance().running)
     #expect(world.arbiter.listedClaims.filter { $0.status?.phase != .ready }.count == 1)
+    // Asking again does not send a second one on its way.
+    #expect(world.rebalance().running)
+    #expect(world.arbiter.listedClaims.filter { $0.status?.phase != .ready }.count == 1)
     for _ in 0..<6 {
       world.settle()
       world.pass(milliseconds: 1000)
