@@ -22,6 +22,7 @@ extension Arbiter {
     }
     plan.others = othersTried(beside: request)
     tryReplacements(&plan, request, at: now)
+    foresee(&plan)
     endTrial(keeping: false)
     for index in plan.claims.indices { plan.claims[index].forgetWhatIsDrawn() }
     return plan
@@ -198,10 +199,8 @@ extension Arbiter {
   /// What those that are replaced would get if their hosts had let go now, and nothing else had happened.
   private mutating func tryReplacements(_ plan: inout ClaimPlan, _ request: ApplyClaimsRequest, at now: Instant) {
     for (index, planned) in plan.claims.enumerated() where planned.action == .replace && planned.refusal.isEmpty {
-      if var state = claims[planned.name] {
-        for entry in [state.controlling, state.consumer].compactMap({ $0 }) { drop(entry, of: state) }
-        (state.controlling, state.consumer) = (nil, nil)
-        forget(state)
+      if let state = claims[planned.name] {
+        forget(lettingGo(state))
         settleConsequences()
       }
       do throws(Refusal) {
@@ -210,6 +209,44 @@ extension Arbiter {
       } catch {
         plan.claims[index].refusal = error.message
       }
+    }
+  }
+
+  /// As if its hosts had let go of what it has.
+  private mutating func lettingGo(_ before: ClaimState) -> ClaimState {
+    var state = before
+    for entry in [state.controlling, state.consumer].compactMap({ $0 }) { drop(entry, of: state) }
+    (state.controlling, state.consumer) = (nil, nil)
+    heldUp.remove(state.claim.name)
+    return state
+  }
+
+  /// Those who let go may have others let go in their turn, and so on.
+  private static var mostRounds: Int { 16 }
+
+  /// Where those go who were told to let go, who gets what they had, and who has to let go for them.
+  private mutating func foresee(_ plan: inout ClaimPlan) {
+    for _ in 0..<Self.mostRounds {
+      let leaving = claims.tried.compactMap { claims[$0] }.filter { $0.phase == .reclaiming }
+      guard !leaving.isEmpty else { break }
+      for state in leaving.sorted(by: { $0.claim.name < $1.claim.name }) {
+        waitAgain(lettingGo(state))
+      }
+      settleConsequences()
+    }
+    let asked = Set(plan.claims.map(\.name))
+    for index in plan.claims.indices { plan.claims[index].foresee(claims[plan.claims[index].name]) }
+    for index in plan.others.indices { plan.others[index].foresee(claims[plan.others[index].name]) }
+    let known = asked.union(plan.others.map(\.name))
+    for name in claims.tried.filter({ !known.contains($0) }).sorted() {
+      guard let before = claims.former(name) else { continue }
+      var other = PlannedClaim {
+        $0.name = name
+        $0.former = before.specification
+        $0.claim = before.claim
+      }
+      other.foresee(claims[name])
+      if other.later != nil { plan.others.append(other) }
     }
   }
 
@@ -231,9 +268,22 @@ extension Arbiter {
 }
 
 extension PlannedClaim {
+  fileprivate mutating func foresee(_ state: ClaimState?) {
+    guard refusal.isEmpty, let now = claim?.status, let then = state?.claim.status else { return }
+    if now.phase != then.phase || now.assignment?.function != then.assignment?.function { later = state?.claim }
+  }
+
   /// The uid of a claim that is yet to be made, and what is derived from it.
   fileprivate mutating func forgetWhatIsDrawn() {
-    guard action == .create || action == .replace, var claim else { return }
+    guard action == .create || action == .replace else { return }
+    claim = claim?.withoutWhatIsDrawn
+    later = later?.withoutWhatIsDrawn
+  }
+}
+
+extension Claim {
+  fileprivate var withoutWhatIsDrawn: Claim {
+    var claim = self
     claim.uid = ""
     if var assignment = claim.status?.assignment {
       assignment.claimUid = ""
@@ -244,7 +294,7 @@ extension PlannedClaim {
       assignment.mediation?.exportName = ""
       claim.status?.assignment = assignment
     }
-    self.claim = claim
+    return claim
   }
 }
 

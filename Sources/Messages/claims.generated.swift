@@ -1342,7 +1342,7 @@ public struct ClaimPlan: Message {
   public var revision: String = ""
   /// those that were asked for, in that order
   public var claims: [PlannedClaim] = []
-  /// Others that it changes: what waits for them, or because of them.
+  /// Others that it changes: what waits for them, or because of them, and what lets go for them, or for those in turn.
   public var others: [PlannedClaim] = []
 
   public init() {}
@@ -1438,6 +1438,13 @@ public struct PlannedClaim: Message {
     @inlinable _modify { yield &sharedFields.value.upgrade }
   }
 
+  /// Of a plan: as it is once all that are told to let go have done so, if nothing else happens until then; left out if that is as
+  /// in `claim`.
+  public var later: Claim? {
+    @inlinable get { sharedFields.value.later }
+    @inlinable _modify { yield &sharedFields.value.later }
+  }
+
   public init() { sharedFields = Self.unset }
 
   // It is given fields at once, so that those of all that have none need not be copied.
@@ -1456,6 +1463,7 @@ public struct PlannedClaim: Message {
     @usableFromInline var refusal: String = ""
     @usableFromInline var specification: ClaimSpecification?
     @usableFromInline var upgrade: String = ""
+    @usableFromInline var later: Claim?
   }
 }
 
@@ -1478,6 +1486,7 @@ extension PlannedClaim: CLayoutMessage {
     layout.pointee.refusal = arena.string(refusal)
     layout.pointee.specification = arena.message(specification)
     layout.pointee.upgrade = arena.string(upgrade)
+    layout.pointee.later = arena.message(later)
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__PlannedClaim>) {
@@ -1489,6 +1498,7 @@ extension PlannedClaim: CLayoutMessage {
     fields.refusal = copiedString(layout.pointee.refusal)
     if let value = layout.pointee.specification { fields.specification = ClaimSpecification(copying: value) }
     fields.upgrade = copiedString(layout.pointee.upgrade)
+    if let value = layout.pointee.later { fields.later = Claim(copying: value) }
     sharedFields = SharedFields(fields)
   }
 }
@@ -1496,7 +1506,8 @@ extension PlannedClaim: CLayoutMessage {
 extension PlannedClaim {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
-      decoder, of: Self.fullName, names: ["name", "action", "former", "claim", "refusal", "specification", "upgrade"])
+      decoder, of: Self.fullName,
+      names: ["name", "action", "former", "claim", "refusal", "specification", "upgrade", "later"])
     self.init()
     try fields.read("name", into: &name)
     try fields.read("action", into: &action)
@@ -1505,6 +1516,7 @@ extension PlannedClaim {
     try fields.read("refusal", into: &refusal)
     try fields.read("specification", into: &specification)
     try fields.read("upgrade", into: &upgrade)
+    try fields.read("later", into: &later)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -1516,6 +1528,7 @@ extension PlannedClaim {
     try fields.write("refusal", refusal)
     try fields.write("specification", specification)
     try fields.write("upgrade", upgrade)
+    try fields.write("later", later)
   }
 }
 

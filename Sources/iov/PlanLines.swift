@@ -7,7 +7,7 @@ extension ClaimPlan {
 
   func lines(_ file: ClaimFile) -> [String] {
     claims.flatMap { $0.lines(at: file.places[$0.name]) }
-      + others.map { "* \($0.name), which is not in the file: \($0.outcome)" }
+      + others.flatMap { ["* \($0.name), which is not in the file: \($0.claim.outcome)"] + $0.linesOfLater }
   }
 }
 
@@ -23,8 +23,11 @@ extension PlannedClaim {
       lines += (claim?.status?.pending ?? []).dropFirst().map { "    \($0.message)" }
     }
     if !upgrade.isEmpty { lines.append("    \(upgrade)") }
-    return lines
+    return lines + linesOfLater
   }
+
+  /// What it comes to once all that are told to let go have done so.
+  fileprivate var linesOfLater: [String] { later == nil ? [] : ["    then: \(later.outcome)"] }
 
   private var sign: String {
     guard refusal.isEmpty else { return "x" }
@@ -40,17 +43,19 @@ extension PlannedClaim {
   private var headline: String {
     guard refusal.isEmpty else { return action == .replace ? "cannot be changed in place" : "refused" }
     return switch action {
-    case .create: "new: \(outcome)"
+    case .create: "new: \(claim.outcome)"
     case .unchanged: "unchanged"
     case .update: "changes in place"
-    case .replace: "is released and made anew: \(outcome)"
+    case .replace: "is released and made anew: \(claim.outcome)"
     default: "refused"
     }
   }
+}
 
+extension Claim? {
   /// What it gets, or why it waits.
   fileprivate var outcome: String {
-    guard let status = claim?.status else { return "goes" }
+    guard let status = self?.status else { return "goes" }
     if status.phase == .releasing { return "is released" }
     if status.phase == .reclaiming {
       return "lets go of what it has" + (status.pending.first.map { ": \($0.message)" } ?? "")

@@ -27,8 +27,48 @@ import Testing
     }
   }
 
+  private func endNode(_ claim: String, _ world: World) -> String? {
+    world.claim(claim)?.status?.assignment?.endNode
+  }
+
   private func hasLetGo(_ world: World) -> [String] {
     world.arbiter.listedClaims.filter { $0.status?.phase == .reclaiming || $0.status?.phase == .pending }.map(\.name)
+  }
+
+  /// Who lets go for a claim has another one let go, and a plan tells of both.
+  @Test func aPlanSaysWhatComesOfItInTheEnd() throws {
+    var world = fullRack([1])
+    world.hosts["c"]?.endNodes = [card("ethernet/c", functions: 1)]
+    world.reportInventory("c")
+    world.settle()
+    create(&world, "least", 0)
+    world.settle()
+    try #require(endNode("least", world) == "ethernet/c")
+    let request = CreateClaimRequest {
+      $0.name = "urgent"
+      $0.specification = ClaimSpecification {
+        $0.deviceClass = "ethernet"
+        $0.host = "b"
+        $0.priority = 2
+        $0.selector = "id == '\(Self.id)'"
+      }
+    }
+    let plan = try world.plan([request])
+    #expect(plan.claims.map { $0.claim?.status?.phase } == [.pending])
+    #expect(plan.claims.map { $0.later?.status?.assignment?.endNode } == [Self.id])
+    #expect(plan.claims.map { $0.later?.uid } == [""])
+    #expect(plan.others.map(\.name) == ["low-0", "least"])
+    #expect(plan.others.map { $0.claim?.status?.phase } == [.reclaiming, .ready])
+    #expect(plan.others.map { $0.later?.status?.assignment?.endNode } == ["ethernet/c", nil])
+    #expect(
+      plan.others[1].later?.status?.pending.first?.message
+        == "was evicted: claim 'low-0' of priority 1 needs it, and its own is 0")
+    #expect(world.phase("low-0") == .ready && world.phase("least") == .ready && world.claim("urgent") == nil)
+
+    world.apply([request])
+    world.settle()
+    #expect(endNode("urgent", world) == Self.id && endNode("low-0", world) == "ethernet/c")
+    #expect(world.phase("least") == .pending)
   }
 
   @Test func theHighestThatWaitsIsNext() {

@@ -127,6 +127,38 @@ import Testing
     #expect(run.code == 0 && coordinator.world.withLock { $0.calls } == ["planClaims"])
   }
 
+  @Test func aPlanSaysWhatOthersHaveInTheEnd() async throws {
+    let plan = plan {
+      $0.claims.removeFirst()
+      $0.claims[0].later = Claim { $0.status = .granted("ethernet/1", on: "a") }
+      $0.others = [
+        PlannedClaim {
+          $0.name = "low"
+          $0.claim = Claim { $0.status = .granted("ethernet/1", on: "b") }
+          $0.later = Claim {
+            $0.status = ClaimStatus {
+              $0.phase = .pending
+              $0.pending = [PendingReason { $0.message = "was evicted" }]
+            }
+          }
+        }
+      ]
+    }
+    let coordinator = try await FakeCoordinator { $0.plan = plan }
+    let run = try await coordinator.iov("claim", "plan", "-", input: two)
+    #expect(
+      run.output == """
+        + two: new: waits: all 2 functions of a/eth1 are in use
+            b/eth1 is cordoned
+            then: ethernet/1 on a by the path direct
+        * low, which is not in the file: ethernet/1 on b by the path direct
+            then: waits: was evicted
+
+        plan revision 3.7.1
+
+        """)
+  }
+
   @Test func itIsAppliedOnceSomebodyHasSaidYes() async throws {
     let plan = plan()
     let coordinator = try await FakeCoordinator { $0.plan = plan }
@@ -230,5 +262,18 @@ import Testing
     let json = try await coordinator.iov("claim", "explain", "web", "-o", "json")
     #expect(try Configuration.decode(ClaimExplanation.self, from: json.output, named: "x") == explanation)
     #expect(try await coordinator.iov("claim", "explain", "wbe").code == 2)
+  }
+}
+
+extension ClaimStatus {
+  fileprivate static func granted(_ endNode: String, on host: String) -> ClaimStatus {
+    ClaimStatus {
+      $0.phase = .preparing
+      $0.assignment = Assignment {
+        $0.endNode = endNode
+        $0.host = host
+        $0.path = .direct
+      }
+    }
   }
 }

@@ -2215,7 +2215,7 @@ const ProtobufCMessageDescriptor iov__v1__claim_plan__descriptor =
   (ProtobufCMessageInit) iov__v1__claim_plan__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__planned_claim__field_descriptors[7] =
+static const ProtobufCFieldDescriptor iov__v1__planned_claim__field_descriptors[8] =
 {
   {
     "name",
@@ -2301,11 +2301,24 @@ static const ProtobufCFieldDescriptor iov__v1__planned_claim__field_descriptors[
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "later",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__PlannedClaim, later),
+    &iov__v1__claim__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__planned_claim__field_indices_by_name[] = {
   1,   /* field[1] = action */
   3,   /* field[3] = claim */
   2,   /* field[2] = former */
+  7,   /* field[7] = later */
   0,   /* field[0] = name */
   4,   /* field[4] = refusal */
   5,   /* field[5] = specification */
@@ -2314,7 +2327,7 @@ static const unsigned iov__v1__planned_claim__field_indices_by_name[] = {
 static const ProtobufCIntRange iov__v1__planned_claim__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 7 }
+  { 0, 8 }
 };
 const ProtobufCMessageDescriptor iov__v1__planned_claim__descriptor =
 {
@@ -2324,7 +2337,7 @@ const ProtobufCMessageDescriptor iov__v1__planned_claim__descriptor =
   "Iov__V1__PlannedClaim",
   "iov.v1",
   sizeof(Iov__V1__PlannedClaim),
-  7,
+  8,
   iov__v1__planned_claim__field_descriptors,
   iov__v1__planned_claim__field_indices_by_name,
   1,  iov__v1__planned_claim__number_ranges,

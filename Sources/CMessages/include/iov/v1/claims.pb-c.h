@@ -403,7 +403,7 @@ struct  Iov__V1__ClaimPlan
   size_t n_claims;
   Iov__V1__PlannedClaim **claims;
   /*
-   * Others that it changes: what waits for them, or because of them.
+   * Others that it changes: what waits for them, or because of them, and what lets go for them, or for those in turn.
    */
   size_t n_others;
   Iov__V1__PlannedClaim **others;
@@ -439,10 +439,15 @@ struct  Iov__V1__PlannedClaim
    * as ClaimExplanation.upgrade
    */
   char *upgrade;
+  /*
+   * Of a plan: as it is once all that are told to let go have done so, if nothing else happens until then; left out if that is as
+   * in `claim`.
+   */
+  Iov__V1__Claim *later;
 };
 #define IOV__V1__PLANNED_CLAIM__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__planned_claim__descriptor) \
-    , (char *)protobuf_c_empty_string, IOV__V1__CLAIM_ACTION__CLAIM_ACTION_UNSPECIFIED, NULL, NULL, (char *)protobuf_c_empty_string, NULL, (char *)protobuf_c_empty_string }
+    , (char *)protobuf_c_empty_string, IOV__V1__CLAIM_ACTION__CLAIM_ACTION_UNSPECIFIED, NULL, NULL, (char *)protobuf_c_empty_string, NULL, (char *)protobuf_c_empty_string, NULL }
 
 
 /*
