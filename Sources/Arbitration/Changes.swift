@@ -222,7 +222,7 @@ extension Arbiter {
         effects.append(.send(session, wanted(self.entries(for: host), self.controls(for: host), complete: true)))
         continue
       }
-      let controls = changes.controls[host]?.sorted().compactMap { endNodes[$0]?.wantedControl(of: host) } ?? []
+      let controls = changes.controls[host]?.sorted().compactMap { wantedControl(of: $0, by: host) } ?? []
       effects.append(.send(session, wanted(entries, controls, complete: false)))
     }
   }

@@ -4,7 +4,27 @@ import Messages
 extension Arbiter {
   /// All end nodes that a host controls.
   func controls(for host: String) -> [WantedControl] {
-    endNodes.ids(atHost: host).compactMap { endNodes[$0]?.wantedControl(of: host) }
+    endNodes.ids(atHost: host).compactMap { wantedControl(of: $0, by: host) }
+  }
+
+  /// What a host is told that controls an end node, or is to control it; nil if it is another one.
+  func wantedControl(of id: String, by host: String) -> WantedControl? {
+    guard let node = endNodes[id], var control = node.wantedControl(of: host) else { return nil }
+    control.unused = isUnused(node)
+    return control
+  }
+
+  /// With the last part its host lets go of the device. If it had to keep somebody out then, it does so as soon as there is
+  /// nobody more.
+  mutating func noteIfUnused(_ id: String) {
+    guard endNodes.multiRoot.contains(id), let node = endNodes[id], isUnused(node) else { return }
+    changes.noteControl(id, of: node.controllingHost)
+  }
+
+  /// Whether a multi-root end node is nobody's, and nobody has to be kept out.
+  private func isUnused(_ node: EndNodeState) -> Bool {
+    node.isMultiRoot && node.shares.isEmpty && node.record.controlTransfer == nil && silentRoot(of: node) == nil
+      && !hasCutOff(from: node.record.id)
   }
 
   /// Control goes to another host that has the end node, if nothing of it is in use and the former one cannot drive it:

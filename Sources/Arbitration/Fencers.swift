@@ -118,10 +118,14 @@ extension Arbiter {
   /// writes then would be found by the next one who has it.
   func hasToKeepOthersOut(_ entry: WantedFunction) -> Bool {
     guard let id = entry.assignment?.endNode, endNodes[id]?.isMultiRoot ?? false else { return false }
-    return entry.role == .fencer
-      || abandoned.values.contains {
-        $0.fenced && $0.role != .consumer && $0.assignment?.endNode == id && $0.host != entry.host
-      }
+    return entry.role == .fencer || hasCutOff(from: id, but: entry.host)
+  }
+
+  /// Whether a host was cut off from an end node, and has not cleaned up yet.
+  func hasCutOff(from id: String, but host: String = "") -> Bool {
+    abandoned.values.contains {
+      $0.fenced && $0.role != .consumer && $0.assignment?.endNode == id && $0.host != host
+    }
   }
 
   func proofByFencer(of function: String) -> Proof? {

@@ -39,6 +39,7 @@ extension Arbiter {
     let isHeld = claimOfFunction[id].flatMap { claims[$0] }?.controlling != nil
     guard !isHeld, abandoned[recordName] == nil, !isTakenByOrphan(id) else { return }
     endNodes.freeShare(id, of: node)
+    noteIfUnused(node)
     changes.openings.endNodes.insert(node)
   }
 

@@ -106,6 +106,7 @@ extension Arbiter {
     changes.save(RecordKey(.wantedFunction, recordName))
     // Where another root had cleaned it, the entry had no share any more.
     if isNobodys(entry.functionID) { leaveParts(of: entry.functionID) }
+    if entry.fenced, let id = entry.assignment?.endNode { noteIfUnused(id) }
   }
 
   /// After a restart an entry that was released in this run may, if the store is an older copy, have been told

@@ -147,6 +147,7 @@ extension Arbiter {
     endNodes.freeShare(assignment.function, of: assignment.endNode)
     keepPlace(of: assignment)
     changes.openings.endNodes.insert(assignment.endNode)
+    noteIfUnused(assignment.endNode)
   }
 }
 

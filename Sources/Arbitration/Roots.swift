@@ -63,7 +63,8 @@ extension Arbiter {
   mutating func noteHeard(_ host: String) {
     for id in hosts[host]?.listedEndNodes ?? []
     where endNodes[id].map({ $0.isMultiRoot && isUsable(host, asRootOf: $0) }) ?? false {
-      endNodes[id]?.heardRoots.insert(host)
+      guard endNodes[id]?.heardRoots.insert(host).inserted ?? false else { continue }
+      noteIfUnused(id)
     }
   }
 

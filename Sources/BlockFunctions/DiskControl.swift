@@ -7,13 +7,19 @@ extension BlockPlugin {
   /// Nothing is registered with a disk before something of it is used: until then it may be another's. What the former
   /// controlling host may be using is taken away at once.
   public func takeControl(_ request: ControlRequest) async throws {
-    guard !request.formerControlTokens.isEmpty, let token = request.controlToken else { return }
+    guard let token = request.controlToken else { return }
     try await BlockingThread.detached { [disks] in
-      guard let keeper = try disks.keeper(of: disks.description(of: request.endNode)) else { return }
       // Where nobody is registered the former one uses nothing, and is kept out by the first part that is made. Under a higher
       // token the disk is another root's as a whole, which has cut off all of the former control.
-      guard let highest = try keeper.highestToken(), highest.value <= token.value else { return }
-      try keeper.seize(token)
+      if !request.formerControlTokens.isEmpty,
+        let keeper = try disks.keeper(of: disks.description(of: request.endNode)),
+        let highest = try keeper.highestToken(), highest.value <= token.value
+      {
+        try keeper.seize(token)
+      }
+      if request.unused, try disks.contains(request.endNode) {
+        try self.letGoOfUnusedDisk(request.endNode, under: token)
+      }
     }
   }
 
@@ -28,9 +34,13 @@ extension BlockPlugin {
 
   /// With its last part the disk is nobody's, unless a host that was cut off may be writing still.
   func letGoOfUnusedDisk(_ plan: FunctionPlan) throws {
-    guard !plan.isWhole, !plan.request.keepOthersOut, try disks.isUnused(plan.endNode),
-      let keeper = try disks.keeper(of: disks.description(of: plan.endNode)),
-      let token = context.controlToken(of: plan.endNode), try keeper.isHeld(by: token)
+    guard !plan.isWhole, !plan.request.keepOthersOut, let token = context.controlToken(of: plan.endNode) else { return }
+    try letGoOfUnusedDisk(plan.endNode, under: token)
+  }
+
+  private func letGoOfUnusedDisk(_ endNode: String, under token: FencingToken) throws {
+    guard try disks.isUnused(endNode), let keeper = try disks.keeper(of: disks.description(of: endNode)),
+      try keeper.isHeld(by: token)
     else { return }
     try keeper.letGo(of: token)
   }

@@ -35,10 +35,11 @@ extension FileDescriptor {
       R\u{9}doneBytes\u{12}\u{1f}\u{a}\u{b}total_bytes\u{18}\u{2}\u{20}\u{1}(\u{4}R\u{a}totalByt\
       es\u{12}.\u{a}\u{6}status\u{18}\u{3}\u{20}\u{1}(\u{b}2\u{16}.iov.v1.FunctionStatusR\u{6}st\
       atus\
-      \"\u{b0}\u{1}\u{a}\u{e}ControlRequest\u{12}\u{19}\u{a}\u{8}end_node\u{18}\u{1}\u{20}\u{1}(\
+      \"\u{c8}\u{1}\u{a}\u{e}ControlRequest\u{12}\u{19}\u{a}\u{8}end_node\u{18}\u{1}\u{20}\u{1}(\
       \u{9}R\u{7}endNode\u{12}9\u{a}\u{d}control_token\u{18}\u{2}\u{20}\u{1}(\u{b}2\u{14}.iov.v1\
       .FencingTokenR\u{c}controlToken\u{12}H\u{a}\u{15}former_control_tokens\u{18}\u{3}\u{20}\u{3}\
-      (\u{b}2\u{14}.iov.v1.FencingTokenR\u{13}formerControlTokens\
+      (\u{b}2\u{14}.iov.v1.FencingTokenR\u{13}formerControlTokens\u{12}\u{16}\u{a}\u{6}unused\u{18}\
+      \u{4}\u{20}\u{1}(\u{8}R\u{6}unused\
       \"y\u{a}\u{d}ControlStatus\u{12}\u{19}\u{a}\u{8}end_node\u{18}\u{1}\u{20}\u{1}(\u{9}R\u{7}\
       endNode\u{12}9\u{a}\u{d}control_token\u{18}\u{2}\u{20}\u{1}(\u{b}2\u{14}.iov.v1.FencingTok\
       enR\u{c}controlToken\u{12}\u{12}\u{a}\u{4}held\u{18}\u{3}\u{20}\u{1}(\u{8}R\u{4}held\

@@ -882,6 +882,12 @@ public struct WantedControl: Message {
     @inlinable _modify { yield &sharedFields.value.formerControlTokens }
   }
 
+  /// as in ControlRequest
+  public var unused: Bool {
+    @inlinable get { sharedFields.value.unused }
+    @inlinable _modify { yield &sharedFields.value.unused }
+  }
+
   public init() { sharedFields = Self.unset }
 
   // It is given fields at once, so that those of all that have none need not be copied.
@@ -897,6 +903,7 @@ public struct WantedControl: Message {
     @usableFromInline var deviceClass: String = ""
     @usableFromInline var controlToken: FencingToken?
     @usableFromInline var formerControlTokens: [FencingToken] = []
+    @usableFromInline var unused: Bool = false
   }
 }
 
@@ -918,6 +925,7 @@ extension WantedControl: CLayoutMessage {
     (layout.pointee.n_former_control_tokens, layout.pointee.former_control_tokens) = arena.list(formerControlTokens) {
       value, arena in arena.presentMessage(value)
     }
+    layout.pointee.unused = unused ? 1 : 0
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__WantedControl>) {
@@ -928,6 +936,7 @@ extension WantedControl: CLayoutMessage {
     fields.formerControlTokens = copied(layout.pointee.n_former_control_tokens, layout.pointee.former_control_tokens) {
       FencingToken(copying: $0)
     }
+    fields.unused = layout.pointee.unused != 0
     sharedFields = SharedFields(fields)
   }
 }
@@ -935,12 +944,13 @@ extension WantedControl: CLayoutMessage {
 extension WantedControl {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
-      decoder, of: Self.fullName, names: ["endNode", "deviceClass", "controlToken", "formerControlTokens"])
+      decoder, of: Self.fullName, names: ["endNode", "deviceClass", "controlToken", "formerControlTokens", "unused"])
     self.init()
     try fields.read("endNode", into: &endNode)
     try fields.read("deviceClass", into: &deviceClass)
     try fields.read("controlToken", into: &controlToken)
     try fields.read("formerControlTokens", into: &formerControlTokens)
+    try fields.read("unused", into: &unused)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -949,6 +959,7 @@ extension WantedControl {
     try fields.write("deviceClass", deviceClass)
     try fields.write("controlToken", controlToken)
     try fields.write("formerControlTokens", formerControlTokens)
+    try fields.write("unused", unused)
   }
 }
 

@@ -515,13 +515,42 @@ extension ScrubProgress {
 public struct ControlRequest: Message {
   public static var fullName: String { "iov.v1.ControlRequest" }
 
-  public var endNode: String = ""
-  public var controlToken: FencingToken?
+  @usableFromInline var sharedFields: SharedFields<Fields>
+
+  public var endNode: String {
+    @inlinable get { sharedFields.value.endNode }
+    @inlinable _modify { yield &sharedFields.value.endNode }
+  }
+
+  public var controlToken: FencingToken? {
+    @inlinable get { sharedFields.value.controlToken }
+    @inlinable _modify { yield &sharedFields.value.controlToken }
+  }
+
   /// Multi-root end nodes: what is registered at the device under these is cut off there, verified, before the answer.
   /// Nothing else is: another root may hold the whole device under a token of its own.
-  public var formerControlTokens: [FencingToken] = []
+  public var formerControlTokens: [FencingToken] {
+    @inlinable get { sharedFields.value.formerControlTokens }
+    @inlinable _modify { yield &sharedFields.value.formerControlTokens }
+  }
 
-  public init() {}
+  /// Multi-root end nodes: nothing of it is in use, and no host may be writing to it that was cut off from it. If this host is still
+  /// registered at the device under the control token, it lets go of it.
+  public var unused: Bool {
+    @inlinable get { sharedFields.value.unused }
+    @inlinable _modify { yield &sharedFields.value.unused }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var endNode: String = ""
+    @usableFromInline var controlToken: FencingToken?
+    @usableFromInline var formerControlTokens: [FencingToken] = []
+    @usableFromInline var unused: Bool = false
+  }
 }
 
 extension ControlRequest: CLayoutMessage {
@@ -541,24 +570,30 @@ extension ControlRequest: CLayoutMessage {
     (layout.pointee.n_former_control_tokens, layout.pointee.former_control_tokens) = arena.list(formerControlTokens) {
       value, arena in arena.presentMessage(value)
     }
+    layout.pointee.unused = unused ? 1 : 0
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__ControlRequest>) {
-    endNode = copiedString(layout.pointee.end_node)
-    if let value = layout.pointee.control_token { controlToken = FencingToken(copying: value) }
-    formerControlTokens = copied(layout.pointee.n_former_control_tokens, layout.pointee.former_control_tokens) {
+    var fields = Fields()
+    fields.endNode = copiedString(layout.pointee.end_node)
+    if let value = layout.pointee.control_token { fields.controlToken = FencingToken(copying: value) }
+    fields.formerControlTokens = copied(layout.pointee.n_former_control_tokens, layout.pointee.former_control_tokens) {
       FencingToken(copying: $0)
     }
+    fields.unused = layout.pointee.unused != 0
+    sharedFields = SharedFields(fields)
   }
 }
 
 extension ControlRequest {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
-      decoder, of: Self.fullName, names: ["endNode", "controlToken", "formerControlTokens"])
+      decoder, of: Self.fullName, names: ["endNode", "controlToken", "formerControlTokens", "unused"])
+    self.init()
     try fields.read("endNode", into: &endNode)
     try fields.read("controlToken", into: &controlToken)
     try fields.read("formerControlTokens", into: &formerControlTokens)
+    try fields.read("unused", into: &unused)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -566,6 +601,7 @@ extension ControlRequest {
     try fields.write("endNode", endNode)
     try fields.write("controlToken", controlToken)
     try fields.write("formerControlTokens", formerControlTokens)
+    try fields.write("unused", unused)
   }
 }
 

@@ -14,6 +14,10 @@ struct ControlRecord: Sendable {
   var token: UInt64
   /// What may be in force still, and is cut off at a device that several hosts see.
   var former: [FencingToken] = []
+  /// Nothing of a multi-root end node is in use: the plugin has yet to let go of the device.
+  var unused = false
+  /// What it was asked with last.
+  var asked = ControlRequest()
   var state = State.wanted
   var failures = 0
   /// Of the last attempt.
@@ -29,10 +33,20 @@ extension Reconciler {
     }
     for control in wanted {
       let token = control.controlToken?.value ?? 0
-      guard !control.endNode.isEmpty, token > 0, controls[control.endNode]?.token != token else { continue }
-      controls[control.endNode] = ControlRecord(
-        deviceClass: control.deviceClass, token: token, former: control.formerControlTokens)
+      guard !control.endNode.isEmpty, token > 0 else { continue }
+      if controls[control.endNode]?.token != token {
+        controls[control.endNode] = ControlRecord(
+          deviceClass: control.deviceClass, token: token, former: control.formerControlTokens)
+      }
+      controls[control.endNode]?.unused = control.unused
+      if control.unused, controls[control.endNode]?.state == .inForce { controls[control.endNode]?.state = .wanted }
     }
+  }
+
+  /// What is set up needs the device, and whoever is cut off is kept out.
+  mutating func noteUse(by entry: WantedFunction) {
+    guard !entry.released || entry.role == .fencer, let endNode = entry.assignment?.endNode else { return }
+    controls[endNode]?.unused = false
   }
 
   /// Ordered before steps: they wait for it.
@@ -49,6 +63,8 @@ extension Reconciler {
       token.value = control.token
       request.controlToken = token
       request.formerControlTokens = control.former
+      request.unused = control.unused
+      controls[endNode]?.asked = request
       effects.append(.takeControl(plugin: plugin, request))
     }
   }
@@ -62,7 +78,9 @@ extension Reconciler {
 
   mutating func controlTaken(_ endNode: String, token: UInt64) {
     guard let control = controls[endNode], control.token == token, control.state == .asking else { return }
-    controls[endNode]?.state = .inForce
+    // What was said since it was asked is said to it, too.
+    controls[endNode]?.state = control.unused && !control.asked.unused ? .wanted : .inForce
+    controls[endNode]?.unused = control.unused && !control.asked.unused
     controls[endNode]?.problem = nil
     controls[endNode]?.failures = 0
     touchAll(onEndNode: endNode)

@@ -168,6 +168,7 @@ public struct Reconciler: Sendable {
   }
 
   mutating func take(_ entry: WantedFunction, _ key: FunctionKey, isOfSameLeader: Bool) {
+    noteUse(by: entry)
     let deviceClass = entry.assignment?.deviceClass ?? ""
     var function = functions[key] ?? newFunction(key, deviceClass: deviceClass)
     if let known = function.wanted {

@@ -41,13 +41,20 @@ extension StormHost {
 
   mutating func takeControls(at now: UInt64, _ device: inout SharedDevice) {
     guard isUp, now < leaseEnds, canStep(sharedID, "sata"), let control = wantedControls[sharedID],
-      let token = control.controlToken?.value,
-      token > controlsInForce[sharedID] ?? 0
+      let token = control.controlToken?.value
     else { return }
+    defer { leaveUnused(control, &device) }
+    guard token > controlsInForce[sharedID] ?? 0 else { return }
     device.preempt(control.formerControlTokens.map(\.value))
     controlsInForce[sharedID] = token
     highestTokens[sharedID] = max(highestTokens[sharedID] ?? 0, token)
     if let session = welcomedSession { toCoordinator.append(.inventoryReported(session, inventory)) }
+  }
+
+  private mutating func leaveUnused(_ control: WantedControl, _ device: inout SharedDevice) {
+    guard control.unused, let token = control.controlToken?.value, token == controlsInForce[sharedID] else { return }
+    wantedControls[sharedID]?.unused = false
+    if !usesShared, device.key == token { device.leave(name) }
   }
 
   mutating func stepOnShared(

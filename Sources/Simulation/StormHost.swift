@@ -217,6 +217,10 @@ struct StormHost {
     for entry in state.functions {
       if wanted[entry.recordName]?.released == true, !entry.released { continue }
       wanted[entry.recordName] = entry
+      // What is set up needs the device, and whoever is cut off is kept out.
+      if !entry.released || entry.role == .fencer, let id = entry.assignment?.endNode {
+        wantedControls[id]?.unused = false
+      }
     }
   }
 

@@ -136,6 +136,10 @@ extension Storm {
     require(arbiter.listedEndNodes.allSatisfy { $0.used == Capacity() }, "end nodes are in use by nobody")
     require(
       !store.keys.contains { $0.kind == .claim || $0.kind == .wantedFunction }, "the store holds what is gone")
+    // A whole one that was cleaned for a lost host is kept from that host for good.
+    let keeper = arbiter.listedEndNodes.first { $0.id == sharedID }?.physicalFunction?.controllingHost ?? ""
+    let isKept = device.holder == keeper && device.key == hosts[keeper]?.controlsInForce[sharedID]
+    require(!isKept, "\(keeper) keeps the shared device, of which nothing is in use")
     require(arbiter.hasEmptyIndexes, "an index of the arbiter holds what is gone")
   }
 }

@@ -62,6 +62,24 @@ import Testing
     expectNothingIsLeft(world)
   }
 
+  /// With its last part the disk is nobody's, but not while the one that was cut off may be writing to it.
+  @Test func theDiskIsLetGoOfOnceTheHostThatWasCutOffHasCleanedUp() {
+    var world = world()
+    world.pass(milliseconds: 20_000)
+    world.settle()
+    #expect(world.shared?.controllingHost == "c")
+    for name in ["far", "root"] { world.delete(name) }
+    world.settle()
+    #expect(world.arbiter.listedClaims.isEmpty)
+    #expect(world.hosts["c"]?.unused == [])
+    world.connect("a")
+    #expect(world.hosts["c"]?.unused == [])
+    world.settle()
+    #expect(world.hosts["c"]?.unused == [sharedID])
+    world.claimPart("next", on: "c")
+    #expect(world.arbiter.wantedControl(of: sharedID, by: "c")?.unused == false)
+  }
+
   /// The host that is to lose control is back before the next one has it, and the disk refuses it already.
   @Test func aPartThatIsRefusedMeanwhileIsNotTakenForLost() {
     var world = world { $0.hosts["c"]?.isStuck = true }

@@ -43,6 +43,8 @@ struct FakeHost {
   var wanted: [String: WantedFunction] = [:]
   /// By end node.
   var controls: [String: UInt64] = [:]
+  /// Those of which it was told that they are nobody's.
+  var unused: Set<String> = []
   var formerControls: [String: [UInt64]] = [:]
   var epoch: UInt64 = 0
   var revision: UInt64 = 0
@@ -121,6 +123,7 @@ struct FakeHost {
     if state.complete { controls = [:] }
     for control in state.controls {
       controls[control.endNode] = control.controlToken?.value
+      if control.unused { unused.insert(control.endNode) } else { unused.remove(control.endNode) }
       formerControls[control.endNode] = control.formerControlTokens.map(\.value)
     }
     for entry in state.functions { wanted[entry.place] = entry }

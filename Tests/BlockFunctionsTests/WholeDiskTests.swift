@@ -106,6 +106,20 @@ struct WholeDiskTests {
     KeptDisks.kept.withLock { $0[identity] = 9 }
     try await plugin.takeControl(control)
     #expect(KeptDisks.kept.withLock { $0[identity] } == 9)
+    // What nobody uses is let go of, if it is this host's.
+    var unused = control
+    unused.formerControlTokens = []
+    unused.unused = true
+    try await plugin.takeControl(unused)
+    #expect(KeptDisks.kept.withLock { $0[identity] } == 9)
+    KeptDisks.kept.withLock { $0[identity] = 7 }
+    try await plugin.takeControl(unused)
+    #expect(KeptDisks.kept.withLock { $0[identity] } == nil)
+    // With what the former one had it is done as well.
+    KeptDisks.kept.withLock { $0[identity] = 5 }
+    unused.formerControlTokens = control.formerControlTokens
+    try await plugin.takeControl(unused)
+    #expect(KeptDisks.kept.withLock { $0[identity] } == nil)
   }
 
   @Test func aWholeDiskIsPulledFromWhoeverHasItOpen() async throws {

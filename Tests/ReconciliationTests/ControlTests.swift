@@ -4,13 +4,16 @@ import Testing
 @testable import Reconciliation
 
 @Suite struct ControlOfAnEndNode {
-  private func wanted(_ entries: [WantedFunction], token: UInt64 = 4, complete: Bool = true) -> WantedState {
+  private func wanted(
+    _ entries: [WantedFunction], token: UInt64 = 4, complete: Bool = true, unused: Bool = false
+  ) -> WantedState {
     var state = makeWanted(entries, complete: complete)
     state.controls = [
       WantedControl {
         $0.endNode = "ethernet/a"
         $0.deviceClass = "ethernet"
         $0.controlToken = FencingToken { $0.value = token }
+        $0.unused = unused
       }
     ]
     return state
@@ -59,6 +62,38 @@ import Testing
     host.handle(.pluginServing(plugin: "ethernet", deviceClass: "ethernet"))
     host.settle()
     #expect(host.plugin.calls == ["control ethernet/a 4", "control ethernet/a 9", "control ethernet/a 9"])
+  }
+
+  @Test func anEndNodeThatNobodyUsesIsLetGoOfOnce() {
+    var host = FakeHost()
+    host.start(wanted([]))
+    host.settle()
+    host.handle(.wanted(wanted([], complete: false, unused: true)))
+    host.settle()
+    host.handle(.pluginGone(plugin: "ethernet", reason: "killed"))
+    host.handle(.pluginServing(plugin: "ethernet", deviceClass: "ethernet"))
+    host.settle()
+    #expect(host.plugin.calls == ["control ethernet/a 4", "control ethernet/a 4 unused", "control ethernet/a 4"])
+  }
+
+  @Test func anEndNodeThatIsUsedMeanwhileIsKept() {
+    var host = FakeHost()
+    host.start(wanted([]))
+    // It is being asked for control when it hears that nobody uses it, and then that somebody does.
+    host.handle(.wanted(wanted([], complete: false, unused: true)))
+    host.handle(.wanted(makeWanted([makeEntry("f/1", token: 5)], complete: false)))
+    host.settle()
+    #expect(host.plugin.calls.prefix(2) == ["control ethernet/a 4", "create f/1"])
+    #expect(!host.plugin.calls.contains { $0.contains("unused") })
+    #expect(host.phase("f/1") == .inUse)
+  }
+
+  @Test func whatIsSaidWhileItIsAskedIsSaidToIt() {
+    var host = FakeHost()
+    host.start(wanted([]))
+    host.handle(.wanted(wanted([], complete: false, unused: true)))
+    host.settle()
+    #expect(host.plugin.calls.last == "control ethernet/a 4 unused")
   }
 }
 

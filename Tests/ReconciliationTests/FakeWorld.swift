@@ -200,7 +200,8 @@ struct FakeHost {
     switch effect {
     case .observe(let name): handle(.observed(plugin: name, plugin.observe()))
     case .takeControl(_, let request):
-      plugin.calls.append("control \(request.endNode) \(request.controlToken?.value ?? 0)")
+      let unused = request.unused ? " unused" : ""
+      plugin.calls.append("control \(request.endNode) \(request.controlToken?.value ?? 0)\(unused)")
       handle(.controlTaken(endNode: request.endNode, token: request.controlToken?.value ?? 0))
     case .step(let step):
       guard reconciler.mayBegin(step, at: now) else { return handle(.stepWithheld(step.key)) }

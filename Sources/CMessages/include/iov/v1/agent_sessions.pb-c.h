@@ -280,10 +280,14 @@ struct  Iov__V1__WantedControl
    */
   size_t n_former_control_tokens;
   Iov__V1__FencingToken **former_control_tokens;
+  /*
+   * as in ControlRequest
+   */
+  protobuf_c_boolean unused;
 };
 #define IOV__V1__WANTED_CONTROL__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__wanted_control__descriptor) \
-    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL, 0,NULL }
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL, 0,NULL, 0 }
 
 
 struct  Iov__V1__WantedFunction

@@ -176,10 +176,15 @@ struct  Iov__V1__ControlRequest
    */
   size_t n_former_control_tokens;
   Iov__V1__FencingToken **former_control_tokens;
+  /*
+   * Multi-root end nodes: nothing of it is in use, and no host may be writing to it that was cut off from it. If this host is still
+   * registered at the device under the control token, it lets go of it.
+   */
+  protobuf_c_boolean unused;
 };
 #define IOV__V1__CONTROL_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__control_request__descriptor) \
-    , (char *)protobuf_c_empty_string, NULL, 0,NULL }
+    , (char *)protobuf_c_empty_string, NULL, 0,NULL, 0 }
 
 
 struct  Iov__V1__ControlStatus
