@@ -66,6 +66,8 @@ struct ClaimSelectors<Subject>: Triable {
 
   /// Throws what is wrong with a condition, or why nothing ever meets it.
   func check(_ text: String) throws(SelectorError) {
+    // Others have stated it.
+    if let known = entries[text]?.selector, known.contradiction == nil { return }
     if let contradiction = try Selector(text, vocabulary).contradiction { throw contradiction }
   }
 

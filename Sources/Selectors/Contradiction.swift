@@ -32,11 +32,22 @@ struct Contradiction {
     }
   }
 
+  /// Whether each compares another field with constants, as nearly all conditions do: then one excludes no other.
+  private static func areOfDifferentFields(_ parts: some Collection<Expression>) -> Bool {
+    var fields: [Operand.Kind] = []
+    for part in parts {
+      guard let field = part.comparedField, !fields.contains(field) else { return false }
+      fields.append(field)
+    }
+    return true
+  }
+
   /// A peer's condition is looked at for so long, and no longer.
   private static let mostConstants = 32
 
   /// Between parts that all have to hold.
   private init?<Subject>(of parts: [(expression: Expression, test: Test<Subject>)]) {
+    guard !Self.areOfDifferentFields(parts.lazy.map(\.expression)) else { return nil }
     // Those that ask nothing (`false`), and those that ask one field.
     let alike = Dictionary(grouping: parts.filter { ($0.expression.fields?.count ?? 2) < 2 }) { $0.expression.fields }
     for parts in alike.values.sorted(by: { $0[0].expression.place.lowerBound < $1[0].expression.place.lowerBound }) {
@@ -60,6 +71,17 @@ struct Contradiction {
 }
 
 extension Expression {
+  /// The field that it compares with constants, or asks for; nil if it is no such condition.
+  fileprivate var comparedField: Operand.Kind? {
+    switch self {
+    case .comparison(let one, _, let other) where one.isConstant != other.isConstant:
+      return one.isConstant ? other.kind : one.kind
+    case .membership(let operand, .list), .presence(let operand), .truth(let operand):
+      return operand.isConstant ? nil : operand.kind
+    case .any, .all, .not, .comparison, .membership: return nil
+    }
+  }
+
   /// What it asks; nil if it asks for more than whether values are equal or, as quantities, in order.
   fileprivate var fields: Set<Operand.Kind>? {
     switch self {

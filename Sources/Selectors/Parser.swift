@@ -18,10 +18,13 @@ extension Expression {
 
   /// The condition in one spelling; as it is if it cannot be read, or does not fit in another spelling.
   public static func normalized(_ text: String) -> String {
-    guard !text.isEmpty, let spelt = try? Expression(parsing: text).description, spelt.utf8.count <= longest else {
-      return text
-    }
-    return spelt
+    guard !text.isEmpty, let expression = try? Expression(parsing: text) else { return text }
+    return expression.normalized(from: text)
+  }
+
+  func normalized(from text: String) -> String {
+    let spelt = description
+    return spelt.utf8.count <= Self.longest ? spelt : text
   }
 }
 

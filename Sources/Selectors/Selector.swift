@@ -9,7 +9,12 @@ public struct Selector<Subject>: Sendable {
 
   /// - Throws: what is wrong with the condition: it cannot be read, names what there is not, or compares what is not alike.
   public init(_ text: String, _ vocabulary: Vocabulary<Subject>) throws(SelectorError) {
-    let expression = try Expression(parsing: text)
+    try self.init(try Expression(parsing: text), text, vocabulary)
+  }
+
+  private init(
+    _ expression: Expression, _ text: String, _ vocabulary: Vocabulary<Subject>
+  ) throws(SelectorError) {
     var checker = Checker(text: text, vocabulary: vocabulary)
     let conjuncts = expression.conjuncts
     var tests: [Test<Subject>] = []
@@ -23,8 +28,12 @@ public struct Selector<Subject>: Sendable {
 
   /// The condition in one spelling; as it is if it means nothing, so that an error points into what was written.
   public static func normalized(_ text: String, _ vocabulary: Vocabulary<Subject>) -> String {
-    guard let selector = try? Self(text, vocabulary), selector.contradiction == nil else { return text }
-    return Expression.normalized(text)
+    guard let expression = try? Expression(parsing: text) else { return text }
+    let spelt = expression.normalized(from: text)
+    guard spelt != text,
+      let selector = try? Self(expression, text, vocabulary), selector.contradiction == nil
+    else { return text }
+    return spelt
   }
 
   public func matches(_ subject: Subject) -> Bool { parts.allSatisfy { $0.test.holds(for: subject) } }
