@@ -190,7 +190,7 @@ extension ClaimSpecification {
       result.consumer?.kind = .host(HostConsumer())
     }
     if let endNode = result.endNode, endNode == EndNodeSelector() { result.endNode = nil }
-    if !selector.isEmpty { result.selector = Selector.normalized(selector, Self.endNodeVocabulary) }
+    if !selector.isEmpty { result.selector = Selector.normalized(selector, Vocabulary<EndNode>.endNodes) }
     result.normalizeHosts()
     result.normalizeLocality()
     result.normalizePlacement()
@@ -202,7 +202,6 @@ extension ClaimSpecification {
 
   /// Most claims share it.
   private static let hostItself = Consumer { $0.kind = .host(HostConsumer()) }
-  private static let endNodeVocabulary = Vocabulary<EndNode>.endNodes
   private static let everyPath: [Path] = [.direct, .directSoftware, .fabric, .mediated]
 
   /// The paths that may be used, the preferred one first.

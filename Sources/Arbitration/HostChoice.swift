@@ -211,13 +211,11 @@ extension ClaimSpecification {
     return hostSelector.isEmpty ? kind : "\(kind) of which \(hostSelector) is so"
   }
 
-  private static let hostVocabulary = Vocabulary<Host>.hosts
-
   /// One spelling: a list of one is that one.
   mutating func normalizeHosts() {
     guard isForSeveralHosts else { return }
     hosts = Set(hosts).sorted()
-    if !hostSelector.isEmpty { hostSelector = Selector.normalized(hostSelector, Self.hostVocabulary) }
+    if !hostSelector.isEmpty { hostSelector = Selector.normalized(hostSelector, Vocabulary<Host>.hosts) }
     guard hosts.count == 1, hostSelector.isEmpty, host.isEmpty || host == hosts[0] else { return }
     host = hosts[0]
     hosts = []

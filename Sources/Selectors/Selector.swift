@@ -27,11 +27,11 @@ public struct Selector<Subject>: Sendable {
   }
 
   /// The condition in one spelling; as it is if it means nothing, so that an error points into what was written.
-  public static func normalized(_ text: String, _ vocabulary: Vocabulary<Subject>) -> String {
+  public static func normalized(_ text: String, _ vocabulary: @autoclosure () -> Vocabulary<Subject>) -> String {
     guard let expression = try? Expression(parsing: text) else { return text }
     let spelt = expression.normalized(from: text)
     guard spelt != text,
-      let selector = try? Self(expression, text, vocabulary), selector.contradiction == nil
+      let selector = try? Self(expression, text, vocabulary()), selector.contradiction == nil
     else { return text }
     return spelt
   }
