@@ -255,9 +255,7 @@ extension Arbiter {
     let asked = Set(request.claims.map(\.name))
     return claims.tried.filter { !asked.contains($0) }.sorted().compactMap { name in
       let (before, after) = (claims.former(name), claims[name])
-      guard before?.phase != after?.phase || before?.assignment?.function != after?.assignment?.function else {
-        return nil
-      }
+      guard before?.claim.differs(from: after?.claim) ?? (after != nil) else { return nil }
       return PlannedClaim {
         $0.name = name
         $0.former = before?.specification
@@ -269,8 +267,7 @@ extension Arbiter {
 
 extension PlannedClaim {
   fileprivate mutating func foresee(_ state: ClaimState?) {
-    guard refusal.isEmpty, let now = claim?.status, let then = state?.claim.status else { return }
-    if now.phase != then.phase || now.assignment?.function != then.assignment?.function { later = state?.claim }
+    if refusal.isEmpty, let claim, claim.differs(from: state?.claim) { later = state?.claim }
   }
 
   /// The uid of a claim that is yet to be made, and what is derived from it.
@@ -282,6 +279,11 @@ extension PlannedClaim {
 }
 
 extension Claim {
+  /// Whether another state of it is of another phase, or has another function.
+  fileprivate func differs(from other: Claim?) -> Bool {
+    status?.phase != other?.status?.phase || status?.assignment?.function != other?.status?.assignment?.function
+  }
+
   fileprivate var withoutWhatIsDrawn: Claim {
     var claim = self
     claim.uid = ""

@@ -67,17 +67,11 @@ struct Changes: Sendable {
   mutating func noteClaim(_ name: String) { claims.append(name) }
   mutating func noteEntry(_ entry: WantedFunction) { entries.append(entry) }
 
-  /// The names of the records of a kind that have changed, each once, in order.
-  func names(of kind: RecordKey.Kind) -> [String] {
-    switch kind {
-    case .cluster: isClusterChanged ? [""] : []
-    case .host: Self.once(hosts)
-    case .endNode: Self.once(endNodes)
-    case .claim: Self.once(claims)
-    case .tenant: Self.once(tenants)
-    case .wantedFunction: changedEntries.map(\.name)
-    }
-  }
+  // The names of the records that have changed, each once, in order.
+  var changedClaims: [String] { Self.once(claims) }
+  var changedEndNodes: [String] { Self.once(endNodes) }
+  var changedHosts: [String] { Self.once(hosts) }
+  var changedTenants: [String] { Self.once(tenants) }
 
   private static func once(_ names: [String]) -> [String] { names.count > 1 ? Set(names).sorted() : names }
 
@@ -184,7 +178,7 @@ extension Arbiter {
   private func saveRecords(with effects: inout [Effect]) -> [Claim] {
     var saved: [Claim] = []
     var state: ClaimState?
-    for name in changes.names(of: .claim) {
+    for name in changes.changedClaims {
       state = claims[name]
       guard let claim = state?.claim else {
         effects.append(.remove(RecordKey(.claim, name)))
@@ -194,8 +188,14 @@ extension Arbiter {
       saved.append(claim)
     }
     if changes.isClusterChanged { effects.append(.save(.cluster(cluster))) }
-    for kind in [RecordKey.Kind.endNode, .host, .tenant] {
-      for name in changes.names(of: kind) { effects.append(change(of: RecordKey(kind, name), record(kind, name))) }
+    for name in changes.changedEndNodes {
+      effects.append(change(of: RecordKey(.endNode, name), endNodes[name].map { .endNode($0.record) }))
+    }
+    for name in changes.changedHosts {
+      effects.append(change(of: RecordKey(.host, name), hosts[name].map { .host($0.durable) }))
+    }
+    for name in changes.changedTenants {
+      effects.append(change(of: RecordKey(.tenant, name), tenants[name].map { .tenant($0) }))
     }
     // An event is mostly about one claim and its entries.
     if let entry = changes.onlyEntry, abandoned.isEmpty, let entry = self.entry(asTold: entry, beside: state) {
@@ -248,18 +248,7 @@ extension Arbiter {
     return CoordinatorMessage { $0.kind = .wanted(wanted) }
   }
 
-  /// A record as the store keeps it; nil if there is none any more.
-  private func record(_ kind: RecordKey.Kind, _ name: String) -> Record? {
-    switch kind {
-    case .cluster: .cluster(cluster)
-    case .host: hosts[name].map { .host($0.durable) }
-    case .endNode: endNodes[name].map { .endNode($0.record) }
-    case .claim: (claims[name]?.claim).map { .claim($0) }
-    case .tenant: tenants[name].map { .tenant($0) }
-    case .wantedFunction: entry(name, told: nil, beside: nil).map { .wantedFunction($0) }
-    }
-  }
-
+  /// As the store keeps it; nil if there is none any more.
   private func entry(_ name: String, told: WantedFunction?, beside state: ClaimState?) -> WantedFunction? {
     if let entry = abandoned[name] { return entry }
     guard let told else { return entry(recordName: name) }
