@@ -171,6 +171,11 @@ protocol WithEndNodeRecord {
 
 extension WithEndNodeRecord {
   var controllingHost: String { record.physicalFunction?.controllingHost ?? "" }
+  /// To which nothing of it is mediated by another one.
+  func isOwn(_ host: String) -> Bool { host == controllingHost || record.isRoot(host) }
+  var ownHosts: [String] {
+    record.roots.map(\.host) + (record.isRoot(controllingHost) ? [] : [controllingHost])
+  }
 }
 
 /// An end node and what is in use of it.

@@ -11,12 +11,14 @@ extension Arbiter {
   }
 
   /// A claim that may be used on several hosts needs one of them alone.
-  func checkFitness(of node: EndNodeState, forAnyOf variants: [ClaimSpecification]) throws(Drop) {
+  func checkFitness(
+    of node: EndNodeState, for specification: ClaimSpecification, on choice: HostChoice
+  ) throws(Drop) {
+    // All but the size of packets is the same on every host.
+    try checkFitness(of: node, for: specification)
     var refusal: Drop?
-    for variant in variants {
-      do throws(Drop) { return try checkFitness(of: node, for: variant) } catch { refusal = error }
-      // All else is the same on every host.
-      guard refusal?.filter == .mtu else { break }
+    for host in hostsToTry(from: node, for: specification, on: choice) where node.canServe(specification, on: host) {
+      do throws(Drop) { return try checkMTU(of: node, for: specification.used(on: host)) } catch { refusal = error }
     }
     if let refusal { throw refusal }
   }
@@ -109,6 +111,11 @@ extension WithEndNodeRecord {
   /// Whether its functions are parts of a size.
   var isBlockDevice: Bool { sizeBytes > 0 }
   var sizeBytes: UInt64 { record.capacity?.sizeBytes ?? 0 }
+
+  /// Nothing is ever mediated to the host that controls it, unless another one can.
+  fileprivate func canServe(_ specification: ClaimSpecification, on host: String) -> Bool {
+    host != controllingHost || record.roots.count > 1 || specification.paths != [.mediated]
+  }
 }
 
 extension ClaimSpecification {

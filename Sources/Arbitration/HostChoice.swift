@@ -10,6 +10,17 @@ struct HostChoice {
   /// Why a claim that may go to several has none just now.
   let absence: String
   private let places: [String: Int]?
+  private let kinds = Kinds()
+
+  /// Found once somebody asks: where the first host does, nobody does.
+  private final class Kinds { var all: [Kind]? }
+
+  /// The places, in order, of those that are the same to every end node that is not theirs.
+  private struct Kind {
+    var all: [Int] = []
+    /// Of those whose rack is known.
+    var ofRack: [String: [Int]] = [:]
+  }
 
   fileprivate init(_ hosts: [String], absence: String = "") {
     self.hosts = hosts
@@ -18,9 +29,12 @@ struct HostChoice {
     places = hosts.count > 8 ? Dictionary(hosts.enumerated().map { ($1, $0) }) { first, _ in first } : nil
   }
 
+  /// None.
+  init() { self.init([]) }
+
   /// Those with a direct path to an end node, and how many stand before each.
   fileprivate func rootPlaces(of node: EndNodeState) -> [(host: String, place: Int)] {
-    node.record.roots.compactMap { root in place(of: root.host).map { (root.host, $0) } }.sorted { $0.1 < $1.1 }
+    node.ownHosts.compactMap { host in place(of: host).map { (host, $0) } }.sorted { $0.1 < $1.1 }
   }
 
   private func place(of host: String) -> Int? {
@@ -31,16 +45,54 @@ struct HostChoice {
   /// Those with a direct path to an end node.
   func roots(of node: EndNodeState) -> [String] { rootPlaces(of: node).map(\.host) }
 
-  /// Those that differ in how they reach an end node: the ones with a direct path, one of the others, and one of those that is near.
-  func hostsToTry(for node: EndNodeState, isNear: (String) -> Bool) -> [String] {
-    let others = others(than: node)
-    let (first, near) = (others.first { _ in true }?.host, others.first { isNear($0.host) }?.host)
-    return roots(of: node) + [first, near == first ? nil : near].compactMap { $0 }
+  /// The first without one.
+  fileprivate func firstOther(than node: EndNodeState) -> Other? {
+    hosts.indices.first { !node.isOwn(hosts[$0]) }.map { Other(host: hosts[$0], place: $0) }
   }
 
-  /// Those without one.
-  fileprivate func others(than node: EndNodeState) -> some Sequence<(host: String, place: Int)> {
-    hosts.enumerated().lazy.filter { !node.record.isRoot($0.element) }.map { (host: $0.element, place: $0.offset) }
+  /// Of those without a direct path the first one of each kind, and the first that is near. However many hosts there are, there are
+  /// few kinds.
+  ///
+  /// - Parameter rack: the end node's.
+  /// - Returns: nil: nobody has told the signs of hosts yet.
+  fileprivate func others(than node: EndNodeState, in rack: String) -> [Other]? {
+    let places = kinds.all?.flatMap { kind in
+      [kind.all, kind.ofRack[rack] ?? []].compactMap { $0.first { !node.isOwn(hosts[$0]) } }
+    }
+    return places.map { Set($0).sorted().map { Other(host: hosts[$0], place: $0) } }
+  }
+
+  /// - Parameter signs: of each host its own.
+  fileprivate func take(_ signs: [HostSign]) {
+    var all: [HostSign.Kind: Kind] = [:]
+    for (place, sign) in signs.enumerated() {
+      all[sign.kind, default: Kind()].all.append(place)
+      if !sign.rack.isEmpty { all[sign.kind]?.ofRack[sign.rack, default: []].append(place) }
+    }
+    kinds.all = Array(all.values)
+  }
+
+  fileprivate struct Other {
+    var host: String
+    var place: Int
+  }
+}
+
+/// All that an end node can tell a host by that reaches it through another one.
+private struct HostSign {
+  var kind: Kind
+  var rack: String
+
+  struct Kind: Hashable {
+    /// By what it is kept out of the claim's reach.
+    var keptAway: Filter?
+    /// Nil: it has no address.
+    var mediationMTU: UInt32?
+    var isIPv6: Bool
+    /// Nil: no plugin serves.
+    var mediators: [String]?
+    /// Whether another claim has the interface there that this one names.
+    var isNameTaken: Bool
   }
 }
 
@@ -77,9 +129,42 @@ extension Arbiter {
   func choice(for specification: ClaimSpecification, atMost: Int = .max) -> HostChoice {
     guard specification.isForSeveralHosts else { return HostChoice([specification.host]) }
     let connected = allowedHosts(for: specification, atMost: atMost) { $0.isConnected }
-    return HostChoice(
-      connected.map { place(of: $0, for: specification) }.sorted().map(\.name),
+    return choice(of: connected, for: specification)
+  }
+
+  /// Of all that a claim may ever go to.
+  func wholeChoice(for specification: ClaimSpecification) -> HostChoice {
+    choice(of: allowedHosts(for: specification), for: specification)
+  }
+
+  private func choice(of hosts: [HostState], for specification: ClaimSpecification) -> HostChoice {
+    HostChoice(
+      hosts.map { place(of: $0, for: specification) }.sorted().map(\.name),
       absence: "it is to be used on \(specification.hostWords), and none is connected")
+  }
+
+  /// Those that differ in how they reach an end node: the ones with a direct path, and of the others one of each kind.
+  func hostsToTry(from node: EndNodeState, for specification: ClaimSpecification, on choice: HostChoice) -> [String] {
+    choice.roots(of: node) + others(than: node, for: specification, on: choice).map(\.host)
+  }
+
+  private func others(
+    than node: EndNodeState, for specification: ClaimSpecification, on choice: HostChoice
+  ) -> [HostChoice.Other] {
+    let rack = rack(of: node)
+    if let known = choice.others(than: node, in: rack) { return known }
+    choice.take(choice.hosts.map { sign(of: hosts[$0] ?? HostState(record: Host()), for: specification) })
+    return choice.others(than: node, in: rack) ?? []
+  }
+
+  private func sign(of host: HostState, for specification: ClaimSpecification) -> HostSign {
+    var keptAway: Filter?
+    do throws(Drop) { try checkKeptAway(from: host, for: specification) } catch { keptAway = error.filter }
+    let kind = HostSign.Kind(
+      keptAway: keptAway, mediationMTU: host.record.mediationAddress.isEmpty ? nil : host.record.mediationMtu,
+      isIPv6: host.isIPv6, mediators: host.servingPlugin(of: specification.deviceClass)?.mediatorsAccepted,
+      isNameTaken: specification.interfaceKey(on: host.record.name).flatMap(wordsOfHolder) != nil)
+    return HostSign(kind: kind, rack: host.rack)
   }
 
   private func place(of host: HostState, for specification: ClaimSpecification) -> HostPlace {
@@ -137,17 +222,12 @@ extension Arbiter {
         search.take(error)
       }
     }
-    // All others are reached by one path, so that the first will do, or the first that is near.
+    // All others are reached by one path, so that the first that can be will do, or the first that is near.
     let mediated = specification.paths.firstIndex(of: .mediated) ?? .max
     if search.best.map({ $0.candidate.preference >= mediated }) ?? true {
-      for (host, place) in choice.others(than: node) {
-        do throws(Drop) {
-          let found = try candidate(node, for: specification.used(on: host))
-          search.take(found, at: place)
-          guard found.prefersNearest, found.nearness != .rack, !rack(of: node).isEmpty else { break }
-        } catch {
-          search.take(error)
-          guard error.filter.dependsOnHost else { break }
+      if let first = choice.firstOther(than: node), !ends(&search, at: first, from: node, for: specification) {
+        for other in others(than: node, for: specification, on: choice) where other.place != first.place {
+          if ends(&search, at: other, from: node, for: specification) { break }
         }
       }
     }
@@ -156,6 +236,21 @@ extension Arbiter {
     // What is wrong with the end node itself says more than that there is no host.
     do throws(Drop) { return try candidate(node, for: specification) } catch {
       throw error.filter == .host ? Drop(.host, choice.absence) : error
+    }
+  }
+
+  /// Looks at one more host. Answers whether those that follow are no better.
+  private func ends(
+    _ search: inout HostSearch<Int>, at other: HostChoice.Other, from node: EndNodeState,
+    for specification: ClaimSpecification
+  ) -> Bool {
+    do throws(Drop) {
+      let found = try candidate(node, for: specification.used(on: other.host))
+      search.take(found, at: other.place)
+      return !found.prefersNearest || found.nearness == .rack || rack(of: node).isEmpty
+    } catch {
+      search.take(error)
+      return !error.filter.dependsOnHost
     }
   }
 
@@ -174,13 +269,6 @@ extension Arbiter {
     do throws(SelectorError) { try hostSelectors.check(specification.hostSelector) } catch {
       throw Refusal(.invalidArgument, "the host selector, \(error.message)")
     }
-  }
-
-  /// The specification for each host that it may be on, as far as they are known; as it is if there is none.
-  func onEachHost(_ specification: ClaimSpecification) -> [ClaimSpecification] {
-    guard specification.isForSeveralHosts else { return [specification] }
-    let allowed = allowedHosts(for: specification).map { specification.used(on: $0.record.name) }
-    return allowed.isEmpty ? [specification] : allowed
   }
 }
 

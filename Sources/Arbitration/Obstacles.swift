@@ -50,9 +50,7 @@ extension Arbiter {
   ) -> (host: String, drops: [Drop]) {
     guard specification.isForSeveralHosts else { return (specification.host, obstacles(of: node, for: specification)) }
     var least: (host: String, drops: [Drop])?
-    let rack = specification.locality == nil ? "" : rack(of: node)
-    let isNear = { (name: String) in !rack.isEmpty && hosts[name]?.rack == rack }
-    for host in choice.hostsToTry(for: node, isNear: isNear) {
+    for host in hostsToTry(from: node, for: specification, on: choice) {
       let drops = obstacles(of: node, for: specification.used(on: host))
       if least.map({ drops.count < $0.drops.count }) ?? true { least = (host, drops) }
     }

@@ -178,7 +178,8 @@ extension ClaimState {
 
 extension ClaimSpecification {
   /// Nil if the interface's name is left to the plugin, or its host is open.
-  var interfaceKey: InterfaceKey? { InterfaceKey(consumer, on: host) }
+  var interfaceKey: InterfaceKey? { interfaceKey(on: host) }
+  func interfaceKey(on host: String) -> InterfaceKey? { InterfaceKey(consumer, on: host) }
   fileprivate var namesOpenInterface: Bool { isForSeveralHosts && consumer?.interfaceName.isEmpty == false }
 }
 

@@ -29,16 +29,9 @@ extension Arbiter {
     guard specification.isForSeveralHosts else {
       return try require(oneOf: specification) { (node) throws(Drop) in try checkFitness(of: node, for: specification) }
     }
-    let one = allowedHosts(for: specification, atMost: 1).first.map { specification.used(on: $0.record.name) }
-    var all: [ClaimSpecification]?
+    let choice = specification.attributes?.ethernet?.mtu == nil ? HostChoice() : wholeChoice(for: specification)
     try require(oneOf: specification) { (node) throws(Drop) in
-      do throws(Drop) { return try checkFitness(of: node, for: one ?? specification) } catch {
-        // All else is the same on every host.
-        guard error.filter == .mtu else { throw error }
-      }
-      let variants = all ?? onEachHost(specification)
-      all = variants
-      try checkFitness(of: node, forAnyOf: variants)
+      try checkFitness(of: node, for: specification, on: choice)
     }
   }
 

@@ -192,12 +192,59 @@ import Testing
       $0.attributes = Attributes { $0.ethernet = EthernetAttributes { $0.mtu = 8000 } }
     }
     #expect(wide?.contains("an MTU of 8000") == true)
+    let wideOnAny = refusal {
+      $0.hostSelector = "name != 'z'"
+      $0.allowedPaths = [.mediated]
+      $0.attributes = Attributes { $0.ethernet = EthernetAttributes { $0.mtu = 8000 } }
+    }
+    #expect(wideOnAny?.contains("the mediation network of a carries 1500") == true)
     #expect(world.claim("web") == nil)
     world.create("web", host: "") {
       $0.hosts = ["a", "b"]
       $0.attributes = Attributes { $0.ethernet = EthernetAttributes { $0.mtu = 8000 } }
     }
     #expect(assignment("web", in: world)?.host == "a")
+  }
+
+  /// Of hosts that an end node cannot tell apart one is tried; which of them it is must not matter.
+  @Test func everyKindOfHostIsTriedAndTheFirstOfItTaken() {
+    var world = World.rack()
+    for (name, change) in [
+      ("d", { $0.mediationAddress = "" }), ("e", { $0.mediationAddress = "fd00::5" }), ("f", { $0.plugins = [] }),
+      ("g", { $0.mediationMtu = 1400 }), ("h", { _ in }), ("i", { _ in }),
+    ] as [(String, (inout FakeHost) -> Void)] {
+      var host = FakeHost(name, address: "10.0.1.\(name.utf8.first ?? 0)")
+      host.plugins = [ethernetPlugin()]
+      change(&host)
+      world.add(host)
+    }
+    world.cordon(.machine("h"))
+    let names = ["d", "e", "f", "g", "h", "i"]
+    func choose(_ name: String, among hosts: [String], mtu: UInt32? = nil) -> String? {
+      world.create(name, host: "") {
+        $0.hosts = hosts
+        $0.allowedPaths = [.mediated]
+        if let mtu { $0.attributes = Attributes { $0.ethernet = EthernetAttributes { $0.mtu = mtu } } }
+      }
+      return assignment(name, in: world)?.host
+    }
+    #expect(choose("narrow", among: names, mtu: 1350) == "g")
+    #expect(choose("wide", among: names, mtu: 1450) == "i")
+    // None is left of whose kind another one could do.
+    #expect(choose("none", among: names.dropLast()) == "g")
+    #expect(choose("waits", among: ["d", "e", "f", "h"]) == nil)
+    let reasons = world.claim("waits")?.status?.pending ?? []
+    #expect(reasons.contains { $0.filter == "plugin" || $0.filter == "path" || $0.filter == "cordon" })
+  }
+
+  @Test func anEndNodesOwnHostDoesNotStandForOthersOfItsKind() {
+    var world = World.rack()
+    // "a" has the fewest claims, and nothing is mediated to it.
+    world.create("web", host: "") {
+      $0.hosts = ["a", "b", "c"]
+      $0.allowedPaths = [.mediated]
+    }
+    #expect(assignment("web", in: world)?.host == "b")
   }
 
   @Test func aHostThatIsForgottenIsNoneOfThem() {
