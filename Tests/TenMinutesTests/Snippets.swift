@@ -100,10 +100,10 @@ func smoothed(_ readings: [Reading], by thermometers: ThermometersClient) async 
 // end
 
 // snippet
-/// nil if there is no thermometer, or it takes more than a second to say.
+/// nil if there is no thermometer, or it takes more than a minute to say.
 func temperatureIfKnown(of room: String, from thermometers: ThermometersClient) async throws -> Double? {
   do {
-    let options = CallOptions(timeout: .seconds(5))
+    let options = CallOptions(timeout: .seconds(60))
     return try await thermometers.read(ReadRequest { $0.room = room }, options: options).celsius
   } catch let error as RPCError where error.code == .notFound || error.code == .deadlineExceeded {
     return nil
