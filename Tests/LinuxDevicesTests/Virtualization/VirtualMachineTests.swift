@@ -196,17 +196,22 @@ private final class FakeMachine: Sendable {
     try #require(mkdtemp(&template) != nil)
     let directory = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     defer {
-      for name in ["qmp", "nbd"] { unlink("\(directory)/\(name)") }
+      for name in ["qmp", "nbd", "pid"] { unlink("\(directory)/\(name)") }
       rmdir(directory)
     }
     let path = "\(directory)/qmp"
     let listener = FileDescriptor(owning: try checked(iov_unix_listen(path), "listen"))
     let daemon = try ChildProcess.spawn(
       executable: "qemu-storage-daemon",
-      arguments: ["--chardev", "socket,id=qmp,fd=\(listener.number),server=on,wait=off", "--monitor", "chardev=qmp"],
+      arguments: [
+        "--pidfile", "\(directory)/pid", "--chardev", "socket,id=qmp,fd=\(listener.number),server=on,wait=off",
+        "--monitor", "chardev=qmp",
+      ],
       inheriting: [listener.number])
     // Also when something below fails. To one that has ended it does nothing.
     defer { try? daemon.kill(SIGKILL) }
+    // Whom it finds connected when it starts it may greet and never hear (QEMU 7.2).
+    while SmallFile.text("\(directory)/pid") == nil { try await Task.sleep(for: .milliseconds(5)) }
     do {
       var connection = try QMPConnection(path: path, timeoutMilliseconds: 60_000)
       let refusal = #expect(throws: QMPError.self) { try connection.execute("device_del", ["id": .string("x")]) }
