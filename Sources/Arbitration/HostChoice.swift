@@ -239,6 +239,18 @@ extension Arbiter {
     }
   }
 
+  /// The same by a look at every host.
+  func candidateAmongAll(
+    _ node: EndNodeState, for specification: ClaimSpecification, on choice: HostChoice
+  ) -> Candidate? {
+    guard specification.isForSeveralHosts else { return try? candidate(node, for: specification) }
+    var search = HostSearch<Int>()
+    for (place, host) in choice.hosts.enumerated() {
+      if let found = try? candidate(node, for: specification.used(on: host)) { search.take(found, at: place) }
+    }
+    return search.best?.candidate
+  }
+
   /// Looks at one more host. Answers whether those that follow are no better.
   private func ends(
     _ search: inout HostSearch<Int>, at other: HostChoice.Other, from node: EndNodeState,

@@ -161,12 +161,17 @@ extension Arbiter {
     return best
   }
 
-  /// Whether a claim would get now what it would get if every end node were looked at.
+  /// Whether a claim would get now what it would get if every end node were looked at for every host.
   package mutating func findsTheBest(for specification: ClaimSpecification) -> Bool {
-    let all = candidates(for: specification)
-    let (found, best) = (
-      best(for: specification), best(of: all, for: specification, AskedChoice())
-    )
+    let (found, choice) = (best(for: specification), choice(for: specification))
+    var best: Candidate?
+    for id in candidates(for: specification) {
+      guard let node = endNodes[id], isCandidate(node, for: specification), isSelected(node, by: specification),
+        let candidate = candidateAmongAll(node, for: specification, on: choice)
+      else { continue }
+      if let rank = best?.rank, rank <= candidate.rank { continue }
+      best = candidate
+    }
     let expected = obstacle(ofSourceOf: specification) == nil ? best : nil
     return found?.record.id == expected?.record.id && found?.host == expected?.host
       && found?.route.path == expected?.route.path
