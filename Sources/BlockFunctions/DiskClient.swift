@@ -51,23 +51,21 @@ enum ExportPlace: Sendable, Hashable {
   }
 }
 
-extension DiskClient {
-  static var connectLimitMilliseconds: Int { 10_000 }
-
-  /// Until the program has written `file`, which says that it is connected.
-  func wait(for child: ChildProcess, named program: String, toWrite file: String) throws {
-    for _ in 0..<Self.connectLimitMilliseconds {
-      if SmallFile.text(file) != nil { return child.reapAtItsEnd() }
-      if let status = child.handle.blockUntilExit(milliseconds: 1) {
-        throw ClientEnded(program: program, status: status)
-      }
+extension ChildProcess {
+  /// Until the program has written `file`, by which it says that it is ready.
+  func wait(named program: String, toWrite file: String) throws {
+    let limit = 10_000
+    for _ in 0..<limit {
+      if SmallFile.text(file) != nil { return reapAtItsEnd() }
+      if let status = handle.blockUntilExit(milliseconds: 1) { throw ProgramEnded(program: program, status: status) }
     }
-    throw PluginError(.unavailable, "\(program) did not connect in \(Self.connectLimitMilliseconds) ms")
+    reapAtItsEnd()
+    throw PluginError(.unavailable, "\(program) was not ready after \(limit) ms")
   }
 }
 
-/// Before it was connected.
-struct ClientEnded: Error, CustomStringConvertible {
+/// Before it was ready.
+struct ProgramEnded: Error, CustomStringConvertible {
   let program: String
   let status: ExitStatus
   var description: String { "\(program) ended with \(status)" }

@@ -81,7 +81,7 @@ struct FileClient: DiskClient {
       standardError: log.number)
     try directory.write(Self.record, child.identity.description)
     // It writes its pid file when the file system answers.
-    try wait(for: child, named: Self.program, toWrite: pidFile)
+    try child.wait(named: Self.program, toWrite: pidFile)
   }
 
   func end() throws {

@@ -47,7 +47,7 @@ struct KernelClient: DiskClient {
       executable: Self.path, arguments: [directory.path, "--backend", backend] + arguments(export),
       standardError: log.number)
     try directory.write(Self.record, child.identity.description)
-    try wait(for: child, named: Self.program, toWrite: directory.file(NetworkBlockDriver.record))
+    try child.wait(named: Self.program, toWrite: directory.file(NetworkBlockDriver.record))
   }
 
   private func arguments(_ export: ExportPlace) -> [String] {

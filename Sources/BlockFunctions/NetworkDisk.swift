@@ -43,7 +43,7 @@ struct NetworkDisk: Sendable {
     if KernelClient.isPossible(secured: export.isSecured) {
       do {
         return try kernelClient.start(export)
-      } catch let error as ClientEnded where error.status == .exited(NetworkBlockDriver.lackingExitCode) {
+      } catch let error as ProgramEnded where error.status == .exited(NetworkBlockDriver.lackingExitCode) {
         try disconnect()
         try prepare(export)
       }

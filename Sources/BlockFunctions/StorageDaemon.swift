@@ -220,20 +220,9 @@ struct StorageDaemon: Sendable {
       inheriting: [monitorSocket.number] + (dataSocket.map { [$0.number] } ?? []),
       standardError: log.number)
     try directory.write("daemon", child.identity.description)
-    try waitUntilStarted(child)
-  }
-
-  /// Until it has read its command line and has the socket of its monitor in order. Who is connected before may be greeted and
-  /// never heard: in QEMU 7.2 the main thread takes the connection while the monitor's takes over the socket.
-  private func waitUntilStarted(_ child: ChildProcess) throws {
-    for _ in 0..<Self.answerLimitMilliseconds {
-      if SmallFile.text(pidFile) != nil { return child.reapAtItsEnd() }
-      if let status = child.handle.blockUntilExit(milliseconds: 1) {
-        throw PluginError(.unavailable, "it ended at once (\(status))")
-      }
-    }
-    child.reapAtItsEnd()
-    throw PluginError(.unavailable, "it has not read its command line after \(Self.answerLimitMilliseconds) ms")
+    // Until it has read its command line and has the socket of its monitor in order. Who is connected before may be greeted and
+    // never heard: in QEMU 7.2 the main thread takes the connection while the monitor's takes over the socket.
+    try child.wait(named: Self.program, toWrite: pidFile)
   }
 
   /// With TLS nobody is served without, and whose certificate is not the consumer's is sent away.
