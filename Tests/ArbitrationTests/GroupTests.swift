@@ -204,20 +204,20 @@ extension World {
   @Test func endsAsAWhole() throws {
     var world = World.cards()
     try #require(
-      world.apply(["one", "two"].map { member($0) { $0.timeToLiveSeconds = 3600 } }).refusal == nil)
+      world.apply(["one", "two"].map { member($0) { $0.timeToLiveSeconds = 180 } }).refusal == nil)
     world.settle()
     // Who extends one extends all of them: the first that ends takes the others with it.
-    world.extend("two", seconds: 7200)
-    world.pass(milliseconds: 3_700_000)
+    world.extend("two", seconds: 360)
+    world.pass(milliseconds: 185_000)
     world.settle()
     #expect(world.phases("one", "two") == [.ready, .ready])
     #expect(world.claim("one")?.expires == world.claim("two")?.expires)
-    let longer = try world.apply(["one", "two"].map { member($0) { $0.timeToLiveSeconds = 7300 } }).get()
+    let longer = try world.apply(["one", "two"].map { member($0) { $0.timeToLiveSeconds = 365 } }).get()
     #expect(longer.claims.map(\.action) == [.update, .update])
-    #expect(longer.claims.map { $0.former?.timeToLiveSeconds } == [7200, 7200])
-    let times = [("one", 7300), ("two", 60)].map { name, seconds in member(name) { $0.timeToLiveSeconds = seconds } }
+    #expect(longer.claims.map { $0.former?.timeToLiveSeconds } == [360, 360])
+    let times = [("one", 365), ("two", 60)].map { name, seconds in member(name) { $0.timeToLiveSeconds = seconds } }
     #expect(world.apply(times).refusal?.message.contains("live for different times") == true)
-    world.pass(milliseconds: 7_400_000)
+    world.pass(milliseconds: 370_000)
     world.settle()
     #expect(world.phases("one", "two") == [nil, nil])
     let causes = world.audit.holdings.map { $0.whyEnded.prefix { $0 != ";" } }

@@ -136,7 +136,9 @@ private func wanted(
   @Test func aClaimThatStandsTwiceIsRefused() {
     #expect(throws: Refusal.self) { try World.rack().plan([wanted("one"), wanted("one")]) }
   }
+}
 
+@Suite struct PlannedStormTests {
   /// Whatever the state is, a plan changes nothing of it.
   @Test(arguments: UInt64(1)...12)
   func aPlanLeavesEverythingAsItIs(seed: UInt64) throws {
