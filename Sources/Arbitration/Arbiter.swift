@@ -39,15 +39,17 @@ public struct Arbiter: Sendable {
   /// End nodes that give no new functions because their health changes too often.
   var heldForFlapping: Set<String> = []
   /// Claims that let go because they were evicted.
-  var evicting = Register()
+  var evicting = Evictions()
   /// By function: the record name of the abandoned entry whose share of the end node has yet to be cleaned.
   var abandonedWithShare = Table<String, String>()
+  /// By end node: the record names of what was left of it.
+  var abandonedOfEndNode = Table<String, Set<String>>()
   var claimOfFunction = Table<String, String>()
   var functionsOfPeers = Table<PeerPlace, Int>()
   var claimOfMAC = Table<MACAddress, String>()
   var claimOfInterface = Table<InterfaceKey, String>()
-  /// Those that name an interface and leave its host open.
-  var claimsOfOpenInterface = Register()
+  /// By the name of an interface: those that ask for it and leave its host open.
+  var claimsOfOpenInterface = Table<String, Set<String>>()
   var expiries = Expiries()
   var upgrades = Upgrades()
   var holders = Holders()
@@ -62,7 +64,7 @@ public struct Arbiter: Sendable {
   var hostSelectors = ClaimSelectors<Host>(.hosts)
   /// By class.
   var waiting: [String: WaitingList] = [:]
-  var hostsWithOrphans: Set<String> = []
+  var orphanIndex = OrphanIndex()
   /// Claims whose function lies where it cannot; what is let go of beside it may resolve that.
   var stoppedByGeometry = Register()
 

@@ -6,6 +6,17 @@ struct Drains: Sendable {
   /// On the arbiter's monotonic clock. What is missing has a deadline that this run has yet to begin to count, or none.
   private var ends: [Maintained: UInt64] = [:]
   var turns = Turns()
+  /// Behind which the next round begins.
+  private var last: Maintained?
+
+  /// All of them, those first that had no turn in the round before.
+  func round() -> [Maintained] {
+    let all = targets.sorted()
+    guard let last, let start = all.firstIndex(where: { $0 > last }) else { return all }
+    return Array(all[start...] + all[..<start])
+  }
+
+  mutating func endRound(behind target: Maintained?) { last = target }
 
   mutating func insert(_ target: Maintained) {
     targets.insert(target)
@@ -34,6 +45,8 @@ struct Drains: Sendable {
 /// The deadline is counted on the monotonic clock while a coordinator runs, and what is left of it is stored once a minute. So
 /// neither a clock that is set nor a coordinator that is away takes time from anybody.
 extension Arbiter {
+  /// A claim that fits nowhere else has looked at all there is: of so many at a time.
+  private static var looksInVain: Int { 8 }
   private static var longestDeadlineMilliseconds: UInt64 { 366 * 86_400_000 }
 
   mutating func drain(_ request: DrainRequest, at now: Instant) throws(Refusal) -> MaintenanceAnswer {
@@ -64,15 +77,23 @@ extension Arbiter {
     }
     put(cordon, of: target)
     drains.insert(target)
-    carryOn(target, at: now)
+    var looks = Self.looksInVain
+    carryOn(target, at: now, &looks)
     return answer(target)
   }
 
   mutating func carryOnDrains(at now: Instant) {
-    for target in drains.targets.sorted() { carryOn(target, at: now) }
+    var looks = Self.looksInVain
+    var last: Maintained?
+    for target in drains.round() {
+      carryOn(target, at: now, &looks)
+      if looks == 0, last == nil { last = target }
+    }
+    drains.endRound(behind: last)
   }
 
-  private mutating func carryOn(_ target: Maintained, at now: Instant) {
+  /// - Parameter looks: how many claims may still be found to fit nowhere else.
+  private mutating func carryOn(_ target: Maintained, at now: Instant, _ looks: inout Int) {
     guard var cordon = cordon(of: target), var drain = cordon.drain else { return drains.remove(target) }
     if let stored = drain.remainingMilliseconds {
       let left = drains.remaining(of: target, from: stored, at: now)
@@ -80,17 +101,23 @@ extension Arbiter {
     }
     let why = "\(words(of: target)) is \(cordon.words)"
     let names = claims(at: target)
-    for name in drains.turns.next(of: names, at: target) {
+    var before = drains.turns.last(at: target)
+    for name in looks > 0 ? drains.turns.next(of: names, at: target) : [] {
       guard let state = claims[name] else { continue }
+      let leavesAnyway: Bool
       switch fate(of: state, at: target, drain) {
-      case .leaves:
-        let fits = fitsElsewhere(state)
-        if evict(name, because: why) { drain.count(isMove: fits) }
-      case .leavesWhereItFits:
-        guard fitsElsewhere(state) else { continue }
-        if evict(name, because: why) { drain.count(isMove: true) }
+      case .leaves: leavesAnyway = true
+      case .leavesWhereItFits: leavesAnyway = false
       case .isGoing, .isLeft, .stays: continue
       }
+      guard looks > 0 else {
+        drains.turns.end(behind: before, at: target)
+        break
+      }
+      before = name
+      let fits = fitsElsewhere(state)
+      if !fits { looks -= 1 }
+      if fits || leavesAnyway, evict(name, because: why) { drain.count(isMove: fits) }
     }
     guard drain != cordon.drain else { return }
     cordon.drain = drain
@@ -116,14 +143,11 @@ extension Arbiter {
     var candidate = best(for: specification.used(alsoOn: assignment.host))
     if candidate == nil, specification.isForSeveralHosts { candidate = best(for: specification) }
     guard let node = candidate.flatMap({ endNodes[$0.record.id] }) else { return false }
-    let onTheirWay = evicting.compactMap { claims[$0] }.filter {
-      $0.specification.deviceClass == specification.deviceClass
-    }
+    let onTheirWay = evicting.load(ofClass: specification.deviceClass)
     let limit = Int(node.record.capacity?.functions ?? 0)
-    guard limit == 0 || node.shares.count + onTheirWay.count < limit else { return false }
-    guard node.isBlockDevice, !onTheirWay.isEmpty else { return true }
-    let sizes = (onTheirWay.compactMap(\.assignment).map(\.sizeBytes) + [assignment.sizeBytes]).reduce(0, &+)
-    return node.usedSizeBytes &+ sizes <= node.sizeBytes
+    guard limit == 0 || node.shares.count + onTheirWay.functions < limit else { return false }
+    guard node.isBlockDevice, onTheirWay.functions > 0 else { return true }
+    return node.usedSizeBytes &+ onTheirWay.bytes &+ assignment.sizeBytes <= node.sizeBytes
   }
 
   /// Where nobody else has a path to what is in use, it would be cut off from the rack for good.

@@ -16,7 +16,7 @@ extension Arbiter {
     for part in claims(from: name) { evict(part.claim.name, because: "its source '\(name)' was evicted: \(why)") }
     var state = claims[name] ?? before
     stoppedByGeometry.remove(name)
-    evicting.insert(name)
+    evicting.insert(state)
     state.withStatus {
       $0.phase = .reclaiming
       $0.pending = [.evicted(why)]

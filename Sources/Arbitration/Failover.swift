@@ -204,7 +204,7 @@ extension Arbiter {
     for function in node.shares.keys.sorted() where !isTakenOver(function, of: node) {
       throw Drop(.controllingHost, "\(node.controllingHost) has yet to take over \(function) of \(node.record.name)")
     }
-    for host in hostsWithOrphans.sorted() where host != node.controllingHost {
+    for host in orphanIndex.hosts where host != node.controllingHost {
       let orphans = hosts[host]?.orphans.values.filter { $0.role != .consumer }.compactMap { $0.function?.id } ?? []
       let isUnknown = { (id: String) in
         node.shares[id] != nil && claimOfFunction[id] == nil && abandonedWithShare[id] == nil

@@ -123,8 +123,8 @@ extension Arbiter {
 
   /// Whether a host was cut off from an end node, and has not cleaned up yet.
   func hasCutOff(from id: String, but host: String = "") -> Bool {
-    abandoned.values.contains {
-      $0.fenced && $0.role != .consumer && $0.assignment?.endNode == id && $0.host != host
+    (abandonedOfEndNode[id] ?? []).contains { name in
+      abandoned[name].map { $0.fenced && $0.role != .consumer && $0.host != host } ?? false
     }
   }
 

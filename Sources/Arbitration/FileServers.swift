@@ -201,12 +201,14 @@ extension Arbiter {
 
   /// What nobody can use any more, and has yet to be cleaned by a host, is cleaned with the function that it is a part of.
   mutating func leaveParts(of function: String) {
-    for (part, recordName) in abandonedWithShare.sorted(by: { $0.key < $1.key }) {
-      guard var entry = abandoned[recordName], entry.assignment?.endNode == function else { continue }
+    let parts = (abandonedOfEndNode[function] ?? []).compactMap { abandoned[$0] }.filter {
+      abandonedWithShare[$0.functionID] == $0.recordName
+    }
+    for var entry in parts.sorted(by: { $0.functionID < $1.functionID }) {
       entry.fenced = true
       note(&entry)
-      abandoned[recordName] = entry
-      freeShare(ofAbandoned: part)
+      abandoned[entry.recordName] = entry
+      freeShare(ofAbandoned: entry.functionID)
     }
   }
 
@@ -235,7 +237,7 @@ extension Arbiter {
   /// Parts of a function that no claim holds, and that nobody has told to go yet.
   func partsOfOrphan(_ function: String) -> [String] {
     let claimed = claims.values.compactMap(\.assignment).filter { $0.endNode == function }.map(\.function)
-    let orphans = hostsWithOrphans.flatMap { host in
+    let orphans = orphanIndex.hosts.flatMap { host in
       (hosts[host]?.orphans ?? [:]).filter {
         $0.value.function?.endNode == function && abandoned[$0.value.recordName] == nil
       }
@@ -252,7 +254,7 @@ extension Arbiter {
   /// Whether no host has a function itself, or is to have it.
   func isNobodys(_ function: String) -> Bool {
     guard claimOfFunction[function] == nil, abandonedWithShare[function] == nil else { return false }
-    return !hostsWithOrphans.contains { host in
+    return !orphanIndex.hosts(with: function).contains { host in
       orphans(of: function, on: host).contains { $0.role != .consumer }
     }
   }

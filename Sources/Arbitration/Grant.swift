@@ -103,7 +103,7 @@ extension Arbiter {
     var attempt = 0
     while true {
       let mac = MACAddress(derivedFrom: uid, attempt: attempt)
-      if mac.value != 0, claimOfMAC[mac] == nil, !isUsedByOrphan({ $0.macAddress == mac }) { return mac }
+      if mac.value != 0, claimOfMAC[mac] == nil, !orphanIndex.uses(mac) { return mac }
       attempt += 1
     }
   }
@@ -130,7 +130,7 @@ extension Arbiter {
     let start = MACAddress.fnv1a64(endNode, "/\(token.value)#", uid) % count
     precondition(claimOfVNI.count < Int(count), "more mediated functions than there are VXLAN identifiers")
     var vni = UInt32(first + start)
-    while claimOfVNI[vni] != nil || isUsedByOrphan({ $0.mediation?.vni == vni }) {
+    while claimOfVNI[vni] != nil || orphanIndex.uses(vni: vni) {
       vni = vni + 1 < 1 << 24 ? vni + 1 : UInt32(first)
     }
     return vni

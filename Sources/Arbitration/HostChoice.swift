@@ -108,6 +108,16 @@ private struct HostPlace: Comparable {
   }
 }
 
+/// The hosts that claims may go to, while those are the same: a condition is asked of all hosts, and one may be that of many claims.
+struct HostsAllowed {
+  struct Key: Hashable {
+    var hosts: [String]
+    var selector: String
+  }
+
+  fileprivate var names: [Key: [String]] = [:]
+}
+
 /// What came of looking from an end node at one host after the other.
 private struct HostSearch<Place: Comparable> {
   private(set) var best: (candidate: Candidate, place: Place)?
@@ -130,6 +140,16 @@ extension Arbiter {
     guard specification.isForSeveralHosts else { return HostChoice([specification.host]) }
     let connected = allowedHosts(for: specification, atMost: atMost) { $0.isConnected }
     return choice(of: connected, for: specification)
+  }
+
+  /// The same, of hosts that are known already from claims that may go to the same ones.
+  func choice(for specification: ClaimSpecification, atMost: Int, _ known: inout HostsAllowed) -> HostChoice {
+    guard specification.isForSeveralHosts else { return HostChoice([specification.host]) }
+    let key = HostsAllowed.Key(hosts: specification.hosts, selector: specification.hostSelector)
+    let names =
+      known.names[key] ?? allowedHosts(for: specification, atMost: atMost) { $0.isConnected }.map(\.record.name)
+    known.names[key] = names
+    return choice(of: names.compactMap { hosts[$0] }, for: specification)
   }
 
   /// Of all that a claim may ever go to.

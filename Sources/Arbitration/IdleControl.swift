@@ -7,14 +7,22 @@ extension Arbiter {
   /// is not under way yet sets out now.
   mutating func waitsForControl(_ state: ClaimState, insteadOf best: Candidate) -> Bool {
     guard best.route.path == .mediated, !endNodes.multiRoot.isEmpty else { return false }
-    let choice = choice(for: state.specification)
-    for node in ids(atHostsOf: choice).compactMap({ endNodes[$0] })
-    where isCandidate(node, for: state.specification) {
+    let specification = state.specification
+    let known =
+      specification.isForSeveralHosts
+      ? Array(endNodes.multiRoot) : Array(endNodes.ids(atHost: specification.host))
+    let underWay = known.compactMap { endNodes[$0] }.filter {
+      $0.record.controlTransfer != nil && isCandidate($0, for: specification)
+    }
+    let node = endNodes[best.record.id]
+    // To put many hosts in order takes long.
+    guard !underWay.isEmpty || node?.isMultiRoot ?? false else { return false }
+    let choice = choice(for: specification)
+    for node in underWay {
       guard let host = node.record.controlTransfer?.host else { continue }
       if gainingHosts(of: state, from: node, insteadOf: best, choice).contains(host) { return true }
     }
-    guard let node = endNodes[best.record.id],
-      let host = gainingHosts(of: state, from: node, insteadOf: best, choice).first
+    guard let node, let host = gainingHosts(of: state, from: node, insteadOf: best, choice).first
     else { return false }
     transferControl(of: node.record.id, to: host)
     return true

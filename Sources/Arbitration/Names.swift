@@ -53,16 +53,23 @@ enum Names {
   /// "; did you mean 'a' or 'b'?" if there are names near to `name`, else the list of what there is.
   static func suggestion(for name: String, among known: [String], of kinds: String) -> String {
     guard !known.isEmpty else { return "; there are no \(kinds) yet" }
-    let near = NearNames.near(name, among: known.sorted()).map { "'\($0)'" }
+    let alike = known.count > 1000 ? known.filter { NearNames.differsInOnePlace($0, from: name) } : known
+    let near = NearNames.near(name, among: alike.sorted()).map { "'\($0)'" }
     if !near.isEmpty { return "; did you mean \(near.joined(separator: " or "))?" }
     return "; known \(kinds): \(list(known))"
   }
 
   /// The first names in order, and how many more there are.
   static func list(_ names: some Sequence<String>) -> String {
-    let sorted = names.sorted()
-    let shown = sorted.prefix(8).joined(separator: ", ")
-    return sorted.count > 8 ? "\(shown) and \(sorted.count - 8) more" : shown
+    var (first, count): ([String], Int) = ([], 0)
+    for name in names {
+      count += 1
+      if first.count == 8, first[7] <= name { continue }
+      first.insert(name, at: first.firstIndex { name < $0 } ?? first.count)
+      if first.count > 8 { first.removeLast() }
+    }
+    let shown = first.joined(separator: ", ")
+    return count > 8 ? "\(shown) and \(count - 8) more" : shown
   }
 
   private static func isAllowed(_ scalar: Unicode.Scalar) -> Bool {

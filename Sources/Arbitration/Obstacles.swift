@@ -93,7 +93,7 @@ extension Arbiter {
     let closed = [Path.direct, .directSoftware, .mediated].filter { !specification.paths.contains($0) }
     let open = closed.filter { path in
       other.allowedPaths = [path]
-      return obstacles(of: node, for: other).allSatisfy { $0.filter >= .functions }
+      return obstacles(of: node, for: other).allSatisfy { $0.filter.isOfUse }
     }
     guard !open.isEmpty else { return nil }
     return "allow the path \(open.map(\.word).joined(separator: " or "))"

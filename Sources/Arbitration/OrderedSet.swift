@@ -31,13 +31,16 @@ struct OrderedSet<Element: Comparable & Sendable>: Sendable {
     pieces[piece].removeSubrange(middle...)
   }
 
-  mutating func remove(_ element: Element) {
-    guard let piece = piece(for: element) else { return }
+  /// Answers whether it was there.
+  @discardableResult
+  mutating func remove(_ element: Element) -> Bool {
+    guard let piece = piece(for: element) else { return false }
     let place = Self.place(of: element, in: pieces[piece])
-    guard place < pieces[piece].count, pieces[piece][place] == element else { return }
+    guard place < pieces[piece].count, pieces[piece][place] == element else { return false }
     pieces[piece].remove(at: place)
     count -= 1
     if pieces[piece].isEmpty { pieces.remove(at: piece) }
+    return true
   }
 
   /// Those that are not lower than an element, in order.

@@ -21,8 +21,7 @@ extension Arbiter {
   }
 
   private mutating func keepOrphan(_ status: FunctionStatus, _ id: String, on host: String) {
-    hosts[host]?.orphans[status.recordName] = status
-    hostsWithOrphans.insert(host)
+    setOrphan(status, status.recordName, on: host)
     // A consumer's part takes nothing of the end node.
     guard status.role != .consumer, let node = status.function?.endNode else { return }
     // What was taken from the host and cleaned is others' already, also while the host has yet to learn of it.
@@ -32,8 +31,7 @@ extension Arbiter {
   }
 
   mutating func dropOrphan(_ recordName: String, on host: String) {
-    guard let status = hosts[host]?.orphans.removeValue(forKey: recordName) else { return }
-    if hosts[host]?.orphans.isEmpty ?? true { hostsWithOrphans.remove(host) }
+    guard let status = setOrphan(nil, recordName, on: host) else { return }
     guard status.role != .consumer, let id = status.function?.id, let node = status.function?.endNode else { return }
     // A claim whose server's side is proven gone waits for its consumer's alone, which takes nothing.
     let isHeld = claimOfFunction[id].flatMap { claims[$0] }?.controlling != nil
@@ -43,16 +41,20 @@ extension Arbiter {
     changes.openings.endNodes.insert(node)
   }
 
+  /// Answers what it was before.
+  @discardableResult
+  private mutating func setOrphan(_ status: FunctionStatus?, _ recordName: String, on host: String) -> FunctionStatus? {
+    guard hosts[host] != nil else { return nil }
+    let former = hosts[host]?.orphans[recordName]
+    hosts[host]?.orphans[recordName] = status
+    if let former { orphanIndex.add(-1, former, on: host) }
+    if let status { orphanIndex.add(1, status, on: host) }
+    return former
+  }
+
   /// Whether a host has what takes a function's place on its end node. What was cut off and cleaned takes nothing.
   func isTakenByOrphan(_ function: String) -> Bool {
     parts(of: function).contains { $0.status.role != .consumer && abandoned[$0.status.recordName]?.fenced != true }
-  }
-
-  /// Networks and addresses that orphans use are not given to anybody else.
-  func isUsedByOrphan(_ matches: (Assignment) -> Bool) -> Bool {
-    hostsWithOrphans.contains { host in
-      hosts[host]?.orphans.values.contains { $0.assignment.map(matches) ?? false } ?? false
-    }
   }
 
   // MARK: Listing
@@ -83,7 +85,7 @@ extension Arbiter {
 
   /// What all hosts have of an orphan, in order.
   private func parts(of function: String) -> [(host: String, status: FunctionStatus)] {
-    hostsWithOrphans.sorted().flatMap { host in orphans(of: function, on: host).map { (host, $0) } }
+    orphanIndex.hosts(with: function).flatMap { host in orphans(of: function, on: host).map { (host, $0) } }
   }
 
   func orphans(of function: String, on host: String) -> [FunctionStatus] {
@@ -95,7 +97,7 @@ extension Arbiter {
     if let claim = claimOfFunction[function] {
       return Refusal(.failedPrecondition, "function \(function) is no orphan: claim '\(claim)' holds it")
     }
-    let known = hostsWithOrphans.flatMap { hosts[$0]?.orphans.values.compactMap { $0.function?.id } ?? [] }
+    let known = orphanIndex.hosts.flatMap { hosts[$0]?.orphans.values.compactMap { $0.function?.id } ?? [] }
     let place = host.isEmpty ? "" : " on host '\(Names.shown(host))'"
     return Refusal(
       .notFound,
@@ -263,8 +265,7 @@ extension Arbiter {
       state.controlling = entry
       noteGranted(assignment, nil, because: "\(host) had it, and the store did not know of that")
     }
-    hosts[host]?.orphans[status.recordName] = nil
-    if hosts[host]?.orphans.isEmpty ?? true { hostsWithOrphans.remove(host) }
+    setOrphan(nil, status.recordName, on: host)
     hosts[host]?.claims.insert(state.claim.name)
     hosts[host]?.reports[entry.recordName] = status
   }

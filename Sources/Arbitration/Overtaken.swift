@@ -67,7 +67,7 @@ extension Arbiter {
   /// A disk that several hosts see keeps out whoever comes with a lower token than one of them has it under.
   private func orphanThatKeeps(_ entry: WantedFunction?, from node: EndNodeState) -> String? {
     guard let entry, report(of: entry)?.error?.highestToken != nil else { return nil }
-    let others = hostsWithOrphans.sorted().lazy.flatMap { host in
+    let others = orphanIndex.hosts.lazy.flatMap { host in
       (self.hosts[host]?.orphans.values.filter { $0.role != .consumer && $0.function?.endNode == node.record.id } ?? [])
         .compactMap(\.function?.id).sorted().map { (host, $0) }
     }

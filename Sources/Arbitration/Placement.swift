@@ -58,7 +58,7 @@ extension Arbiter {
 
   // It changes nothing, so that the arbiter need not be copied to whatever it asks.
   private func found(for specification: ClaimSpecification) -> Candidate? {
-    guard obstacle(ofSourceOf: specification) == nil else { return nil }
+    guard obstacle(ofSourceOf: specification) == nil, isHostOpen(to: specification) else { return nil }
     let asked = AskedChoice()
     if let few = fewCandidates(for: specification) { return best(of: few, for: specification, asked) }
     var best = bestAtHome(for: specification, asked)
@@ -69,6 +69,16 @@ extension Arbiter {
       look(for: specification, in: view, Rank.Bound(preference, distance), &best, asked)
     }
     return best
+  }
+
+  /// Whether the host of a claim for one, whatever the end node is, lets it have a function now.
+  func isHostOpen(to specification: ClaimSpecification) -> Bool {
+    guard !specification.isForSeveralHosts else { return true }
+    do throws(Drop) {
+      try checkKeptAway(from: try usingHost(of: specification), for: specification)
+      try checkNames(of: specification)
+      return true
+    } catch { return false }
   }
 
   private func candidate(of node: EndNodeState, for specification: ClaimSpecification, _ asked: AskedChoice?)
@@ -255,7 +265,7 @@ extension Arbiter {
       throw Drop(.host, words)
     }
     if let mac = specification.attributes?.ethernet?.macAddress.flatMap(MACAddress.init),
-      isUsedByOrphan({ $0.macAddress == mac })
+      orphanIndex.uses(mac)
     {
       throw Drop(.attributes, "the MAC address \(mac) is in use by an orphan; see: iov orphan list")
     }
@@ -321,7 +331,9 @@ extension Arbiter {
         closed.append(error)
       }
     }
-    throw Drop(closed.last?.filter ?? .path, closed.map(\.message).joined(separator: ", "))
+    // Where others have one of them, that counts: they may let go.
+    let inUse = closed.map(\.filter).filter(\.isOfUse).max()
+    throw Drop(inUse ?? closed.last?.filter ?? .path, closed.map(\.message).joined(separator: ", "))
   }
 
   private func openRoute(

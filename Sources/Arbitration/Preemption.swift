@@ -16,10 +16,13 @@ struct Nomination: Sendable {
 /// A claim that nothing fits has others of strictly lower priorities let go of what they have. They do so as by any eviction; what they
 /// had is kept for it until it has it, and a claim of yet higher priority may take it before.
 extension Arbiter {
+  /// End nodes of those that it selects, for one claim, however many there are in the cluster.
+  private static var mostLookedAt: Int { 1024 }
+
   /// Has others let go, if there are such. Once in an event, so that whatever comes of it does so later.
   mutating func preempt(for state: inout ClaimState) {
     let specification = state.specification
-    var left = Int.max
+    var left = Self.mostLookedAt
     guard specification.preemption != .never, specification.source.isEmpty,
       !changes.preemptors.contains(state.claim.name),
       let sacrifice = sacrifice(for: specification, lookingAt: &left), !sacrifice.victims.isEmpty

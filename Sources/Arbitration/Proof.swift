@@ -80,6 +80,7 @@ extension Arbiter {
   mutating func keepAbandoned(_ entry: WantedFunction) {
     abandoned[entry.recordName] = entry
     hosts[entry.host]?.abandoned.insert(entry.recordName)
+    if let id = entry.assignment?.endNode { abandonedOfEndNode[id, default: []].insert(entry.recordName) }
     guard entry.role != .consumer, !entry.fenced, let assignment = entry.assignment else { return }
     takeShare(of: assignment)
     abandonedWithShare[assignment.function] = entry.recordName
@@ -102,6 +103,10 @@ extension Arbiter {
       dropFencer(of: entry.functionID)
     }
     abandoned[recordName] = nil
+    if let id = entry.assignment?.endNode {
+      abandonedOfEndNode[id]?.remove(recordName)
+      if abandonedOfEndNode[id]?.isEmpty ?? false { abandonedOfEndNode[id] = nil }
+    }
     hosts[entry.host]?.abandoned.remove(recordName)
     changes.save(RecordKey(.wantedFunction, recordName))
     // Where another root had cleaned it, the entry had no share any more.

@@ -19,6 +19,8 @@ private struct PlannedMove {
 /// the claim, whose next function placement then gives where the least is in use.
 extension Arbiter {
   private static var mostMoves: Int { 1000 }
+  /// In one plan, claims with end nodes.
+  private static var mostLooks: Int { 16_384 }
   /// A claim that is not ready by then will not be soon: whatever is wrong is not made worse.
   private static var patienceMilliseconds: UInt64 { 120_000 }
 
@@ -77,30 +79,22 @@ extension Arbiter {
   private mutating func planRebalance(
     ofClass deviceClass: String, limit: Int = Arbiter.mostMoves
   ) -> (moves: [PlannedMove], loads: [EndNodeLoad], fixed: Int) {
-    let nodes = endNodes.ids(ofClass: deviceClass).filter { id in
+    let ids = endNodes.ids(ofClass: deviceClass).filter { id in
       endNodes[id].map { hosts[$0.controllingHost] != nil } ?? false
     }
-    var counts = Dictionary(uniqueKeysWithValues: nodes.map { ($0, endNodes[$0]?.shares.count ?? 0) })
-    var movable: [String: [String]] = [:]
-    for id in nodes { movable[id] = movableClaims(of: id) }
-    var moves: [PlannedMove] = []
-    while moves.count < limit, let move = nextMove(nodes, counts, movable) {
-      counts[move.from, default: 0] -= 1
-      counts[move.to, default: 0] += 1
-      movable[move.from]?.removeAll { $0 == move.claim }
-      moves.append(move)
-    }
-    let loads = nodes.compactMap { endNodes[$0] }.map { node in
+    var plan = RebalancePlan(ids.compactMap { endNodes[$0] }, looks: Self.mostLooks)
+    while plan.moves.count < limit, let move = nextMove(&plan) { plan.take(move) }
+    let loads = ids.compactMap { endNodes[$0] }.map { node in
       EndNodeLoad {
         $0.endNode = node.record.id
         $0.name = node.record.name
         $0.functions = UInt32(clamping: node.shares.count)
-        $0.functionsAfter = UInt32(clamping: counts[node.record.id] ?? 0)
+        $0.functionsAfter = UInt32(clamping: plan.counts[node.record.id] ?? 0)
       }
     }
-    let fewest = nodes.filter { endNodes[$0]?.room != nil }.compactMap { counts[$0] }.min()
-    let fixed = nodes.compactMap { counts[$0] }.map { $0 - (fewest ?? $0) - 1 }.filter { $0 > 0 }.reduce(0, +)
-    return (moves, loads.sorted { ($0.name, $0.endNode) < ($1.name, $1.endNode) }, fixed)
+    let fewest = plan.open.first(after: nil)?.count
+    let fixed = plan.counts.values.map { $0 - (fewest ?? $0) - 1 }.filter { $0 > 0 }.reduce(0, +)
+    return (plan.moves, loads.sorted { ($0.name, $0.endNode) < ($1.name, $1.endNode) }, fixed)
   }
 
   /// Those that allow it, by name.
@@ -119,33 +113,93 @@ extension Arbiter {
   }
 
   /// From the fullest end node that can give to the emptiest that can take.
-  private mutating func nextMove(
-    _ nodes: [String], _ counts: [String: Int], _ movable: [String: [String]]
-  ) -> PlannedMove? {
-    let full = nodes.filter { movable[$0]?.isEmpty == false }.sorted { (counts[$1] ?? 0, $0) < (counts[$0] ?? 0, $1) }
-    let open = nodes.filter { endNodes[$0]?.room != nil }.sorted { (counts[$0] ?? 0, $0) < (counts[$1] ?? 0, $1) }
-    for from in full {
-      for to in open where (counts[to] ?? 0) + 1 < counts[from] ?? 0 {
-        let limit = Int(endNodes[to]?.record.capacity?.functions ?? 0)
-        guard limit == 0 || counts[to] ?? 0 < limit else { continue }
-        if let claim = (movable[from] ?? []).first(where: { canMove($0, to: to) }) {
-          return PlannedMove(claim: claim, from: from, to: to)
-        }
+  private mutating func nextMove(_ plan: inout RebalancePlan) -> PlannedMove? {
+    while let from = plan.full.first(after: nil) {
+      var claims = plan.movable[from.id] ?? movableClaims(of: from.id).compactMap { wish(of: $0, &plan) }
+      plan.movable[from.id] = claims
+      for to in plan.open where !claims.isEmpty {
+        guard to.count + 1 < -from.count, plan.looks > 0 else { break }
+        let limit = Int(endNodes[to.id]?.record.capacity?.functions ?? 0)
+        guard limit == 0 || to.count < limit else { continue }
+        plan.looks -= claims.count
+        guard let index = claims.firstIndex(where: { canMove($0, to: to.id) }) else { continue }
+        let claim = claims.remove(at: index).name
+        plan.movable[from.id] = claims
+        return PlannedMove(claim: claim, from: from.id, to: to.id)
       }
+      // Nothing of it can go anywhere, and what others give up later is not waited for.
+      plan.full.remove(from)
     }
     return nil
   }
 
-  /// By a path that it prefers no less than the one that it has.
-  private mutating func canMove(_ name: String, to id: String) -> Bool {
-    guard let state = claims[name], let assignment = state.assignment else { return false }
+  /// What a claim would get now, if it may be moved and that is no worse than what it has.
+  private mutating func wish(of name: String, _ plan: inout RebalancePlan) -> RebalancePlan.Wish? {
+    guard plan.looks > 0, let state = claims[name], let assignment = state.assignment else { return nil }
+    plan.looks -= 16
     let specification = state.specification.used(alsoOn: assignment.host)
-    guard let best = best(for: specification), let node = endNodes[id], isSelected(node, by: specification),
-      let candidate = try? candidate(node, for: specification), candidate.route.path == best.route.path,
-      // Placement looks at the load last.
-      candidate.rank.isAsGood(as: best.rank)
-    else { return false }
     let preference = state.specification.paths.firstIndex(of: assignment.path) ?? 0
-    return candidate.preference <= preference
+    guard let best = best(for: specification), best.preference <= preference else { return nil }
+    return RebalancePlan.Wish(name: name, specification: specification, best: best)
+  }
+
+  /// By the same path as the best that it could have. Placement looks at the load last.
+  private func canMove(_ wish: RebalancePlan.Wish, to id: String) -> Bool {
+    guard let node = endNodes[id], isSelected(node, by: wish.specification),
+      let candidate = try? candidate(node, for: wish.specification)
+    else { return false }
+    return candidate.route.path == wish.best.route.path && candidate.rank.isAsGood(as: wish.best.rank)
+  }
+}
+
+/// How the end nodes of a class stand once moves are made.
+private struct RebalancePlan {
+  struct Load: Comparable, Sendable {
+    var count: Int
+    var id: String
+
+    static func < (one: Load, other: Load) -> Bool { (one.count, one.id) < (other.count, other.id) }
+  }
+
+  /// A claim that may be moved.
+  struct Wish {
+    var name: String
+    var specification: ClaimSpecification
+    var best: Candidate
+  }
+
+  private(set) var counts: [String: Int] = [:]
+  /// Those that may have something to give, the fullest first: by what they have, negative.
+  var full = OrderedSet<Load>()
+  /// Those with room, the emptiest first.
+  private(set) var open = OrderedSet<Load>()
+  /// Of end nodes that were looked at: what they have to give, by name.
+  var movable: [String: [Wish]] = [:]
+  private(set) var moves: [PlannedMove] = []
+  /// How often a claim may still be compared with an end node.
+  var looks: Int
+
+  init(_ nodes: [EndNodeState], looks: Int) {
+    self.looks = looks
+    for node in nodes {
+      let load = Load(count: node.shares.count, id: node.record.id)
+      counts[load.id] = load.count
+      if load.count > 0 { full.insert(Load(count: -load.count, id: load.id)) }
+      if node.room != nil { open.insert(load) }
+    }
+  }
+
+  mutating func take(_ move: PlannedMove) {
+    moves.append(move)
+    add(-1, to: move.from)
+    add(1, to: move.to)
+  }
+
+  private mutating func add(_ difference: Int, to id: String) {
+    let before = counts[id] ?? 0
+    let after = before + difference
+    counts[id] = after
+    if full.remove(Load(count: -before, id: id)) { full.insert(Load(count: -after, id: id)) }
+    if open.remove(Load(count: before, id: id)) { open.insert(Load(count: after, id: id)) }
   }
 }

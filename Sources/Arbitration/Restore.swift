@@ -63,7 +63,7 @@ extension Arbiter {
       }
       reserve(assignment, for: state)
       countAmongPeers(state.specification, with: assignment, by: 1)
-      if state.isBeingEvicted { evicting.insert(name) }
+      if state.isBeingEvicted { evicting.insert(state) }
       if state.phase == .releasing || state.isBeingEvicted, state.specification.isForFileServer { heldUp.insert(name) }
       // Without an entry for the controlling side that side has proven its part absent.
       if state.controlling != nil { takeShare(of: assignment) }
@@ -81,7 +81,7 @@ extension Arbiter {
       claimOfMAC[mac] = state.claim.name
     }
     if let key = specification.interfaceKey { claimOfInterface[key] = state.claim.name }
-    if specification.namesOpenInterface { claimsOfOpenInterface.insert(state.claim.name) }
+    if let name = specification.openInterface { claimsOfOpenInterface[name, default: []].insert(state.claim.name) }
     keepSelectors(of: specification, for: state.claim.name)
     if !specification.source.isEmpty { claimsOfSource[specification.source, default: []].insert(state.claim.name) }
     if !specification.group.isEmpty { claimsOfGroup[specification.group, default: []].insert(state.claim.name) }
@@ -92,7 +92,10 @@ extension Arbiter {
       claimOfMAC[mac] = nil
     }
     if let key = state.specification.interfaceKey { freeInterface(key) }
-    claimsOfOpenInterface.remove(state.claim.name)
+    if let name = state.specification.openInterface {
+      claimsOfOpenInterface[name]?.remove(state.claim.name)
+      if claimsOfOpenInterface[name]?.isEmpty ?? false { claimsOfOpenInterface[name] = nil }
+    }
     dropSelectors(of: state.specification, for: state.claim.name)
     let source = state.specification.source
     claimsOfSource[source]?.remove(state.claim.name)
@@ -133,7 +136,7 @@ extension Arbiter {
   /// Others may wait for the name on just that host.
   private mutating func freeInterface(_ key: InterfaceKey) {
     claimOfInterface[key] = nil
-    changes.openings.claims.formUnion(claimsOfOpenInterface)
+    changes.openings.claims.formUnion(claimsOfOpenInterface[key.name] ?? [])
   }
 
   mutating func takeShare(of assignment: Assignment) {
@@ -180,7 +183,11 @@ extension ClaimSpecification {
   /// Nil if the interface's name is left to the plugin, or its host is open.
   var interfaceKey: InterfaceKey? { interfaceKey(on: host) }
   func interfaceKey(on host: String) -> InterfaceKey? { InterfaceKey(consumer, on: host) }
-  fileprivate var namesOpenInterface: Bool { isForSeveralHosts && consumer?.interfaceName.isEmpty == false }
+  /// The name that an interface is to have on a host that is open.
+  fileprivate var openInterface: String? {
+    guard isForSeveralHosts, let name = consumer?.interfaceName, !name.isEmpty else { return nil }
+    return name
+  }
 }
 
 extension Assignment {

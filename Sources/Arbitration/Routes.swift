@@ -44,6 +44,9 @@ enum Filter: Int, CaseIterable, Comparable, Sendable {
     }
   }
 
+  /// Whether what it drops would pass if others did not use what they do.
+  var isOfUse: Bool { self >= .functions }
+
   static func < (one: Filter, other: Filter) -> Bool { one.rawValue < other.rawValue }
 }
 

@@ -102,10 +102,7 @@ private struct Search {
   var isOver: Bool { left <= 0 || best?.company.isEmpty ?? false }
 
   /// Whether it is yet to be looked at.
-  mutating func begins(with endNode: String) -> Bool {
-    left -= 1
-    return seen.insert(endNode).inserted
-  }
+  mutating func begins(with endNode: String) -> Bool { seen.insert(endNode).inserted }
 
   /// Whether nobody is a better one among those whose lowest holders are of this priority, or of a higher one.
   func isBest(from priority: Int32) -> Bool { best?.isBest(from: priority) ?? false }
@@ -121,11 +118,12 @@ extension Arbiter {
   ///
   /// - Parameters:
   ///   - sources: claims that have to keep what they have.
-  ///   - left: how many end nodes are looked at, at most.
+  ///   - left: how many end nodes are looked at, at most, of those that it selects.
   mutating func sacrifice(
     for specification: ClaimSpecification, keeping sources: Set<String> = [], lookingAt left: inout Int
   ) -> Sacrifice? {
     noteServedClasses()
+    guard isHostOpen(to: specification) else { return nil }
     let places = holders.places(ofClass: specification.deviceClass, below: specification.priority)
     guard let lowest = places.first(where: { _ in true })?.priority else { return nil }
     let isForManyHosts = isForManyHosts(specification)
@@ -153,9 +151,10 @@ extension Arbiter {
 
   private func look(at id: String, _ search: inout Search) {
     guard search.begins(with: id), let node = endNodes[id], isCandidate(id, for: search.specification),
-      isHeld(node, below: search.specification.priority),
-      isInUse(node, search)
+      isSelected(node, by: search.specification)
     else { return }
+    search.left -= 1
+    guard isHeld(node, below: search.specification.priority), isInUse(node, search) else { return }
     let soon = letGoSoon(of: node)
     let left = node.without(soon)
     if let candidate = try? candidate(left, search) {
@@ -174,8 +173,7 @@ extension Arbiter {
 
   /// Whether nothing but what others have is in the way.
   private func isInUse(_ node: EndNodeState, _ search: Search) -> Bool {
-    guard isSelected(node, by: search.specification) else { return false }
-    do throws(Drop) { _ = try candidate(node, search) } catch { return error.filter >= .path }
+    do throws(Drop) { _ = try candidate(node, search) } catch { return error.filter.isOfUse }
     return true
   }
 

@@ -62,6 +62,7 @@ extension Arbiter {
     step.take(&claimsOfTenant)
     step.take(&nominations)
     step.take(&abandonedWithShare)
+    step.take(&abandonedOfEndNode)
     step.take(&claimOfFunction)
     step.take(&functionsOfPeers)
     step.take(&claimOfMAC)

@@ -8,10 +8,15 @@ struct Turns: Sendable {
 
   /// The next ones to look at, so that everybody's turn comes.
   mutating func next(of names: [String], at target: Maintained) -> [String] {
-    guard names.count > Self.count else { return names }
     let start = last[target].flatMap { last in names.firstIndex { $0 > last } } ?? 0
-    let turn = (0..<Self.count).map { names[(start + $0) % names.count] }
-    last[target] = turn.last
+    let turn = (0..<min(Self.count, names.count)).map { names[(start + $0) % names.count] }
+    last[target] = names.count > Self.count ? turn.last : nil
     return turn
   }
+
+  /// Who was the last one.
+  func last(at target: Maintained) -> String? { last[target] }
+
+  /// A turn ends early: the next one begins behind a name.
+  mutating func end(behind name: String?, at target: Maintained) { last[target] = name }
 }

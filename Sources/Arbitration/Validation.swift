@@ -171,7 +171,7 @@ extension Arbiter {
     if let other = claimOfMAC[mac] {
       throw Refusal(.invalidArgument, "the MAC address \(mac) is in use by claim '\(other)'")
     }
-    guard !isUsedByOrphan({ $0.macAddress == mac }) else {
+    guard !orphanIndex.uses(mac) else {
       throw Refusal(
         .invalidArgument,
         "the MAC address \(mac) is in use by a function that no claim stands behind; see: iov orphan list")

@@ -7,7 +7,8 @@ extension Arbiter {
     claimOfMAC.isEmpty && claimOfVNI.isEmpty && claimOfFunction.isEmpty && claimOfInterface.isEmpty
       && claimsOfOpenInterface.isEmpty && evicting.isEmpty && functionsOfPeers.isEmpty && upgrades.isEmpty
       && holders.isEmpty && uses.isEmpty && claimsOfTenant.isEmpty && claimsOfGroup.isEmpty && nominations.isEmpty
-      && claimsOfSource.isEmpty && endNodes.served.isEmpty && selectors.isEmpty && hostSelectors.isEmpty
+      && (abandoned.isEmpty ? abandonedOfEndNode.isEmpty : true) && claimsOfSource.isEmpty && endNodes.served.isEmpty
+      && selectors.isEmpty && hostSelectors.isEmpty
   }
 
   public func claim(named name: String) -> Claim? { claims[name]?.claim }

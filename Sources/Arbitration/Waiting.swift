@@ -119,6 +119,13 @@ struct Openings: Sendable {
   var isEmpty: Bool { endNodes.isEmpty && hosts.isEmpty && claims.isEmpty && tenants.isEmpty && !isOtherwise }
 }
 
+/// What has been found out about claims that wait, for those that ask for the same.
+private struct Looks {
+  var hosts = HostsAllowed()
+  /// For which there is nothing, as long as nothing more opens.
+  var inVain: Set<ClaimSpecification> = []
+}
+
 /// Grants to those who wait. What a change cannot have opened is not looked at, so that a release costs the same
 /// however many claims wait for something else.
 extension Arbiter {
@@ -152,7 +159,8 @@ extension Arbiter {
   private static var explainedAtOnce: Int { 64 }
   private static var lookedAtAtOnce: Int { 4096 }
   private static var lookedAtPerTick: Int { 4096 }
-  private static var lookedAtInVain: Int { 1024 }
+  /// Of one event, as `lookedAtAtOnce` in end nodes looked at.
+  private static var lookedAtInVain: Int { 4096 }
 
   mutating func fillOpenings() {
     while !changes.openings.isEmpty { fillOpeningsOnce() }
@@ -169,9 +177,22 @@ extension Arbiter {
       grantWaiting(ofClass: deviceClass, nodes: opened.filter { isOf(deviceClass, $0) }, openings)
       waiting[deviceClass]?.becomeStale()
       let count = waiting[deviceClass]?.entries.count ?? 0
-      let cost = count * min(endNodes.ids(ofClass: deviceClass).count, Self.mostExplained)
-      if count <= Self.explainedAtOnce, cost <= Self.lookedAtAtOnce { lookAgainInOrder(ofClass: deviceClass) }
+      if count <= Self.explainedAtOnce, count * costInVain(ofClass: deviceClass) <= Self.lookedAtAtOnce {
+        lookAgainInOrder(ofClass: deviceClass)
+      }
     }
+  }
+
+  /// What it takes to look for a claim everywhere, and to say why it has nothing: in end nodes looked at closely. Those with room, and
+  /// the hosts that one for any host may go to, take less each.
+  private func costInVain(ofClass deviceClass: String, isForManyHosts: Bool = false) -> Int {
+    let nodes = min(endNodes.ids(ofClass: deviceClass).count, Self.mostExplained)
+    let others = endNodes.rooms(ofClass: deviceClass).count + (isForManyHosts ? hosts.names.count : 0)
+    return max(1, nodes / 4) + others / 8
+  }
+
+  private func costInVain(of specification: ClaimSpecification) -> Int {
+    costInVain(ofClass: specification.deviceClass, isForManyHosts: isForManyHosts(specification))
   }
 
   private func endNodes(in openings: Openings) -> [String] {
@@ -189,7 +210,8 @@ extension Arbiter {
     endNodes[id].map { $0.record.deviceClass == deviceClass && !$0.isServed } ?? false
   }
 
-  /// In their order. Those that are named have their turn in any case; of the others, what one event looks at in vain is bounded.
+  /// In their order. Those that are named have their turn in any case, the first of them in this event; of the others, what one event
+  /// looks at in vain is bounded. Whoever is left looks again with all that wait.
   private mutating func grantWaiting(ofClass deviceClass: String, nodes: [String], _ openings: Openings) {
     var open = nodes.filter(isOpen)
     var named = openings.claims.filter { name in
@@ -199,18 +221,18 @@ extension Arbiter {
     var serving = Serving()
     var budget = Self.lookedAtInVain
     var tried: Set<String> = []
+    var looks = Looks()
     var allReopened: Set<String> = []
     while budget > 0, !open.isEmpty || !openings.hosts.isEmpty || mayFit(tenants, ofClass: deviceClass),
       let entry = nextServed(&serving, ofClass: deviceClass)
     {
       guard let specification = claims[entry.name]?.specification else { continue }
       guard specification.group.isEmpty || !tried.contains(specification.group) else { continue }
-      guard named.remove(entry.name) != nil || isConcerned(specification, openings, open) else {
-        budget -= 1
+      guard named.remove(entry.name) != nil || isConcerned(specification, openings, open, &looks, &budget) else {
         continue
       }
       if !specification.group.isEmpty { tried.insert(specification.group) }
-      place(entry.name)
+      place(entry.name, &budget)
       let reopened = changes.openings.endNodes.filter { isOf(deviceClass, $0) }
       if !reopened.isEmpty {
         // What was kept for it is free: those before it, who could not have that, come before those behind it.
@@ -218,18 +240,28 @@ extension Arbiter {
         allReopened.formUnion(reopened)
         open = allReopened.union(nodes).sorted()
         serving = Serving()
+        looks.inVain = []
       }
       open = open.filter(isOpen)
     }
     changes.openings.endNodes.formUnion(allReopened)
     var left = named.compactMap { claims[$0]?.waitingEntry }.sorted()[...]
-    while !changes.openings.isKeptFreed, let entry = left.popFirst() {
+    budget = Self.lookedAtInVain
+    while budget > 0, !changes.openings.isKeptFreed, let entry = left.popFirst() {
       // All of a group look at once.
       if let group = claims[entry.name]?.specification.group, !group.isEmpty, !tried.insert(group).inserted { continue }
-      place(entry.name)
+      place(entry.name, &budget)
     }
     // Of what was kept for one of them everybody has a turn, in their order.
-    changes.openings.claims.formUnion(left.map(\.name))
+    if changes.openings.isKeptFreed { changes.openings.claims.formUnion(left.map(\.name)) }
+  }
+
+  private mutating func place(_ name: String, _ budget: inout Int) {
+    place(name)
+    budget -= 1
+    guard let state = claims[name], state.phase == .pending else { return }
+    let members = state.hasGroup ? claimsOfGroup[state.specification.group]?.count ?? 1 : 1
+    budget -= members * costInVain(of: state.specification)
   }
 
   private func mayFit(_ tenants: Set<TenantClass>, ofClass deviceClass: String) -> Bool {
@@ -245,18 +277,40 @@ extension Arbiter {
     return serving.next(of: list, skipping: { isUsedUp(key($0)) }, share: { share(of: key($0)) })
   }
 
+  /// Whether a claim could get something of what has opened. What is looked at in vain is taken off the budget.
   private mutating func isConcerned(
-    _ specification: ClaimSpecification, _ openings: Openings, _ open: [String]
+    _ specification: ClaimSpecification, _ openings: Openings, _ open: [String], _ looks: inout Looks,
+    _ budget: inout Int
   ) -> Bool {
-    guard !openings.hosts.contains(where: { hosts[$0].map { allows($0, specification) } ?? false }) else { return true }
-    if openings.tenants.contains(specification.tenantClass), best(for: specification) != nil { return true }
+    budget -= 1
+    guard !looks.inVain.contains(specification) else { return false }
+    if mayGain(specification, by: openings) {
+      // What a single host has of its own is among the open ones.
+      guard specification.isForSeveralHosts || openings.tenants.contains(specification.tenantClass) else { return true }
+      if best(for: specification) != nil { return true }
+      budget -= costInVain(of: specification)
+    }
+    if fits(specification, open, &looks) { return true }
+    budget -= 2 + open.count + (specification.isForSeveralHosts ? 32 : 0)
+    if !selectors.changesWithUse(specification.selector) { looks.inVain.insert(specification) }
+    return false
+  }
+
+  /// Whether one of some end nodes could take it.
+  private func fits(_ specification: ClaimSpecification, _ open: [String], _ looks: inout Looks) -> Bool {
     guard !open.isEmpty else { return false }
-    let choice = choice(for: specification, atMost: Self.mostExplained)
+    let choice = choice(for: specification, atMost: Self.mostExplained, &looks.hosts)
     return open.compactMap { endNodes[$0] }.contains { node in
       fits(node, specification, on: choice)
         || isForManyHosts(specification) && isSelected(node, by: specification)
           && candidateAtRoot(of: node, for: specification) != nil
     }
+  }
+
+  /// Whether one of its hosts can be given more, or its tenant.
+  private func mayGain(_ specification: ClaimSpecification, by openings: Openings) -> Bool {
+    openings.tenants.contains(specification.tenantClass)
+      || openings.hosts.contains { hosts[$0].map { allows($0, specification) } ?? false }
   }
 
   /// Whether a function of the end node could be granted to anybody.
@@ -271,10 +325,8 @@ extension Arbiter {
   @discardableResult
   private mutating func lookAgain(ofClass deviceClass: String, _ budget: Int) -> Int {
     var budget = budget
-    let cost = max(1, min(endNodes.ids(ofClass: deviceClass).count, Self.mostExplained))
     while budget > 0, let entry = waiting[deviceClass]?.nextStale() {
-      if looksAgain(entry.name) { place(entry.name) }
-      budget -= cost
+      if looksAgain(entry.name) { place(entry.name, &budget) } else { budget -= 1 }
     }
     return budget
   }

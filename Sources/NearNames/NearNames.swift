@@ -13,6 +13,16 @@ public enum NearNames {
       .prefix(limit).map(\.name)
   }
 
+  /// Whether names are the same but for two letters at most that stand together. Quickly told, for where there are very many names.
+  public static func differsInOnePlace(_ one: String, from other: String) -> Bool {
+    let (mine, theirs) = (one.utf8, other.utf8)
+    let longest = max(mine.count, theirs.count)
+    guard longest - min(mine.count, theirs.count) <= 2 else { return false }
+    let begin = zip(mine, theirs).prefix { $0 == $1 }.count
+    let end = zip(mine.reversed(), theirs.reversed()).prefix { $0 == $1 }.count
+    return begin + end >= longest - 2
+  }
+
   private static func letters(of name: String) -> [Unicode.Scalar] {
     Array(name.unicodeScalars.prefix(128)).map { scalar in
       ("A"..."Z").contains(scalar) ? Unicode.Scalar(UInt8(scalar.value) | 0x20) : scalar
