@@ -102,7 +102,7 @@ extension Arbiter {
     let why = "\(words(of: target)) is \(cordon.words)"
     let names = claims(at: target)
     var before = drains.turns.last(at: target)
-    for name in looks > 0 ? drains.turns.next(of: names, at: target) : [] {
+    for name in looks > 0 || drain.isDue ? drains.turns.next(of: names, at: target) : [] {
       guard let state = claims[name] else { continue }
       let leavesAnyway: Bool
       switch fate(of: state, at: target, drain) {
@@ -110,13 +110,14 @@ extension Arbiter {
       case .leavesWhereItFits: leavesAnyway = false
       case .isGoing, .isLeft, .stays: continue
       }
-      guard looks > 0 else {
+      guard looks > 0 || leavesAnyway else {
         drains.turns.end(behind: before, at: target)
         break
       }
       before = name
-      let fits = fitsElsewhere(state)
-      if !fits { looks -= 1 }
+      // Of those that leave in any case, too many were not asked.
+      let fits = looks > 0 && fitsElsewhere(state)
+      if !fits, looks > 0, isHostOpen(to: state.specification) { looks -= 1 }
       if fits || leavesAnyway, evict(name, because: why) { drain.count(isMove: fits) }
     }
     guard drain != cordon.drain else { return }

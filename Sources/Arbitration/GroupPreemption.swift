@@ -31,8 +31,8 @@ private struct GroupSacrifice {
 /// A group that finds no place for all its members has claims of strictly lower priorities let go, if all of it has one then. What is
 /// free of that is kept as well, and for all of them until all have what they need.
 extension Arbiter {
-  /// End nodes, however many there are in the cluster: in all, and for each member.
-  private static var mostLookedAt: (inAll: Int, perMember: Int) { (4096, 32) }
+  /// However many end nodes there are in the cluster: in all, and for each member; see `Search.left`.
+  private static var mostLookedAt: (inAll: Int, perMember: Int) { (65_536, 512) }
   /// How many members are placed anew, at most, to see who need not let go.
   private static var mostPlacedAnew: Int { 4096 }
 

@@ -16,8 +16,8 @@ struct Nomination: Sendable {
 /// A claim that nothing fits has others of strictly lower priorities let go of what they have. They do so as by any eviction; what they
 /// had is kept for it until it has it, and a claim of yet higher priority may take it before.
 extension Arbiter {
-  /// End nodes of those that it selects, for one claim, however many there are in the cluster.
-  private static var mostLookedAt: Int { 1024 }
+  /// For one claim, however many end nodes there are in the cluster: see `Search.left`.
+  private static var mostLookedAt: Int { 65_536 }
 
   /// Has others let go, if there are such. Once in an event, so that whatever comes of it does so later.
   mutating func preempt(for state: inout ClaimState) {

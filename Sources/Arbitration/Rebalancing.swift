@@ -19,8 +19,10 @@ private struct PlannedMove {
 /// the claim, whose next function placement then gives where the least is in use.
 extension Arbiter {
   private static var mostMoves: Int { 1000 }
-  /// In one plan, claims with end nodes.
-  private static var mostLooks: Int { 16_384 }
+  /// In one plan, and for one end node: a step counts as one, to compare a claim with an end node as eight, and to find the best for a
+  /// claim as 64.
+  private static var mostLooks: Int { 262_144 }
+  private static var mostLooksForOne: Int { 16_384 }
   /// A claim that is not ready by then will not be soon: whatever is wrong is not made worse.
   private static var patienceMilliseconds: UInt64 { 120_000 }
 
@@ -93,7 +95,9 @@ extension Arbiter {
       }
     }
     let fewest = plan.open.first(after: nil)?.count
-    let fixed = plan.counts.values.map { $0 - (fewest ?? $0) - 1 }.filter { $0 > 0 }.reduce(0, +)
+    // Of those that were not looked at nobody knows.
+    let fixed =
+      plan.looks > 0 ? plan.counts.values.map { $0 - (fewest ?? $0) - 1 }.filter { $0 > 0 }.reduce(0, +) : 0
     return (plan.moves, loads.sorted { ($0.name, $0.endNode) < ($1.name, $1.endNode) }, fixed)
   }
 
@@ -114,21 +118,31 @@ extension Arbiter {
 
   /// From the fullest end node that can give to the emptiest that can take.
   private mutating func nextMove(_ plan: inout RebalancePlan) -> PlannedMove? {
-    while let from = plan.full.first(after: nil) {
-      var claims = plan.movable[from.id] ?? movableClaims(of: from.id).compactMap { wish(of: $0, &plan) }
+    while plan.looks > 0, let from = plan.full.first(after: nil) {
+      let claims = plan.movable[from.id] ?? movableClaims(of: from.id).compactMap { wish(of: $0, &plan) }
       plan.movable[from.id] = claims
-      for to in plan.open where !claims.isEmpty {
-        guard to.count + 1 < -from.count, plan.looks > 0 else { break }
-        let limit = Int(endNodes[to.id]?.record.capacity?.functions ?? 0)
-        guard limit == 0 || to.count < limit else { continue }
-        plan.looks -= claims.count
-        guard let index = claims.firstIndex(where: { canMove($0, to: to.id) }) else { continue }
-        let claim = claims.remove(at: index).name
-        plan.movable[from.id] = claims
-        return PlannedMove(claim: claim, from: from.id, to: to.id)
+      if let (index, to) = firstMove(of: claims, from, &plan) {
+        plan.movable[from.id]?.remove(at: index)
+        return PlannedMove(claim: claims[index].name, from: from.id, to: to)
       }
-      // Nothing of it can go anywhere, and what others give up later is not waited for.
-      plan.full.remove(from)
+      plan.setAside(from, isForGood: claims.isEmpty)
+    }
+    return nil
+  }
+
+  private func firstMove(
+    of claims: [RebalancePlan.Wish], _ from: RebalancePlan.Load, _ plan: inout RebalancePlan
+  ) -> (index: Int, to: String)? {
+    guard !claims.isEmpty else { return nil }
+    let last = max(0, plan.looks - Self.mostLooksForOne)
+    for to in plan.open where plan.looks > last {
+      guard to.count + 1 < -from.count else { return nil }
+      let limit = Int(endNodes[to.id]?.record.capacity?.functions ?? 0)
+      guard limit == 0 || to.count < limit else { continue }
+      plan.looks -= claims.count
+      if let index = claims.indices.first(where: { canMove(claims[$0], to: to.id, &plan.looks) }) {
+        return (index, to.id)
+      }
     }
     return nil
   }
@@ -136,7 +150,7 @@ extension Arbiter {
   /// What a claim would get now, if it may be moved and that is no worse than what it has.
   private mutating func wish(of name: String, _ plan: inout RebalancePlan) -> RebalancePlan.Wish? {
     guard plan.looks > 0, let state = claims[name], let assignment = state.assignment else { return nil }
-    plan.looks -= 16
+    plan.looks -= 64
     let specification = state.specification.used(alsoOn: assignment.host)
     let preference = state.specification.paths.firstIndex(of: assignment.path) ?? 0
     guard let best = best(for: specification), best.preference <= preference else { return nil }
@@ -144,8 +158,12 @@ extension Arbiter {
   }
 
   /// By the same path as the best that it could have. Placement looks at the load last.
-  private func canMove(_ wish: RebalancePlan.Wish, to id: String) -> Bool {
-    guard let node = endNodes[id], isSelected(node, by: wish.specification),
+  private func canMove(_ wish: RebalancePlan.Wish, to id: String, _ looks: inout Int) -> Bool {
+    guard let node = endNodes[id], wish.best.route.path == .mediated || node.isOwn(wish.specification.host) else {
+      return false
+    }
+    looks -= 8
+    guard isSelected(node, by: wish.specification),
       let candidate = try? candidate(node, for: wish.specification)
     else { return false }
     return candidate.route.path == wish.best.route.path && candidate.rank.isAsGood(as: wish.best.rank)
@@ -170,14 +188,16 @@ private struct RebalancePlan {
 
   private(set) var counts: [String: Int] = [:]
   /// Those that may have something to give, the fullest first: by what they have, negative.
-  var full = OrderedSet<Load>()
+  private(set) var full = OrderedSet<Load>()
   /// Those with room, the emptiest first.
   private(set) var open = OrderedSet<Load>()
   /// Of end nodes that were looked at: what they have to give, by name.
   var movable: [String: [Wish]] = [:]
   private(set) var moves: [PlannedMove] = []
-  /// How often a claim may still be compared with an end node.
+  /// How much may still be looked at.
   var looks: Int
+  /// Those that have something to give, and had nowhere to give it.
+  private var stuck: Set<String> = []
 
   init(_ nodes: [EndNodeState], looks: Int) {
     self.looks = looks
@@ -193,6 +213,21 @@ private struct RebalancePlan {
     moves.append(move)
     add(-1, to: move.from)
     add(1, to: move.to)
+    // What has less now may take something of others.
+    guard !stuck.isEmpty, let count = counts[move.from], open.contains(Load(count: count, id: move.from)) else {
+      return
+    }
+    looks -= stuck.count
+    for id in stuck where count + 1 < counts[id] ?? 0 {
+      stuck.remove(id)
+      full.insert(Load(count: -(counts[id] ?? 0), id: id))
+    }
+  }
+
+  /// - Parameter isForGood: it has nothing to give.
+  mutating func setAside(_ from: Load, isForGood: Bool) {
+    full.remove(from)
+    if !isForGood { stuck.insert(from.id) }
   }
 
   private mutating func add(_ difference: Int, to id: String) {

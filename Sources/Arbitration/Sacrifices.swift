@@ -81,7 +81,8 @@ private struct Search {
   let isForManyHosts: Bool
   /// What is the source of these is not taken from them.
   var sources: Set<String>
-  /// How many are looked at yet.
+  /// What may be looked at yet: an end node that it does not select counts as one, one where letting go does not help as four, and one
+  /// whose holders are compared as 64.
   var left: Int
   var best: Sacrifice?
   private var seen: Set<String> = []
@@ -102,7 +103,10 @@ private struct Search {
   var isOver: Bool { left <= 0 || best?.company.isEmpty ?? false }
 
   /// Whether it is yet to be looked at.
-  mutating func begins(with endNode: String) -> Bool { seen.insert(endNode).inserted }
+  mutating func begins(with endNode: String) -> Bool {
+    left -= 1
+    return seen.insert(endNode).inserted
+  }
 
   /// Whether nobody is a better one among those whose lowest holders are of this priority, or of a higher one.
   func isBest(from priority: Int32) -> Bool { best?.isBest(from: priority) ?? false }
@@ -118,7 +122,7 @@ extension Arbiter {
   ///
   /// - Parameters:
   ///   - sources: claims that have to keep what they have.
-  ///   - left: how many end nodes are looked at, at most, of those that it selects.
+  ///   - left: what is looked at, at most, as `Search.left` counts it.
   mutating func sacrifice(
     for specification: ClaimSpecification, keeping sources: Set<String> = [], lookingAt left: inout Int
   ) -> Sacrifice? {
@@ -153,8 +157,9 @@ extension Arbiter {
     guard search.begins(with: id), let node = endNodes[id], isCandidate(id, for: search.specification),
       isSelected(node, by: search.specification)
     else { return }
-    search.left -= 1
+    search.left -= 3
     guard isHeld(node, below: search.specification.priority), isInUse(node, search) else { return }
+    search.left -= 60
     let soon = letGoSoon(of: node)
     let left = node.without(soon)
     if let candidate = try? candidate(left, search) {

@@ -124,6 +124,12 @@ private struct Looks {
   var hosts = HostsAllowed()
   /// For which there is nothing, as long as nothing more opens.
   var inVain: Set<ClaimSpecification> = []
+
+  /// One was placed, or was not.
+  mutating func note(_ state: ClaimState?, isAnythingKept: Bool) {
+    // Its tenant may have used up its quota by that, and what is kept for others of it is free.
+    if state?.phase != .pending, isAnythingKept { inVain = [] }
+  }
 }
 
 /// Grants to those who wait. What a change cannot have opened is not looked at, so that a release costs the same
@@ -160,7 +166,7 @@ extension Arbiter {
   private static var lookedAtAtOnce: Int { 4096 }
   private static var lookedAtPerTick: Int { 4096 }
   /// Of one event, as `lookedAtAtOnce` in end nodes looked at.
-  private static var lookedAtInVain: Int { 4096 }
+  private static var lookedAtInVain: Int { 8192 }
 
   mutating func fillOpenings() {
     while !changes.openings.isEmpty { fillOpeningsOnce() }
@@ -183,16 +189,21 @@ extension Arbiter {
     }
   }
 
-  /// What it takes to look for a claim everywhere, and to say why it has nothing: in end nodes looked at closely. Those with room, and
-  /// the hosts that one for any host may go to, take less each.
+  /// What it takes to look for a claim everywhere, and to say why it has nothing: some four end nodes looked at closely count as one,
+  /// as do eight with room, and eight hosts that one for any host may go to.
   private func costInVain(ofClass deviceClass: String, isForManyHosts: Bool = false) -> Int {
     let nodes = min(endNodes.ids(ofClass: deviceClass).count, Self.mostExplained)
     let others = endNodes.rooms(ofClass: deviceClass).count + (isForManyHosts ? hosts.names.count : 0)
     return max(1, nodes / 4) + others / 8
   }
 
+  /// With what it takes to find that nobody can help by letting go.
   private func costInVain(of specification: ClaimSpecification) -> Int {
-    costInVain(ofClass: specification.deviceClass, isForManyHosts: isForManyHosts(specification))
+    let cost = costInVain(ofClass: specification.deviceClass, isForManyHosts: isForManyHosts(specification))
+    guard specification.preemption != .never,
+      holders.places(ofClass: specification.deviceClass, below: specification.priority).contains(where: { _ in true })
+    else { return cost }
+    return cost + endNodes.ids(ofClass: specification.deviceClass).count / 4
   }
 
   private func endNodes(in openings: Openings) -> [String] {
@@ -228,11 +239,12 @@ extension Arbiter {
     {
       guard let specification = claims[entry.name]?.specification else { continue }
       guard specification.group.isEmpty || !tried.contains(specification.group) else { continue }
-      guard named.remove(entry.name) != nil || isConcerned(specification, openings, open, &looks, &budget) else {
+      guard named.remove(entry.name) != nil || isConcerned(entry.name, openings, open, &looks, &budget) else {
         continue
       }
       if !specification.group.isEmpty { tried.insert(specification.group) }
       place(entry.name, &budget)
+      looks.note(claims[entry.name], isAnythingKept: !nominations.isEmpty)
       let reopened = changes.openings.endNodes.filter { isOf(deviceClass, $0) }
       if !reopened.isEmpty {
         // What was kept for it is free: those before it, who could not have that, come before those behind it.
@@ -259,9 +271,13 @@ extension Arbiter {
   private mutating func place(_ name: String, _ budget: inout Int) {
     place(name)
     budget -= 1
-    guard let state = claims[name], state.phase == .pending else { return }
-    let members = state.hasGroup ? claimsOfGroup[state.specification.group]?.count ?? 1 : 1
-    budget -= members * costInVain(of: state.specification)
+    // Where a quota is used up nothing was looked for.
+    guard let state = claims[name], state.phase == .pending, obstacle(ofQuotaOf: state.specification) == nil else {
+      return
+    }
+    // A group ends at the first one that finds nothing.
+    let others = state.hasGroup ? claimsOfGroup[state.specification.group]?.count ?? 0 : 0
+    budget -= costInVain(of: state.specification) + others
   }
 
   private func mayFit(_ tenants: Set<TenantClass>, ofClass deviceClass: String) -> Bool {
@@ -279,20 +295,32 @@ extension Arbiter {
 
   /// Whether a claim could get something of what has opened. What is looked at in vain is taken off the budget.
   private mutating func isConcerned(
-    _ specification: ClaimSpecification, _ openings: Openings, _ open: [String], _ looks: inout Looks,
-    _ budget: inout Int
+    _ name: String, _ openings: Openings, _ open: [String], _ looks: inout Looks, _ budget: inout Int
   ) -> Bool {
     budget -= 1
-    guard !looks.inVain.contains(specification) else { return false }
-    if mayGain(specification, by: openings) {
-      // What a single host has of its own is among the open ones.
-      guard specification.isForSeveralHosts || openings.tenants.contains(specification.tenantClass) else { return true }
-      if best(for: specification) != nil { return true }
-      budget -= costInVain(of: specification)
-    }
+    guard let state = claims[name], !looks.inVain.contains(state.specification) else { return false }
+    let specification = state.specification
     if fits(specification, open, &looks) { return true }
     budget -= 2 + open.count + (specification.isForSeveralHosts ? 32 : 0)
+    let opened = openings.hosts.filter { hosts[$0].map { allows($0, specification) } ?? false }
+    // What is kept for it elsewhere is in its own way.
+    if !opened.isEmpty, !specification.isForSeveralHosts || state.claim.status?.preemption != nil { return true }
+    if openings.tenants.contains(specification.tenantClass) || !opened.isEmpty {
+      if canHave(specification, on: openings.tenants.contains(specification.tenantClass) ? [] : opened) { return true }
+      budget -= costInVain(of: specification)
+    }
     if !selectors.changesWithUse(specification.selector) { looks.inVain.insert(specification) }
+    return false
+  }
+
+  /// - Parameter opened: the hosts on which it may be that it could not be on before; empty: any may be such a one.
+  private mutating func canHave(_ specification: ClaimSpecification, on opened: Set<String>) -> Bool {
+    guard !opened.isEmpty, opened.count <= 4 else { return best(for: specification) != nil }
+    for host in opened.sorted() {
+      var here = specification.used(on: host)
+      (here.hosts, here.hostSelector) = ([], "")
+      if best(for: here) != nil { return true }
+    }
     return false
   }
 
@@ -307,12 +335,6 @@ extension Arbiter {
     }
   }
 
-  /// Whether one of its hosts can be given more, or its tenant.
-  private func mayGain(_ specification: ClaimSpecification, by openings: Openings) -> Bool {
-    openings.tenants.contains(specification.tenantClass)
-      || openings.hosts.contains { hosts[$0].map { allows($0, specification) } ?? false }
-  }
-
   /// Whether a function of the end node could be granted to anybody.
   private func isOpen(_ id: String) -> Bool {
     guard let node = endNodes[id], node.record.cordon == nil, !node.flapping.isHeld, node.health.state != .unhealthy,
@@ -321,14 +343,12 @@ extension Arbiter {
     return isUnderControl(node) || node.record.roots.contains { isUsable($0.host, asRootOf: node) }
   }
 
-  /// Has those who wait look at what there is now, up to a number of end nodes looked at. Answers what is left of it.
-  @discardableResult
-  private mutating func lookAgain(ofClass deviceClass: String, _ budget: Int) -> Int {
+  /// Has those who wait look at what there is now, up to a number of end nodes looked at.
+  private mutating func lookAgain(ofClass deviceClass: String, _ budget: Int) {
     var budget = budget
     while budget > 0, let entry = waiting[deviceClass]?.nextStale() {
       if looksAgain(entry.name) { place(entry.name, &budget) } else { budget -= 1 }
     }
-    return budget
   }
 
   private mutating func lookAgainInOrder(ofClass deviceClass: String) {
@@ -342,8 +362,9 @@ extension Arbiter {
   }
 
   mutating func lookAgain() {
-    var budget = Self.lookedAtPerTick
-    for deviceClass in waiting.keys.sorted() where budget > 0 { budget = lookAgain(ofClass: deviceClass, budget) }
+    // Each has a share, so that none keeps the others from having their turn.
+    let budget = Self.lookedAtPerTick / max(1, waiting.count)
+    for deviceClass in waiting.keys.sorted() { lookAgain(ofClass: deviceClass, budget) }
   }
 }
 

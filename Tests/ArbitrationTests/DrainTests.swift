@@ -66,6 +66,23 @@ extension World {
     #expect(world.phase("web") == .ready)
   }
 
+  @Test func reachThoseBehindManyThatFitNowhereElse() {
+    var world = World.rack()
+    world.hosts["a"]?.endNodes = [card("ethernet/52:54:00:00:00:01", functions: 40)]
+    world.reportInventory("a")
+    for number in 0..<30 { world.create("pinned-\(number)") { $0.endNode = EndNodeSelector { $0.name = "a/eth1" } } }
+    world.create("web") { $0.endNode = nil }
+    world.settle()
+    world.hosts["c"]?.endNodes.append(card("ethernet/c", functions: 4))
+    world.reportInventory("c")
+    world.drain(.node("a/eth1"))
+    world.pass(milliseconds: 20_000)
+    world.settle()
+    #expect(world.endNode("web") == "ethernet/c")
+    #expect(world.cordon(of: "a/eth1")?.drain?.moved == 1)
+    #expect((0..<30).allSatisfy { world.phase("pinned-\($0)") == .ready })
+  }
+
   @Test func doNotMoveMoreThanThereIsRoomFor() {
     var world = twoCards(functions: 1)
     for name in ["one", "two", "three"] { world.create(name) { $0.endNode = EndNodeSelector { $0.name = "a/eth1" } } }

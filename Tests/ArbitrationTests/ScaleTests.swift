@@ -55,6 +55,32 @@ import Testing
     #expect(Set(reasons) == ["host"])
   }
 
+  /// In the event itself not all are looked at.
+  @Test func whoWaitsBehindManyOthersGetsWhatAHostBringsBack() {
+    var world = World()
+    for number in 10..<50 {
+      var host = FakeHost("host-\(number)", address: "10.0.0.\(number)")
+      host.plugins = [ethernetPlugin()]
+      host.endNodes = [card("ethernet/\(number)", functions: 4)]
+      if number == 30 { host.endNodes[0].labels = ["shelf": "here"] }
+      world.add(host)
+    }
+    world.disconnect("host-30")
+    // Each asks for something else, so that nothing is known from those before it.
+    for (name, shelf) in (0..<300).map({ ("claim-\($0)", "\($0)") }) + [("last", "here")] {
+      world.create(name, host: "") {
+        $0.hostSelector = "name != 'nobody'"
+        $0.selector = "label.shelf == '\(shelf)'"
+      }
+    }
+    #expect(world.phase("last") == .pending)
+    world.connect("host-30")
+    for _ in 0..<8 { world.wait(milliseconds: 250) }
+    world.settle()
+    #expect(world.phase("last") == .ready)
+    #expect(world.arbiter.listedClaims.filter { $0.status?.phase == .pending }.count == 300)
+  }
+
   /// They are looked for among the end nodes, in their order. The world compares that with a look at everything.
   @Test func claimsForAnyOfManyHostsAreSpreadOverThem() {
     var world = World()

@@ -137,3 +137,20 @@ import Testing
       "claim 'one' already has the interface 'blue0'")
   }
 }
+
+@Suite struct NameSuggestionTests {
+  private let many = (0..<1500).map { "claim-\($0)" }
+
+  @Test func aSlipIsFoundAmongVeryMany() {
+    #expect(
+      Names.suggestion(for: "clam-1234", among: many.shuffled(), of: "claims").hasPrefix(
+        "; did you mean 'claim-1234'"))
+  }
+
+  @Test func ofOthersTheFirstOnesAreNamed() {
+    #expect(
+      Names.suggestion(for: "something-else", among: many.shuffled(), of: "claims")
+        == "; known claims: claim-0, claim-1, claim-10, claim-100, claim-1000, claim-1001, claim-1002, claim-1003 and 1492 more"
+    )
+  }
+}
