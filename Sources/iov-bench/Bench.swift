@@ -8,7 +8,7 @@ struct Bench: AsyncParsableCommand {
     abstract: "Measures iovmesh. Build it for release; what it prints is the median of the rounds.",
     subcommands: [
       ClaimLatency.self, RestartTime.self, DiscoveryTime.self, Mesh.self, Codec.self, Simulate.self, ArbiterSpeed.self,
-      WaitingSpeed.self, DurableClaims.self, Swarm.self,
+      WaitingSpeed.self, LooksInVain.self, DurableClaims.self, Swarm.self,
     ])
 }
 

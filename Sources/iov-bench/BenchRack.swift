@@ -12,8 +12,12 @@ struct BenchRack {
   private(set) var held: [Int] = []
   private var claimsMade = 0
   private var milliseconds: UInt64 = 1_000_000
+  /// Hosts that are here for the second time.
+  private var returned: Set<Int> = []
   /// Whether every other claim is served by another host than the one that it is for.
   private let isMediating: Bool
+  /// Of its hosts, for what is mediated.
+  private let hasAddresses: Bool
   /// What is to be stored and has not been taken yet; nil: it is not kept.
   private var changes: [StoreChange]?
   /// The names of the claims that were granted something since somebody asked last.
@@ -22,9 +26,12 @@ struct BenchRack {
   var functions: Int { hosts * functionsEach }
 
   /// - Parameter keepsChanges: for `takeChanges`.
-  init(hosts: Int, functions: Int, isMediating: Bool = true, keepsChanges: Bool = false) throws {
+  init(
+    hosts: Int, functions: Int, isMediating: Bool = true, hasAddresses: Bool = true, keepsChanges: Bool = false
+  ) throws {
     self.hosts = hosts
     self.isMediating = isMediating
+    self.hasAddresses = hasAddresses
     changes = keepsChanges ? [] : nil
     functionsEach = functions / hosts
     arbiter = try Arbiter(clusterID: "5f0c0e0a-0000-4000-8000-000000000001", version: "bench", records: [])
@@ -35,21 +42,32 @@ struct BenchRack {
 
   mutating func join() throws {
     for number in 0..<hosts {
-      let session = SessionID(UInt64(number + 1))
-      try say(.hello(AgentHello { $0.host = host(number) }), in: session)
-      try say(
-        .inventory(
-          InventoryReport {
-            $0.endNodes = [card(number)]
-            $0.plugins = [plugin]
-          }), in: session)
-      let report = FunctionReport {
-        $0.bootId = boot(number)
-        $0.complete = true
-      }
-      try say(.functions(report), in: session)
+      for kind in introduction(number) { try say(kind, in: session(number)) }
     }
   }
+
+  /// What a host says when it comes.
+  private func introduction(_ number: Int) -> [AgentMessage.Kind] {
+    [
+      .hello(AgentHello { $0.host = host(number) }),
+      .inventory(
+        InventoryReport {
+          $0.endNodes = [card(number)]
+          $0.plugins = [plugin]
+        }),
+      .functions(
+        FunctionReport {
+          $0.bootId = boot(number)
+          $0.complete = true
+        }),
+    ]
+  }
+
+  private func session(_ number: Int) -> SessionID {
+    SessionID(UInt64((returned.contains(number) ? hosts : 0) + number + 1))
+  }
+
+  private func number(of session: SessionID) -> Int { Int(session.value - 1) % hosts }
 
   private func name(_ number: Int) -> String { "host-\(number)" }
   private func boot(_ number: Int) -> String { "boot-of-host-\(number)" }
@@ -59,7 +77,7 @@ struct BenchRack {
       $0.name = name(number)
       $0.instanceId = "instance-of-host-\(number)"
       $0.bootId = boot(number)
-      $0.mediationAddress = "10.\(number >> 16).\(number >> 8 & 0xFF).\(number & 0xFF)"
+      if hasAddresses { $0.mediationAddress = "10.\(number >> 16).\(number >> 8 & 0xFF).\(number & 0xFF)" }
       $0.mediationMtu = 9000
     }
   }
@@ -226,9 +244,82 @@ struct BenchRack {
     return (next, nanoseconds)
   }
 
+  // MARK: What nothing comes of
+
+  /// Creates a claim for any host that none can have. Answers how much of the processor it took.
+  mutating func waitForAnyHost(_ name: String, priority: Int32 = 0) throws -> UInt64 {
+    try waitInVain(name, priority) { $0.hostSelector = "name != 'nobody'" }
+  }
+
+  /// Creates a claim for a host that can have nothing by the path that it asks for, whoever lets go.
+  mutating func waitUrgently(_ name: String, host: Int) throws -> UInt64 {
+    let host = self.name(host)
+    return try waitInVain(name, 10) { $0.host = host }
+  }
+
+  private mutating func waitInVain(
+    _ name: String, _ priority: Int32, _ change: (inout ClaimSpecification) -> Void
+  ) throws -> UInt64 {
+    let request = CreateClaimRequest {
+      $0.name = name
+      $0.specification = ClaimSpecification {
+        $0.deviceClass = "ethernet"
+        $0.allowedPaths = [.mediated]
+        $0.priority = priority
+        change(&$0)
+      }
+    }
+    let nanoseconds = processorTime(of: .claimCreated(CallID(0), request, uid: "uid-of-\(name)"))
+    guard arbiter.claim(named: name)?.status?.phase == .pending else {
+      throw RPCError(.internalError, "claim '\(name)' does not wait")
+    }
+    return nanoseconds
+  }
+
+  mutating func delete(_ name: String) { _ = take(.claimDeleted(CallID(0), DeleteClaimRequest { $0.name = name })) }
+
+  /// A host leaves and, for the first time, comes back. Answers how much of the processor the longest of those events took.
+  mutating func comeBack(_ number: Int) throws -> UInt64 {
+    var longest = processorTime(of: .hostDisconnected(session(number)))
+    returned.insert(number)
+    for kind in introduction(number) {
+      let begun = threadNanoseconds()
+      try say(kind, in: session(number))
+      longest = max(longest, threadNanoseconds() - begun)
+    }
+    return longest
+  }
+
+  mutating func drain(_ number: Int) -> UInt64 {
+    let target = name(number)
+    return processorTime(
+      of: .drained(
+        CallID(0),
+        DrainRequest {
+          $0.target = MaintenanceTarget { $0.kind = .host(target) }
+          $0.force = true
+        }))
+  }
+
+  mutating func planRebalance() -> UInt64 {
+    processorTime(
+      of: .rebalanced(
+        CallID(0),
+        RebalanceRequest {
+          $0.deviceClass = "ethernet"
+          $0.planOnly = true
+        }))
+  }
+
+  private mutating func processorTime(of event: Event) -> UInt64 {
+    let begun = threadNanoseconds()
+    _ = take(event)
+    return threadNanoseconds() - begun
+  }
+
   /// A moment in which nothing happens, and no lease ends. Answers how much of the processor it took.
   mutating func passTime() -> UInt64 {
-    for number in 0..<hosts { _ = take(.heartbeatReceived(SessionID(UInt64(number + 1)), Heartbeat())) }
+    for number in 0..<hosts { _ = take(.heartbeatReceived(session(number), Heartbeat())) }
     let begun = threadNanoseconds()
     _ = take(.timePassed)
     return threadNanoseconds() - begun
@@ -243,7 +334,7 @@ struct BenchRack {
       var answers: [(SessionID, FunctionReport)] = []
       for case .send(let session, let message) in orders {
         guard case .wanted(let wanted) = message.kind, !wanted.functions.isEmpty else { continue }
-        answers.append((session, answer(to: wanted, boot: boot(Int(session.value) - 1))))
+        answers.append((session, answer(to: wanted, boot: boot(number(of: session)))))
       }
       orders = []
       for (session, report) in answers { orders += try say(.functions(report), in: session) }

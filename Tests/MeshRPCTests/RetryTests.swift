@@ -169,7 +169,7 @@ import Testing
     let endpoint = SocketEndpoint.unix(path: temporarySocketPath())
     var rules = Self.rules
     // Between its first two attempts there is time for the server to come, however busy the machine.
-    rules.policy?.backoff = ExponentialBackoff(initial: .seconds(1), multiplier: 1, maximum: .seconds(1))
+    rules.policy?.backoff = ExponentialBackoff(initial: .seconds(8), multiplier: 1, maximum: .seconds(8))
     let channel = RPCChannel(endpoint, limits: limits, retries: rules)
     async let answer: Void = channel.expectEcho("hello")
     for await state in channel.states where state == .transientFailure { break }
