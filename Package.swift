@@ -33,9 +33,6 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-log.git", from: "1.16.2"),
     .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.2"),
     .package(url: "https://github.com/apple/swift-nio-ssl.git", from: "2.37.6"),
-    .package(url: "https://github.com/apple/swift-certificates.git", from: "1.21.1"),
-    .package(url: "https://github.com/apple/swift-crypto.git", "3.12.3"..<"6.0.0"),
-    .package(url: "https://github.com/apple/swift-asn1.git", from: "1.1.0"),
     .package(url: "https://github.com/groue/GRDB.swift.git", from: "7.10.0"),
   ],
   targets: [
@@ -86,12 +83,7 @@ let package = Package(
     .target(
       name: "ClusterSecurity", dependencies: ["MeshRPC", "MeshTLS", "Identities", "Configuration"],
       swiftSettings: strict),
-    .target(
-      name: "CertificateAuthority",
-      dependencies: [
-        "Identities", .product(name: "X509", package: "swift-certificates"),
-        .product(name: "Crypto", package: "swift-crypto"), .product(name: "SwiftASN1", package: "swift-asn1"),
-      ], swiftSettings: strict),
+    .target(name: "CertificateAuthority", dependencies: ["Identities", "CGnuTLS"], swiftSettings: strict),
 
     // gRPC's interoperability tests.
     .target(name: "InteropMessages", dependencies: ["CMessages", "MeshRPC"], swiftSettings: strict),
@@ -103,7 +95,7 @@ let package = Package(
       dependencies: ["Messages", .product(name: "GRDB", package: "GRDB.swift")],
       swiftSettings: strict),
     .target(name: "LinuxDevices", dependencies: ["CLinux", "CBlkid"], swiftSettings: strict),
-    // Beside the plugins of disks, started by them. It alone links a library for TLS.
+    // Beside the plugins of disks, started by them. Of what runs there it alone links a library for TLS.
     .executableTarget(
       name: "iov-nbd-client", dependencies: ["LinuxDevices", "CLinux", "CGnuTLS"], swiftSettings: strict),
     .target(
@@ -182,6 +174,8 @@ let package = Package(
     .testTarget(
       name: "MeshServicesTests", dependencies: ["MeshServices", "Descriptors", "Services"], swiftSettings: strict),
     .testTarget(name: "IdentitiesTests", dependencies: ["Identities"], swiftSettings: strict),
+    .testTarget(
+      name: "CertificateAuthorityTests", dependencies: ["CertificateAuthority"], swiftSettings: strict),
     .testTarget(
       name: "MeshTLSTests",
       dependencies: ["MeshTLS", "ClusterSecurity", "CertificateAuthority", "Services"] + nio, swiftSettings: strict),

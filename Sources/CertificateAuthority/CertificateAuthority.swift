@@ -1,14 +1,14 @@
-import Crypto
+import CGnuTLS
 import FoundationEssentials
 import Identities
-import SwiftASN1
-import X509
 
 /// A cluster's own authority: whoever has its key says who is who in the cluster.
 public struct CertificateAuthority: Sendable {
   public let cluster: String
-  public let certificate: Certificate
-  private let key: Certificate.PrivateKey
+  public let certificatePEM: String
+  public var keyPEM: String { key.pem }
+  private let certificate: IssuedCertificate
+  private let key: CertificateKey
 
   /// How far a clock may be behind that meets a new certificate: a host whose clock is a day off is told so by its doctor,
   /// and not kept out.
@@ -18,44 +18,32 @@ public struct CertificateAuthority: Sendable {
   public init(cluster: String, days: Int, now: Date = Date()) throws {
     // A cluster is named as those in it are.
     _ = try ClusterIdentity(cluster: cluster, role: .coordinator)
-    self.cluster = cluster
-    let key = Certificate.PrivateKey(P256.Signing.PrivateKey())
-    self.key = key
-    let name = try DistinguishedName {
-      OrganizationName("iovmesh")
-      CommonName("authority of \(cluster)")
-    }
-    certificate = try Certificate(
-      version: .v3, serialNumber: Certificate.SerialNumber(), publicKey: key.publicKey,
-      notValidBefore: now - Self.clockTolerance, notValidAfter: now + TimeInterval(days) * 86_400, issuer: name,
-      subject: name, signatureAlgorithm: .ecdsaWithSHA256,
-      extensions: try Certificate.Extensions {
-        Critical(BasicConstraints.isCertificateAuthority(maxPathLength: 0))
-        Critical(KeyUsage(keyCertSign: true, cRLSign: true))
-        SubjectKeyIdentifier(hash: key.publicKey)
-        SubjectAlternativeNames([.uniformResourceIdentifier("iov://\(cluster)")])
-      }, issuerPrivateKey: key)
+    let key = try CertificateKey()
+    var draft = try CertificateDraft(
+      key: key, notValidBefore: now - Self.clockTolerance, notValidAfter: now + TimeInterval(days) * 86_400)
+    try draft.name([(.organization, "iovmesh"), (.commonName, "authority of \(cluster)")])
+    try draft.mayIssue()
+    try draft.add(uri: "iov://\(cluster)")
+    try self.init(cluster: cluster, certificate: draft.signed(by: nil, key), key: key)
   }
 
-  /// The one in these PEM texts.
-  public init(certificate: String, key: String) throws {
-    self.certificate = try Certificate(pemEncoded: certificate)
-    self.key = try Certificate.PrivateKey(pemEncoded: key)
-    let names = try self.certificate.extensions.subjectAlternativeNames
-    let uris = (names ?? SubjectAlternativeNames()).compactMap { name -> String? in
-      if case .uniformResourceIdentifier(let uri) = name { uri } else { nil }
-    }
-    guard let uri = uris.first(where: { $0.hasPrefix("iov://") }) else {
+  /// One that was made before.
+  public init(certificate: IssuedCertificate, key: CertificateKey) throws {
+    guard let uri = certificate.uris.first(where: { $0.hasPrefix("iov://") }) else {
       throw IdentityError("this is no authority that `iov pki init` made: it names no cluster")
     }
-    cluster = String(uri.dropFirst(6))
-    guard self.key.publicKey == self.certificate.publicKey else {
+    guard try certificate.belongs(to: key) else {
       throw IdentityError("the authority's key is not that of its certificate")
     }
+    try self.init(cluster: String(uri.dropFirst(6)), certificate: certificate, key: key)
   }
 
-  public var certificatePEM: String { get throws { try certificate.serializeAsPEM().pemString + "\n" } }
-  public var keyPEM: String { get throws { try key.serializeAsPEM().pemString + "\n" } }
+  private init(cluster: String, certificate: IssuedCertificate, key: CertificateKey) throws {
+    self.cluster = cluster
+    self.certificate = certificate
+    certificatePEM = try certificate.pem
+    self.key = key
+  }
 
   /// A certificate that says who someone is. It ends no later than the authority's own.
   ///
@@ -65,42 +53,17 @@ public struct CertificateAuthority: Sendable {
     _ identity: ClusterIdentity, for key: CertificateKey, dnsNames: [String] = [], ipAddresses: [[UInt8]] = [],
     notValidBefore: Date? = nil, notValidAfter: Date
   ) throws -> String {
-    let names =
-      [.uniformResourceIdentifier("\(identity)")] + dnsNames.map { GeneralName.dnsName($0) }
-      + ipAddresses.map { .ipAddress(ASN1OctetString(contentBytes: $0[...])) }
-    let isServer = identity.role == .coordinator || !dnsNames.isEmpty || !ipAddresses.isEmpty
+    let end = Date(timeIntervalSince1970: TimeInterval(certificate.notValidAfter))
+    var draft = try CertificateDraft(
+      key: key, notValidBefore: notValidBefore ?? Date() - Self.clockTolerance, notValidAfter: min(notValidAfter, end))
     let subject = CertificateSubject(identity)
-    let publicKey = key.key.publicKey
-    let authorityKey = try certificate.extensions.subjectKeyIdentifier?.keyIdentifier
-    return try Certificate(
-      version: .v3, serialNumber: Certificate.SerialNumber(), publicKey: publicKey,
-      notValidBefore: notValidBefore ?? Date() - Self.clockTolerance,
-      notValidAfter: min(notValidAfter, certificate.notValidAfter), issuer: certificate.subject,
-      subject: try DistinguishedName {
-        OrganizationName(subject.organization)
-        for unit in subject.units { OrganizationalUnitName(unit) }
-        CommonName(subject.commonName)
-      }, signatureAlgorithm: .ecdsaWithSHA256,
-      extensions: try Certificate.Extensions {
-        Critical(BasicConstraints.notCertificateAuthority)
-        // Not critical: QEMU's storage daemon of 10.0 refuses a critical one without key encipherment, for which an elliptic
-        // key is not to be used (RFC 5480, section 3).
-        KeyUsage(digitalSignature: true)
-        try ExtendedKeyUsage(isServer ? [.serverAuth, .clientAuth] : [.clientAuth])
-        SubjectKeyIdentifier(hash: publicKey)
-        AuthorityKeyIdentifier(keyIdentifier: authorityKey)
-        SubjectAlternativeNames(names)
-      }, issuerPrivateKey: self.key
-    ).serializeAsPEM().pemString + "\n"
+    try draft.name(
+      [(.organization, subject.organization)] + subject.units.map { (.unit, $0) } + [(.commonName, subject.commonName)])
+    let isServer = identity.role == .coordinator || !dnsNames.isEmpty || !ipAddresses.isEmpty
+    try draft.mayConnect(asServer: isServer)
+    try draft.add(uri: "\(identity)")
+    for name in dnsNames { try draft.add(dnsName: name) }
+    for address in ipAddresses { try draft.add(ipAddress: address) }
+    return try draft.signed(by: certificate, self.key).pem
   }
-}
-
-/// A key for a certificate.
-public struct CertificateKey: Sendable {
-  let key: Certificate.PrivateKey
-
-  public init() { key = Certificate.PrivateKey(P256.Signing.PrivateKey()) }
-  public init(pem: String) throws { key = try Certificate.PrivateKey(pemEncoded: pem) }
-
-  public var pem: String { get throws { try key.serializeAsPEM().pemString + "\n" } }
 }

@@ -20,8 +20,8 @@ public struct AuthorityDirectory: Sendable {
     }
     let authority = try CertificateAuthority(cluster: cluster, days: days)
     try makeDirectory(path)
-    try write(try authority.keyPEM, to: keyPath, mode: 0o600)
-    try write(try authority.certificatePEM, to: certificatePath, mode: 0o644)
+    try write(authority.keyPEM, to: keyPath, mode: 0o600)
+    try write(authority.certificatePEM, to: certificatePath, mode: 0o644)
     return authority
   }
 
@@ -29,14 +29,15 @@ public struct AuthorityDirectory: Sendable {
     guard access(certificatePath, F_OK) == 0 || errno != ENOENT else {
       throw IdentityError("\(path) holds no authority (no ca.pem): make one with `iov pki init`, or name it with --ca")
     }
-    let certificate = try text(of: certificatePath)
-    let key = try text(of: keyPath)
+    let certificate = try certificate(in: certificatePath)
+    let pem = try text(of: keyPath)
+    guard let key = try? CertificateKey(pem: pem) else {
+      throw IdentityError("\(keyPath) holds no key in PEM: restore it from the copy that was kept safe")
+    }
     do {
       return try CertificateAuthority(certificate: certificate, key: key)
-    } catch let error as IdentityError {
-      throw IdentityError("\(path): \(error)")
     } catch {
-      throw IdentityError("\(path): ca.pem and ca.key are no authority: \(error)")
+      throw IdentityError("\(path): \(error)")
     }
   }
 }
@@ -72,7 +73,7 @@ public struct CertificateDirectory: Sendable {
 
   /// Adds the authority to those that are believed: while a cluster goes from one to another it believes both.
   private func believe(_ authority: CertificateAuthority) throws {
-    let certificate = try authority.certificatePEM
+    let certificate = authority.certificatePEM
     let present = access(authorityPath, F_OK) == 0 ? try text(of: authorityPath) : ""
     guard !present.contains(certificate) else { return }
     try write(certificate + present, to: authorityPath, mode: 0o644)
@@ -81,7 +82,7 @@ public struct CertificateDirectory: Sendable {
   /// The certificate that is there; throws if it is somebody else's.
   private func present(of identity: ClusterIdentity) throws -> IssuedCertificate? {
     guard access(certificatePath, F_OK) == 0 else { return nil }
-    let present = try IssuedCertificate(pem: try text(of: certificatePath))
+    let present = try certificate(in: certificatePath)
     guard present.uris.contains("\(identity)") else {
       throw IdentityError(
         "\(certificatePath) is for \(present.uris.joined(separator: ", ")), not for \(identity): choose another --out")
@@ -99,8 +100,8 @@ public struct CertificateDirectory: Sendable {
   }
 
   private func newKey() throws -> CertificateKey {
-    let key = CertificateKey()
-    try write(try key.pem, to: keyPath, mode: 0o600)
+    let key = try CertificateKey()
+    try write(key.pem, to: keyPath, mode: 0o600)
     return key
   }
 }
@@ -116,6 +117,14 @@ private func makeDirectory(_ path: String) throws(IdentityError) {
     guard access(made, F_OK) != 0 else { continue }
     guard mkdir(made, 0o755) == 0 || errno == EEXIST else { throw failure("make the directory", made) }
   }
+}
+
+private func certificate(in path: String) throws -> IssuedCertificate {
+  let pem = try text(of: path)
+  guard let certificate = try? IssuedCertificate(pem: pem) else {
+    throw IdentityError("\(path) holds no certificate in PEM, or a damaged one: move it away, or restore it")
+  }
+  return certificate
 }
 
 /// A file's text. Certificates and keys are small: what is larger is cut and then found to be none.

@@ -10,22 +10,20 @@ struct CertificateDescription {
   let authorities: [IssuedCertificate]?
 
   var lines: [String] {
-    get throws {
-      let addresses = certificate.ipAddresses.compactMap { IPAddress(octets: $0)?.description }
-      var rows = [
-        ["\(path)", certificate.isAuthority ? "an authority" : "a certificate"],
-        ["  Identity", certificate.uris.isEmpty ? "none" : certificate.uris.joined(separator: ", ")],
-        ["  Subject", certificate.subject],
-        ["  Issuer", certificate.issuer],
-        ["  Valid", "\(Self.day(certificate.notValidBefore)) to \(Self.day(certificate.notValidAfter)), \(daysLeft)"],
-      ]
-      if !certificate.dnsNames.isEmpty { rows.append(["  DNS names", certificate.dnsNames.joined(separator: ", ")]) }
-      if !addresses.isEmpty { rows.append(["  Addresses", addresses.joined(separator: ", ")]) }
-      rows.append(["  Fingerprint", "SHA-256 \(try certificate.fingerprint)"])
-      if authorities != nil, problems.isEmpty { rows.append(["  Chain", "issued by the authority"]) }
-      rows += problems.map { ["  PROBLEM", $0] }
-      return table(rows)
-    }
+    let addresses = certificate.ipAddresses.compactMap { IPAddress(octets: $0)?.description }
+    var rows = [
+      ["\(path)", certificate.isAuthority ? "an authority" : "a certificate"],
+      ["  Identity", certificate.uris.isEmpty ? "none" : certificate.uris.joined(separator: ", ")],
+      ["  Subject", certificate.subject],
+      ["  Issuer", certificate.issuer],
+      ["  Valid", "\(Self.day(certificate.notValidBefore)) to \(Self.day(certificate.notValidAfter)), \(daysLeft)"],
+    ]
+    if !certificate.dnsNames.isEmpty { rows.append(["  DNS names", certificate.dnsNames.joined(separator: ", ")]) }
+    if !addresses.isEmpty { rows.append(["  Addresses", addresses.joined(separator: ", ")]) }
+    rows.append(["  Fingerprint", "SHA-256 \(certificate.fingerprint)"])
+    if authorities != nil, problems.isEmpty { rows.append(["  Chain", "issued by the authority"]) }
+    rows += problems.map { ["  PROBLEM", $0] }
+    return table(rows)
   }
 
   var problems: [String] {

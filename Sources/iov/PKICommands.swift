@@ -135,7 +135,7 @@ struct PKIShowCommand: AsyncParsableCommand {
         if index > 0 { print("") }
         guard let certificate = try Self.certificates(path, in: "certificate.pem").first else { continue }
         let description = CertificateDescription(path: path, certificate: certificate, authorities: authorities)
-        for line in try description.lines { print(line) }
+        for line in description.lines { print(line) }
         problems += description.problems.count
       }
       if problems > 0 { throw ExitCode.needsAttention }

@@ -108,6 +108,21 @@ import Testing
     #expect(file.errors.contains("/etc/passwd holds no certificate in PEM"))
   }
 
+  @Test func aDamagedFileIsNamed() async throws {
+    let directory = Directory()
+    try await made(directory)
+    #expect(try await issue(directory, "agent", "a", to: "a").code == 0)
+    for file in ["a/key.pem", "a/certificate.pem", "pki/ca.key", "pki/ca.pem"] {
+      let whole = try directory.text(file)
+      try String(whole.prefix(whole.count / 2)).write(toFile: directory.file(file), atomically: true, encoding: .utf8)
+      let refused = try await issue(directory, "agent", "a", to: "a")
+      #expect(refused.code == 1)
+      #expect(refused.errors.contains("\(directory.file(file)) holds no "), "\(refused.errors)")
+      try whole.write(toFile: directory.file(file), atomically: true, encoding: .utf8)
+    }
+    #expect(try await issue(directory, "agent", "a", to: "a").code == 0)
+  }
+
   @Test func endedAndForeignCertificatesAreFound() async throws {
     let directory = Directory()
     try await made(directory)
