@@ -83,19 +83,17 @@ missing_programs() {
   for program in "${product_programs[@]}"; do command -v "$program" >/dev/null || echo "$program"; done
 }
 
-# Builds the named products, or all.
+# Builds the named programs, or all: together, for what they have in common is a queue otherwise. What disks need beside them
+# comes with their plugins.
 build_release() {
   [[ -z ${IOV_PROGRAMS:-} ]] || return 0
   say "building (release; some minutes the first time)"
-  local products=("$@") product
-  (($#)) || products=(iov iov-agent iov-coordinator iov-plugin-ethernet iov-plugin-sata iov-plugin-sas iov-plugin-nvme
-    iov-nbd-client iov-disk-guard iov-bench)
-  for product in "${products[@]}"; do
-    (cd "$checkout" && swift build -c release --static-swift-stdlib --product "$product" >"$rack_build_log" 2>&1) || {
-      tail -n 40 "$rack_build_log" >&2
-      fail "the build of $product failed; all of its output: $rack_build_log"
-    }
-  done
+  local names=("$@")
+  (($#)) || names=(iov iov-agent iov-coordinator iov-plugin-ethernet iov-plugin-sata iov-plugin-sas iov-plugin-nvme iov-bench)
+  (cd "$checkout" && IOV_TARGETS=$(IFS=,; echo "${names[*]}") swift build -c release --static-swift-stdlib >"$rack_build_log" 2>&1) || {
+    tail -n 40 "$rack_build_log" >&2
+    fail "the build of ${names[*]} failed; all of its output: $rack_build_log"
+  }
 }
 readonly rack_build_log=${TMPDIR:-/tmp}/iovmesh-build.log
 

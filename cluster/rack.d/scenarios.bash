@@ -97,8 +97,11 @@ take_step() {
 
 run_scenarios() {
   local made_here= name begun passed=0 failed=0 skipped=0
-  (($#)) || fail "which scenarios? 'all', or some of: $(scenarios)"
-  [[ $1 != all ]] || set -- $(scenarios)
+  (($#)) || fail "which scenarios? 'all', 'short', or some of: $(scenarios)"
+  case $1 in
+    all) set -- $(scenarios) ;;
+    short) set -- $(scenarios | tr ' ' '\n' | grep -vxF "$(printf '%s\n' "${long_scenarios[@]}")") ;;
+  esac
   for name; do [[ -r $cluster_directory/scenarios/$name ]] || fail "there is no scenario '$name': there are $(scenarios)"; done
   if [[ ! -e $place ]]; then
     made_here=yes
@@ -130,6 +133,8 @@ run_scenarios() {
   ((failed == 0))
 }
 
+# Long ones, of which others, or `cluster/acceptance`, try the greater part, too.
+readonly long_scenarios=(file-servers file-servers-on-shared-disks interface-kept sas-pulled shared-lun sriov-faults storage-rounds)
 scenarios() { (cd "$cluster_directory/scenarios" && ls | grep -v '\.md$' | tr '\n' ' '); }
 
 # A line `check SENTENCE` begins a check, whose steps are the indented lines after it; `needs REASON: COMMAND` skips the rest
