@@ -79,6 +79,8 @@ public struct Arbiter: Sendable {
   var changes = Changes()
   /// How often what claims may fit into has changed in this run: what is planned holds as long as neither this nor the revision has.
   var situation: UInt64 = 0
+  /// As long as it is the same, no tenant has another share.
+  var sharesRevision: UInt64 = 0
   /// What is only tried, the outermost trial first.
   var trials: [Trial] = []
 

@@ -43,6 +43,12 @@ struct OrderedSet<Element: Comparable & Sendable>: Sendable {
     return true
   }
 
+  func contains(_ element: Element) -> Bool {
+    guard let piece = piece(for: element) else { return false }
+    let place = Self.place(of: element, in: pieces[piece])
+    return place < pieces[piece].count && pieces[piece][place] == element
+  }
+
   /// Those that are not lower than an element, in order.
   func elements(from element: Element) -> some Sequence<Element> {
     let first = piece(for: element) ?? 0

@@ -117,6 +117,7 @@ extension Arbiter {
 
   private mutating func put(_ tenant: Tenant) {
     tenants[tenant.name] = tenant
+    sharesRevision += 1
     changes.save(RecordKey(.tenant, tenant.name))
     _ = nextRevision()
   }
@@ -165,6 +166,7 @@ extension Arbiter {
   mutating func takeUse(_ assignment: Assignment, of specification: ClaimSpecification) {
     let rates = assignment.attributes?.minimumRates ?? MinimumRates()
     let key = specification.tenantClass
+    sharesRevision += 1
     if uses.change(key, { $0.add(rates) }) != nil { return }
     uses[key] = Amount(functions: 1, rates: rates)
   }
@@ -172,6 +174,7 @@ extension Arbiter {
   mutating func freeUse(_ assignment: Assignment, of specification: ClaimSpecification) {
     let key = specification.tenantClass
     guard var use = uses[key] else { return }
+    sharesRevision += 1
     // A group may need more than one.
     let isRoom = isUsedUp(key) || quota(of: key).map { $0.limitsRates || !claimsOfGroup.isEmpty } ?? false
     use.functions -= 1

@@ -5,6 +5,7 @@ import Messages
 struct Trial {
   fileprivate var cluster: Cluster
   fileprivate var situation: UInt64
+  fileprivate var sharesRevision: UInt64
   fileprivate var changes: Changes
   /// By class.
   fileprivate var rounds: [String: WaitingList.Round]
@@ -17,7 +18,9 @@ extension Arbiter {
   mutating func beginTrial() {
     noteServedClasses()
     trials.append(
-      Trial(cluster: cluster, situation: situation, changes: changes, rounds: waiting.mapValues(\.round)))
+      Trial(
+        cluster: cluster, situation: situation, sharesRevision: sharesRevision, changes: changes,
+        rounds: waiting.mapValues(\.round)))
     forEachTable(.begin)
   }
 
@@ -33,6 +36,8 @@ extension Arbiter {
     }
     cluster = trial.cluster
     situation = trial.situation
+    // With the rounds, which know it.
+    sharesRevision = trial.sharesRevision
     changes = trial.changes
     for change in trial.waiting.reversed() {
       if change.isWaiting {

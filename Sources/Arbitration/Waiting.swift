@@ -1,106 +1,5 @@
 import Messages
 
-/// The claims of one class that wait for a function.
-struct WaitingList {
-  struct Entry: Comparable, Sendable {
-    var priority: Int32
-    var tenant: String
-    var seconds: Int64
-    var nanoseconds: Int32
-    /// Decides between claims of one instant.
-    var uid: String
-    var name: String
-
-    /// Higher priorities first; of one priority those of one tenant stand together, the oldest first.
-    static func < (one: Entry, other: Entry) -> Bool {
-      guard one.priority == other.priority else { return one.priority > other.priority }
-      guard one.tenant == other.tenant else { return one.tenant < other.tenant }
-      return isOlder(one, other)
-    }
-
-    static func isOlder(_ one: Entry, _ other: Entry) -> Bool {
-      (one.seconds, one.nanoseconds, one.uid) < (other.seconds, other.nanoseconds, other.uid)
-    }
-
-    func isOfSameQueue(as other: Entry) -> Bool { priority == other.priority && tenant == other.tenant }
-
-    /// Behind all of its priority and tenant.
-    var last: Entry { Entry(priority: priority, tenant: tenant, seconds: .max, nanoseconds: .max, uid: "", name: "") }
-  }
-
-  /// How far a round of looking again has come: from there on they say why they wait as it was before something changed.
-  struct Round {
-    fileprivate var isUnderWay = false
-    fileprivate var last: Entry?
-    fileprivate var isWantedAgain = false
-  }
-
-  private(set) var entries = OrderedSet<Entry>()
-  var round = Round()
-
-  mutating func insert(_ entry: Entry) { entries.insert(entry) }
-  mutating func remove(_ entry: Entry) { entries.remove(entry) }
-
-  mutating func becomeStale() {
-    if round.isUnderWay { round.isWantedAgain = true } else { round.isUnderWay = !entries.isEmpty }
-  }
-
-  /// The next one that is to look again. A change meanwhile lets the round end first, so that everybody's turn comes.
-  mutating func nextStale() -> Entry? {
-    guard round.isUnderWay else { return nil }
-    if let next = entries.first(after: round.last) {
-      round.last = next
-      return next
-    }
-    round = Round(isUnderWay: round.isWantedAgain && !entries.isEmpty)
-    return round.isUnderWay ? nextStale() : nil
-  }
-}
-
-/// Goes through a list in the order in which its claims are to be served: of a priority, the tenant that has the least of its share is
-/// next, with the oldest of its claims. What a tenant has changes on the way. A step costs what the number of tenants costs, however
-/// many claims wait.
-struct Serving {
-  /// The next one of each tenant, all of one priority.
-  private var heads: [WaitingList.Entry] = []
-  private var last: WaitingList.Entry?
-
-  /// - Parameter skipping: whether a tenant's turn is over.
-  mutating func next(
-    of list: WaitingList, skipping isOver: (String) -> Bool, share: (String) -> FairShare
-  ) -> WaitingList.Entry? {
-    while true {
-      if heads.isEmpty, !begin(of: list) { return nil }
-      heads.removeAll { isOver($0.tenant) }
-      let shares = heads.map { share($0.tenant) }
-      let order = heads.indices.min { one, other in
-        guard shares[one] == shares[other] else { return shares[one] < shares[other] }
-        return WaitingList.Entry.isOlder(heads[one], heads[other])
-      }
-      guard let place = order else { continue }
-      let next = heads[place]
-      if let following = list.entries.first(after: next), following.isOfSameQueue(as: next) {
-        heads[place] = following
-      } else {
-        heads.remove(at: place)
-      }
-      return next
-    }
-  }
-
-  /// The first ones of the next priority; false if there is none.
-  private mutating func begin(of list: WaitingList) -> Bool {
-    guard let first = list.entries.first(after: last) else { return false }
-    var next: WaitingList.Entry? = first
-    while let head = next, head.priority == first.priority {
-      heads.append(head)
-      last = head.last
-      next = list.entries.first(after: head.last)
-    }
-    return true
-  }
-}
-
 /// What has changed for claims that wait.
 struct Openings: Sendable {
   /// End nodes that have room again, or another controlling host.
@@ -184,7 +83,8 @@ extension Arbiter {
       waiting[deviceClass]?.becomeStale()
       let count = waiting[deviceClass]?.entries.count ?? 0
       if count <= Self.explainedAtOnce, count * costInVain(ofClass: deviceClass) <= Self.lookedAtAtOnce {
-        lookAgainInOrder(ofClass: deviceClass)
+        waiting[deviceClass]?.round = WaitingList.Round(serving: Serving())
+        lookAgain(ofClass: deviceClass, .max)
       }
     }
   }
@@ -224,7 +124,7 @@ extension Arbiter {
   /// In their order. Those that are named have their turn in any case, the first of them in this event; of the others, what one event
   /// looks at in vain is bounded. Whoever is left looks again with all that wait.
   private mutating func grantWaiting(ofClass deviceClass: String, nodes: [String], _ openings: Openings) {
-    var open = nodes.filter(isOpen)
+    var open = nodes.filter { isOpen($0) }
     var named = openings.claims.filter { name in
       claims[name].map { $0.phase == .pending && $0.specification.deviceClass == deviceClass } ?? false
     }
@@ -254,7 +154,7 @@ extension Arbiter {
         serving = Serving()
         looks.inVain = []
       }
-      open = open.filter(isOpen)
+      open = open.filter { isOpen($0) }
     }
     changes.openings.endNodes.formUnion(allReopened)
     var left = named.compactMap { claims[$0]?.waitingEntry }.sorted()[...]
@@ -290,7 +190,8 @@ extension Arbiter {
   ) -> WaitingList.Entry? {
     guard let list = waiting[deviceClass] else { return nil }
     let key = { (tenant: String) in TenantClass(tenant: tenant, deviceClass: deviceClass) }
-    return serving.next(of: list, skipping: { isUsedUp(key($0)) }, share: { share(of: key($0)) })
+    return serving.next(
+      of: list, skipping: { isUsedUp(key($0)) }, revision: sharesRevision, share: { share(of: key($0)) })
   }
 
   /// Whether a claim could get something of what has opened. What is looked at in vain is taken off the budget.
@@ -346,19 +247,22 @@ extension Arbiter {
   /// Has those who wait look at what there is now, up to a number of end nodes looked at.
   private mutating func lookAgain(ofClass deviceClass: String, _ budget: Int) {
     var budget = budget
-    while budget > 0, let entry = waiting[deviceClass]?.nextStale() {
+    while budget > 0, let entry = nextStale(ofClass: deviceClass) {
       if looksAgain(entry.name) { place(entry.name, &budget) } else { budget -= 1 }
     }
   }
 
-  private mutating func lookAgainInOrder(ofClass deviceClass: String) {
-    waiting[deviceClass]?.round = WaitingList.Round()
-    var serving = Serving()
-    while let list = waiting[deviceClass] {
-      let share = { (tenant: String) in self.share(of: TenantClass(tenant: tenant, deviceClass: deviceClass)) }
-      guard let entry = serving.next(of: list, skipping: { _ in false }, share: share) else { return }
-      if looksAgain(entry.name) { place(entry.name) }
+  /// The next one of a round, and of the round after it if one is wanted.
+  private mutating func nextStale(ofClass deviceClass: String) -> WaitingList.Entry? {
+    while let list = waiting[deviceClass], var serving = list.round.serving {
+      let next = serving.next(of: list, revision: sharesRevision) { tenant in
+        share(of: TenantClass(tenant: tenant, deviceClass: deviceClass))
+      }
+      waiting[deviceClass]?.round.serving = serving
+      if let next { return next }
+      waiting[deviceClass]?.round = WaitingList.Round(serving: list.round.isWantedAgain ? Serving() : nil)
     }
+    return nil
   }
 
   mutating func lookAgain() {

@@ -81,6 +81,35 @@ import Testing
     #expect(world.arbiter.listedClaims.filter { $0.status?.phase == .pending }.count == 300)
   }
 
+  /// One that nobody can help does not have those behind it served in another order.
+  @Test func whoWaitsBehindManyOthersIsServedByShare() {
+    var world = World()
+    for tenant in ["a-has-much", "b-has-less", "c-has-nothing"] { world.createTenant(tenant) }
+    for number in 10..<50 {
+      var host = FakeHost("host-\(number)", address: "10.0.0.\(number)")
+      host.plugins = [ethernetPlugin()]
+      host.endNodes = [card("ethernet/\(number)", functions: number == 30 ? 1 : 4)]
+      if number == 30 { host.endNodes[0].labels = ["shelf": "here"] }
+      world.add(host)
+    }
+    for number in 0..<4 {
+      world.create("held-\(number)", host: "host-10") { $0.tenant = number == 0 ? "b-has-less" : "a-has-much" }
+    }
+    world.disconnect("host-30")
+    for (name, shelf) in (0..<300).map({ ("claim-\($0)", "\($0)") }) + [("less", "here"), ("much", "here")] {
+      world.create(name, host: "") {
+        $0.tenant = ["less": "b-has-less", "much": "a-has-much"][name] ?? "c-has-nothing"
+        $0.hostSelector = "name != 'nobody'"
+        $0.selector = "label.shelf == '\(shelf)'"
+      }
+    }
+    world.connect("host-30")
+    for _ in 0..<8 { world.wait(milliseconds: 250) }
+    world.settle()
+    #expect(world.phase("less") == .ready)
+    #expect(world.phase("much") == .pending)
+  }
+
   /// They are looked for among the end nodes, in their order. The world compares that with a look at everything.
   @Test func claimsForAnyOfManyHostsAreSpreadOverThem() {
     var world = World()

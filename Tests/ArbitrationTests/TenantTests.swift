@@ -10,7 +10,7 @@ extension Answer {
 
 extension World {
   @discardableResult
-  fileprivate mutating func createTenant(
+  mutating func createTenant(
     _ name: String, weight: UInt32 = 0, functions: UInt32? = nil, bits: UInt64? = nil
   ) -> Result<Tenant, Refusal> {
     let request = CreateTenantRequest {
@@ -234,7 +234,7 @@ extension World {
     var serving = Serving()
     var served: [WaitingList.Entry] = []
     while let next = serving.next(
-      of: list, skipping: { _ in false },
+      of: list, revision: UInt64(served.count),
       share: { FairShare(functions: functions[$0] ?? 0, weight: weights[$0] ?? 1) })
     {
       served.append(next)
@@ -250,5 +250,26 @@ extension World {
     // While all of them wait, one in two is of the tenant with half of all weights, and one in six of the one with a sixth.
     let first = served.prefix(60)
     #expect(first.filter { $0.tenant == "b" }.count == 30 && first.filter { $0.tenant == "a" }.count == 10)
+  }
+
+  /// A round goes on over many events, in which claims come and go.
+  @Test func whoHasGoneIsPassedByAndThoseBehindItAreNot() {
+    var list = WaitingList()
+    let entries = ["a", "b"].flatMap { tenant in
+      (0..<4).map { index in
+        WaitingList.Entry(
+          priority: 0, tenant: tenant, seconds: Int64(index), nanoseconds: 0, uid: "", name: "\(tenant)\(index)")
+      }
+    }
+    for entry in entries { list.insert(entry) }
+    var serving = Serving()
+    var served: [String] = []
+    func next() -> WaitingList.Entry? {
+      serving.next(of: list, revision: 0) { FairShare(functions: $0 == "a" ? 0 : 1, weight: 1) }
+    }
+    served.append(next()?.name ?? "")
+    for entry in entries where ["a1", "a2", "b3"].contains(entry.name) { list.remove(entry) }
+    while let entry = next() { served.append(entry.name) }
+    #expect(served == ["a0", "a3", "b0", "b1", "b2"])
   }
 }
