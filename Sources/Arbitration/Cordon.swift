@@ -42,15 +42,16 @@ extension Arbiter {
     }
   }
 
+  func isShown(_ node: EndNodeState) -> Bool { !node.isServed && hosts[node.controllingHost] != nil }
+
   /// What a request names.
   func maintained(_ named: MaintenanceTarget?) throws(Refusal) -> Maintained {
     switch named?.kind {
     case .host(let name): return .host(try knownHost(name).record.name)
     case .endNode(let name):
-      let isShown = { (node: EndNodeState) in !node.isServed && hosts[node.controllingHost] != nil }
-      let ids = endNodes.ids(named: name).filter { endNodes[$0].map(isShown) ?? false }
+      let ids = endNodes.ids(named: name).filter { endNodes[$0].map { isShown($0) } ?? false }
       guard let id = ids.first else {
-        let known = endNodes.all.filter(isShown).map(\.record.name)
+        let known = endNodes.all.filter { isShown($0) }.map(\.record.name)
         throw Refusal(
           .notFound,
           "there is no end node '\(Names.shown(name))'" + Names.suggestion(for: name, among: known, of: "end nodes"))
@@ -66,8 +67,8 @@ extension Arbiter {
 
   func answer(_ target: Maintained) -> MaintenanceAnswer {
     switch target {
-    case .endNode(let id): MaintenanceAnswer { $0.endNode = endNodes[id].map(shown) }
-    case .host(let name): MaintenanceAnswer { $0.host = hosts[name].map(shown) }
+    case .endNode(let id): MaintenanceAnswer { $0.endNode = endNodes[id].map { shown($0) } }
+    case .host(let name): MaintenanceAnswer { $0.host = hosts[name].map { shown($0) } }
     }
   }
 

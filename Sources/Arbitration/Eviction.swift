@@ -41,7 +41,7 @@ extension Arbiter {
     }
     guard state.phase == .preparing || state.phase == .ready else { return state.claim }
     let mates = mates(of: state)
-    let losing = ([state] + mates).flatMap(dataLost)
+    let losing = ([state] + mates).flatMap { dataLost(with: $0) }
     guard request.discardData || losing.isEmpty else {
       throw Refusal(
         .failedPrecondition,
@@ -61,7 +61,7 @@ extension Arbiter {
     let parts = claims(from: state.claim.name).filter { $0.assignment?.endNode == assignment.function }
     // What a file server holds is its parts.
     let own = state.specification.isForFileServer ? [] : ["'\(state.claim.name)'"]
-    return own + parts.flatMap(dataLost)
+    return own + parts.flatMap { dataLost(with: $0) }
   }
 }
 

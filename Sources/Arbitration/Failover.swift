@@ -206,10 +206,10 @@ extension Arbiter {
     }
     for host in orphanIndex.hosts where host != node.controllingHost {
       let orphans = hosts[host]?.orphans.values.filter { $0.role != .consumer }.compactMap { $0.function?.id } ?? []
-      let isUnknown = { (id: String) in
-        node.shares[id] != nil && claimOfFunction[id] == nil && abandonedWithShare[id] == nil
+      let unknown = orphans.filter {
+        node.shares[$0] != nil && claimOfFunction[$0] == nil && abandonedWithShare[$0] == nil
       }
-      guard let orphan = orphans.filter(isUnknown).min() else { continue }
+      guard let orphan = unknown.min() else { continue }
       throw Drop(
         .controllingHost,
         "\(host) has the orphan \(orphan) of \(node.record.name), and \(node.controllingHost), which controls that, does not know "

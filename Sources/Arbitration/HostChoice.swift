@@ -183,7 +183,7 @@ extension Arbiter {
     let kind = HostSign.Kind(
       keptAway: keptAway, mediationMTU: host.record.mediationAddress.isEmpty ? nil : host.record.mediationMtu,
       isIPv6: host.isIPv6, mediators: host.servingPlugin(of: specification.deviceClass)?.mediatorsAccepted,
-      isNameTaken: specification.interfaceKey(on: host.record.name).flatMap(wordsOfHolder) != nil)
+      isNameTaken: specification.interfaceKey(on: host.record.name).flatMap { wordsOfHolder(of: $0) } != nil)
     return HostSign(kind: kind, rack: host.rack)
   }
 

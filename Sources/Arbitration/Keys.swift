@@ -146,7 +146,7 @@ package struct Map<Key: TableKey, Value> {
 
   var count: Int { entries.count }
   var isEmpty: Bool { entries.isEmpty }
-  var keys: some Collection<Key> { entries.keys.lazy.map(\.key) }
+  var keys: some Collection<Key> { entries.keys.lazy.map { $0.key } }
   var values: some Collection<Value> { entries.values }
 }
 

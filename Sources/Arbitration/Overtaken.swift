@@ -83,8 +83,10 @@ extension Arbiter {
     let hasTooMany = capacity.functions > 0 && node.shares.count > Int(capacity.functions)
     let isTooFull = capacity.sizeBytes > 0 && node.usedSizeBytes > capacity.sizeBytes
     guard hasTooMany || isTooFull else { return nil }
-    let isOrphan = { (id: String) in claimOfFunction[id] == nil && abandonedWithShare[id] == nil && !Self.isKept(id) }
-    return node.shares.keys.filter(isOrphan).min().map { orphan in
+    let orphans = node.shares.keys.filter {
+      claimOfFunction[$0] == nil && abandonedWithShare[$0] == nil && !Self.isKept($0)
+    }
+    return orphans.min().map { orphan in
       "\(node.record.name) has no room for \(assignment.function) beside the orphan \(orphan); see: iov orphan list"
     }
   }

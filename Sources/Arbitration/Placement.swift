@@ -261,7 +261,7 @@ extension Arbiter {
 
   func checkNames(of specification: ClaimSpecification) throws(Drop) {
     // Whose host is settled has its name reserved.
-    if specification.isForSeveralHosts, let words = specification.interfaceKey.flatMap(wordsOfHolder) {
+    if specification.isForSeveralHosts, let words = specification.interfaceKey.flatMap({ wordsOfHolder(of: $0) }) {
       throw Drop(.host, words)
     }
     if let mac = specification.attributes?.ethernet?.macAddress.flatMap(MACAddress.init),

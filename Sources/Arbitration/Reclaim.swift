@@ -21,7 +21,7 @@ extension Arbiter {
       guard let token = entry.assignment?.token?.value, let error = refusal(of: entry) else { continue }
       return "token \(token) of \(entry.functionID) is spent on \(entry.host): \(error.message)"
     }
-    return state.controlling.flatMap(overtaken)
+    return state.controlling.flatMap { overtaken($0) }
   }
 
   /// What a host says of an entry whose token it will never obey; nil if it may.

@@ -248,7 +248,7 @@ extension Arbiter {
       ? entries.first { $0.released && proof(of: $0) == nil } ?? entries.first { $0.released && proof(of: $0) == .cut }
       : entries.first { if case .inUse = use(of: $0) { false } else { true } }
     var reason = PendingReason.waiting()
-    if next == nil, state.consumer == nil, let former = state.assignment.flatMap(formerUse), !isReleasing {
+    if next == nil, state.consumer == nil, let former = state.assignment.flatMap({ formerUse(by: $0) }), !isReleasing {
       let why = report(of: former)?.error.map { ": \($0.step) on \(former.host): \($0.message)" } ?? ""
       reason.message = "\(former.host) has yet to let go of \(former.functionID), which it had itself\(why)"
       return [reason]

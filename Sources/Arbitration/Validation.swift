@@ -145,7 +145,9 @@ extension Arbiter {
     if !consumer.interfaceName.isEmpty, let problem = Names.problem(withInterfaceName: consumer.interfaceName) {
       throw Refusal(.invalidArgument, problem)
     }
-    if let words = specification.interfaceKey.flatMap(wordsOfHolder) { throw Refusal(.invalidArgument, words) }
+    if let words = specification.interfaceKey.flatMap({ wordsOfHolder(of: $0) }) {
+      throw Refusal(.invalidArgument, words)
+    }
   }
 
   /// Who has an interface already; nil: nobody.

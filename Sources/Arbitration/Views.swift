@@ -17,9 +17,9 @@ extension Arbiter {
   public var listedClaims: [Claim] { claims.values.map(\.claim).sorted { $0.name < $1.name } }
 
   /// By name.
-  public var listedHosts: [Host] { hosts.all.map(shown).sorted { $0.name < $1.name } }
+  public var listedHosts: [Host] { hosts.all.map { shown($0) }.sorted { $0.name < $1.name } }
 
-  public func host(named name: String) -> Host? { hosts[name].map(shown) }
+  public func host(named name: String) -> Host? { hosts[name].map { shown($0) } }
 
   /// The one that the host has now; nil: it is disconnected.
   public func session(ofHost name: String) -> SessionID? {
@@ -30,14 +30,23 @@ extension Arbiter {
   /// By name, then by id: a name follows a device's local name, which two devices may have had in turn.
   /// Without what is served from claims: nobody can choose it.
   public var listedEndNodes: [EndNode] {
-    endNodes.all.filter { hosts[$0.controllingHost] != nil && !$0.isServed }.map(shown).sorted {
-      ($0.name, $0.id) < ($1.name, $1.id)
-    }
+    endNodes.all.filter { isShown($0) }.map { shown($0) }.sorted { ($0.name, $0.id) < ($1.name, $1.id) }
+  }
+
+  /// Of the one that has this name or id; of several, the lowest.
+  public func idOfEndNode(named name: String) -> String? {
+    endNodes.ids(named: name).first { id in endNodes[id].map { isShown($0) } ?? false }
   }
 
   /// By id, with what each host last reported.
   public var listedFunctions: [AssignedFunction] {
-    claims.values.compactMap(function(of:)).sorted { ($0.assignment?.function ?? "") < ($1.assignment?.function ?? "") }
+    claims.values.compactMap { function(of: $0) }.sorted {
+      ($0.assignment?.function ?? "") < ($1.assignment?.function ?? "")
+    }
+  }
+
+  public func assignment(ofFunction id: String) -> Assignment? {
+    claimOfFunction[id].flatMap { claims[$0]?.assignment }
   }
 
   private func function(of state: ClaimState) -> AssignedFunction? {

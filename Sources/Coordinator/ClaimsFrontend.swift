@@ -69,8 +69,9 @@ struct ClaimsFrontend: ClaimsService {
 
   func listHoldings(_ request: ListHoldingsRequest, call: ServerCall) async throws -> ListHoldingsResponse {
     var query = try HoldingQuery(request)
-    let named = arbiter.read { $0.listedEndNodes }.first { $0.name == request.endNode }
-    if let named { query.endNode = named.id }
+    // One that is no more is known by its id alone.
+    let id = request.endNode.isEmpty ? nil : arbiter.read { $0.idOfEndNode(named: request.endNode) }
+    if let id { query.endNode = id }
     let size = query.limit
     // One more tells whether there are more.
     query.limit += 1

@@ -27,14 +27,16 @@ struct InventoryFrontend: InventoryService {
   }
 
   func getStatistics(_ request: GetStatisticsRequest, call: ServerCall) async throws -> GetStatisticsResponse {
-    var assignments = arbiter.read { $0.listedFunctions }.compactMap(\.assignment)
-    if !request.function.isEmpty {
-      assignments.removeAll { $0.function != request.function }
-      guard !assignments.isEmpty else {
-        throw RPCError(.notFound, "no function '\(request.function)' is granted; iov function list shows all")
-      }
-    }
-    let readings = await questions.readings(of: assignments)
+    let readings = await questions.readings(of: try assignments(request.function))
     return GetStatisticsResponse { $0.functions = readings }
+  }
+
+  /// - Parameter function: empty: all.
+  private func assignments(_ function: String) throws -> [Assignment] {
+    guard !function.isEmpty else { return arbiter.read { $0.listedFunctions }.compactMap(\.assignment) }
+    guard let assignment = arbiter.read({ $0.assignment(ofFunction: function) }) else {
+      throw RPCError(.notFound, "no function '\(function)' is granted; iov function list shows all")
+    }
+    return [assignment]
   }
 }

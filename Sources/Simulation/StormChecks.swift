@@ -25,23 +25,24 @@ extension Storm {
     }
   }
 
+  /// What is cut off at the device is nobody's any more.
+  private func present(on host: StormHost) -> [StormHost.Function] {
+    host.functions.values.filter {
+      guard $0.assignment.source.isEmpty else { return $0.role != .consumer && reaches($0, from: host) }
+      return $0.role != .consumer && ($0.assignment.endNode != sharedID || host.canWrite($0, device))
+    }
+  }
+
   private mutating func checkDevices() {
     let up = hosts.values.filter(\.isUp)
     checkSharedDevice()
     checkSources()
-    // What is cut off at the device is nobody's any more.
-    let present = { (host: StormHost) in
-      host.functions.values.filter {
-        guard $0.assignment.source.isEmpty else { return $0.role != .consumer && reaches($0, from: host) }
-        return $0.role != .consumer && ($0.assignment.endNode != sharedID || host.canWrite($0, self.device))
-      }
-    }
-    let served = up.flatMap(present)
+    let served = up.flatMap { present(on: $0) }
     // A device that refuses tells of it, too: only what an older copy of the store knows nothing of may be in the way.
     for host in up where !host.crowdedOut.isEmpty {
       require(hasForgotten, "\(host.name) was given \(host.crowdedOut.sorted()), for which its devices have no room")
     }
-    checkCapacity(hosts.values.flatMap(present))
+    checkCapacity(hosts.values.flatMap { present(on: $0) })
     checkHolders(up: up, served: served)
   }
 

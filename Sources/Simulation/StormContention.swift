@@ -84,7 +84,9 @@ extension Storm {
   /// Whether the tenant of all of them may have as many more.
   func isWithinQuota(_ claims: [Claim]) -> Bool {
     let asking = claims.filter { $0.specification?.deviceClass == "ethernet" }
-    guard isContended, let tenant = asking.first.map(tenant), let quota = Self.quotas[tenant] else { return true }
+    guard isContended, let first = asking.first else { return true }
+    let tenant = tenant(of: first)
+    guard let quota = Self.quotas[tenant] else { return true }
     return functionsInUse(arbiter.listedClaims, of: tenant) + asking.count <= quota
   }
 

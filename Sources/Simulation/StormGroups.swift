@@ -44,7 +44,7 @@ extension Storm {
     while let next = left.popLast() {
       guard !going.contains(next) else { continue }
       going.append(next)
-      left += arbiter.claim(named: next).map(members) ?? []
+      left += arbiter.claim(named: next).map { members(ofGroupOf: $0) } ?? []
       if cascade { left += (arbiter.claimsOfSource[next] ?? []).sorted() }
     }
     return going
@@ -90,7 +90,7 @@ extension Storm {
     for members in groups {
       let pending = members.filter { $0.status?.phase == .pending }
       guard isWithinQuota(pending) else { continue }
-      let nodes = pending.compactMap { $0.specification.flatMap(roomFor) }
+      let nodes = pending.compactMap { claim in claim.specification.flatMap { roomFor($0) } }
       guard !pending.isEmpty, nodes.count == pending.count, Set(nodes).count == nodes.count else { continue }
       require(false, "a group is pending and would fit on \(nodes): \(members.map(\.words))")
     }

@@ -84,10 +84,10 @@ extension Storm {
       coverage.note(.messageReordered)
       return send(stragglers.removeFirst())
     }
-    let isOver = { (event: Event) in
+    let over = repeated.firstIndex { event in
       event.session.map { arbiter.hostOfSession[$0] == nil && arbiter.greeted[$0] == nil } ?? false
     }
-    guard let index = repeated.firstIndex(where: isOver) else { return }
+    guard let index = over else { return }
     coverage.note(.messageDuplicated)
     let copy = repeated.remove(at: index)
     // Sessions are the coordinator's: who says hello again begins another one.
