@@ -244,12 +244,40 @@ extension Arbiter {
     return isUnderControl(node) || node.record.roots.contains { isUsable($0.host, asRootOf: node) }
   }
 
-  /// Has those who wait look at what there is now, up to a number of end nodes looked at.
+  /// Has those who wait look at what there is now, up to a number of end nodes looked at. Who asks for the same as one before it, for
+  /// which there was nothing, waits for the same reasons.
   private mutating func lookAgain(ofClass deviceClass: String, _ budget: Int) {
     var budget = budget
+    var (inVain, revision): ([ClaimSpecification: [PendingReason]], UInt64) = ([:], sharesRevision)
     while budget > 0, let entry = nextStale(ofClass: deviceClass) {
-      if looksAgain(entry.name) { place(entry.name, &budget) } else { budget -= 1 }
+      budget -= 1
+      guard looksAgain(entry.name), let specification = claims[entry.name]?.specification else { continue }
+      if let reasons = inVain[specification], wait(entry.name, for: reasons) { continue }
+      place(entry.name, &budget)
+      if let reasons = reasonsForAll(entry.name), sharesRevision == revision {
+        inVain[specification] = reasons
+      } else {
+        (inVain, revision) = ([:], sharesRevision)
+      }
     }
+  }
+
+  /// Why a claim waits, if whoever asks for the same waits for that.
+  private func reasonsForAll(_ name: String) -> [PendingReason]? {
+    guard let state = claims[name], state.phase == .pending, !state.hasGroup, state.specification.interfaceKey == nil,
+      state.eviction.isEmpty, state.claim.status?.preemption == nil
+    else { return nil }
+    return state.claim.status?.pending
+  }
+
+  /// False: it has something to look after itself.
+  private mutating func wait(_ name: String, for reasons: [PendingReason]) -> Bool {
+    guard var state = claims[name], state.phase == .pending, state.claim.status?.preemption == nil else { return false }
+    let all = state.eviction + reasons
+    guard state.claim.status?.pending != all else { return true }
+    state.withStatus { $0.pending = all }
+    put(&state)
+    return true
   }
 
   /// The next one of a round, and of the round after it if one is wanted.
