@@ -264,8 +264,10 @@ extension Arbiter {
 
   /// Why a claim waits, if whoever asks for the same waits for that.
   private func reasonsForAll(_ name: String) -> [PendingReason]? {
-    guard let state = claims[name], state.phase == .pending, !state.hasGroup, state.specification.interfaceKey == nil,
-      state.eviction.isEmpty, state.claim.status?.preemption == nil
+    // Of those that ask for an interface of one name one may be in the way of the others.
+    guard let state = claims[name], state.phase == .pending, !state.hasGroup,
+      state.specification.consumer?.interfaceName.isEmpty ?? true, state.eviction.isEmpty,
+      state.claim.status?.preemption == nil
     else { return nil }
     return state.claim.status?.pending
   }

@@ -110,34 +110,6 @@ import Testing
     #expect(world.phase("much") == .pending)
   }
 
-  /// One of them looks for all.
-  @Test func whoAsksForTheSameWaitsForTheSameReasons() {
-    var world = World()
-    for number in 10..<50 {
-      var host = FakeHost("host-\(number)", address: "10.0.0.\(number)")
-      host.plugins = [ethernetPlugin()]
-      host.endNodes = [card("ethernet/\(number)", functions: 1)]
-      world.add(host)
-    }
-    for number in 0..<40 { world.create("held-\(number)", host: "") { $0.hostSelector = "name != 'nobody'" } }
-    world.settle()
-    for number in 0..<600 { world.create("claim-\(number)", host: "") { $0.hostSelector = "name != 'nobody'" } }
-    let reasons = { (world: World) in
-      Set(world.arbiter.listedClaims.filter { $0.status?.phase == .pending }.map { $0.status?.pending ?? [] })
-    }
-    let before = reasons(world)
-    #expect(before.count == 1)
-    world.disconnect("host-30")
-    world.wait(milliseconds: 250)
-    let after = reasons(world)
-    #expect(after.count == 1 && after != before)
-    // What comes back is one's that waits.
-    world.connect("host-30")
-    world.delete("held-0")
-    world.settle()
-    #expect(world.arbiter.listedClaims.filter { $0.status?.phase == .pending }.count == 599)
-  }
-
   /// They are looked for among the end nodes, in their order. The world compares that with a look at everything.
   @Test func claimsForAnyOfManyHostsAreSpreadOverThem() {
     var world = World()
