@@ -110,6 +110,46 @@ import Testing
     #expect(world.phase("much") == .pending)
   }
 
+  /// One of them looks for all, and each waits for what it would find itself: what one that comes now is told.
+  @Test(arguments: [10, 20])
+  func whoAsksForTheSameWaitsForTheSameReasons(waiting: Int) {
+    var world = World()
+    for number in 10..<18 {
+      var host = FakeHost("host-\(number)", address: "10.0.0.\(number)")
+      host.plugins = [ethernetPlugin()]
+      host.endNodes = [card("ethernet/\(number)", functions: 1)]
+      world.add(host)
+    }
+    let kinds: [(name: String, change: (inout ClaimSpecification) -> Void)] = [
+      ("any", { $0.hostSelector = "name != 'nobody'" }),
+      ("one", { $0.hosts = ["host-12", "host-13"] }),
+      ("named", { ($0.hosts, $0.consumer) = (["host-12", "host-13"], Consumer { $0.interfaceName = "iov-7" }) }),
+      ("fast", { ($0.hostSelector, $0.allowedPaths) = ("name != 'nobody'", [.direct]) }),
+    ]
+    for number in 10..<18 { world.create("held-\(number)", host: "host-\(number)") }
+    world.settle()
+    for number in 0..<waiting {
+      for kind in kinds { world.create("\(kind.name)-\(number)", host: "") { kind.change(&$0) } }
+    }
+    let told = { (world: World) in
+      kinds.map { kind in Set((0..<waiting).map { world.claim("\(kind.name)-\($0)")?.status?.pending ?? [] }) }
+    }
+    let before = told(world)
+    world.disconnect("host-12")
+    for _ in 0..<4 { world.wait(milliseconds: 250) }
+    let after = told(world)
+    for (index, kind) in kinds.enumerated() {
+      let now = world.create("\(kind.name)-now", host: "") { kind.change(&$0) }
+      #expect(after[index] == [world.claim("\(kind.name)-now")?.status?.pending ?? []], "\(kind.name): \(now)")
+      #expect(after[index] != before[index], "\(kind.name)")
+    }
+    // What comes free is one's that waits.
+    world.connect("host-12")
+    world.delete("held-12")
+    world.settle()
+    #expect(world.arbiter.listedClaims.filter { $0.status?.phase == .pending }.count == (waiting + 1) * kinds.count - 1)
+  }
+
   /// They are looked for among the end nodes, in their order. The world compares that with a look at everything.
   @Test func claimsForAnyOfManyHostsAreSpreadOverThem() {
     var world = World()
