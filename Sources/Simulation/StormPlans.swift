@@ -78,7 +78,7 @@ extension Storm {
     // Those of which the former one goes, if it is carried out.
     let replaced = plan.claims.filter { $0.action == .replace }.map(\.name)
     requests[call] = isStale || replaced.isEmpty ? .creation : .deletion(replaced)
-    if !isStale { plans[call] = plan }
+    if !isStale { plans[call] = plan.atOnce { arbiter.claim(named: $0) } }
     send(.claimsApplied(call, request, uids: uids))
   }
 
@@ -107,6 +107,15 @@ extension Storm {
     guard let plan = plans.removeValue(forKey: call) else { return }
     require(
       plan.claims.contains { !$0.refusal.isEmpty }, "a plan without a refusal was refused: \(refusal.message)")
+  }
+}
+
+extension ClaimPlan {
+  /// Without the others to whom something happens only once somebody has let go.
+  fileprivate func atOnce(_ present: (_ name: String) -> Claim?) -> ClaimPlan {
+    var plan = self
+    plan.others.removeAll { $0.later != nil && $0.claim == present($0.name) }
+    return plan
   }
 }
 
