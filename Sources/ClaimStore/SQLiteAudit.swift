@@ -45,10 +45,9 @@ enum SQLiteAudit {
 
 extension SQLiteStore {
   public func holdings(_ query: HoldingQuery) throws(StoreError) -> [Holding] {
-    try perform { queue in
-      try queue.read { database in
-        try Row.fetchAll(database, sql: query.sql.text, arguments: query.sql.arguments).map(SQLiteAudit.holding)
-      }
+    // What is asked of may be few of very many.
+    try readAside { database in
+      try Row.fetchAll(database, sql: query.sql.text, arguments: query.sql.arguments).map(SQLiteAudit.holding)
     }
   }
 

@@ -16,8 +16,8 @@ public final class SQLiteStore: ClaimStore {
   private let lock: StoreLock?
   /// Nil once closed. A queue rather than a pool: all writes come from one thread, and reads happen once, at the start.
   private let database: Mutex<DatabaseQueue?>
-  /// Held while a copy is made: a reader would keep the log from being moved into the database at the end.
-  private let copying = Mutex(())
+  /// Held while somebody reads over another connection: that would keep the log from being moved into the database at the end.
+  private let reading = Mutex(())
 
   public var path: String { files.path }
 
@@ -113,7 +113,7 @@ public final class SQLiteStore: ClaimStore {
   }
 
   private func closeDatabase() {
-    copying.withLock { _ in }
+    reading.withLock { _ in }
     database.withLock { database in
       // Closing fails only while a statement runs, and the lock is held here; the file is whole in any case.
       try? database?.close()
@@ -155,7 +155,29 @@ extension SQLiteStore {
   /// As `ClaimStore.copy`, by SQLite's online backup (https://www.sqlite.org/backup.html). The copy is read over a connection of
   /// its own: in a write-ahead log's time a reader holds no writer up.
   public func copy() throws(StoreError) -> String {
-    try copying.withLock { (_) throws(StoreError) in try makeCopy() }
+    try reading.withLock { (_) throws(StoreError) in try makeCopy() }
+  }
+
+  /// Another connection, which no commit waits for. The caller closes it.
+  private func reader() throws -> DatabaseQueue {
+    var configuration = GRDB.Configuration()
+    configuration.readonly = true
+    return try DatabaseQueue(path: path, configuration: configuration)
+  }
+
+  /// Reads what may take a while, over a connection of its own.
+  func readAside<Result: Sendable>(_ body: (Database) throws -> Result) throws(StoreError) -> Result {
+    try reading.withLock { (_) throws(StoreError) -> Result in
+      // Nothing is read of a store that is closed.
+      try perform { _ in }
+      do {
+        let reader = try reader()
+        defer { try? reader.close() }
+        return try reader.read(body)
+      } catch {
+        throw StoreError(using: files, error)
+      }
+    }
   }
 
   private func makeCopy() throws(StoreError) -> String {
@@ -169,9 +191,7 @@ extension SQLiteStore {
       )
     }
     do {
-      var configuration = GRDB.Configuration()
-      configuration.readonly = true
-      let source = try DatabaseQueue(path: path, configuration: configuration)
+      let source = try reader()
       defer { try? source.close() }
       let copy = try DatabaseQueue(path: destination)
       // It is read back through the same cache and never survives a crash: waiting for the disk would only slow commits.
