@@ -195,7 +195,7 @@ extension ClaimSpecification {
     result.normalizeLocality()
     result.normalizePlacement()
     if result.lossPolicy == .unspecified { result.lossPolicy = .keep }
-    if result.tenant == Arbiter.defaultTenant { result.tenant = "" }
+    if result.tenant == Tenant.defaultName { result.tenant = "" }
     if result.preemption == .lowerPriority { result.preemption = .unspecified }
     return result
   }

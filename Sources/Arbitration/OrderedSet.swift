@@ -1,21 +1,21 @@
 /// Elements in their order, of which there may be tens of thousands: one that comes or goes moves a few dozen others at most.
-struct OrderedSet<Element: Comparable & Sendable>: Sendable {
+package struct OrderedSet<Element: Comparable & Sendable>: Sendable {
   /// Each in order, none empty, and all of one before all of the next.
   private var pieces: [[Element]] = []
-  private(set) var count = 0
+  package private(set) var count = 0
 
   /// At this size a piece is cut in two. What is moved in one when an element comes or goes costs more than to find it among more pieces.
   private static var limit: Int { 64 }
 
-  init() {}
+  package init() {}
 
-  init(_ elements: some Sequence<Element>) {
+  package init(_ elements: some Sequence<Element>) {
     for element in elements { insert(element) }
   }
 
   var isEmpty: Bool { pieces.isEmpty }
 
-  mutating func insert(_ element: Element) {
+  package mutating func insert(_ element: Element) {
     guard let piece = piece(for: element) else {
       pieces = [[element]]
       count = 1
@@ -33,7 +33,7 @@ struct OrderedSet<Element: Comparable & Sendable>: Sendable {
 
   /// Answers whether it was there.
   @discardableResult
-  mutating func remove(_ element: Element) -> Bool {
+  package mutating func remove(_ element: Element) -> Bool {
     guard let piece = piece(for: element) else { return false }
     let place = Self.place(of: element, in: pieces[piece])
     guard place < pieces[piece].count, pieces[piece][place] == element else { return false }
@@ -50,7 +50,7 @@ struct OrderedSet<Element: Comparable & Sendable>: Sendable {
   }
 
   /// Those that are not lower than an element, in order.
-  func elements(from element: Element) -> some Sequence<Element> {
+  package func elements(from element: Element) -> some Sequence<Element> {
     let first = piece(for: element) ?? 0
     let place = pieces.isEmpty ? 0 : Self.place(of: element, in: pieces[first])
     return pieces.indices.dropFirst(first).lazy.flatMap { [pieces] in pieces[$0].dropFirst($0 == first ? place : 0) }
@@ -89,6 +89,6 @@ struct OrderedSet<Element: Comparable & Sendable>: Sendable {
 }
 
 extension OrderedSet: Sequence {
-  func makeIterator() -> FlattenSequence<[[Element]]>.Iterator { pieces.joined().makeIterator() }
-  var underestimatedCount: Int { count }
+  package func makeIterator() -> FlattenSequence<[[Element]]>.Iterator { pieces.joined().makeIterator() }
+  package var underestimatedCount: Int { count }
 }

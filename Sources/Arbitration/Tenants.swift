@@ -29,13 +29,12 @@ struct TenantClass: TableKey {
 /// Claims are made for tenants, of which each has a weight, by which functions are shared out where they are short, and quotas, above
 /// which it is granted nothing.
 extension Arbiter {
-  static var defaultTenant: String { "default" }
   private static var mostWeight: UInt32 { 1_000_000 }
   private static var mostQuotas: Int { 64 }
 
   /// The one called default is there without a record.
   func tenant(_ name: String) -> Tenant? {
-    tenants[name] ?? (name == Self.defaultTenant ? Tenant(named: name, weight: 1) : nil)
+    tenants[name] ?? (name == Tenant.defaultName ? Tenant(named: name, weight: 1) : nil)
   }
 
   public func shownTenant(_ name: String) -> Tenant? {
@@ -56,7 +55,7 @@ extension Arbiter {
 
   /// By name.
   public var listedTenants: [Tenant] {
-    Set(tenants.keys).union([Self.defaultTenant]).sorted().compactMap(shownTenant)
+    Set(tenants.keys).union([Tenant.defaultName]).sorted().compactMap(shownTenant)
   }
 
   // MARK: Making, changing and deleting
@@ -99,7 +98,7 @@ extension Arbiter {
 
   mutating func deleteTenant(_ name: String) throws(Refusal) -> Tenant {
     guard let tenant = tenant(name) else { throw unknownTenant(name) }
-    guard name != Self.defaultTenant else {
+    guard name != Tenant.defaultName else {
       throw Refusal(
         .failedPrecondition,
         "the tenant '\(name)' is the one of claims that name none, and always there; its weight and quotas can be set")
@@ -316,6 +315,5 @@ extension Quota {
 }
 
 extension ClaimSpecification {
-  var tenantName: String { tenant.isEmpty ? Arbiter.defaultTenant : tenant }
   var tenantClass: TenantClass { TenantClass(tenant: tenantName, deviceClass: deviceClass) }
 }

@@ -38,11 +38,15 @@ extension Arbiter {
     endNodes.ids(named: name).first { id in endNodes[id].map { isShown($0) } ?? false }
   }
 
-  /// By id, with what each host last reported.
-  public var listedFunctions: [AssignedFunction] {
-    claims.values.compactMap { function(of: $0) }.sorted {
-      ($0.assignment?.function ?? "") < ($1.assignment?.function ?? "")
-    }
+  /// All that the end node is called that somebody means by a name.
+  public func names(ofEndNode name: String) -> Set<String> {
+    guard let id = idOfEndNode(named: name), let node = endNodes[id] else { return [name] }
+    return [name, id, node.record.name]
+  }
+
+  /// With what each host last reported; nil: nobody has it.
+  public func function(withID id: String) -> AssignedFunction? {
+    claimOfFunction[id].flatMap { claims[$0] }.flatMap { function(of: $0) }
   }
 
   public func assignment(ofFunction id: String) -> Assignment? {

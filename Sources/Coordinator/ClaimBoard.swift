@@ -7,7 +7,7 @@ import Synchronization
 /// What is read here was committed: nobody is shown a claim that a crash could undo.
 final class ClaimBoard: Sendable {
   fileprivate struct State {
-    var claims: [String: Claim]
+    var claims: ListedClaims
     var revision: UInt64
     var epoch: UInt64
     var recent: RecentEvents
@@ -36,10 +36,10 @@ final class ClaimBoard: Sendable {
   /// - Parameter keptEvents: how many changes of this run a watcher that comes back can have missed.
   init(claims: [Claim], revision: UInt64, epoch: UInt64, bufferedEvents: Int = 1024, keptEvents: Int = 8192) {
     self.bufferedEvents = bufferedEvents
-    let byName = Dictionary(claims.map { ($0.name, $0) }, uniquingKeysWith: { _, last in last })
     state = Mutex(
       State(
-        claims: byName, revision: revision, epoch: epoch, recent: RecentEvents(after: revision, capacity: keptEvents)))
+        claims: ListedClaims(claims), revision: revision, epoch: epoch,
+        recent: RecentEvents(after: revision, capacity: keptEvents)))
   }
 
   /// The leader's epoch has risen. Revisions of the former one are no longer taken: they may be those of another store.
@@ -47,20 +47,19 @@ final class ClaimBoard: Sendable {
 
   func claim(named name: String) -> Claim? { state.withLock { $0.claims[name] } }
 
-  /// By name.
-  func list() -> (claims: [Claim], revision: UInt64) {
-    let (claims, revision) = state.withLock { (Array($0.claims.values), $0.revision) }
-    return (claims.sorted { $0.name < $1.name }, revision)
+  /// What there is, and the revision of the last change of it.
+  func read<Result: Sendable>(_ body: (borrowing ListedClaims, _ revision: UInt64) -> Result) -> Result {
+    state.withLock { body($0.claims, $0.revision) }
   }
 
   /// Takes a claim's new state and tells it; answers the former one, if there was one.
   @discardableResult
   func change(_ claim: Claim) -> Claim? {
-    publish(.changed, claim) { $0.claims.updateValue(claim, forKey: claim.name) }
+    publish(.changed, claim) { $0.claims.put(claim) }
   }
 
   func remove(_ claim: Claim) {
-    publish(.gone, claim) { $0.claims[claim.name] = nil }
+    publish(.gone, claim) { $0.claims.remove(claim.name) }
   }
 
   private func publish<Result: Sendable>(
@@ -127,7 +126,7 @@ extension ClaimBoard.State {
     guard request.fromRevision == 0 else {
       return try missed(request).filter { name.isEmpty || $0.claim?.name == name }
     }
-    let there = claims.values.filter { name.isEmpty || $0.name == name }.sorted { $0.name < $1.name }
+    let there = name.isEmpty ? Array(claims) : [claims[name]].compactMap { $0 }
     return there.map { ClaimEvent(.exists, $0, revision: $0.revision, epoch: epoch) }
       + [ClaimEvent(.synced, nil, revision: revision, epoch: epoch)]
   }

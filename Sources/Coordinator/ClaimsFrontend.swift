@@ -24,11 +24,7 @@ struct ClaimsFrontend: ClaimsService {
   }
 
   func listClaims(_ request: ListClaimsRequest, call: ServerCall) async throws -> ListClaimsResponse {
-    let (claims, revision) = arbiter.board.list()
-    return ListClaimsResponse {
-      $0.claims = claims
-      $0.revision = revision
-    }
+    arbiter.board.list(request, endNodeNames: arbiter.names(ofEndNode: request.endNode))
   }
 
   func deleteClaim(_ request: DeleteClaimRequest, call: ServerCall) async throws -> Claim {

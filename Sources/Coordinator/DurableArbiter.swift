@@ -54,6 +54,9 @@ final class DurableArbiter: Sendable {
   /// What can be read at any time, decided though perhaps not yet stored.
   func read<Result: Sendable>(_ body: (borrowing Arbiter) -> Result) -> Result { arbiter.withLock { body($0) } }
 
+  /// All that the end node is called that a request means; nothing where it means none.
+  func names(ofEndNode name: String) -> Set<String> { name.isEmpty ? [] : read { $0.names(ofEndNode: name) } }
+
   // MARK: Events
 
   /// Hands one event to the arbiter; what follows from it is done later, in order.

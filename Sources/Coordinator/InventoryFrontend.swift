@@ -7,6 +7,9 @@ struct InventoryFrontend: InventoryService {
   let arbiter: DurableArbiter
   let questions: HostQuestions
 
+  /// How many functions are looked up before others have their turn with the arbiter.
+  private static let readAtOnce = 1000
+
   func getCluster(_ request: GetClusterRequest, call: ServerCall) async throws -> Cluster {
     arbiter.read { $0.cluster }
   }
@@ -22,8 +25,17 @@ struct InventoryFrontend: InventoryService {
   }
 
   func listFunctions(_ request: ListFunctionsRequest, call: ServerCall) async throws -> ListFunctionsResponse {
-    let functions = arbiter.read { $0.listedFunctions }
-    return ListFunctionsResponse { $0.functions = functions }
+    let (found, next) = arbiter.board.functions(request, endNodeNames: arbiter.names(ofEndNode: request.endNode))
+    var functions: [AssignedFunction] = []
+    for start in stride(from: 0, to: found.count, by: Self.readAtOnce) {
+      let ids = found[start..<min(start + Self.readAtOnce, found.count)].map(\.function)
+      // One that is no more is left out.
+      functions += arbiter.read { arbiter in ids.compactMap { arbiter.function(withID: $0) } }
+    }
+    return ListFunctionsResponse { [functions] in
+      $0.functions = functions
+      $0.nextPageToken = next
+    }
   }
 
   func getStatistics(_ request: GetStatisticsRequest, call: ServerCall) async throws -> GetStatisticsResponse {
@@ -33,7 +45,9 @@ struct InventoryFrontend: InventoryService {
 
   /// - Parameter function: empty: all.
   private func assignments(_ function: String) throws -> [Assignment] {
-    guard !function.isEmpty else { return arbiter.read { $0.listedFunctions }.compactMap(\.assignment) }
+    guard !function.isEmpty else {
+      return arbiter.board.functions(ListFunctionsRequest(), endNodeNames: []).found
+    }
     guard let assignment = arbiter.read({ $0.assignment(ofFunction: function) }) else {
       throw RPCError(.notFound, "no function '\(function)' is granted; iov function list shows all")
     }

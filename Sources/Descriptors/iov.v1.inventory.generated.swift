@@ -20,9 +20,14 @@ extension FileDescriptor {
       \"\u{15}\u{a}\u{13}ListEndNodesRequest\
       \"D\u{a}\u{14}ListEndNodesResponse\u{12},\u{a}\u{9}end_nodes\u{18}\u{1}\u{20}\u{3}(\u{b}2\u{f}\
       .iov.v1.EndNodeR\u{8}endNodes\
-      \"\u{16}\u{a}\u{14}ListFunctionsRequest\
-      \"O\u{a}\u{15}ListFunctionsResponse\u{12}6\u{a}\u{9}functions\u{18}\u{1}\u{20}\u{3}(\u{b}2\
-      \u{18}.iov.v1.AssignedFunctionR\u{9}functions\
+      \"\u{af}\u{1}\u{a}\u{14}ListFunctionsRequest\u{12}\u{16}\u{a}\u{6}prefix\u{18}\u{1}\u{20}\u{1}\
+      (\u{9}R\u{6}prefix\u{12}\u{14}\u{a}\u{5}claim\u{18}\u{2}\u{20}\u{1}(\u{9}R\u{5}claim\u{12}\
+      \u{12}\u{a}\u{4}host\u{18}\u{3}\u{20}\u{1}(\u{9}R\u{4}host\u{12}\u{19}\u{a}\u{8}end_node\u{18}\
+      \u{4}\u{20}\u{1}(\u{9}R\u{7}endNode\u{12}\u{1b}\u{a}\u{9}page_size\u{18}\u{5}\u{20}\u{1}(\u{d}\
+      R\u{8}pageSize\u{12}\u{1d}\u{a}\u{a}page_token\u{18}\u{6}\u{20}\u{1}(\u{9}R\u{9}pageToken\
+      \"w\u{a}\u{15}ListFunctionsResponse\u{12}6\u{a}\u{9}functions\u{18}\u{1}\u{20}\u{3}(\u{b}2\
+      \u{18}.iov.v1.AssignedFunctionR\u{9}functions\u{12}&\u{a}\u{f}next_page_token\u{18}\u{2}\u{20}\
+      \u{1}(\u{9}R\u{d}nextPageToken\
       \"\u{9a}\u{1}\u{a}\u{10}AssignedFunction\u{12}2\u{a}\u{a}assignment\u{18}\u{1}\u{20}\u{1}(\
       \u{b}2\u{12}.iov.v1.AssignmentR\u{a}assignment\u{12}\u{1c}\u{a}\u{9}releasing\u{18}\u{2}\u{20}\
       \u{1}(\u{8}R\u{9}releasing\u{12}4\u{a}\u{7}reports\u{18}\u{3}\u{20}\u{3}(\u{b}2\u{1a}.iov.\

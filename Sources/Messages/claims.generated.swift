@@ -191,10 +191,85 @@ extension GetClaimRequest {
   }
 }
 
+/// Those of which all is so that is said here.
 public struct ListClaimsRequest: Message {
   public static var fullName: String { "iov.v1.ListClaimsRequest" }
 
-  public init() {}
+  @usableFromInline var sharedFields: SharedFields<Fields>
+
+  /// of the name
+  public var prefix: String {
+    @inlinable get { sharedFields.value.prefix }
+    @inlinable _modify { yield &sharedFields.value.prefix }
+  }
+
+  public var tenant: String {
+    @inlinable get { sharedFields.value.tenant }
+    @inlinable _modify { yield &sharedFields.value.tenant }
+  }
+
+  /// that it asks for, or that uses or controls what it has
+  public var host: String {
+    @inlinable get { sharedFields.value.host }
+    @inlinable _modify { yield &sharedFields.value.host }
+  }
+
+  /// name or id: that it asks for, or has a function of
+  public var endNode: String {
+    @inlinable get { sharedFields.value.endNode }
+    @inlinable _modify { yield &sharedFields.value.endNode }
+  }
+
+  public var group: String {
+    @inlinable get { sharedFields.value.group }
+    @inlinable _modify { yield &sharedFields.value.group }
+  }
+
+  /// the claim whose function it is served from
+  public var source: String {
+    @inlinable get { sharedFields.value.source }
+    @inlinable _modify { yield &sharedFields.value.source }
+  }
+
+  /// only those that are not ready
+  public var unready: Bool {
+    @inlinable get { sharedFields.value.unready }
+    @inlinable _modify { yield &sharedFields.value.unready }
+  }
+
+  /// at most 1000; zero: all in one answer
+  public var pageSize: UInt32 {
+    @inlinable get { sharedFields.value.pageSize }
+    @inlinable _modify { yield &sharedFields.value.pageSize }
+  }
+
+  /// of the answer before
+  public var pageToken: String {
+    @inlinable get { sharedFields.value.pageToken }
+    @inlinable _modify { yield &sharedFields.value.pageToken }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var prefix: String = ""
+    @usableFromInline var tenant: String = ""
+    @usableFromInline var host: String = ""
+    @usableFromInline var endNode: String = ""
+    @usableFromInline var group: String = ""
+    @usableFromInline var source: String = ""
+    @usableFromInline var unready: Bool = false
+    @usableFromInline var pageSize: UInt32 = 0
+    @usableFromInline var pageToken: String = ""
+  }
 }
 
 extension ListClaimsRequest: CLayoutMessage {
@@ -209,19 +284,60 @@ extension ListClaimsRequest: CLayoutMessage {
   }
 
   public func fill(_ layout: UnsafeMutablePointer<Iov__V1__ListClaimsRequest>, in arena: inout MessageArena) {
+    layout.pointee.prefix = arena.string(prefix)
+    layout.pointee.tenant = arena.string(tenant)
+    layout.pointee.host = arena.string(host)
+    layout.pointee.end_node = arena.string(endNode)
+    layout.pointee.group = arena.string(group)
+    layout.pointee.source = arena.string(source)
+    layout.pointee.unready = unready ? 1 : 0
+    layout.pointee.page_size = pageSize
+    layout.pointee.page_token = arena.string(pageToken)
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__ListClaimsRequest>) {
+    var fields = Fields()
+    fields.prefix = copiedString(layout.pointee.prefix)
+    fields.tenant = copiedString(layout.pointee.tenant)
+    fields.host = copiedString(layout.pointee.host)
+    fields.endNode = copiedString(layout.pointee.end_node)
+    fields.group = copiedString(layout.pointee.group)
+    fields.source = copiedString(layout.pointee.source)
+    fields.unready = layout.pointee.unready != 0
+    fields.pageSize = layout.pointee.page_size
+    fields.pageToken = copiedString(layout.pointee.page_token)
+    sharedFields = SharedFields(fields)
   }
 }
 
 extension ListClaimsRequest {
   public init(from decoder: any Decoder) throws {
-    _ = try MessageFieldsReader(decoder, of: Self.fullName, names: [])
+    let fields = try MessageFieldsReader(
+      decoder, of: Self.fullName,
+      names: ["prefix", "tenant", "host", "endNode", "group", "source", "unready", "pageSize", "pageToken"])
+    self.init()
+    try fields.read("prefix", into: &prefix)
+    try fields.read("tenant", into: &tenant)
+    try fields.read("host", into: &host)
+    try fields.read("endNode", into: &endNode)
+    try fields.read("group", into: &group)
+    try fields.read("source", into: &source)
+    try fields.read("unready", into: &unready)
+    try fields.read("pageSize", into: &pageSize)
+    try fields.read("pageToken", into: &pageToken)
   }
 
   public func encode(to encoder: any Encoder) throws {
-    _ = MessageFieldsWriter(encoder)
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("prefix", prefix)
+    try fields.write("tenant", tenant)
+    try fields.write("host", host)
+    try fields.write("endNode", endNode)
+    try fields.write("group", group)
+    try fields.write("source", source)
+    try fields.write("unready", unready)
+    try fields.write("pageSize", pageSize)
+    try fields.write("pageToken", pageToken)
   }
 }
 
@@ -230,7 +346,10 @@ public struct ListClaimsResponse: Message {
 
   /// by name
   public var claims: [Claim] = []
+  /// Watch from that of the first page to miss nothing: a later page is of a later time.
   public var revision: UInt64 = 0
+  /// empty: there are no more
+  public var nextPageToken: String = ""
 
   public init() {}
 }
@@ -251,25 +370,29 @@ extension ListClaimsResponse: CLayoutMessage {
       value, arena in arena.presentMessage(value)
     }
     layout.pointee.revision = revision
+    layout.pointee.next_page_token = arena.string(nextPageToken)
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__ListClaimsResponse>) {
     claims = copied(layout.pointee.n_claims, layout.pointee.claims) { Claim(copying: $0) }
     revision = layout.pointee.revision
+    nextPageToken = copiedString(layout.pointee.next_page_token)
   }
 }
 
 extension ListClaimsResponse {
   public init(from decoder: any Decoder) throws {
-    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["claims", "revision"])
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["claims", "revision", "nextPageToken"])
     try fields.read("claims", into: &claims)
     try fields.read("revision", into: &revision)
+    try fields.read("nextPageToken", into: &nextPageToken)
   }
 
   public func encode(to encoder: any Encoder) throws {
     var fields = MessageFieldsWriter(encoder)
     try fields.write("claims", claims)
     try fields.write("revision", revision)
+    try fields.write("nextPageToken", nextPageToken)
   }
 }
 

@@ -285,10 +285,66 @@ extension ListEndNodesResponse {
   }
 }
 
+/// Those of which all is so that is said here.
 public struct ListFunctionsRequest: Message {
   public static var fullName: String { "iov.v1.ListFunctionsRequest" }
 
-  public init() {}
+  @usableFromInline var sharedFields: SharedFields<Fields>
+
+  /// of the id
+  public var prefix: String {
+    @inlinable get { sharedFields.value.prefix }
+    @inlinable _modify { yield &sharedFields.value.prefix }
+  }
+
+  /// that has it
+  public var claim: String {
+    @inlinable get { sharedFields.value.claim }
+    @inlinable _modify { yield &sharedFields.value.claim }
+  }
+
+  /// that uses or controls it
+  public var host: String {
+    @inlinable get { sharedFields.value.host }
+    @inlinable _modify { yield &sharedFields.value.host }
+  }
+
+  /// name or id
+  public var endNode: String {
+    @inlinable get { sharedFields.value.endNode }
+    @inlinable _modify { yield &sharedFields.value.endNode }
+  }
+
+  /// at most 1000; zero: all in one answer
+  public var pageSize: UInt32 {
+    @inlinable get { sharedFields.value.pageSize }
+    @inlinable _modify { yield &sharedFields.value.pageSize }
+  }
+
+  /// of the answer before
+  public var pageToken: String {
+    @inlinable get { sharedFields.value.pageToken }
+    @inlinable _modify { yield &sharedFields.value.pageToken }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var prefix: String = ""
+    @usableFromInline var claim: String = ""
+    @usableFromInline var host: String = ""
+    @usableFromInline var endNode: String = ""
+    @usableFromInline var pageSize: UInt32 = 0
+    @usableFromInline var pageToken: String = ""
+  }
 }
 
 extension ListFunctionsRequest: CLayoutMessage {
@@ -303,19 +359,47 @@ extension ListFunctionsRequest: CLayoutMessage {
   }
 
   public func fill(_ layout: UnsafeMutablePointer<Iov__V1__ListFunctionsRequest>, in arena: inout MessageArena) {
+    layout.pointee.prefix = arena.string(prefix)
+    layout.pointee.claim = arena.string(claim)
+    layout.pointee.host = arena.string(host)
+    layout.pointee.end_node = arena.string(endNode)
+    layout.pointee.page_size = pageSize
+    layout.pointee.page_token = arena.string(pageToken)
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__ListFunctionsRequest>) {
+    var fields = Fields()
+    fields.prefix = copiedString(layout.pointee.prefix)
+    fields.claim = copiedString(layout.pointee.claim)
+    fields.host = copiedString(layout.pointee.host)
+    fields.endNode = copiedString(layout.pointee.end_node)
+    fields.pageSize = layout.pointee.page_size
+    fields.pageToken = copiedString(layout.pointee.page_token)
+    sharedFields = SharedFields(fields)
   }
 }
 
 extension ListFunctionsRequest {
   public init(from decoder: any Decoder) throws {
-    _ = try MessageFieldsReader(decoder, of: Self.fullName, names: [])
+    let fields = try MessageFieldsReader(
+      decoder, of: Self.fullName, names: ["prefix", "claim", "host", "endNode", "pageSize", "pageToken"])
+    self.init()
+    try fields.read("prefix", into: &prefix)
+    try fields.read("claim", into: &claim)
+    try fields.read("host", into: &host)
+    try fields.read("endNode", into: &endNode)
+    try fields.read("pageSize", into: &pageSize)
+    try fields.read("pageToken", into: &pageToken)
   }
 
   public func encode(to encoder: any Encoder) throws {
-    _ = MessageFieldsWriter(encoder)
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("prefix", prefix)
+    try fields.write("claim", claim)
+    try fields.write("host", host)
+    try fields.write("endNode", endNode)
+    try fields.write("pageSize", pageSize)
+    try fields.write("pageToken", pageToken)
   }
 }
 
@@ -324,6 +408,8 @@ public struct ListFunctionsResponse: Message {
 
   /// by id
   public var functions: [AssignedFunction] = []
+  /// empty: there are no more
+  public var nextPageToken: String = ""
 
   public init() {}
 }
@@ -343,22 +429,26 @@ extension ListFunctionsResponse: CLayoutMessage {
     (layout.pointee.n_functions, layout.pointee.functions) = arena.list(functions) {
       value, arena in arena.presentMessage(value)
     }
+    layout.pointee.next_page_token = arena.string(nextPageToken)
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__ListFunctionsResponse>) {
     functions = copied(layout.pointee.n_functions, layout.pointee.functions) { AssignedFunction(copying: $0) }
+    nextPageToken = copiedString(layout.pointee.next_page_token)
   }
 }
 
 extension ListFunctionsResponse {
   public init(from decoder: any Decoder) throws {
-    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["functions"])
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["functions", "nextPageToken"])
     try fields.read("functions", into: &functions)
+    try fields.read("nextPageToken", into: &nextPageToken)
   }
 
   public func encode(to encoder: any Encoder) throws {
     var fields = MessageFieldsWriter(encoder)
     try fields.write("functions", functions)
+    try fields.write("nextPageToken", nextPageToken)
   }
 }
 

@@ -81,7 +81,7 @@ struct RestoreCommand: AsyncParsableCommand {
         let input =
           file == "-"
           ? FileDescriptor(owning: try duplicate(STDIN_FILENO)) : try FileDescriptor(opening: file, O_RDONLY)
-        let before = try await coordinator.rack()
+        let before = try await coordinator.wholeRack()
         if file == "-", !confirmation.yes {
           throw RPCError(.invalidArgument, "standard input carries the backup, so nobody can be asked: give --yes")
         }

@@ -26,15 +26,32 @@ struct ClaimCommand: AsyncParsableCommand {
   }
 
   struct List: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "List all claims.")
+    static let configuration = CommandConfiguration(
+      abstract: "List claims: all, or those of which all is so that is said.")
 
+    @Option(help: "Of this tenant.", completion: NameCompletion.tenants) var tenant: String?
+    @Option(
+      help: "That ask for this host, or have a function that is used on it or comes from it.",
+      completion: NameCompletion.hosts)
+    var host: String?
+    @Option(
+      help: "That ask for this end node, or have a function of it: its name or id.", completion: NameCompletion.endNodes)
+    var endnode: String?
+    @Option(help: "Of this group.") var group: String?
+    @Flag(help: "That are not ready.") var unready = false
     @OptionGroup var common: ListOptions
 
     func run() async throws {
       try await withCoordinator(common.connection) { coordinator in
-        let answer = try await coordinator.ask {
-          try await coordinator.claims.listClaims(ListClaimsRequest(), options: .command)
+        let node = endnode == nil ? nil : try await coordinator.endNode(named: endnode ?? "")
+        let request = ListClaimsRequest {
+          $0.tenant = tenant ?? ""
+          $0.host = host ?? ""
+          $0.endNode = node?.id ?? ""
+          $0.group = group ?? ""
+          $0.unready = unready
         }
+        let answer = try await coordinator.claims(request, endNode: node)
         common.output.show(
           answer, names: answer.claims.map(\.name), table: [Claim.tableHeading] + answer.claims.map(\.tableRow))
       }
@@ -181,24 +198,18 @@ extension ClaimEvent {
 }
 
 extension Coordinator {
-  /// Not found: with the names that are near.
+  /// Where there is none the coordinator names those that are near.
   func claim(named name: String) async throws -> Claim {
-    do {
-      return try await ask { try await claims.getClaim(GetClaimRequest { $0.name = name }, options: .command) }
-    } catch let error as RPCError where error.code == .notFound {
-      let present = try await ask { try await claims.listClaims(ListClaimsRequest(), options: .command) }.claims
-      throw RPCError(.notFound, "no claim '\(name)'" + suggestion(for: name, among: present.map(\.name), of: "claim"))
-    }
+    try await ask { try await claims.getClaim(GetClaimRequest { $0.name = name }, options: .command) }
   }
 
-  /// Releases this claim. After a call that broke in the middle it may be gone, and another one may have its name.
   /// The other members of its group.
   func mates(of claim: Claim) async throws -> [Claim] {
     guard let group = claim.specification?.group, !group.isEmpty else { return [] }
-    let all = try await ask { try await claims.listClaims(ListClaimsRequest(), options: .command) }.claims
-    return all.filter { $0.specification?.group == group && $0.name != claim.name }
+    return try await claims(ListClaimsRequest { $0.group = group }).claims.filter { $0.name != claim.name }
   }
 
+  /// Releases this claim. After a call that broke in the middle it may be gone, and another one may have its name.
   func delete(_ claim: Claim, cascade: Bool = false, wholeGroup: Bool = false) async throws -> Claim {
     let request = DeleteClaimRequest {
       $0.name = claim.name

@@ -11,7 +11,7 @@ extension HostCommand {
 
     func run() async throws {
       try await withCoordinator(common.connection) { coordinator in
-        let rack = try await coordinator.rack()
+        let rack = try await coordinator.surroundings(of: name)
         let host = try rack.knownHost(name)
         common.output.show(host) { rack.describe(host).printed() }
       }
@@ -29,14 +29,11 @@ extension EndNodeCommand {
 
     func run() async throws {
       try await withCoordinator(common.connection) { coordinator in
-        let rack = try await coordinator.rack()
-        guard
-          let node = rack.endNodes.first(where: { $0.id == name }) ?? rack.endNodes.first(where: { $0.name == name })
-        else {
-          throw RPCError(
-            .notFound,
-            "no end node '\(name)'" + suggestion(for: name, among: rack.endNodes.map(\.name), of: "end node"))
-        }
+        var rack = try await coordinator.machines()
+        let node = try rack.endNodes.known(name)
+        let functions = ListFunctionsRequest { $0.endNode = node.id }
+        rack.functions = try await coordinator.functions(functions, endNode: node).functions
+        rack.claims = try await coordinator.waitingClaims()
         common.output.show(node) { rack.describe(node).printed() }
       }
     }
@@ -55,13 +52,14 @@ extension FunctionCommand {
 
     func run() async throws {
       try await withCoordinator(common.connection) { coordinator in
-        let rack = try await coordinator.rack()
-        if let function = rack.functions.first(where: { $0.assignment?.function == id }) {
+        let rack = try await coordinator.machines()
+        let near = try await coordinator.functions(ListFunctionsRequest { $0.prefix = id }).functions
+        if let function = near.first(where: { $0.assignment?.function == id }) {
           common.output.show(function) { rack.describe(function).printed() }
         } else if let orphan = rack.orphans?.first(where: { $0.functionID == id }) {
           common.output.show(orphan) { rack.describe(orphan).printed() }
         } else {
-          let known = rack.functions.compactMap { $0.assignment?.function } + (rack.orphans ?? []).map(\.functionID)
+          let known = try await coordinator.functions(beside: id).map(\.function) + (rack.orphans ?? []).map(\.functionID)
           throw RPCError(.notFound, "no function '\(id)'" + suggestion(for: id, among: known, of: "function"))
         }
       }
@@ -79,11 +77,10 @@ extension ClaimCommand {
 
     func run() async throws {
       try await withCoordinator(common.connection) { coordinator in
-        let rack = try await coordinator.rack()
-        guard let claim = rack.claims.first(where: { $0.name == name }) else {
-          throw RPCError(
-            .notFound, "no claim '\(name)'" + suggestion(for: name, among: rack.claims.map(\.name), of: "claim"))
-        }
+        let claim = try await coordinator.claim(named: name)
+        var rack = try await coordinator.machines()
+        rack.functions = try await coordinator.functions(ListFunctionsRequest { $0.claim = name }).functions
+        rack.claims = try await coordinator.sources(of: claim) + coordinator.parts(of: claim)
         common.output.show(claim) { rack.describe(claim).printed() }
       }
     }

@@ -18,7 +18,7 @@ extension HostCommand {
 
     func run() async throws {
       try await withCoordinator(common.connection) { coordinator in
-        let rack = try await coordinator.rack()
+        let rack = try await coordinator.surroundings(of: name)
         let host = try rack.knownHost(name)
         guard host.state != .dead else { return show(host, common) }
         guard host.state != .connected else {
@@ -53,7 +53,7 @@ extension HostCommand {
 
     func run() async throws {
       try await withCoordinator(common.connection) { coordinator in
-        let rack = try await coordinator.rack()
+        let rack = try await coordinator.surroundings(of: name)
         let host = try rack.knownHost(name)
         if isatty(STDIN_FILENO) == 1 {
           try confirmation.confirm(typing: name, rack.consequences(ofDeathOf: host))
@@ -103,7 +103,7 @@ extension HostCommand {
 
     func run() async throws {
       try await withCoordinator(common.connection) { coordinator in
-        let host = try await coordinator.rack().knownHost(name)
+        let host = try await coordinator.machines().knownHost(name)
         let forgotten = try await coordinator.ask { isAgain in
           do {
             return try await coordinator.operations.forgetHost(ForgetHostRequest { $0.host = name }, options: .command)
@@ -120,6 +120,16 @@ extension HostCommand {
 private func show(_ host: Host, _ common: CommonOptions) {
   common.output.show(host) {
     print("host \(host.name) is \(host.state.word)" + (host.death.map { ": \($0.reason)" } ?? ""))
+  }
+}
+
+extension Coordinator {
+  /// A host with what it has to do with.
+  func surroundings(of host: String) async throws -> Rack {
+    var rack = try await machines()
+    rack.functions = try await functions(ListFunctionsRequest { $0.host = host }).functions
+    rack.claims = try await waitingClaims()
+    return rack
   }
 }
 

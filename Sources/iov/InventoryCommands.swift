@@ -91,15 +91,21 @@ struct FunctionCommand: AsyncParsableCommand {
 
   struct List: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "List the functions in use: who holds each, where, by which path, under which token.")
+      abstract: "List the functions in use: who holds each, where, by which path, under which token.",
+      discussion: "All, or those of which all is so that is said.")
 
+    @Option(help: "That are used on this host, or come from it.", completion: NameCompletion.hosts) var host: String?
+    @Option(help: "Of this end node: its name or id.", completion: NameCompletion.endNodes) var endnode: String?
     @OptionGroup var common: ListOptions
 
     func run() async throws {
       try await withCoordinator(common.connection) { coordinator in
-        let answer = try await coordinator.ask {
-          try await coordinator.inventory.listFunctions(ListFunctionsRequest(), options: .command)
+        let node = endnode == nil ? nil : try await coordinator.endNode(named: endnode ?? "")
+        let request = ListFunctionsRequest {
+          $0.host = host ?? ""
+          $0.endNode = node?.id ?? ""
         }
+        let answer = try await coordinator.functions(request, endNode: node)
         common.output.show(
           answer, names: answer.functions.compactMap { $0.assignment?.function },
           table: [AssignedFunction.heading] + answer.functions.map(\.row))

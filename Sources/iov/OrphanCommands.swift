@@ -114,7 +114,9 @@ extension Coordinator {
 
   /// - Parameter name: nil for whichever it is.
   fileprivate func claim(holding function: String, named name: String?) async throws -> Claim? {
-    try await claims.listClaims(ListClaimsRequest(), options: .command).claims
-      .first { $0.status?.assignment?.function == function && (name == nil || $0.name == name) }
+    let holding = try await functions(ListFunctionsRequest { $0.prefix = function }).functions
+      .compactMap(\.assignment).first { $0.function == function && (name == nil || $0.claim == name) }
+    guard let holding else { return nil }
+    return try await claim(named: holding.claim)
   }
 }

@@ -27,7 +27,17 @@ struct Rack: Sendable, Encodable {
 }
 
 extension Coordinator {
-  func rack() async throws -> Rack {
+  /// All that there is.
+  func wholeRack() async throws -> Rack {
+    var rack = try await machines()
+    rack.functions = try await functions(ListFunctionsRequest()).functions
+    // Last, so that a claim's reasons are not older than what they speak of.
+    rack.claims = try await claims(ListClaimsRequest()).claims
+    return rack
+  }
+
+  /// Without functions and claims, of which there may be very many.
+  func machines() async throws -> Rack {
     var rack = Rack()
     rack.coordinator = try await askIfKnown {
       try await operations.getStatus(GetStatusRequest(), options: .command)
@@ -40,15 +50,14 @@ extension Coordinator {
     rack.hosts = try await ask { try await inventory.listHosts(ListHostsRequest(), options: .command) }.hosts
     rack.endNodes = try await ask { try await inventory.listEndNodes(ListEndNodesRequest(), options: .command) }
       .endNodes
-    rack.functions =
-      try await ask { try await inventory.listFunctions(ListFunctionsRequest(), options: .command) }.functions
     rack.orphans = try await askIfKnown {
       try await operations.listOrphans(ListOrphansRequest(), options: .command)
     }?.orphans
-    // Last, so that a claim's reasons are not older than what they speak of.
-    rack.claims = try await ask { try await claims.listClaims(ListClaimsRequest(), options: .command) }.claims
     return rack
   }
+
+  /// Those that are not ready.
+  func waitingClaims() async throws -> [Claim] { try await claims(ListClaimsRequest { $0.unready = true }).claims }
 }
 
 // MARK: Who has to do with whom

@@ -1,5 +1,29 @@
 import Services
 
+extension Coordinator {
+  /// The claim whose function it is served from, that one's, and so on.
+  func sources(of claim: Claim) async throws -> [Claim] {
+    var found: [Claim] = []
+    var next = claim.specification?.source ?? ""
+    while !next.isEmpty, next != claim.name, !found.contains(where: { $0.name == next }) {
+      let name = next
+      do {
+        found.append(try await ask { try await claims.getClaim(GetClaimRequest { $0.name = name }, options: .command) })
+      } catch let error as RPCError where error.code == .notFound {
+        // It went meanwhile.
+        break
+      }
+      next = found.last?.specification?.source ?? ""
+    }
+    return found
+  }
+
+  /// Those that are served from its function.
+  func parts(of claim: Claim) async throws -> [Claim] {
+    try await claims(ListClaimsRequest { $0.source = claim.name }).claims
+  }
+}
+
 /// What is served from what: from a claim down to the device, and the other way.
 extension Rack {
   /// A claim that has a source, its source, and so on, with where each lies; the device is the last one. Empty for a claim

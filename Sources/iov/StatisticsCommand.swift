@@ -28,8 +28,7 @@ extension FunctionCommand {
             printTable([FunctionReading.heading] + answer.functions.map(\.row))
           }
         }
-        let rack = try await coordinator.rack()
-        let answer = try await coordinator.statistics(of: rack.function(named: name))
+        let answer = try await coordinator.statistics(of: coordinator.function(named: name))
         for reading in answer.functions where reading.statistics == nil {
           throw RPCError(.failedPrecondition, "no counters of \(reading.function): \(reading.problem)")
         }
@@ -51,20 +50,23 @@ extension Coordinator {
   }
 }
 
-extension Rack {
+extension Coordinator {
   /// The id of what is meant by a function's id or a claim's name.
-  fileprivate func function(named name: String) throws(RPCError) -> String {
-    let granted = functions.compactMap(\.assignment)
-    if let found = granted.first(where: { $0.function == name }) ?? granted.first(where: { $0.claim == name }) {
-      return found.function
+  fileprivate func function(named name: String) async throws -> String {
+    let byID = try await functions(ListFunctionsRequest { $0.prefix = name }).functions.compactMap(\.assignment)
+    if let found = byID.first(where: { $0.function == name }) { return found.function }
+    let byClaim = try await functions(ListFunctionsRequest { $0.claim = name }).functions.compactMap(\.assignment)
+    if let found = byClaim.first { return found.function }
+    do {
+      _ = try await claim(named: name)
+    } catch let error as RPCError where error.code == .notFound {
+      let all = try await functions(beside: name)
+      throw RPCError(
+        .notFound,
+        "no function or claim '\(name)'"
+          + suggestion(for: name, among: all.map(\.claim) + all.map(\.function), of: "function"))
     }
-    guard !claims.contains(where: { $0.name == name }) else {
-      throw RPCError(.failedPrecondition, "claim '\(name)' has no function yet: iov claim describe \(name)")
-    }
-    throw RPCError(
-      .notFound,
-      "no function or claim '\(name)'"
-        + suggestion(for: name, among: granted.map(\.claim) + granted.map(\.function), of: "function"))
+    throw RPCError(.failedPrecondition, "claim '\(name)' has no function yet: iov claim describe \(name)")
   }
 }
 

@@ -16,7 +16,7 @@ struct StatusCommand: AsyncParsableCommand {
 
   func run() async throws {
     try await withCoordinator(common.connection) { coordinator in
-      let status = RackStatus(try await coordinator.rack())
+      let status = RackStatus(try await coordinator.wholeRack())
       common.output.show(status) {
         for line in status.lines { print(line) }
       }

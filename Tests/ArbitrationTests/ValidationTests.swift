@@ -49,6 +49,9 @@ import Testing
     check(refusal { $0.endNode = EndNodeSelector { $0.name = "c/sda" } }, .invalidArgument, "is of class sata")
     check(refusal { $0.allowedPaths = [.unrecognized(9)] }, .invalidArgument, "known paths: direct, direct-software")
     check(refusal(in: World()), .invalidArgument, "no plugin has been reported yet")
+    var world = World.rack()
+    world.create("web")
+    check(world.arbiter.unknownClaim("wbe"), .notFound, "did you mean 'web'?")
   }
 
   @Test func anAttributeOfAnotherClassIsRefused() {

@@ -146,7 +146,15 @@ private struct FakeClaims: ClaimsService {
   }
 
   func listClaims(_ request: ListClaimsRequest, call: ServerCall) async throws -> ListClaimsResponse {
-    try coordinator.carryOut("listClaims") { world in ListClaimsResponse { $0.claims = world.claims } }
+    try coordinator.carryOut("listClaims") { world in
+      let found = world.claims.sorted { $0.name < $1.name }.filter { claim in
+        claim.name > request.pageToken && request.includes(claim, endNodeNames: world.names(ofEndNode: request.endNode))
+      }
+      return ListClaimsResponse {
+        $0.claims = Array(found.prefix(world.page(request.pageSize)))
+        if $0.claims.count < found.count { $0.nextPageToken = $0.claims.last?.name ?? "" }
+      }
+    }
   }
 
   func deleteClaim(_ request: DeleteClaimRequest, call: ServerCall) async throws -> Claim {
@@ -220,7 +228,19 @@ private struct FakeClaims: ClaimsService {
   }
 }
 
+extension AssignedFunction {
+  fileprivate var id: String { assignment?.function ?? "" }
+}
+
 extension FakeCoordinator.World {
+  /// Fewer at once than anybody asks for, so that there are pages.
+  fileprivate func page(_ size: UInt32) -> Int { size == 0 ? .max : 2 }
+
+  fileprivate func names(ofEndNode name: String) -> Set<String> {
+    guard let node = endNodes.first(where: { $0.id == name || $0.name == name }) else { return [name] }
+    return [node.id, node.name]
+  }
+
   func event(_ kind: ClaimEventKind, _ claim: Claim?, revision: UInt64? = nil) -> ClaimEvent {
     ClaimEvent {
       $0.kind = kind
@@ -247,7 +267,16 @@ private struct FakeInventory: InventoryService {
   }
 
   func listFunctions(_ request: ListFunctionsRequest, call: ServerCall) async throws -> ListFunctionsResponse {
-    try coordinator.carryOut("listFunctions") { world in ListFunctionsResponse { $0.functions = world.functions } }
+    try coordinator.carryOut("listFunctions") { world in
+      let found = world.functions.sorted { $0.id < $1.id }.filter { function in
+        function.id > request.pageToken
+          && request.includes(function.assignment ?? Assignment(), endNodeNames: world.names(ofEndNode: request.endNode))
+      }
+      return ListFunctionsResponse {
+        $0.functions = Array(found.prefix(world.page(request.pageSize)))
+        if $0.functions.count < found.count { $0.nextPageToken = $0.functions.last?.id ?? "" }
+      }
+    }
   }
 
   func getStatistics(_ request: GetStatisticsRequest, call: ServerCall) async throws -> GetStatisticsResponse {
@@ -412,10 +441,14 @@ private struct FakeOperations: OperationsService {
         $0.uid = "adopted"
         $0.status = ClaimStatus {
           $0.phase = .ready
-          $0.assignment = Assignment { $0.function = request.function }
+          $0.assignment = Assignment {
+            $0.function = request.function
+            $0.claim = request.claim.isEmpty ? orphan.status?.assignment?.claim ?? "" : request.claim
+          }
         }
       }
       world.claims.append(claim)
+      world.functions.append(AssignedFunction { $0.assignment = claim.status?.assignment })
       return claim
     }
   }

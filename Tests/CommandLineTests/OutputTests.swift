@@ -12,7 +12,7 @@ import Testing
     let json = try await coordinator.iov("claim", "list", "-o", "json")
     // JSON is YAML.
     #expect(try Configuration.decode(ListClaimsResponse.self, from: json.output, named: "x").claims.count == 2)
-    #expect(try await coordinator.iov("claim", "list", "-o", "name").lines == ["web", "data"])
+    #expect(try await coordinator.iov("claim", "list", "-o", "name").lines == ["data", "web"])
     #expect(try await coordinator.iov("claim", "list").lines.count == 3)
     #expect(try await coordinator.iov("claim", "get", "web", "-o", "yaml").output == "name: web\n")
     #expect(try await coordinator.iov("claim", "get", "web", "-o", "name").code == 64)

@@ -138,14 +138,59 @@ import Testing
     #expect(try Configuration.decode(Claim.self, from: yaml.output, named: "x") == .held("web"))
   }
 
+  /// Of which there may be very many: the coordinator sends pages.
+  @Test func longListsCome() async throws {
+    let names = (10..<17).map { "claim-\($0)" }
+    let coordinator = try await FakeCoordinator { world in
+      world.claims = names.map { name in
+        var claim = Claim.held(name)
+        let isOdd = name.last?.wholeNumberValue.map { $0 % 2 == 1 } ?? false
+        claim.specification?.group = isOdd ? "odd" : ""
+        claim.specification?.tenant = isOdd ? "shop" : ""
+        claim.specification?.host = isOdd ? "host-a" : "host-b"
+        claim.status?.phase = name == "claim-12" ? .preparing : .ready
+        claim.status?.assignment?.function = "eth-1/\(name)"
+        claim.status?.assignment?.claim = name
+        claim.status?.assignment?.endNode = isOdd ? "eth-1" : "eth-2"
+        claim.status?.assignment?.host = isOdd ? "host-a" : "host-b"
+        claim.status?.assignment?.controllingHost = "host-a"
+        return claim
+      }
+      world.functions = world.claims.map { claim in AssignedFunction { $0.assignment = claim.status?.assignment } }
+      world.endNodes = [
+        EndNode {
+          $0.id = "eth-2"
+          $0.name = "host-a/eth2"
+        }
+      ]
+    }
+    let odd = ["claim-11", "claim-13", "claim-15"]
+    let even = names.filter { !odd.contains($0) }
+    for (words, expected) in [
+      ([], names), (["--group", "odd"], odd), (["--tenant", "shop"], odd), (["--tenant", "default"], even),
+      (["--host", "host-a"], names), (["--host", "host-b"], even), (["--endnode", "host-a/eth2"], even),
+      (["--endnode", "eth-2", "--unready"], ["claim-12"]), (["--group", "odd", "--unready"], []),
+    ] {
+      let run = try await run(coordinator.arguments(["claim", "list", "-o", "name"] + words))
+      #expect(run.output.split(separator: "\n").map(String.init) == expected, "\(words): \(run.errors)")
+    }
+    for (words, expected) in [([], names), (["--host", "host-b"], even), (["--endnode", "eth-2"], even)] {
+      let run = try await run(coordinator.arguments(["function", "list", "-o", "name"] + words))
+      #expect(run.output.split(separator: "\n").map(String.init) == expected.map { "eth-1/\($0)" }, "\(words)")
+    }
+    let unknown = try await coordinator.iov("claim", "list", "--endnode", "host-a/eth1")
+    #expect(unknown.code == 2 && unknown.errors.contains("did you mean 'host-a/eth2'?"), "\(unknown.errors)")
+  }
+
   @Test func aMisspeltNameIsToldTheNearOne() async throws {
     let coordinator = try await coordinator()
     for (words, near) in [
       (["host", "describe", "hots-a"], "did you mean 'host-a'?"),
       (["endnode", "describe", "host-a/eth2"], "did you mean 'host-a/eth1'?"),
       (["function", "describe", "eth-0011-t5"], "did you mean 'eth-0011-t4'?"),
-      (["claim", "describe", "wbe"], "did you mean 'web'?"), (["claim", "get", "we"], "did you mean 'web'?"),
-      (["claim", "delete", "database"], "there is web"),
+      // Of claims the coordinator knows them.
+      (["claim", "describe", "wbe"], "no claim 'wbe'"), (["claim", "get", "we"], "no claim 'we'"),
+      (["claim", "delete", "database"], "no claim 'database'"),
     ] {
       let run = try await run(coordinator.arguments(words))
       #expect(run.code == 2)

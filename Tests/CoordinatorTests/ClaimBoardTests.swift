@@ -38,9 +38,68 @@ import Testing
     var events: [ClaimEvent] = []
     _ = await rpcError { for try await event in watch.events { events.append(event) } }
     #expect(events.map(\.kind) == [.gone])
-    #expect(board.list().claims.map(\.name) == ["a"])
-    #expect(board.list().revision == 4)
+    let list = board.list(ListClaimsRequest(), endNodeNames: [])
+    #expect(list.claims.map(\.name) == ["a"])
+    #expect(list.revision == 4)
     #expect(throws: RPCError.self) { _ = try board.watch(WatchClaimsRequest()) }
+  }
+
+  // MARK: Lists
+
+  /// Whatever is listed in pages is what one answer holds, and what comes and goes meanwhile makes nothing twice or missing.
+  @Test(arguments: [0, 1, 3, 7, 2000] as [UInt32])
+  func listsComeInPages(size: UInt32) {
+    let board = ClaimBoard(claims: [], revision: 0, epoch: 1)
+    for number in 0..<1500 {
+      let held = claim("claim-\(10_000 + number)", revision: UInt64(number + 1))
+      board.change(number % 3 == 0 ? held : held.holding("card/\(20_000 - number)", on: "host-\(number % 2)"))
+    }
+    // One has another function, one has none any more, one is no more.
+    board.change(claim("claim-10001", revision: 1501).holding("card/1", on: "host-1"))
+    board.change(claim("claim-10002", revision: 1502))
+    board.remove(claim("claim-10004", revision: 1503))
+    let expected = (0..<1500).filter { $0 != 4 }
+    func pages<Item>(_ next: (_ token: String) -> (items: [Item], token: String)) -> [Item] {
+      var (items, token) = ([Item](), "")
+      repeat {
+        let page = next(token)
+        #expect(size == 0 || page.items.count <= min(size, 1000))
+        #expect(size == 0 || page.token.isEmpty || page.items.count == min(size, 1000))
+        items += page.items
+        token = page.token
+      } while !token.isEmpty
+      return items
+    }
+    func claims(_ change: (inout ListClaimsRequest) -> Void) -> [String] {
+      var request = ListClaimsRequest { $0.pageSize = size }
+      change(&request)
+      return pages { token in
+        request.pageToken = token
+        let answer = board.list(request, endNodeNames: ["card"])
+        #expect(answer.revision == 1503)
+        return (answer.claims.map(\.name), answer.nextPageToken)
+      }
+    }
+    func functions(_ change: (inout ListFunctionsRequest) -> Void) -> [String] {
+      var request = ListFunctionsRequest { $0.pageSize = size }
+      change(&request)
+      return pages { token in
+        request.pageToken = token
+        let answer = board.functions(request, endNodeNames: ["card"])
+        return (answer.found.map(\.function), answer.next)
+      }
+    }
+    #expect(claims { _ in } == expected.map { "claim-\(10_000 + $0)" })
+    #expect(claims { $0.prefix = "claim-110" } == (1000..<1100).map { "claim-\(10_000 + $0)" })
+    #expect(claims { $0.prefix = "other" }.isEmpty)
+    let onOne = expected.filter { $0 == 1 || $0 % 3 != 0 && $0 % 2 == 1 }
+    #expect(claims { $0.host = "host-1" } == onOne.map { "claim-\(10_000 + $0)" })
+    let held = expected.filter { $0 % 3 != 0 && $0 != 2 }
+    #expect(claims { $0.endNode = "card" } == held.map { "claim-\(10_000 + $0)" })
+    let ids = held.map { $0 == 1 ? "card/1" : "card/\(20_000 - $0)" }.sorted()
+    #expect(functions { $0.endNode = "card" } == ids)
+    #expect(functions { $0.prefix = "card/1850" } == ids.filter { $0.hasPrefix("card/1850") })
+    #expect(functions { $0.claim = "claim-10001" } == ["card/1"])
   }
 
   @Test func aWatchThatIsGivenUpIsForgotten() async throws {
@@ -109,5 +168,20 @@ extension WatchClaimsRequest {
       $0.fromRevision = revision
       $0.epoch = epoch
     }
+  }
+}
+
+extension Claim {
+  fileprivate func holding(_ function: String, on host: String) -> Claim {
+    var claim = self
+    claim.status = ClaimStatus {
+      $0.assignment = Assignment {
+        $0.function = function
+        $0.claim = name
+        $0.endNode = "card"
+        $0.host = host
+      }
+    }
+    return claim
   }
 }

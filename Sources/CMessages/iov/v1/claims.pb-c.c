@@ -1041,9 +1041,133 @@ const ProtobufCMessageDescriptor iov__v1__get_claim_request__descriptor =
   (ProtobufCMessageInit) iov__v1__get_claim_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-#define iov__v1__list_claims_request__field_descriptors NULL
-#define iov__v1__list_claims_request__field_indices_by_name NULL
-#define iov__v1__list_claims_request__number_ranges NULL
+static const ProtobufCFieldDescriptor iov__v1__list_claims_request__field_descriptors[9] =
+{
+  {
+    "prefix",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ListClaimsRequest, prefix),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "tenant",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ListClaimsRequest, tenant),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "host",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ListClaimsRequest, host),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "end_node",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ListClaimsRequest, end_node),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "group",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ListClaimsRequest, group),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "source",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ListClaimsRequest, source),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "unready",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ListClaimsRequest, unready),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "page_size",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ListClaimsRequest, page_size),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "page_token",
+    9,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ListClaimsRequest, page_token),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__list_claims_request__field_indices_by_name[] = {
+  3,   /* field[3] = end_node */
+  4,   /* field[4] = group */
+  2,   /* field[2] = host */
+  7,   /* field[7] = page_size */
+  8,   /* field[8] = page_token */
+  0,   /* field[0] = prefix */
+  5,   /* field[5] = source */
+  1,   /* field[1] = tenant */
+  6,   /* field[6] = unready */
+};
+static const ProtobufCIntRange iov__v1__list_claims_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 9 }
+};
 const ProtobufCMessageDescriptor iov__v1__list_claims_request__descriptor =
 {
   PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
@@ -1052,14 +1176,14 @@ const ProtobufCMessageDescriptor iov__v1__list_claims_request__descriptor =
   "Iov__V1__ListClaimsRequest",
   "iov.v1",
   sizeof(Iov__V1__ListClaimsRequest),
-  0,
+  9,
   iov__v1__list_claims_request__field_descriptors,
   iov__v1__list_claims_request__field_indices_by_name,
-  0,  iov__v1__list_claims_request__number_ranges,
+  1,  iov__v1__list_claims_request__number_ranges,
   (ProtobufCMessageInit) iov__v1__list_claims_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__list_claims_response__field_descriptors[2] =
+static const ProtobufCFieldDescriptor iov__v1__list_claims_response__field_descriptors[3] =
 {
   {
     "claims",
@@ -1085,15 +1209,28 @@ static const ProtobufCFieldDescriptor iov__v1__list_claims_response__field_descr
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "next_page_token",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ListClaimsResponse, next_page_token),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__list_claims_response__field_indices_by_name[] = {
   0,   /* field[0] = claims */
+  2,   /* field[2] = next_page_token */
   1,   /* field[1] = revision */
 };
 static const ProtobufCIntRange iov__v1__list_claims_response__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 2 }
+  { 0, 3 }
 };
 const ProtobufCMessageDescriptor iov__v1__list_claims_response__descriptor =
 {
@@ -1103,7 +1240,7 @@ const ProtobufCMessageDescriptor iov__v1__list_claims_response__descriptor =
   "Iov__V1__ListClaimsResponse",
   "iov.v1",
   sizeof(Iov__V1__ListClaimsResponse),
-  2,
+  3,
   iov__v1__list_claims_response__field_descriptors,
   iov__v1__list_claims_response__field_indices_by_name,
   1,  iov__v1__list_claims_response__number_ranges,

@@ -799,9 +799,94 @@ const ProtobufCMessageDescriptor iov__v1__list_end_nodes_response__descriptor =
   (ProtobufCMessageInit) iov__v1__list_end_nodes_response__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-#define iov__v1__list_functions_request__field_descriptors NULL
-#define iov__v1__list_functions_request__field_indices_by_name NULL
-#define iov__v1__list_functions_request__number_ranges NULL
+static const ProtobufCFieldDescriptor iov__v1__list_functions_request__field_descriptors[6] =
+{
+  {
+    "prefix",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ListFunctionsRequest, prefix),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "claim",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ListFunctionsRequest, claim),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "host",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ListFunctionsRequest, host),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "end_node",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ListFunctionsRequest, end_node),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "page_size",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ListFunctionsRequest, page_size),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "page_token",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ListFunctionsRequest, page_token),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__list_functions_request__field_indices_by_name[] = {
+  1,   /* field[1] = claim */
+  3,   /* field[3] = end_node */
+  2,   /* field[2] = host */
+  4,   /* field[4] = page_size */
+  5,   /* field[5] = page_token */
+  0,   /* field[0] = prefix */
+};
+static const ProtobufCIntRange iov__v1__list_functions_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 6 }
+};
 const ProtobufCMessageDescriptor iov__v1__list_functions_request__descriptor =
 {
   PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
@@ -810,14 +895,14 @@ const ProtobufCMessageDescriptor iov__v1__list_functions_request__descriptor =
   "Iov__V1__ListFunctionsRequest",
   "iov.v1",
   sizeof(Iov__V1__ListFunctionsRequest),
-  0,
+  6,
   iov__v1__list_functions_request__field_descriptors,
   iov__v1__list_functions_request__field_indices_by_name,
-  0,  iov__v1__list_functions_request__number_ranges,
+  1,  iov__v1__list_functions_request__number_ranges,
   (ProtobufCMessageInit) iov__v1__list_functions_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__list_functions_response__field_descriptors[1] =
+static const ProtobufCFieldDescriptor iov__v1__list_functions_response__field_descriptors[2] =
 {
   {
     "functions",
@@ -831,14 +916,27 @@ static const ProtobufCFieldDescriptor iov__v1__list_functions_response__field_de
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "next_page_token",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ListFunctionsResponse, next_page_token),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__list_functions_response__field_indices_by_name[] = {
   0,   /* field[0] = functions */
+  1,   /* field[1] = next_page_token */
 };
 static const ProtobufCIntRange iov__v1__list_functions_response__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 1 }
+  { 0, 2 }
 };
 const ProtobufCMessageDescriptor iov__v1__list_functions_response__descriptor =
 {
@@ -848,7 +946,7 @@ const ProtobufCMessageDescriptor iov__v1__list_functions_response__descriptor =
   "Iov__V1__ListFunctionsResponse",
   "iov.v1",
   sizeof(Iov__V1__ListFunctionsResponse),
-  1,
+  2,
   iov__v1__list_functions_response__field_descriptors,
   iov__v1__list_functions_response__field_indices_by_name,
   1,  iov__v1__list_functions_response__number_ranges,

@@ -102,13 +102,46 @@ struct  Iov__V1__GetClaimRequest
     , (char *)protobuf_c_empty_string }
 
 
+/*
+ * Those of which all is so that is said here.
+ */
 struct  Iov__V1__ListClaimsRequest
 {
   ProtobufCMessage base;
+  /*
+   * of the name
+   */
+  char *prefix;
+  char *tenant;
+  /*
+   * that it asks for, or that uses or controls what it has
+   */
+  char *host;
+  /*
+   * name or id: that it asks for, or has a function of
+   */
+  char *end_node;
+  char *group;
+  /*
+   * the claim whose function it is served from
+   */
+  char *source;
+  /*
+   * only those that are not ready
+   */
+  protobuf_c_boolean unready;
+  /*
+   * at most 1000; zero: all in one answer
+   */
+  uint32_t page_size;
+  /*
+   * of the answer before
+   */
+  char *page_token;
 };
 #define IOV__V1__LIST_CLAIMS_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__list_claims_request__descriptor) \
-     }
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string }
 
 
 struct  Iov__V1__ListClaimsResponse
@@ -119,11 +152,18 @@ struct  Iov__V1__ListClaimsResponse
    */
   size_t n_claims;
   Iov__V1__Claim **claims;
+  /*
+   * Watch from that of the first page to miss nothing: a later page is of a later time.
+   */
   uint64_t revision;
+  /*
+   * empty: there are no more
+   */
+  char *next_page_token;
 };
 #define IOV__V1__LIST_CLAIMS_RESPONSE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__list_claims_response__descriptor) \
-    , 0,NULL, 0 }
+    , 0,NULL, 0, (char *)protobuf_c_empty_string }
 
 
 struct  Iov__V1__DeleteClaimRequest

@@ -110,13 +110,40 @@ struct  Iov__V1__ListEndNodesResponse
     , 0,NULL }
 
 
+/*
+ * Those of which all is so that is said here.
+ */
 struct  Iov__V1__ListFunctionsRequest
 {
   ProtobufCMessage base;
+  /*
+   * of the id
+   */
+  char *prefix;
+  /*
+   * that has it
+   */
+  char *claim;
+  /*
+   * that uses or controls it
+   */
+  char *host;
+  /*
+   * name or id
+   */
+  char *end_node;
+  /*
+   * at most 1000; zero: all in one answer
+   */
+  uint32_t page_size;
+  /*
+   * of the answer before
+   */
+  char *page_token;
 };
 #define IOV__V1__LIST_FUNCTIONS_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__list_functions_request__descriptor) \
-     }
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, (char *)protobuf_c_empty_string }
 
 
 struct  Iov__V1__ListFunctionsResponse
@@ -127,10 +154,14 @@ struct  Iov__V1__ListFunctionsResponse
    */
   size_t n_functions;
   Iov__V1__AssignedFunction **functions;
+  /*
+   * empty: there are no more
+   */
+  char *next_page_token;
 };
 #define IOV__V1__LIST_FUNCTIONS_RESPONSE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__list_functions_response__descriptor) \
-    , 0,NULL }
+    , 0,NULL, (char *)protobuf_c_empty_string }
 
 
 /*
