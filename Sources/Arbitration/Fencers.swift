@@ -18,7 +18,9 @@ extension Arbiter {
     guard let victim = released(function), let node = endNodes[id] else { return }
     guard !isOvertaken(victim) else { return concludeFenced(function) }
     let former = fencers[function]
-    guard former.map({ isLost($0.host, at: now) }) ?? cannotCleanUp(victim, on: node, at: now) else { return }
+    // One that has lost control of the end node meanwhile is kept out by the device itself.
+    let isOver = former.map { isLost($0.host, at: now) || isCutOffFromControl($0, of: node) }
+    guard isOver ?? cannotCleanUp(victim, on: node, at: now) else { return }
     // A store that is an older copy does not know whose by now is what would be cleaned.
     let parties = Set([victim.host, former?.host].compactMap { $0 })
     guard silentRoot(of: node, but: parties) == nil else { return }

@@ -63,9 +63,12 @@ import Testing
   /// for a claim whose tenant's quota was used up by then. In 1727 what was left of a function that its claim had elsewhere was purged, and
   /// took the share of it. In 2778 a claim asked for what others use, and no one of them was asked to let go because it would not have fit
   /// where all did. In 100134 a member of a group waited for one that was ready. In 7086 one that waited again had what had been kept for a
-  /// group, before those who had waited longer.
+  /// group, before those who had waited longer. In 2001417 a plan said what another claim gets later, and that was taken for what it gets
+  /// at once. In 2004493 a disk's control moved on from the root that was to clean a part of it for another one.
   @Test(
-    arguments: [1727, 2022, 2570, 2778, 2818, 7086, 51132, 100_134, 501_028, 700_050, 805_606, 809_660] as [UInt64])
+    arguments: [
+      1727, 2022, 2570, 2778, 2818, 7086, 51132, 100_134, 501_028, 700_050, 805_606, 809_660, 2_001_417, 2_004_493,
+    ] as [UInt64])
   func stormsOfAllKindsThatOnceFailedDoNot(seed: UInt64) {
     for failure in Storm.run(seed: seed, steps: 2000).failures { Issue.record("seed \(seed): \(failure)") }
   }
