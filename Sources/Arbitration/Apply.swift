@@ -69,29 +69,10 @@ extension Arbiter {
     return refusals.count > 16 ? shown + ["and \(refusals.count - 16) more refusals"] : shown
   }
 
-  /// Sources before what is to be a part of them; as they stand in the request otherwise.
-  private func order(of request: ApplyClaimsRequest) throws(Refusal) -> [Int] {
-    var names: Set<String> = []
-    for claim in request.claims where !names.insert(claim.name).inserted {
-      throw Refusal(.invalidArgument, "claim '\(Names.shown(claim.name))' stands twice in what is to be applied")
-    }
-    var left = Array(request.claims.indices)
-    var order: [Int] = []
-    while !left.isEmpty {
-      let ready = left.filter { !names.contains(request.claims[$0].specification?.source ?? "") }
-      // Those in a circle are refused when they are made.
-      guard !ready.isEmpty else { return order + left }
-      order += ready
-      left.removeAll { ready.contains($0) }
-      names.subtract(ready.map { request.claims[$0].name })
-    }
-    return order
-  }
-
   // MARK: One claim after the other
 
   private mutating func carryOut(
-    _ request: ApplyClaimsRequest, _ order: [Int], uids: [String], at now: Instant
+    _ request: ApplyClaimsRequest, _ order: ApplyOrder, uids: [String], at now: Instant
   ) -> [PlannedClaim] {
     var planned = request.claims.map { claim in
       PlannedClaim {
@@ -107,7 +88,12 @@ extension Arbiter {
     }
     // They decide between claims of one instant, which wait in the order of the request.
     let uids = uids.sorted()
-    for index in order where index < uids.count && planned[index].action == .unspecified {
+    for index in order.places where index < uids.count && planned[index].action == .unspecified {
+      if let refusal = order.refusals[index] {
+        planned[index].action = .refuse
+        planned[index].refusal = refusal
+        continue
+      }
       if let group = request.claims[index].specification?.group, !group.isEmpty, claimsOfGroup[group] == nil {
         makeGroup(group, of: request, uids: uids, at: now, &planned)
         settleConsequences()

@@ -115,6 +115,82 @@ private func wanted(
     #expect(world.phase("source") == .ready && world.phase("part") == .ready)
   }
 
+  private func source(_ name: String, from source: String = "") -> CreateClaimRequest {
+    wanted(name, host: "c", deviceClass: "sata") {
+      $0.source = source
+      $0.consumer = Consumer { $0.kind = .fileServer(FileServerConsumer()) }
+    }
+  }
+
+  private func member(_ name: String, from source: String = "") -> CreateClaimRequest {
+    wanted(name, deviceClass: source.isEmpty ? "ethernet" : "sata") {
+      $0.group = "g"
+      $0.source = source
+    }
+  }
+
+  private var rackWithFileServer: World {
+    var world = World.rack()
+    world.hosts["c"]?.endNodes[0].capabilities?.consumers = ["host", "file_server"]
+    world.reportInventory("c")
+    return world
+  }
+
+  /// Of the first member, of another one, or nowhere near: whatever stands first in the file.
+  @Test(arguments: [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]])
+  func theSourceOfAMemberMayStandAnywhere(order: [Int]) throws {
+    var world = rackWithFileServer
+    let file = [member("one"), member("two", from: "disk"), source("disk")]
+    let applied = try world.apply(order.map { file[$0] }).get()
+    #expect(applied.claims.map(\.action) == [.create, .create, .create])
+    world.settle()
+    for name in ["one", "two", "disk"] { #expect(world.phase(name) == .ready) }
+  }
+
+  @Test func sourcesInACircleAreRefusedAsSuch() throws {
+    var world = rackWithFileServer
+    let file = [source("c", from: "a"), source("a", from: "b"), source("b", from: "a"), wanted("web")]
+    let plan = try world.plan(file)
+    #expect(plan.claims.map(\.action) == [.refuse, .refuse, .refuse, .create])
+    #expect(plan.claims[0].refusal.contains("there is no claim 'a' that could be the source of 'c'"))
+    for claim in plan.claims[1...2] {
+      #expect(
+        claim.refusal
+          == "their sources go in a circle: a -> b -> a; name another source for one of them, or none")
+    }
+    let refusal = world.apply(file).refusal
+    #expect(refusal?.message.contains("claims a, b: their sources go in a circle: a -> b -> a;") == true)
+    #expect(world.arbiter.listedClaims.isEmpty && world.arbiter.hasEmptyIndexes)
+  }
+
+  /// A member waits for what is a part of another member.
+  @Test func aGroupMayBePartOfACircle() throws {
+    let file = [member("one", from: "disk"), member("two"), source("disk", from: "two")]
+    let plan = try rackWithFileServer.plan(file)
+    #expect(plan.claims.map(\.action) == [.refuse, .refuse, .refuse])
+    for claim in plan.claims {
+      #expect(
+        claim.refusal.contains("in a circle: one -> disk -> two (made together with one, of its group);"))
+    }
+  }
+
+  /// Not what is as it is to be.
+  @Test func inACircleWithWhatIsThereTheNewOneAloneIsRefused() throws {
+    var world = rackWithFileServer
+    _ = try world.apply([source("a"), source("b", from: "a")]).get()
+    world.settle()
+    let plan = try world.plan([source("b", from: "a"), source("a", from: "b")], replace: true)
+    #expect(plan.claims.map(\.action) == [.unchanged, .refuse])
+    #expect(plan.claims[1].refusal.contains("claim 'a' would be its own source: a from b from a"))
+  }
+
+  @Test func aLongCircleIsNotNamedInFull() throws {
+    let file = (0..<20).map { source("s\($0)", from: "s\(($0 + 1) % 20)") }
+    let refusals = try rackWithFileServer.plan(file).claims.map(\.refusal)
+    #expect(Set(refusals).count == 1)
+    #expect(refusals[0].contains("s0 -> s1 -> s2 -> s3 -> s4 -> s5 -> s6 -> s7 -> s8 -> ... -> s0;"))
+  }
+
   @Test func aStalePlanIsRefusedAsSuch() throws {
     var world = World.rack()
     let file = [wanted("one")]
