@@ -99,7 +99,15 @@ struct ApplyOrder {
 }
 
 extension Arbiter {
+  private static var mostClaimsApplied: Int { 1000 }
+
   func order(of request: ApplyClaimsRequest) throws(Refusal) -> ApplyOrder {
+    guard request.claims.count <= Self.mostClaimsApplied else {
+      throw Refusal(
+        .invalidArgument,
+        "\(request.claims.count) claims are to be applied at once; \(Self.mostClaimsApplied) are the most: split the file, and apply "
+          + "its parts one after the other, sources first and each group in one")
+    }
     var names: Set<String> = []
     for claim in request.claims where !names.insert(claim.name).inserted {
       throw Refusal(.invalidArgument, "claim '\(Names.shown(claim.name))' stands twice in what is to be applied")

@@ -191,6 +191,18 @@ private func wanted(
     #expect(refusals[0].contains("s0 -> s1 -> s2 -> s3 -> s4 -> s5 -> s6 -> s7 -> s8 -> ... -> s0;"))
   }
 
+  @Test func aThousandClaimsAreTheMost() throws {
+    var world = World.rack()
+    let file = (0..<1001).map { wanted("claim-\($0)", deviceClass: "tape") }
+    let most = try world.plan(Array(file.dropLast()))
+    #expect(most.claims.count == 1000)
+    #expect(throws: Refusal.self) { try world.plan(file) }
+    let refusal = world.apply(file).refusal
+    #expect(refusal?.code == .invalidArgument)
+    #expect(
+      refusal?.message.hasPrefix("1001 claims are to be applied at once; 1000 are the most: split the file") == true)
+  }
+
   @Test func aStalePlanIsRefusedAsSuch() throws {
     var world = World.rack()
     let file = [wanted("one")]
