@@ -38,12 +38,24 @@ extension Arbiter {
   }
 
   public func shownTenant(_ name: String) -> Tenant? {
-    guard var tenant = tenant(name) else { return nil }
-    let classes = uses.keys.filter { $0.tenant == name }.map(\.deviceClass).sorted()
-    tenant.use = classes.map { deviceClass in
-      let use = use(of: TenantClass(tenant: name, deviceClass: deviceClass))
+    tenant(name).map { shown($0, with: uses.keys.filter { $0.tenant == name }) }
+  }
+
+  /// By name.
+  public var listedTenants: [Tenant] {
+    let keys = Dictionary(grouping: uses.keys, by: \.tenant)
+    return tenantNames.sorted().compactMap { name in tenant(name).map { shown($0, with: keys[name] ?? []) } }
+  }
+
+  private var tenantNames: Set<String> { Set(tenants.keys).union([Tenant.defaultName]) }
+
+  /// - Parameter keys: those of what its claims have.
+  private func shown(_ tenant: Tenant, with keys: [TenantClass]) -> Tenant {
+    var tenant = tenant
+    tenant.use = keys.sorted { $0.deviceClass < $1.deviceClass }.map { key in
+      let use = use(of: key)
       return TenantUse {
-        $0.deviceClass = deviceClass
+        $0.deviceClass = key.deviceClass
         $0.functions = UInt32(clamping: use.functions)
         $0.bitsPerSecond = use.rates.bitsPerSecond
         $0.operationsPerSecond = use.rates.operationsPerSecond
@@ -51,11 +63,6 @@ extension Arbiter {
       }
     }
     return tenant
-  }
-
-  /// By name.
-  public var listedTenants: [Tenant] {
-    Set(tenants.keys).union([Tenant.defaultName]).sorted().compactMap(shownTenant)
   }
 
   // MARK: Making, changing and deleting
@@ -125,7 +132,7 @@ extension Arbiter {
     Refusal(
       .notFound,
       "there is no tenant '\(Names.shown(name))'"
-        + Names.suggestion(for: name, among: listedTenants.map(\.name), of: "tenants"))
+        + Names.suggestion(for: name, among: Array(tenantNames), of: "tenants"))
   }
 
   private func check(_ tenant: Tenant) throws(Refusal) {

@@ -88,6 +88,25 @@ extension World {
     #expect(world.use("lab") == 1 && world.use("default") == 0)
   }
 
+  @Test func allAreListedAsEachIsShown() throws {
+    var world = rack(functions: 8)
+    for name in ["lab", "idle", "web"] { world.createTenant(name) }
+    for (name, tenant) in [("one", "lab"), ("two", "lab"), ("three", "web"), ("four", "")] {
+      _ = try create(&world, name, tenant).get()
+    }
+    world.create("disk", host: "c", deviceClass: "sata") { $0.tenant = "lab" }
+    world.settle()
+    let listed = world.arbiter.listedTenants
+    #expect(listed.map(\.name) == ["default", "idle", "lab", "web"])
+    #expect(listed.map { $0.use.map(\.functions) } == [[1], [], [2, 1], [1]])
+    #expect(listed[2].use.map(\.deviceClass) == ["ethernet", "sata"])
+    #expect(listed == listed.compactMap { world.arbiter.shownTenant($0.name) })
+    #expect(world.setTenant("lob").refusal?.message == "there is no tenant 'lob'; did you mean 'lab' or 'web'?")
+    #expect(
+      world.setTenant("nobody-at-all").refusal?.message
+        == "there is no tenant 'nobody-at-all'; known tenants: default, idle, lab, web")
+  }
+
   @Test func oneIsMadeOnceAndDeletedWhenItHasNoClaims() throws {
     var world = rack(functions: 4)
     _ = try world.createTenant("lab", weight: 2).get()
