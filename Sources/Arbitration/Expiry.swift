@@ -33,8 +33,10 @@ struct Expiries: Sendable, Triable {
     ofClaim[name] = nil
   }
 
-  func names(until time: Timestamp) -> [String] {
-    ordered.prefix { ($0.seconds, $0.nanoseconds) <= (time.seconds, time.nanoseconds) }.map(\.name)
+  /// The next one that is due at a time.
+  func first(after expiry: Expiry?, until time: Timestamp) -> Expiry? {
+    guard let next = ordered.first(after: expiry) else { return nil }
+    return (next.seconds, next.nanoseconds) <= (time.seconds, time.nanoseconds) ? next : nil
   }
 
   mutating func beginTrial() { ofClaim.beginTrial() }
@@ -99,18 +101,24 @@ extension Arbiter {
     put(&state)
   }
 
-  /// Deletes the claims whose time is over. What others have parts of ends after them. A clock that is set forward, while this runs or
-  /// by mistake before it began and right again since, ends nothing.
+  /// Deletes the claims whose time is over, in that order; of very many some at a time, so that nobody else has to wait until all are
+  /// gone. What others have parts of ends after them. A clock that is set forward, while this runs or by mistake before it began and
+  /// right again since, ends nothing. Until its turn a claim is as it was, and may be extended.
   mutating func endExpired(at now: Instant) {
     guard millisecondsSinceBegin(now) >= Self.secondsBeforeAnythingEnds * 1000 else { return }
     let time = min(now.wallMilliseconds, countedTime(at: now).wallMilliseconds)
     let end = Instant(monotonicMilliseconds: now.monotonicMilliseconds, wallMilliseconds: time).timestamp
-    for name in expiries.names(until: end) where claims(from: name).isEmpty {
+    var last: Expiry?
+    var left = settings.mostExpiriesAtOnce
+    while left > 0, let expiry = expiries.first(after: last, until: end) {
+      last = expiry
+      guard claimsOfSource[expiry.name] == nil, let state = claims[expiry.name] else { continue }
+      let count = 1 + mates(of: state).count
       let request = DeleteClaimRequest {
-        $0.name = name
+        $0.name = expiry.name
         $0.wholeGroup = true
       }
-      _ = try? deleteClaim(request, .expired)
+      if (try? deleteClaim(request, .expired)) != nil { left -= count }
     }
   }
 }

@@ -17,6 +17,8 @@ public struct ArbiterSettings: Sendable, Hashable {
   public var longestHoldMilliseconds: UInt64
   /// A claim that was moved to a better path is not moved again before.
   public var upgradeIntervalMilliseconds: UInt64
+  /// So many claims whose time is over are deleted in one event; with the last of them all of its group.
+  package var mostExpiriesAtOnce = 256
 
   public init(
     leaseTermMilliseconds: UInt32 = 10_000, heartbeatIntervalMilliseconds: UInt32 = 3_000,

@@ -82,6 +82,96 @@ import Testing
     #expect(world.claim("web") == nil)
   }
 
+  /// Claims of ten seconds and, in the order of their names, some milliseconds, of which three end at a time.
+  private func rackOfMany(_ count: Int) -> World {
+    var settings = ArbiterSettings()
+    settings.mostExpiriesAtOnce = 3
+    var world = World.rack(settings)
+    world.disconnect("a")
+    world.pass(milliseconds: 61_000)
+    for number in 0..<count { world.create("c\(number)") { $0.timeToLiveSeconds = 10 } }
+    world.wait(milliseconds: 9_900)
+    world.milliseconds += 10_000
+    return world
+  }
+
+  private func names(_ world: World) -> [String] { world.arbiter.listedClaims.map(\.name) }
+
+  @Test func endSomeAtATimeInTheOrderOfTheirTime() throws {
+    var world = rackOfMany(9)
+    #expect(names(world).count == 9)
+    world.send(.timePassed)
+    #expect(names(world) == ["c3", "c4", "c5", "c6", "c7", "c8"])
+    // Whoever is left is as before: it may have more time, and be asked for as ever.
+    #expect(world.phase("c4") == .pending)
+    _ = try world.extend("c4", seconds: 100).get()
+    world.delete("c5")
+    world.send(.timePassed)
+    #expect(names(world) == ["c4", "c8"])
+    world.send(.timePassed)
+    #expect(names(world) == ["c4"])
+    world.wait(milliseconds: 100_000)
+    #expect(names(world).isEmpty && world.arbiter.hasEmptyIndexes)
+  }
+
+  @Test func areLeftToTheNextRun() {
+    var world = rackOfMany(7)
+    world.send(.timePassed)
+    world.restart()
+    #expect(names(world) == ["c3", "c4", "c5", "c6"])
+    world.pass(milliseconds: 70_000)
+    #expect(names(world).isEmpty)
+  }
+
+  /// Those that others have parts of take nobody's turn.
+  @Test func whoCannotEndYetKeepsNobodyBack() throws {
+    var settings = ArbiterSettings()
+    settings.mostExpiriesAtOnce = 1
+    var world = World.rack(settings)
+    world.hosts["c"]?.endNodes[0].capabilities?.consumers = ["host", "file_server"]
+    world.reportInventory("c")
+    world.create("source", host: "c", deviceClass: "sata") {
+      $0.consumer = Consumer { $0.kind = .fileServer(FileServerConsumer()) }
+      $0.timeToLiveSeconds = 100
+    }
+    world.create("part", host: "c", deviceClass: "sata") { $0.source = "source" }
+    for name in ["x", "y"] { world.create(name) { $0.timeToLiveSeconds = 101 } }
+    world.settle()
+    world.pass(milliseconds: 99_000)
+    world.milliseconds += 10_000
+    world.send(.timePassed)
+    #expect(world.phase("source") == .ready && world.phase("x") == .releasing && world.phase("y") == .ready)
+    world.send(.timePassed)
+    #expect(world.phase("source") == .ready && world.phase("y") == .releasing)
+  }
+
+  @Test func aGroupEndsWithTheLastOfATick() throws {
+    var settings = ArbiterSettings()
+    settings.mostExpiriesAtOnce = 2
+    var world = World.rack(settings)
+    world.disconnect("a")
+    world.pass(milliseconds: 61_000)
+    let members = ["g1", "g2", "g3"].map { name in
+      CreateClaimRequest {
+        $0.name = name
+        $0.specification = ClaimSpecification {
+          $0.deviceClass = "ethernet"
+          $0.host = "b"
+          $0.group = "g"
+          $0.timeToLiveSeconds = 10
+        }
+      }
+    }
+    world.create("first") { $0.timeToLiveSeconds = 10 }
+    _ = try world.apply(members).get()
+    world.create("last") { $0.timeToLiveSeconds = 10 }
+    world.milliseconds += 20_000
+    world.send(.timePassed)
+    #expect(names(world) == ["last"])
+    world.send(.timePassed)
+    #expect(names(world).isEmpty)
+  }
+
   @Test func aSourceEndsAfterItsParts() throws {
     var world = rack()
     world.hosts["c"]?.endNodes[0].capabilities?.consumers = ["host", "file_server"]
