@@ -57,8 +57,8 @@ extension Arbiter {
       case .reclaiming: "has lost its function"
       default: "waits for a function"
       }
-    let why = source.claim.status?.error?.message ?? source.claim.status?.pending.first?.message
-    return "'\(source.claim.name)' \(state)" + (why.map { ": \($0)" } ?? "")
+    // Why is not said: that may be a source in its turn, and so on, and all of them would be told anew with every word of the first.
+    return "'\(source.claim.name)' \(state); see: iov claim explain \(source.claim.name)"
   }
 
   /// Why a claim whose source is not ready cannot be either; nil if that is not the reason.
@@ -92,7 +92,13 @@ extension Arbiter {
     guard !source.isEmpty else { return }
     let chain = chain(from: source)
     guard !chain.contains(name) else {
-      throw refuse("claim '\(name)' would be its own source: \(([name] + chain).joined(separator: " from "))")
+      let shown = ([name] + chain).prefix(Self.mostInChain + 1)
+      throw refuse("claim '\(name)' would be its own source: \(shown.joined(separator: " from "))")
+    }
+    guard chain.count < Self.mostInChain else {
+      throw refuse(
+        "claim '\(name)' would be number \(chain.count + 1) of a chain of claims that are served one from the other, which begins at "
+          + "'\(chain.last ?? source)'; \(Self.mostInChain) are the most: name a source nearer to that one")
     }
     guard let state = claims[source] else {
       let servers = claims.values.filter(\.specification.isForFileServer).map(\.claim.name)
@@ -133,10 +139,14 @@ extension Arbiter {
       "a size of \(size) bytes is not a multiple of the \(block)-byte blocks of the source '\(source.claim.name)'")
   }
 
+  /// What happens to a claim happens to all that are served from it, one after the other.
+  private static var mostInChain: Int { 8 }
+
   /// A claim, its source, that one's source, and so on.
   private func chain(from name: String) -> [String] {
     var chain = [name]
-    while let next = claims[chain.last ?? ""]?.specification.source, !next.isEmpty, !chain.contains(next) {
+    var seen: Set<String> = [name]
+    while let next = claims[chain.last ?? ""]?.specification.source, !next.isEmpty, seen.insert(next).inserted {
       chain.append(next)
     }
     return chain

@@ -125,10 +125,46 @@ extension World {
     world.createSource("second", on: "a", size: 1 << 30)
     world.createPart("part", on: "b", of: "second")
     #expect(world.phase("part") == .pending)
-    #expect(world.reason("part").contains("its source 'second' waits for a function: the whole of c/sda is asked for"))
+    #expect(world.reason("part") == "its source 'second' waits for a function; see: iov claim explain second")
     world.delete("source")
     world.settle()
     #expect(world.phase("part") == .ready)
+  }
+
+  /// However many there are between it and the device.
+  @Test func aPartThatWaitsNamesItsSourceAlone() {
+    var world = world(sourceOn: "c")
+    world.hosts["c"]?.isStuck = true
+    world.createSource("s2", on: "c", size: 1 << 27, from: "source")
+    for number in 3...7 { world.createSource("s\(number)", on: "c", size: 1 << 27, from: "s\(number - 1)") }
+    #expect(world.phase("s7") == .pending)
+    #expect(world.reason("s3") == "its source 's2' is being set up; see: iov claim explain s2")
+    #expect(world.reason("s7") == "its source 's6' waits for a function; see: iov claim explain s6")
+  }
+
+  @Test func aChainOfMoreThanEightIsRefused() throws {
+    var world = world(sourceOn: "c")
+    world.createSource("s2", on: "c", size: 1 << 27, from: "source")
+    for number in 3...7 { world.createSource("s\(number)", on: "c", size: 1 << 27, from: "s\(number - 1)") }
+    world.createPart("eighth", on: "c", of: "s7", size: nil)
+    world.settle()
+    #expect(world.phase("eighth") == .ready)
+    world.createSource("s8", on: "c", size: nil, from: "s7")
+    let words =
+      "claim 'ninth' would be number 9 of a chain of claims that are served one from the other, which begins at 'source'; 8 are "
+      + "the most: name a source nearer to that one"
+    #expect(world.createPart("ninth", on: "c", of: "s8").refusal?.message == words)
+    #expect(world.claim("ninth") == nil)
+    let request = CreateClaimRequest {
+      $0.name = "ninth"
+      $0.specification = ClaimSpecification {
+        $0.deviceClass = "sata"
+        $0.host = "c"
+        $0.source = "s8"
+      }
+    }
+    #expect(try world.plan([request]).claims.map(\.refusal) == [words])
+    #expect(world.apply([request]).refusal?.message.contains(words) == true)
   }
 
   struct Wrong: Sendable {
