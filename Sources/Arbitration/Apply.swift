@@ -165,7 +165,9 @@ extension Arbiter {
   }
 
   /// What is wrong with the new one whatever becomes of the former.
-  private func validateReplacement(of existing: ClaimState, by specification: ClaimSpecification) throws(Refusal) {
+  private mutating func validateReplacement(
+    of existing: ClaimState, by specification: ClaimSpecification
+  ) throws(Refusal) {
     // Names that the former one has are free for the new one.
     var other = specification
     let held = existing.assignment?.attributes ?? existing.specification.attributes
@@ -176,6 +178,11 @@ extension Arbiter {
       other.consumer?.interfaceName = ""
     }
     try validate(other, of: existing.claim.name)
+    // For as long as it is looked at: the former one may state the same condition, and keeps its own. No claim has such a name.
+    let owner = "/\(existing.claim.name)"
+    keepSelectors(of: specification, for: owner)
+    defer { dropSelectors(of: specification, for: owner) }
+    try validateFitness(of: specification)
   }
 
   // MARK: Plans

@@ -86,6 +86,38 @@ private func wanted(
     #expect(world.claim("web")?.status?.assignment?.host == "c")
   }
 
+  /// By size, by rate, and by what of the new one alone is selected.
+  @Test(arguments: [false, true])
+  func nothingIsReleasedForWhatCanNeverBe(isForAny: Bool) throws {
+    var world = World.rack()
+    func disk(_ size: UInt64, _ selector: String = "") -> CreateClaimRequest {
+      wanted("data", host: isForAny ? "" : "c", deviceClass: "sata") {
+        $0.attributes = Attributes { $0.block = BlockAttributes { $0.sizeBytes = size } }
+        $0.selector = selector
+        if isForAny { $0.hosts = ["a", "c"] }
+      }
+    }
+    world.apply([disk(1 << 20, "used.functions >= 0"), wanted("web")])
+    world.settle()
+    let function = world.claim("data")?.status?.assignment?.function
+    #expect(function != nil)
+    for selector in ["", "used.functions >= 0", "free.functions >= 0"] {
+      let file = [disk(1 << 60, selector), wanted("web", host: "c")]
+      let plan = try world.plan(file, replace: true)
+      #expect(plan.claims[0].refusal.contains("a size of \(1 << 60) bytes is above"))
+      let refusal = world.apply(file, replace: true).refusal
+      #expect(refusal?.message.hasPrefix("nothing was done. claim 'data': a size of \(1 << 60) bytes is above") == true)
+      #expect(world.phase("data") == .ready && world.phase("web") == .ready)
+    }
+    #expect(world.claim("data")?.status?.assignment?.function == function)
+    // What it fits into it is made anew for, and nothing is left of what was tried.
+    #expect(throws: Never.self) { try world.apply([disk(1 << 21, "free.functions >= 0")], replace: true).get() }
+    world.settle()
+    world.delete("web")
+    world.settle()
+    #expect(world.arbiter.listedClaims.isEmpty && world.arbiter.hasEmptyIndexes)
+  }
+
   @Test func oneThatIsRefusedHasNoneDone() throws {
     var world = World.rack()
     let file = [wanted("one"), wanted("two", host: "z"), wanted("three", deviceClass: "tape")]
