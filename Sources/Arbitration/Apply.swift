@@ -77,7 +77,7 @@ extension Arbiter {
     var planned = request.claims.map { claim in
       PlannedClaim {
         $0.name = claim.name
-        $0.specification = claim.specification?.normalized
+        $0.specification = claim.specification.map { $0.problemOfLength == nil ? $0.normalized : $0 }
         $0.former = claims[claim.name]?.specification
       }
     }

@@ -6,6 +6,8 @@ struct ApplyOrder {
   /// One claim of the request.
   struct Item {
     var name: String
+    /// Why it is not made whatever becomes of the others; nil if it may be.
+    var problem: String?
     /// Empty, too, if the group is there already.
     var group: String
     /// Empty, too, if the claim is there already and has that source.
@@ -50,6 +52,17 @@ struct ApplyOrder {
     let left = turns.indices.filter { missing[$0] > 0 }
     places += left.flatMap { turns[$0] }
     refuseCircles(among: left, missing)
+    refuseProblems()
+  }
+
+  /// With one member none of its group is made.
+  private mutating func refuseProblems() {
+    for turn in turns {
+      guard let first = turn.first(where: { items[$0].problem != nil }) else { continue }
+      let item = items[first]
+      let words = "its group '\(Names.shown(item.group))' is not made, because of '\(Names.shown(item.name))'"
+      for place in turn { refusals[place] = items[place].problem ?? words }
+    }
   }
 
   /// The turn that comes before that of a place; nil if none needs to. What is wrong inside of one turn is found when it has come.
@@ -116,7 +129,8 @@ extension Arbiter {
       request.claims.map { claim in
         let (group, source) = (claim.specification?.group ?? "", claim.specification?.source ?? "")
         return ApplyOrder.Item(
-          name: claim.name, group: claimsOfGroup[group] == nil ? group : "",
+          name: claim.name, problem: claim.specification?.problemOfLength,
+          group: claimsOfGroup[group] == nil ? group : "",
           source: claims[claim.name]?.specification.source == source ? "" : source)
       })
   }

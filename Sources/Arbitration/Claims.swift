@@ -9,6 +9,7 @@ extension Arbiter {
     guard let asked = request.specification else {
       throw Refusal(.invalidArgument, "claim '\(request.name)' has no specification")
     }
+    if let problem = asked.problemOfLength { throw Refusal(.invalidArgument, problem) }
     let specification = asked.normalized
     if let existing = claims[request.name] { return try answer(existing, askedAgainWith: specification) }
     guard specification.group.isEmpty else { throw memberMadeAlone(request.name, of: specification.group) }
@@ -168,8 +169,8 @@ extension Arbiter {
 
 extension ClaimSpecification {
   /// The same request in one spelling, so that asking again in another one is not another request: addresses in lower
-  /// case, a rate of zero (no limit) left out, the host itself where no consumer is named, to keep the function where
-  /// nothing is said of losing the coordinator.
+  /// case, each path once, a rate of zero (no limit) left out, the host itself where no consumer is named, to keep the function
+  /// where nothing is said of losing the coordinator.
   var normalized: ClaimSpecification {
     var result = self
     if let mac = attributes?.ethernet?.macAddress.flatMap(MACAddress.init) {
@@ -191,6 +192,7 @@ extension ClaimSpecification {
     }
     if let endNode = result.endNode, endNode == EndNodeSelector() { result.endNode = nil }
     if !selector.isEmpty { result.selector = Selector.normalized(selector, Vocabulary<EndNode>.endNodes) }
+    result.normalizePaths()
     result.normalizeHosts()
     result.normalizeLocality()
     result.normalizePlacement()
@@ -205,12 +207,7 @@ extension ClaimSpecification {
   private static let everyPath: [Path] = [.direct, .directSoftware, .fabric, .mediated]
 
   /// The paths that may be used, the preferred one first.
-  var paths: [Path] {
-    guard !allowedPaths.isEmpty else { return Self.everyPath }
-    guard allowedPaths.count > 1 else { return allowedPaths }
-    var seen: Set<Path> = []
-    return allowedPaths.filter { seen.insert($0).inserted }
-  }
+  var paths: [Path] { allowedPaths.isEmpty ? Self.everyPath : allowedPaths }
 }
 
 extension Attributes {

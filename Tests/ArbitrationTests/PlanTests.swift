@@ -223,6 +223,22 @@ private func wanted(
     #expect(refusals[0].contains("s0 -> s1 -> s2 -> s3 -> s4 -> s5 -> s6 -> s7 -> s8 -> ... -> s0;"))
   }
 
+  @Test func aListThatNobodyNeedsIsRefusedAsItIs() throws {
+    let paths = [Path](repeating: .mediated, count: 17)
+    let tooMany = wanted("many") {
+      $0.allowedPaths = paths
+      $0.group = "g"
+    }
+    let plan = try World.rack().plan([
+      member("one"), tooMany, wanted("web") { $0.allowedPaths = [.mediated, .mediated] },
+    ])
+    #expect(plan.claims.map(\.action) == [.refuse, .refuse, .create])
+    #expect(plan.claims[0].refusal == "its group 'g' is not made, because of 'many'")
+    #expect(plan.claims[1].refusal.hasPrefix("17 allowed paths are asked for; 16 are the most"))
+    #expect(plan.claims[1].specification?.allowedPaths == paths)
+    #expect(plan.claims[2].specification?.allowedPaths == [.mediated])
+  }
+
   @Test func aThousandClaimsAreTheMost() throws {
     var world = World.rack()
     let file = (0..<1001).map { wanted("claim-\($0)", deviceClass: "tape") }

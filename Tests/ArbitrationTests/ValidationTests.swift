@@ -54,6 +54,34 @@ import Testing
     check(world.arbiter.unknownClaim("wbe"), .notFound, "did you mean 'web'?")
   }
 
+  @Test func listsThatNobodyNeedsAreRefused() {
+    let paths: (Int) -> [Path] = { Array(repeating: .mediated, count: $0) }
+    #expect(refusal { $0.allowedPaths = paths(16) } == nil)
+    check(
+      refusal { $0.allowedPaths = paths(17) }, .invalidArgument,
+      "17 allowed paths are asked for; 16 are the most: name each path once")
+    let hosts: (Int) -> [String] = { Array(repeating: "b", count: $0) }
+    #expect(refusal(host: "") { $0.hosts = hosts(256) } == nil)
+    check(
+      refusal(host: "") { $0.hosts = hosts(257) }, .invalidArgument,
+      "257 hosts are asked for; 256 are the most: say by a host selector which ones will do")
+    let labels: (Int) -> EndNodeSelector = { count in
+      EndNodeSelector { for number in 0..<count { $0.labels["label-\(number)"] = "" } }
+    }
+    check(
+      refusal { $0.endNode = labels(17) }, .invalidArgument, "17 labels of an end node are asked for; 16 are the most")
+    #expect(refusal { $0.endNode = labels(16) } == nil)
+  }
+
+  /// Whoever names a path again asks for nothing else.
+  @Test func aPathThatIsNamedAgainIsLeftOut() throws {
+    var world = World.rack()
+    let claim = try world.create("web") { $0.allowedPaths = [.mediated, .directSoftware, .mediated] }.get()
+    #expect(claim.specification?.allowedPaths == [.mediated, .directSoftware])
+    let again = try world.create("web") { $0.allowedPaths = [.mediated, .directSoftware] }.get()
+    #expect(again.uid == claim.uid)
+  }
+
   @Test func anAttributeOfAnotherClassIsRefused() {
     check(refusal { $0.attributes = block { $0.sizeBytes = 4096 } }, .invalidArgument, "attribute block.size_bytes")
   }
