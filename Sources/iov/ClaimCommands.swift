@@ -35,7 +35,8 @@ struct ClaimCommand: AsyncParsableCommand {
       completion: NameCompletion.hosts)
     var host: String?
     @Option(
-      help: "That ask for this end node, or have a function of it: its name or id.", completion: NameCompletion.endNodes)
+      help: "That ask for this end node, or have a function of it: its name or id.",
+      completion: NameCompletion.endNodes)
     var endnode: String?
     @Option(help: "Of this group.") var group: String?
     @Flag(help: "That are not ready.") var unready = false

@@ -134,8 +134,13 @@ extension ClaimCommand {
     @OptionGroup var waiting: WaitOptions
     @OptionGroup var common: CommonOptions
 
+    /// As the coordinator has it.
+    private static var mostMembers: Int { 256 }
+
     func validate() throws {
-      if let count, count < 1 { throw ValidationError("--count \(count): a group has at least one member") }
+      if let count, !(1...Self.mostMembers).contains(count) {
+        throw ValidationError("--count \(count): a group has at least one member, and at most \(Self.mostMembers)")
+      }
       guard host == nil, hosts.isEmpty, hostCondition == nil else { return }
       throw ValidationError("Where is the function used? Name --host, or --hosts or --host-select for one of several.")
     }

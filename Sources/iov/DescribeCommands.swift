@@ -59,7 +59,8 @@ extension FunctionCommand {
         } else if let orphan = rack.orphans?.first(where: { $0.functionID == id }) {
           common.output.show(orphan) { rack.describe(orphan).printed() }
         } else {
-          let known = try await coordinator.functions(beside: id).map(\.function) + (rack.orphans ?? []).map(\.functionID)
+          let granted = try await coordinator.functions(beside: id).map(\.function)
+          let known = granted + (rack.orphans ?? []).map(\.functionID)
           throw RPCError(.notFound, "no function '\(id)'" + suggestion(for: id, among: known, of: "function"))
         }
       }

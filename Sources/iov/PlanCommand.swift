@@ -75,7 +75,11 @@ extension ClaimCommand {
         var done = try await coordinator.apply(file.claims, replace: options.replace, revision: revision)
         let replaced = done.claims.filter { $0.action == .replace }
         if !replaced.isEmpty {
-          for claim in replaced { try await coordinator.waitUntilGone(claim, within: waiting.limit) }
+          // Cleaning a disk takes its time, and nobody else makes them anew.
+          printToStandardError(
+            "iov: released, and made anew once the hosts have let go: \(replaced.map(\.name).joined(separator: ", ")); should this command be "
+              + "broken off before that, apply the file once more")
+          for claim in replaced { try await coordinator.waitUntilGone(claim) }
           done = try await coordinator.apply(file.claims, replace: false, revision: "")
         }
         if waiting.wait { try await coordinator.waitUntilReady(&done, within: waiting.limit) }
@@ -128,9 +132,9 @@ extension Coordinator {
     }
   }
 
-  fileprivate func waitUntilGone(_ planned: PlannedClaim, within limit: WaitLimit) async throws {
+  fileprivate func waitUntilGone(_ planned: PlannedClaim) async throws {
     guard let uid = planned.claim?.uid else { return }
-    _ = try await claim(named: planned.name, uid: uid, reaches: .gone, within: limit)
+    _ = try await claim(named: planned.name, uid: uid, reaches: .gone, within: nil)
   }
 
   func waitUntilReady(_ plan: inout ClaimPlan, within limit: WaitLimit) async throws {

@@ -46,6 +46,7 @@ extension PlannedClaim {
     case .create: "new: \(claim.outcome)"
     case .unchanged: "unchanged"
     case .update: "changes in place"
+    case .replace where former.holdsData: "is released, with the data on its disk, and made anew: \(claim.outcome)"
     case .replace: "is released and made anew: \(claim.outcome)"
     default: "refused"
     }
@@ -58,13 +59,19 @@ extension Claim? {
     guard let status = self?.status else { return "goes" }
     if status.phase == .releasing { return "is released" }
     if status.phase == .reclaiming {
-      return "lets go of what it has" + (status.pending.first.map { ": \($0.message)" } ?? "")
+      let data = self?.specification.holdsData ?? false ? ", with the data on it" : ""
+      return "lets go of what it has" + data + (status.pending.first.map { ": \($0.message)" } ?? "")
     }
     guard let assignment = status.assignment else {
       return "waits" + (status.pending.first.map { ": \($0.message)" } ?? "")
     }
     return "\(assignment.endNode) on \(assignment.host) by the path \(assignment.path.word)"
   }
+}
+
+extension ClaimSpecification? {
+  /// Whether what is on its function goes with it.
+  fileprivate var holdsData: Bool { self.map { $0.deviceClass != "ethernet" } ?? false }
 }
 
 /// Field by field, as the file spells them.

@@ -18,16 +18,22 @@ enum WaitGoal: String, ExpressibleByArgument, CaseIterable {
 }
 
 extension Coordinator {
+  /// A disk that is cleaned by writing all of it takes days.
+  private static let asLongAsItTakes: Int64 = 30 * 86400
+
   /// Follows the claim until the goal; answers its last state, or nil if it was gone before the watch began. A claim of
   /// the same name with another uid is somebody's new one: ours is gone.
-  func claim(named name: String, uid: String, reaches goal: WaitGoal, within limit: WaitLimit) async throws -> Claim? {
+  ///
+  /// - Parameter limit: nil: for as long as it takes.
+  func claim(named name: String, uid: String, reaches goal: WaitGoal, within limit: WaitLimit?) async throws -> Claim? {
     var wait = ClaimWait(name: name, uid: uid, goal: goal)
+    let seconds = limit.map { Int64($0.timeout) } ?? Self.asLongAsItTakes
     do {
-      try await followClaims(named: name, until: .now + .seconds(Int64(limit.timeout))) { try wait.goesOn(after: $0) }
+      try await followClaims(named: name, until: .now + .seconds(seconds)) { try wait.goesOn(after: $0) }
       return wait.last
     } catch let error as RPCError where error.code == .deadlineExceeded {
       printToStandardError(
-        "iov: claim '\(name)' is not \(goal.rawValue) after \(limit.timeout) s; it stays: iov claim get \(name)")
+        "iov: claim '\(name)' is not \(goal.rawValue) after \(seconds) s; it stays: iov claim get \(name)")
       throw ExitCode.timedOut
     }
   }

@@ -79,6 +79,37 @@ import Testing
     }
   }
 
+  /// What is on a disk goes with it; a network's function holds nothing.
+  @Test func aPlanSaysWhoseDataGoes() throws {
+    let plan = ClaimPlan { plan in
+      plan.claims = ["sata", "ethernet"].map { deviceClass in
+        PlannedClaim {
+          $0.name = "new-\(deviceClass)"
+          $0.action = .replace
+          $0.former = ClaimSpecification { $0.deviceClass = deviceClass }
+          $0.claim = Claim { $0.status = ClaimStatus { $0.phase = .releasing } }
+        }
+      }
+      plan.others = ["sata", "ethernet"].map { deviceClass in
+        PlannedClaim {
+          $0.name = "other-\(deviceClass)"
+          $0.claim = Claim {
+            $0.specification = ClaimSpecification { $0.deviceClass = deviceClass }
+            $0.status = ClaimStatus { $0.phase = .reclaiming }
+          }
+        }
+      }
+    }
+    let file = try read(two)
+    #expect(
+      plan.lines(file) == [
+        "! new-sata: is released, with the data on its disk, and made anew: is released",
+        "! new-ethernet: is released and made anew: is released",
+        "* other-sata, which is not in the file: lets go of what it has, with the data on it",
+        "* other-ethernet, which is not in the file: lets go of what it has",
+      ])
+  }
+
   private func plan(_ change: (inout ClaimPlan) -> Void = { _ in }) -> ClaimPlan {
     ClaimPlan {
       $0.revision = "3.7.1"
@@ -182,6 +213,9 @@ import Testing
     #expect(asked.claims.map { $0.specification?.priority } == [3, 3])
     let none = try await coordinator.iov("claim", "create", "t", "--class", "ethernet", "--host", "a", "--count", "0")
     #expect(none.code != 0 && none.errors.contains("--count 0: a group has at least one member"))
+    let many = try await coordinator.iov(
+      "claim", "create", "t", "--class", "ethernet", "--host", "a", "--count", "1000000000")
+    #expect(many.code == 64 && many.errors.contains("at most 256"))
   }
 
   @Test func aGroupIsDeletedAsAWhole() async throws {

@@ -268,9 +268,10 @@ private struct FakeInventory: InventoryService {
 
   func listFunctions(_ request: ListFunctionsRequest, call: ServerCall) async throws -> ListFunctionsResponse {
     try coordinator.carryOut("listFunctions") { world in
+      let names = world.names(ofEndNode: request.endNode)
       let found = world.functions.sorted { $0.id < $1.id }.filter { function in
         function.id > request.pageToken
-          && request.includes(function.assignment ?? Assignment(), endNodeNames: world.names(ofEndNode: request.endNode))
+          && request.includes(function.assignment ?? Assignment(), endNodeNames: names)
       }
       return ListFunctionsResponse {
         $0.functions = Array(found.prefix(world.page(request.pageSize)))
