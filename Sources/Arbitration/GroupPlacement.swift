@@ -2,8 +2,9 @@ import Messages
 
 /// All members of a group get a function in one moment, or none does.
 extension Arbiter {
-  /// How often one that finds nothing beside the others is tried before them.
-  private static var mostAttempts: Int { 4 }
+  /// For how many members a place is looked for, in all orders, before no further one is tried: four times for the largest group, and
+  /// once for each member of a small one.
+  private static var mostTried: Int { 4 * mostMembers }
 
   /// Gives all members that are pending a function, or none of them.
   mutating func placeGroup(_ group: String) {
@@ -36,15 +37,35 @@ extension Arbiter {
   mutating func namesWithoutPlace(
     among names: [String], _ attempt: (inout Arbiter, [String]) -> String?
   ) -> [String] {
-    var order = names
+    var order = thoseWithLeastChoiceFirst(names)
     var obstacles: [String] = []
-    for _ in 0..<Self.mostAttempts {
+    var left = Self.mostTried
+    while left > 0 {
       guard let name = attempt(&self, order), let index = order.firstIndex(of: name) else { return [] }
       obstacles.append(name)
-      guard index > 0 else { break }
+      left -= index + 1
+      // Among those that ask for the same it makes no difference who is the first. Each is moved once, or the orders go round.
+      let specification = claims[name]?.specification
+      guard order[..<index].contains(where: { claims[$0]?.specification != specification }),
+        obstacles.count <= names.count
+      else { break }
       order.insert(order.remove(at: index), at: 0)
     }
     return obstacles
+  }
+
+  /// Those that name the end nodes that they can have come before those that leave it open, the ones with the fewest first. Of what a
+  /// condition selects only a look at all would tell how much that is.
+  private func thoseWithLeastChoiceFirst(_ names: [String]) -> [String] {
+    let counts = names.map { name in claims[name].map { choices(of: $0.specification) } ?? Int.max }
+    return names.indices.sorted { (counts[$0], $0) < (counts[$1], $1) }.map { names[$0] }
+  }
+
+  private func choices(of specification: ClaimSpecification) -> Int {
+    let named = fewCandidates(for: specification)?.count ?? .max
+    guard !specification.isForSeveralHosts, !specification.paths.contains(.mediated) else { return named }
+    // Without what others serve there is what its host has.
+    return min(named, endNodes.ids(atHost: specification.host).count)
   }
 
   /// Grants all of them, or answers which one found nothing beside those before it.

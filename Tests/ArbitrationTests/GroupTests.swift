@@ -90,6 +90,32 @@ extension World {
     #expect(world.endNode("z") == "ethernet/a")
   }
 
+  @Test func isGrantedHoweverManyOfItMustHaveACertainEndNode() throws {
+    var world = World.cards()
+    let ids = (1...5).map { "ethernet/c\($0)" }
+    world.hosts["c"]?.endNodes += ids.map { card($0, functions: 1) }
+    world.reportInventory("c")
+    // Some name it, and of the others only placement knows that they can go nowhere else.
+    let pinned = ids.prefix(4).enumerated().map { index, id in
+      member("p-\(index)") { specification in
+        if index < 2 {
+          specification.endNode = EndNodeSelector { $0.name = id }
+        } else {
+          specification.selector = "id == \"\(id)\""
+        }
+      }
+    }
+    let fill = (0..<4).map { "fill-\($0)" }
+    for (index, name) in fill.enumerated() {
+      world.create(name) { $0.endNode = EndNodeSelector { $0.name = "ethernet/\(index < 2 ? "a" : "b")" } }
+    }
+    world.settle()
+    try #require(world.apply([member("any")] + pinned).refusal == nil)
+    world.settle()
+    #expect(world.phases("any", "p-0", "p-1", "p-2", "p-3") == Array(repeating: .ready, count: 5))
+    #expect(world.endNode("any") == "ethernet/c5")
+  }
+
   @Test func isReadyWhenAllOfItAre() throws {
     var world = World.cards()
     world.hosts["b"]?.isStuck = true
