@@ -108,11 +108,8 @@ extension Arbiter {
       Refusal(
         .invalidArgument, "group '\(group)' asks for \(count) functions of class \(deviceClass) at once, and \(words)")
     }
-    for (key, count) in countsByQuota(of: group) {
-      guard let limit = quota(of: key)?.functions, count > limit else { continue }
-      return refuse(count, of: key.deviceClass, "the quota of tenant '\(key.tenant)' is \(limit)")
-    }
-    // By what end nodes they select; then also by what they need there.
+    if let refusal = refusalOfMoreThanQuota(group) { return refusal }
+    // By what end nodes they select; then also by what they need there, and then by where they can use it.
     for (choice, count) in membersCounted(of: group, by: \.endNodeChoice) {
       guard let (nodes, most) = shortage(of: count, of: choice, { $0.functionLimit }) else { continue }
       return refuse(count, of: choice.deviceClass, "\(nodes) \(most)")
@@ -120,6 +117,36 @@ extension Arbiter {
     for (need, count) in membersCounted(of: group, by: \.endNodeNeed) {
       guard let (nodes, most) = shortage(of: count, of: need, { $0.most(of: need) }) else { continue }
       return refuse(count, of: need.deviceClass, "\(nodes) room for \(most) of them\(need.wordsOfNeed)")
+    }
+    for (need, count) in membersCounted(of: group, by: \.needWithPlace) {
+      guard let (nodes, most) = shortage(of: count, of: need, { $0.most(of: need, byTheirPaths: true) }) else {
+        continue
+      }
+      return refuse(count, of: need.deviceClass, "\(nodes) \(most)\(need.wordsOfNeed)")
+    }
+    return nil
+  }
+
+  /// More of something together than its tenant may ever have, although each for itself asks for less.
+  private func refusalOfMoreThanQuota(_ group: String) -> Refusal? {
+    let ofClasses = Dictionary(grouping: members(of: group).map(\.specification), by: \.tenantClass)
+    for (key, specifications) in ofClasses.sorted(by: { $0.key.deviceClass < $1.key.deviceClass }) {
+      guard let quota = quota(of: key) else { continue }
+      let rates = specifications.map { $0.attributes?.minimumRates ?? MinimumRates() }
+      let limits: [(unit: String, limit: UInt64?, asked: [UInt64])] = [
+        ("functions", quota.functions.map { UInt64($0) }, [UInt64(specifications.count)]),
+        ("bit/s", quota.bitsPerSecond, rates.map(\.bitsPerSecond)),
+        ("operations per second", quota.operationsPerSecond, rates.map(\.operationsPerSecond)),
+        ("bytes per second", quota.bytesPerSecond, rates.map(\.bytesPerSecond)),
+      ]
+      for (unit, limit, asked) in limits {
+        let sum = UInt64(addingUpTo: asked)
+        guard let limit, sum.map({ $0 > limit }) ?? true else { continue }
+        return Refusal(
+          .invalidArgument,
+          "group '\(group)' asks for \(sum.map { "\($0)" } ?? "more than \(UInt64.max)") \(unit) of class \(key.deviceClass) at once, "
+            + "and the quota of tenant '\(key.tenant)' is \(limit)")
+      }
     }
     return nil
   }
@@ -146,18 +173,18 @@ extension Arbiter {
   ) -> (nodes: String, most: UInt64)? {
     var (nodes, most) = (0, UInt64(0))
     for id in candidates(for: specification) {
-      guard let node = endNodes[id], isEverSelected(node, by: specification) else { continue }
+      guard let node = endNodes[id], isEverSelected(node, by: specification), node.isWithinReach(of: specification)
+      else { continue }
       guard let limit = limit(node), limit < count - Int(most) else { return nil }
       nodes += 1
       most += limit
     }
     guard nodes > 0 else { return nil }
-    return (nodes == 1 ? "the only end node that it selects has" : "the \(nodes) end nodes that it selects have", most)
-  }
-
-  private func countsByQuota(of group: String) -> [(TenantClass, Int)] {
-    Dictionary(grouping: members(of: group), by: \.specification.tenantClass).map { ($0, $1.count) }
-      .sorted { $0.0.deviceClass < $1.0.deviceClass }
+    let place = specification.wordsOfReach
+    return (
+      nodes == 1
+        ? "the only end node that it selects\(place) has" : "the \(nodes) end nodes that it selects\(place) have", most
+    )
   }
 
   // MARK: Ready together
@@ -246,6 +273,31 @@ extension ClaimSpecification {
     return result
   }
 
+  /// The same, and where each is used, by which paths, where that leaves fewer end nodes. Labels of hosts may change, so that a
+  /// condition leaves all hosts open, and so do racks.
+  fileprivate var needWithPlace: ClaimSpecification {
+    var result = endNodeNeed
+    guard hostSelector.isEmpty || !hosts.isEmpty else { return result }
+    result.host = host
+    result.hosts = hosts
+    result.allowedPaths = allowedPaths.isEmpty ? [] : paths.sorted { $0.rawValue < $1.rawValue }
+    if isForOwnHostOnly { result.locality = Locality { $0.within = .host } }
+    return result
+  }
+
+  /// Whether a function that another host serves is out of the question.
+  fileprivate var isForOwnHostOnly: Bool {
+    locality?.within == .host || locality?.within == .numaNode || !paths.contains(.mediated)
+  }
+
+  /// " and a can use on the path direct"; "" if that was not asked.
+  fileprivate var wordsOfReach: String {
+    guard !host.isEmpty || !hosts.isEmpty else { return "" }
+    let own = isForOwnHostOnly && paths.contains(.mediated) ? ", as one of its own," : ""
+    let all = paths.map(\.word).joined(separator: " or ")
+    return " and \(hostWords) can use\(own)" + (allowedPaths.isEmpty ? "" : " on the path \(all)")
+  }
+
   /// ", with 4096 bytes each"; "" if it takes no more than a function.
   fileprivate var wordsOfNeed: String {
     let minima = attributes?.minimumRates ?? MinimumRates()
@@ -266,8 +318,30 @@ extension EndNodeState {
     return UInt64(limit)
   }
 
+  /// Whether one of the hosts that the specification names, if it names any, can ever use a function of it.
+  fileprivate func isWithinReach(of specification: ClaimSpecification) -> Bool {
+    let named = specification.hosts.isEmpty ? [specification.host] : specification.hosts
+    guard named != [""] else { return true }
+    return named.contains { host in
+      (isOwn(host) && specification.paths != [.mediated])
+        || (!specification.isForOwnHostOnly && (host != controllingHost || record.roots.count > 1))
+    }
+  }
+
+  /// Nil: some path has no limit of its own, or there is none yet.
+  private func limit(ofPaths paths: [Path]) -> UInt64? {
+    let known = paths.filter { has($0) }
+    guard !known.isEmpty else { return nil }
+    var sum: UInt64 = 0
+    for path in known {
+      guard let limit = offer(on: path).functions else { return nil }
+      sum += UInt64(limit)
+    }
+    return sum
+  }
+
   /// How many of what the specification takes are there at most if nobody else has anything; nil: no limit.
-  fileprivate func most(of specification: ClaimSpecification) -> UInt64? {
+  fileprivate func most(of specification: ClaimSpecification, byTheirPaths: Bool = false) -> UInt64? {
     let capacity = record.capacity ?? Capacity()
     let minima = specification.attributes?.minimumRates ?? MinimumRates()
     var amounts = [
@@ -276,8 +350,21 @@ extension EndNodeState {
     ]
     // Without a size it is the whole.
     if isBlockDevice { amounts.append((sizeBytes, specification.attributes?.block?.sizeBytes ?? sizeBytes)) }
-    let limits = amounts.filter { $0 > 0 && $1 > 0 }.map { $0 / $1 } + [functionLimit].compactMap(\.self)
+    let paths = byTheirPaths ? limit(ofPaths: specification.paths) : nil
+    let limits = amounts.filter { $0 > 0 && $1 > 0 }.map { $0 / $1 } + [functionLimit, paths].compactMap(\.self)
     return limits.min()
+  }
+}
+
+extension UInt64 {
+  /// The sum; nil: it is more than a number can be.
+  fileprivate init?(addingUpTo numbers: [UInt64]) {
+    self = 0
+    for number in numbers {
+      let (sum, isTooMuch) = addingReportingOverflow(number)
+      guard !isTooMuch else { return nil }
+      self = sum
+    }
   }
 }
 

@@ -321,6 +321,66 @@ extension World {
     #expect(refusal(of: [member("one"), member("two") { $0.upgrade = true }]).contains("cannot ask for an upgrade"))
   }
 
+  @Test func thatIsMoreThanAnyQuotaAllowsIsRefusedAtOnce() {
+    var world = World.cards(functions: 8)
+    world.createTenant("lab", bits: 20_000_000_000)
+    world.createTenant("vast", bits: .max)
+    let fast = { (name: String, tenant: String, rate: UInt64) in
+      member(name) {
+        $0.tenant = tenant
+        $0.attributes = Attributes {
+          $0.ethernet = EthernetAttributes { $0.minTransmitBitsPerSecond = rate }
+        }
+      }
+    }
+    let four = (1...4).map { fast("w-\($0)", "lab", 5_000_000_001) }
+    #expect(refusal(in: world, of: four).contains("20000000004 bit/s of class ethernet at once"))
+    #expect(refusal(in: world, of: four).contains("the quota of tenant 'lab' is 20000000000"))
+    // A sum that is more than a number can be is above every quota.
+    for name in ["a", "b"] { world.hosts[name]?.endNodes[0].capacity?.bitsPerSecond = .max }
+    for name in ["a", "b"] { world.reportInventory(name) }
+    #expect(
+      refusal(in: world, of: (1...2).map { fast("y-\($0)", "vast", .max / 2 + 1) }).contains(
+        "the quota of tenant 'vast'"))
+    #expect(world.apply((1...4).map { fast("x-\($0)", "lab", 5_000_000_000) }).refusal == nil)
+  }
+
+  @Test func isRefusedWhereItsHostCanNeverHaveAllOfIt() {
+    var world = World.cards()
+    let own = { (name: String, host: String) in
+      member(name, of: "of-\(name.prefix(1))", host: host) { $0.allowedPaths = [.directSoftware] }
+    }
+    #expect(
+      refusal(in: world, of: (1...3).map { own("w-\($0)", "a") }).contains(
+        "asks for 3 functions of class ethernet at once, and the only end node that it selects and a can use on the path "
+          + "direct-software has 2"))
+    let near = { (name: String) in member(name, host: "a") { $0.locality = Locality { $0.within = .host } } }
+    #expect(refusal(in: world, of: (1...3).map { near("n-\($0)") }).contains("has 2"))
+    let far = { (name: String) in member(name, host: "a") { $0.allowedPaths = [.mediated] } }
+    #expect(refusal(in: world, of: (1...3).map { far("f-\($0)") }).contains("has 2"))
+    let either = { (name: String) in
+      member(name, host: "") {
+        $0.hosts = ["a", "c"]
+        $0.allowedPaths = [.directSoftware]
+      }
+    }
+    #expect(refusal(in: world, of: (1...3).map { either("e-\($0)") }).contains("has 2"))
+    // As many as a card has for one path.
+    world.hosts["b"]?.endNodes[0] = card("ethernet/b", functions: 8)
+    let capabilities = PathCapabilities {
+      $0.path = .directSoftware
+      $0.functions = 3
+      $0.consumers = ["host"]
+    }
+    world.hosts["b"]?.endNodes[0].capabilities?.byPath = [capabilities]
+    world.reportInventory("b")
+    #expect(refusal(in: world, of: (1...4).map { own("b-\($0)", "b") }).contains("has 3"))
+    // What may be: of a host that has none yet nobody knows what it will have.
+    #expect(world.apply((1...3).map { own("c-\($0)", "c") }).refusal == nil)
+    #expect(world.apply([own("m-1", "a"), own("m-2", "a"), own("m-3", "b")]).refusal == nil)
+    #expect(world.apply((1...3).map { member("o-\($0)", host: "a") }).refusal == nil)
+  }
+
   @Test func hasTheMembersThatItWasMadeWith() throws {
     var world = World.cards()
     world.create("alone")
