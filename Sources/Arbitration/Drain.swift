@@ -151,26 +151,39 @@ extension Arbiter {
     return node.usedSizeBytes &+ onTheirWay.bytes &+ assignment.sizeBytes <= node.sizeBytes
   }
 
-  /// Where nobody else has a path to what is in use, it would be cut off from the rack for good.
+  /// Where nobody else has a path to what is in use, it would be cut off from the rack for good. One claim for which that is so is
+  /// enough to refuse: after a few of them nobody looks for more, and so nobody has to have a turn another time.
   private mutating func checkOtherRoots(of target: Maintained, _ drain: Drain) throws(Refusal) {
     guard case .host(let host) = target else { return }
     for id in endNodes.ids(atHost: host) {
       guard let node = endNodes[id], !node.isServed, node.record.isRoot(host), !hasOtherRoot(node, than: host) else {
         continue
       }
-      let stuck = node.shares.keys.sorted().compactMap { claimOfFunction[$0] }.filter { name in
-        guard let state = claims[name] else { return false }
+      var looks = Self.looksInVain
+      var stuck: [String] = []
+      var isAllLookedAt = true
+      for name in node.shares.keys.compactMap({ claimOfFunction[$0] }).sorted() {
+        guard looks > 0 else {
+          isAllLookedAt = false
+          break
+        }
+        guard let state = claims[name] else { continue }
         switch fate(of: state, at: target, drain) {
-        case .isGoing: return false
-        case .stays: return true
-        case .leaves, .leavesWhereItFits, .isLeft: return !fitsElsewhere(state)
+        case .isGoing: continue
+        case .stays: stuck.append(name)
+        case .leaves, .leavesWhereItFits, .isLeft:
+          if fitsElsewhere(state) { continue }
+          stuck.append(name)
+          if isHostOpen(to: state.specification) { looks -= 1 }
         }
       }
       guard !stuck.isEmpty else { continue }
       throw Refusal(
         .failedPrecondition,
         "host '\(host)' is the last one with a path to \(node.record.name), and what these claims have of it fits nowhere else: "
-          + "\(Names.list(stuck.map { "'\($0)'" })); delete them, or drain it all the same: --force")
+          + Names.list(stuck.map { "'\($0)'" })
+          + (isAllLookedAt ? "" : ", and perhaps further ones that were not looked at")
+          + "; delete them, or drain it all the same: --force")
     }
   }
 

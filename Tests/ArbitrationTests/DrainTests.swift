@@ -233,6 +233,23 @@ extension World {
     #expect(world.reasons("web").first == "was evicted: host a is drained: firmware")
   }
 
+  @Test func ofAHostLookAtSoManyInVainAtMost() {
+    var world = World.rack()
+    world.hosts["a"]?.endNodes = [card("ethernet/52:54:00:00:00:01", functions: 40)]
+    world.reportInventory("a")
+    for number in 10..<30 { world.create("web-\(number)") }
+    world.settle()
+    let refusal = world.drain(.machine("a")).refusal
+    #expect(refusal?.message.contains("'web-10', 'web-11', 'web-12', 'web-13'") == true)
+    #expect(refusal?.message.contains("'web-17', and perhaps further ones that were not looked at;") == true)
+    world.hosts["c"]?.endNodes.append(card("ethernet/c", functions: 40))
+    world.reportInventory("c")
+    _ = world.drain(.machine("a"))
+    world.pass(milliseconds: 4000)
+    world.settle()
+    #expect((10..<30).allSatisfy { world.endNode("web-\($0)") == "ethernet/c" })
+  }
+
   @Test func ofAHostMoveWhatItGivesAndWhatItTakes() {
     var world = twoCards()
     world.create("served") { $0.endNode = nil }
