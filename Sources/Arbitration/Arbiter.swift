@@ -38,6 +38,8 @@ public struct Arbiter: Sendable {
   var rebalancings: [String: Rebalancing] = [:]
   /// End nodes that give no new functions because their health changes too often.
   var heldForFlapping: Set<String> = []
+  /// By group.
+  var groupFailures = Table<String, GroupFailures>()
   /// Claims that let go because they were evicted.
   var evicting = Evictions()
   /// By function: the record name of the abandoned entry whose share of the end node has yet to be cleaned.
@@ -173,6 +175,7 @@ public struct Arbiter: Sendable {
       carryOnRebalancings(at: now)
       carryOnUpgrades(at: now)
       endHolds(at: now)
+      endGroupHolds(at: now)
       // What has become free is given in the order of those who wait, whoever looks next.
       settleConsequences()
       lookAgain()

@@ -15,6 +15,9 @@ extension Arbiter {
       let reason = PendingReason.group("'\(other.claim.name)' of its group '\(group)' has yet to let go of what it had")
       return say(Array(repeating: [reason], count: pending.count), to: keepingNothing(for: pending))
     }
+    if let reason = holdAfterFailures(ofGroup: group) {
+      return say(Array(repeating: [reason], count: pending.count), to: keepingNothing(for: pending))
+    }
     if let (name, drop) = obstacle(ofQuotaOf: pending) {
       let why = pendingReasons([drop], for: pending[0].specification)
       return say(reasons(of: pending, because: name, why), to: keepingNothing(for: pending))

@@ -93,6 +93,8 @@ private struct HostSign {
     var mediators: [String]?
     /// Whether another claim has the interface there that this one names.
     var isNameTaken: Bool
+    /// End nodes of which its group is not tried there.
+    var failedEndNodes: [String]
   }
 }
 
@@ -183,7 +185,8 @@ extension Arbiter {
     let kind = HostSign.Kind(
       keptAway: keptAway, mediationMTU: host.record.mediationAddress.isEmpty ? nil : host.record.mediationMtu,
       isIPv6: host.isIPv6, mediators: host.servingPlugin(of: specification.deviceClass)?.mediatorsAccepted,
-      isNameTaken: specification.interfaceKey(on: host.record.name).flatMap { wordsOfHolder(of: $0) } != nil)
+      isNameTaken: specification.interfaceKey(on: host.record.name).flatMap { wordsOfHolder(of: $0) } != nil,
+      failedEndNodes: endNodesThatFailed(on: host.record.name, for: specification))
     return HostSign(kind: kind, rack: host.rack)
   }
 
@@ -308,7 +311,7 @@ extension Filter {
   /// Whether what it drops for one host may do for another one.
   fileprivate var dependsOnHost: Bool {
     switch self {
-    case .mtu, .cordon, .taint, .host, .path, .plugin, .locality: true
+    case .mtu, .cordon, .taint, .host, .failed, .path, .plugin, .locality: true
     default: false
     }
   }

@@ -26,6 +26,9 @@ extension Arbiter {
       take { () throws(Drop) in try checkKeptAway(from: host, for: specification) }
     }
     take { () throws(Drop) in try checkNames(of: specification) }
+    if let host = hosts[specification.host] {
+      take { () throws(Drop) in try checkFailures(on: host, of: node, for: specification) }
+    }
     if !node.isMultiRoot {
       take { () throws(Drop) in try checkControl(of: node) }
       take { () throws(Drop) in try checkKeptAway(fromControllerOf: node, for: specification) }

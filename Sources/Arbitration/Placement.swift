@@ -230,6 +230,7 @@ extension Arbiter {
     let host = try usingHost(of: specification)
     try checkKeptAway(from: host, for: specification)
     try checkNames(of: specification)
+    try checkFailures(on: host, of: node, for: specification)
     let controller = node.controllingHost == host.record.name ? host : hosts[node.controllingHost]
     if !node.isMultiRoot {
       try checkController(controller, of: node, for: specification)

@@ -102,7 +102,10 @@ extension Arbiter {
     if claimsOfSource[source]?.isEmpty ?? false { claimsOfSource[source] = nil }
     let group = state.specification.group
     claimsOfGroup[group]?.remove(state.claim.name)
-    if claimsOfGroup[group]?.isEmpty ?? false { claimsOfGroup[group] = nil }
+    if claimsOfGroup[group]?.isEmpty ?? false {
+      claimsOfGroup[group] = nil
+      forgetFailures(ofGroup: group)
+    }
   }
 
   /// Takes what an assignment uses, but for its share of the end node.

@@ -32,8 +32,8 @@ struct MTULimit: Hashable {
 /// The filters of placement, in the order in which they are tried.
 enum Filter: Int, CaseIterable, Comparable, Sendable {
   case deviceClass, source, quota, selector, attributes, consumer, capacity, mtu
-  case cordon, taint, flapping, health, host, controllingHost, roots, plugin, path, locality, functions, size, rate
-  case priority
+  case cordon, taint, flapping, health, host, failed, controllingHost, roots, plugin, path, locality
+  case functions, size, rate, priority
 
   /// As `PendingReason.filter` carries it.
   var name: String {

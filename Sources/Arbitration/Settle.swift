@@ -30,6 +30,7 @@ extension Arbiter {
     guard before.controlling != nil else { return }
     if let loss = loss(of: before) { return reclaim(before, because: loss) }
     if let conflict = geometryConflict(of: before) { return stop(before, because: conflict) }
+    if let (entry, error) = failureForGood(of: before) { return endSetUp(of: before, entry, because: error) }
     stoppedByGeometry.remove(before.claim.name)
     var state = before
     outdoLostControl(over: state)
@@ -68,7 +69,10 @@ extension Arbiter {
     if phase == .ready, before.phase != .ready {
       noteInUse(assignment)
       noteReady(&state)
-      if state.hasGroup { changes.attachedGroups.insert(state.specification.group) }
+      if state.hasGroup {
+        changes.attachedGroups.insert(state.specification.group)
+        forgetFailures(ofGroup: state.specification.group)
+      }
     }
     if state.claim != before.claim || state.consumer != before.consumer || state.controlling != before.controlling {
       // Once a new controller has all that was another's, it can be given more.

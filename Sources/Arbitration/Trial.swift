@@ -57,6 +57,7 @@ extension Arbiter {
     step.take(&fencers)
     step.take(&claimsOfSource)
     step.take(&claimsOfGroup)
+    step.take(&groupFailures)
     step.take(&heldUp)
     step.take(&evicting)
     step.take(&expiries)

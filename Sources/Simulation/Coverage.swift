@@ -11,7 +11,7 @@ public enum Fault: String, CaseIterable, Sendable {
   case endNodeCrashed, endNodePaused, endNodeRestarted
   case coordinatorRestarted, coordinatorPaused, olderCopyRestored, slowDisk, commitsLost
   case clockDrifted, clockJumped, wallClockJumped, fenceFailed, deathConfirmedLate
-  case preempted, preemptedByGroup
+  case preempted, preemptedByGroup, memberFailedForGood
 }
 
 /// How often what happened in storms: a kind of fault, of event or of effect that never came was not tried.

@@ -90,5 +90,6 @@ extension StormHost {
     pausedPlugins = []
     goneEndNodes = []
     hungEndNodes = []
+    failedForGood = []
   }
 }

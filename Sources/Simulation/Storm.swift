@@ -90,6 +90,8 @@ public struct Storm {
   var asksForUpgrade: Set<String> = []
   /// For how many steps nothing breaks.
   var quietSteps = 0
+  /// Whether hosts may say that they will never set up what members of groups were granted.
+  var mayFailMembers = false
   /// An older copy of the store took the place of the present one.
   var hasForgotten = false
   /// Functions that a restored older copy knows nothing of: orphans, until somebody adopts or purges them.
@@ -158,6 +160,8 @@ public struct Storm {
   mutating func act() {
     let host = Self.hostNames.randomElement(using: &dice) ?? "a"
     beginQuiet()
+    mayFailMembers = hasGroups && quietSteps == 0
+    defer { mayFailMembers = false }
     if quietSteps > 0 {
       passQuietStep()
     } else if isHarsh, roll(0..<3) == 0 {
@@ -182,6 +186,7 @@ public struct Storm {
     case 9: hosts[host]?.toHost.isEmpty == false ? deliverToHost(host) : exchange(host)
     case 10: deliverToCoordinator(host)
     case 11, 12:
+      failMembers(on: host)
       let time = time(of: host)
       hosts[host]?.work(at: time, &device, &dice)
       hosts[host]?.report()

@@ -37,6 +37,22 @@ extension Storm {
     send(.claimsApplied(call, request, uids: uids))
   }
 
+  /// Now and then a host says of what a member was granted, and has never used, that it will never set it up. By the token alone, so
+  /// that it takes no dice.
+  mutating func failMembers(on host: String) {
+    guard mayFailMembers else { return }
+    for entry in hosts[host]?.wanted.values.sorted(by: { $0.recordName < $1.recordName }) ?? [] {
+      guard let assignment = entry.assignment, let token = assignment.token?.value, token % 3 == 1, !entry.released,
+        assignment.endNode != sharedID || entry.role == .consumer,
+        let claim = arbiter.claim(named: assignment.claim), !asked(by: claim).group.isEmpty,
+        claim.status?.phase == .preparing, claim.status?.assignment?.function == assignment.function,
+        claim.status?.assignment?.arrival == nil, hosts[host]?.functions[entry.recordName] == nil,
+        hosts[host]?.failedForGood.insert(entry.recordName).inserted ?? false
+      else { continue }
+      coverage.note(.memberFailedForGood)
+    }
+  }
+
   /// The claims that go with one that is deleted.
   func claims(goingWith name: String, cascade: Bool) -> [String] {
     var going: [String] = []

@@ -71,6 +71,8 @@ struct StormHost {
   var crowdedOut: Set<String> = [] { didSet { hasChanged = true } }
 
   // Faults of harsh storms.
+  /// What was wanted and will never be set up, by record name.
+  var failedForGood: Set<String> = []
   /// What was wanted is kept: by the agent while it runs, and by its journal.
   var remembers = false
   /// A lease came, and what is wanted under it has yet to.
@@ -276,7 +278,7 @@ struct StormHost {
     if entry.released {
       spent[entry.recordName] = max(spent[entry.recordName] ?? 0, token)
       functions[entry.recordName] = nil
-    } else if now < leaseEnds, !isSpent(entry) {
+    } else if now < leaseEnds, !isSpent(entry), !failedForGood.contains(entry.recordName) {
       guard hasRoom(for: entry, assignment) else { return _ = crowdedOut.insert(entry.recordName) }
       crowdedOut.remove(entry.recordName)
       // What its consumer sees is this one's from now on.
@@ -387,6 +389,13 @@ struct StormHost {
       status.error = FunctionError {
         $0.step = "create"
         $0.message = "the device has no room for it"
+      }
+    }
+    if failedForGood.contains(key), function == nil, entry?.released == false {
+      status.error = FunctionError {
+        $0.step = "create"
+        $0.message = "there is no such VLAN"
+        $0.permanent = true
       }
     }
     if let entry, !entry.released, isSpent(entry) {

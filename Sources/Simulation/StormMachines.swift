@@ -101,6 +101,7 @@ extension Storm {
     for _ in 0..<3 {
       while hosts[host]?.canSend == true { deliverToCoordinator(host) }
       while hosts[host]?.canHear == true { deliverToHost(host) }
+      failMembers(on: host)
       let time = time(of: host)
       if hosts[host]?.workAll(at: time, &device) == true { check() }
       hosts[host]?.report()

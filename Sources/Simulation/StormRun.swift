@@ -48,7 +48,7 @@ extension Storm {
   @discardableResult
   mutating func end() -> Int {
     var rounds = heal()
-    if isMaintained { rounds = max(rounds, outlastHolds()) }
+    if isMaintained || hasGroups { rounds = max(rounds, outlastHolds()) }
     if hasPlacements { rounds = max(rounds, outlastUpgrades()) }
     checkClaimsAtRest()
     if isMaintained {
