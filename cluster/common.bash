@@ -40,7 +40,7 @@ readonly product_packages=(
 # What the tests and benchmarks use beside it.
 readonly test_packages=(
   protobuf-compiler libprotobuf-dev protobuf-c-compiler python3-venv python3-pip iperf3 fio nghttp2-client jq
-  python3 nftables faketime g++ libgrpc++-dev protobuf-compiler-grpc openssl
+  python3 nftables g++ libgrpc++-dev protobuf-compiler-grpc openssl
   spin gcc
 )
 # What the emulated rack is made of and what its guests run: unpacked beside the machine's own packages, not installed.
