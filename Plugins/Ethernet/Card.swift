@@ -39,6 +39,7 @@ struct Card: Sendable {
       $0.physicalFunction = physicalFunction(host: host)
       $0.capacity = Capacity {
         $0.functions = selection.functions
+        $0.hosts = selection.hosts ?? 0
         $0.bitsPerSecond = bitsPerSecond ?? 0
       }
       $0.capabilities = Self.capabilities

@@ -47,6 +47,8 @@ struct EthernetConfiguration: Decodable, Sendable {
           "match": {"type": "string", "description": "pattern of names; * stands for any characters, ? for one"},
           "labels": {"type": "object", "additionalProperties": {"type": "string"}},
           "functions": {"type": "integer", "minimum": 1, "default": 256},
+          "hosts": {"type": "integer", "minimum": 1,
+            "description": "that use functions of it at a time, however many each; default: as many as there are functions"},
           "virtualFunctions": {"type": "integer", "minimum": 0,
             "description": "how many functions of its own the card is to make (SR-IOV); default: as it is found"},
           "bitsPerSecond": {"type": "integer", "minimum": 1, "description": "instead of the speed of the link"}}}},
@@ -62,6 +64,7 @@ private struct InterfaceEntry: Decodable {
   var match: String?
   var labels: [String: String]?
   var functions: UInt32?
+  var hosts: UInt32?
   var virtualFunctions: UInt32?
   var bitsPerSecond: UInt64?
 }
@@ -77,6 +80,8 @@ struct InterfaceSelection: Sendable {
   var labels: [String: String]
   /// How many functions one interface gives, in software and of its own together.
   var functions: UInt32
+  /// How many hosts use them at a time; nil: any number.
+  var hosts: UInt32?
   /// How many of its own (SR-IOV) a card is to make; nil: as it is found.
   var virtualFunctions: UInt32?
   /// In each direction; nil: the speed of the link.
@@ -86,11 +91,12 @@ struct InterfaceSelection: Sendable {
 
   init(
     _ names: Names, labels: [String: String] = [:], functions: UInt32 = Self.defaultFunctions,
-    virtualFunctions: UInt32? = nil, bitsPerSecond: UInt64? = nil
+    hosts: UInt32? = nil, virtualFunctions: UInt32? = nil, bitsPerSecond: UInt64? = nil
   ) {
     self.names = names
     self.labels = labels
     self.functions = functions
+    self.hosts = hosts
     self.virtualFunctions = virtualFunctions
     self.bitsPerSecond = bitsPerSecond
   }
@@ -103,10 +109,11 @@ struct InterfaceSelection: Sendable {
     default: throw InvalidValue("either 'interface' (a name) or 'match' (a pattern) is needed, and not both")
     }
     if entry.functions == 0 { throw InvalidValue("functions must be at least 1") }
+    if entry.hosts == 0 { throw InvalidValue("hosts must be at least 1") }
     if entry.bitsPerSecond == 0 { throw InvalidValue("bitsPerSecond must be at least 1") }
     self.init(
       names, labels: entry.labels ?? [:], functions: entry.functions ?? Self.defaultFunctions,
-      virtualFunctions: entry.virtualFunctions, bitsPerSecond: entry.bitsPerSecond)
+      hosts: entry.hosts, virtualFunctions: entry.virtualFunctions, bitsPerSecond: entry.bitsPerSecond)
   }
 
   func selects(_ name: String) -> Bool {

@@ -101,6 +101,8 @@ struct HostState {
 /// What one function takes of its end node.
 struct Share {
   var path: Path
+  /// That uses it; empty: nobody remembers.
+  var host: String
   /// Nil: its place alone, as of most functions of network cards. There are as many of these as functions.
   private var part: Boxed<Part>?
 
@@ -114,8 +116,9 @@ struct Share {
     var isNothing: Bool { sizeBytes == 0 && rates == MinimumRates() && extent == nil }
   }
 
-  init(path: Path, _ part: Part) {
+  init(path: Path, host: String, _ part: Part) {
     self.path = path
+    self.host = host
     self.part = part.isNothing ? nil : Boxed(wrappedValue: part)
   }
 
@@ -133,7 +136,8 @@ struct Share {
     if part.sizeBytes == 0 { part.sizeBytes = before.sizeBytes }
     part.rates = part.rates.completed(by: before.rates)
     part.extent = part.extent ?? before.extent
-    return Share(path: path == .unspecified ? known.path : path, part)
+    return Share(
+      path: path == .unspecified ? known.path : path, host: host.isEmpty ? known.host : host, part)
   }
 }
 
@@ -185,6 +189,8 @@ struct EndNodeState: WithEndNodeRecord {
   /// The functions of it that are there, or may be: of claims, abandoned ones and orphans.
   private(set) var shares = Map<String, Share>()
   private var functionsByPath = PathCounts()
+  /// How many each host uses; those of which nobody remembers it under no name.
+  private var functionsByHost = Map<String, Int>()
   private(set) var usedSizeBytes: UInt64 = 0
   /// The minimum rates that are granted.
   private(set) var usedRates = MinimumRates()
@@ -213,6 +219,7 @@ struct EndNodeState: WithEndNodeRecord {
     node.health = health
     var used = Capacity()
     used.functions = UInt32(shares.count)
+    used.hosts = UInt32(clamping: hostsInUse)
     used.sizeBytes = usedSizeBytes
     used.operationsPerSecond = usedRates.operationsPerSecond
     used.bytesPerSecond = usedRates.bytesPerSecond
@@ -247,6 +254,7 @@ struct EndNodeState: WithEndNodeRecord {
       forget(known)
     }
     functionsByPath[share.path] += 1
+    functionsByHost[share.host, default: 0] += 1
     // What an agent made up must not overflow the sums.
     usedSizeBytes &+= share.sizeBytes
     usedRates.add(share.rates)
@@ -258,6 +266,7 @@ struct EndNodeState: WithEndNodeRecord {
 
   private mutating func forget(_ share: Share) {
     functionsByPath[share.path] -= 1
+    functionsByHost[share.host] = functionsByHost[share.host].flatMap { $0 > 1 ? $0 - 1 : nil }
     usedSizeBytes &-= share.sizeBytes
     usedRates.subtract(share.rates)
   }
@@ -266,6 +275,23 @@ struct EndNodeState: WithEndNodeRecord {
   func functionsInUse(on path: Path) -> Int {
     functionsByPath[path] + functionsByPath[.unspecified]
   }
+
+  /// Each of which nobody remembers who uses it may be another host's.
+  var hostsInUse: Int {
+    let unknown = functionsByHost[""] ?? 0
+    return functionsByHost.count + (unknown > 0 ? unknown - 1 : 0)
+  }
+
+  /// The hosts that use functions of it, as far as anybody remembers.
+  var users: [String] { functionsByHost.keys.filter { !$0.isEmpty } }
+
+  /// Whether no host may use it that does not do so already.
+  var isOutOfHosts: Bool {
+    let limit = record.capacity?.hosts ?? 0
+    return limit > 0 && hostsInUse >= Int(limit)
+  }
+
+  func hasRoom(forHost name: String) -> Bool { !isOutOfHosts || functionsByHost[name] != nil }
 
   /// Draws the next token of this end node.
   mutating func drawToken() -> FencingToken {

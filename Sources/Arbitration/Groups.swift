@@ -114,6 +114,13 @@ extension Arbiter {
       guard let (nodes, most) = shortage(of: count, of: choice, { $0.functionLimit }) else { continue }
       return refuse(count, of: choice.deviceClass, "\(nodes) \(most)")
     }
+    // However few functions each has.
+    for (choice, hosts) in hostsCounted(of: group) {
+      guard let (nodes, most) = shortage(of: hosts, of: choice, { $0.hostLimit }) else { continue }
+      return Refusal(
+        .invalidArgument,
+        "group '\(group)' is used on \(hosts) hosts at once, and \(nodes) \(most) to serve")
+    }
     for (need, count) in membersCounted(of: group, by: \.endNodeNeed) {
       guard let (nodes, most) = shortage(of: count, of: need, { $0.most(of: need) }) else { continue }
       return refuse(count, of: need.deviceClass, "\(nodes) room for \(most) of them\(need.wordsOfNeed)")
@@ -165,6 +172,21 @@ extension Arbiter {
       }
     }
     return kinds
+  }
+
+  /// How many hosts those name that select the same end nodes.
+  private func hostsCounted(of group: String) -> [(ClaimSpecification, Int)] {
+    var kinds: [(specification: ClaimSpecification, hosts: Set<String>)] = []
+    for member in members(of: group) {
+      let specification = member.specification
+      guard specification.source.isEmpty, !specification.isForSeveralHosts else { continue }
+      if let known = kinds.firstIndex(where: { $0.specification == specification.endNodeChoice }) {
+        kinds[known].hosts.insert(specification.host)
+      } else {
+        kinds.append((specification.endNodeChoice, [specification.host]))
+      }
+    }
+    return kinds.map { ($0.specification, $0.hosts.count) }
   }
 
   /// "the 2 end nodes that it selects have", and how much together; nil if that is enough, or if there are none yet.
@@ -315,6 +337,12 @@ extension EndNodeState {
   /// Nil: no limit.
   fileprivate var functionLimit: UInt64? {
     guard let limit = record.capacity?.functions, limit > 0 else { return nil }
+    return UInt64(limit)
+  }
+
+  /// Nil: any number.
+  fileprivate var hostLimit: UInt64? {
+    guard let limit = record.capacity?.hosts, limit > 0 else { return nil }
     return UInt64(limit)
   }
 

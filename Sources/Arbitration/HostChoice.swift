@@ -42,6 +42,14 @@ struct HostChoice {
     return places[host]
   }
 
+  /// Those that use functions of an end node that is not theirs.
+  fileprivate func users(of node: EndNodeState) -> [Other] {
+    let known = node.users.filter { !node.isOwn($0) }.compactMap { host in
+      place(of: host).map { Other(host: host, place: $0) }
+    }
+    return known.sorted { $0.place < $1.place }
+  }
+
   /// Those with a direct path to an end node.
   func roots(of node: EndNodeState) -> [String] { rootPlaces(of: node).map(\.host) }
 
@@ -173,6 +181,8 @@ extension Arbiter {
   private func others(
     than node: EndNodeState, for specification: ClaimSpecification, on choice: HostChoice
   ) -> [HostChoice.Other] {
+    // Another one that it could not be told from is none of those.
+    guard !node.isOutOfHosts else { return choice.users(of: node) }
     let rack = rack(of: node)
     if let known = choice.others(than: node, in: rack) { return known }
     choice.take(choice.hosts.map { sign(of: hosts[$0] ?? HostState(record: Host()), for: specification) })
@@ -248,7 +258,12 @@ extension Arbiter {
     // All others are reached by one path, so that the first that can be will do, or the first that is near.
     let mediated = specification.paths.firstIndex(of: .mediated) ?? .max
     if search.best.map({ $0.candidate.preference >= mediated }) ?? true {
-      if let first = choice.firstOther(than: node), !ends(&search, at: first, from: node, for: specification) {
+      // Of an end node that serves as many hosts as it may, one that is not among those says no more than the first of them.
+      let users = node.isOutOfHosts ? choice.users(of: node) : []
+      for user in users { _ = ends(&search, at: user, from: node, for: specification) }
+      if users.isEmpty, let first = choice.firstOther(than: node),
+        !ends(&search, at: first, from: node, for: specification)
+      {
         for other in others(than: node, for: specification, on: choice) where other.place != first.place {
           if ends(&search, at: other, from: node, for: specification) { break }
         }
@@ -311,7 +326,7 @@ extension Filter {
   /// Whether what it drops for one host may do for another one.
   fileprivate var dependsOnHost: Bool {
     switch self {
-    case .mtu, .cordon, .taint, .host, .failed, .path, .plugin, .locality: true
+    case .mtu, .cordon, .taint, .host, .failed, .path, .plugin, .locality, .hosts: true
     default: false
     }
   }

@@ -84,7 +84,7 @@ extension Arbiter {
       return otherPaths(to: node, for: specification, on: host)
         ?? "ask for less nearness, or label hosts with their rack"
     case .path: return otherPaths(to: node, for: specification, on: host) ?? ""
-    case .functions, .size, .rate: return whoHasToLetGo(of: node)
+    case .functions, .hosts, .size, .rate: return whoHasToLetGo(of: node)
     case .priority: return "ask with a higher priority, or wait until they have it"
     default: return ""
     }

@@ -26,7 +26,7 @@ extension Arbiter {
     guard status.role != .consumer, let node = status.function?.endNode else { return }
     // What was taken from the host and cleaned is others' already, also while the host has yet to learn of it.
     guard abandoned[status.recordName]?.fenced != true else { return }
-    endNodes.takeShare(id, status.share, of: node)
+    endNodes.takeShare(id, status.share(of: host), of: node)
     noteUse(of: node)
   }
 
@@ -390,11 +390,11 @@ extension FunctionStatus {
   /// Whether its host has been told to let go of it, and has something of it still.
   var isSpent: Bool { (error?.highestToken?.value).map { $0 >= token } ?? false }
 
-  /// What an orphan takes of its end node, as far as anybody remembers.
-  fileprivate var share: Share {
-    let share = assignment?.share ?? Share(path: .unspecified, Share.Part())
+  /// What an orphan of a host takes of its end node, as far as anybody remembers.
+  fileprivate func share(of host: String) -> Share {
+    let share = assignment?.share ?? Share(path: .unspecified, host: "", Share.Part())
     let remembered = Share.Part(sizeBytes: function?.enforced?.block?.sizeBytes ?? 0, extent: function?.extent)
-    return share.completed(by: Share(path: share.path, remembered))
+    return share.completed(by: Share(path: share.path, host: role == .direct ? host : "", remembered))
   }
 
   /// Of an abandoned entry whose host has not reported since.

@@ -358,6 +358,15 @@ extension Arbiter {
     guard node.hasFreeFunction else {
       throw Drop(.functions, "all \(capacity.functions) functions of \(node.record.name) are in use")
     }
+    guard node.hasRoom(forHost: specification.host) else {
+      let unknown = node.hostsInUse - node.users.count
+      let users = node.users.isEmpty ? [] : [Names.list(node.users)]
+      let orphans = unknown == 0 ? [] : ["\(unknown) of which nobody remembers the host (iov orphan list)"]
+      throw Drop(
+        .hosts,
+        "\(node.record.name) serves at most \(capacity.hosts) hosts at a time, and they are: "
+          + (users + orphans).joined(separator: ", and "))
+    }
     try checkRoomForMinima(in: node, for: specification)
     guard node.isBlockDevice else { return }
     guard !specification.asksForAll(of: node) else {

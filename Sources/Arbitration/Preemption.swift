@@ -77,6 +77,8 @@ extension Arbiter {
   func share(of specification: ClaimSpecification, on node: EndNodeState, by path: Path) -> Share {
     var assignment = Assignment()
     assignment.path = path
+    // Empty where it is one of several.
+    assignment.host = specification.host
     assignment.attributes = specification.attributes
     if node.isBlockDevice, assignment.attributes?.block?.sizeBytes == nil {
       var block = assignment.attributes?.block ?? BlockAttributes()

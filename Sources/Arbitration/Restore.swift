@@ -164,7 +164,7 @@ extension Assignment {
   /// What it takes of its end node.
   var share: Share {
     Share(
-      path: path,
+      path: path, host: host,
       Share.Part(
         sizeBytes: sizeBytes, rates: attributes?.minimumRates ?? MinimumRates(), extent: extent))
   }

@@ -33,7 +33,7 @@ struct MTULimit: Hashable {
 enum Filter: Int, CaseIterable, Comparable, Sendable {
   case deviceClass, source, quota, selector, attributes, consumer, capacity, mtu
   case cordon, taint, flapping, health, host, failed, controllingHost, roots, plugin, path, locality
-  case functions, size, rate, priority
+  case functions, hosts, size, rate, priority
 
   /// As `PendingReason.filter` carries it.
   var name: String {

@@ -157,6 +157,7 @@ extension Arbiter {
 extension EndNodeState: EndNodeFacts {
   var healthState: HealthState { health.state }
   var functionsInUse: UInt64 { UInt64(shares.count) }
+  var usingHosts: UInt64 { UInt64(hostsInUse) }
   var bytesInUse: UInt64 { usedSizeBytes }
   var promisedBits: UInt64 { usedRates.bitsPerSecond }
   var promisedOperations: UInt64 { usedRates.operationsPerSecond }

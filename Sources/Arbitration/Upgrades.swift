@@ -166,7 +166,7 @@ extension Arbiter {
   private mutating func keep(_ place: KeptPlace?, as kept: Kept, for state: ClaimState) {
     guard let place else { return }
     let rates = state.specification.attributes?.minimumRates ?? MinimumRates()
-    let share = Share(path: place.path, Share.Part(rates: rates))
+    let share = Share(path: place.path, host: state.host, Share.Part(rates: rates))
     endNodes.takeShare(Self.name(kept, of: state.claim.name), share, of: place.endNode)
   }
 

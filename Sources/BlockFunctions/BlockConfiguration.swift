@@ -27,6 +27,7 @@ public struct BlockConfiguration<Class: DiskClass>: Sendable, Decodable {
     "match":{"type":"string","description":"a pattern of paths, such as /dev/sd?"},\
     "labels":{"type":"object","additionalProperties":{"type":"string"}},\
     "functions":{"type":"integer","minimum":1,"default":\(Class.defaultFunctionLimit),"description":"functions at a time"},\
+    "hosts":{"type":"integer","minimum":1,"default":\(Class.defaultHostLimit),"description":"hosts that use functions of it at a time, however many each"},\
     "operationsPerSecond":{"type":"integer","minimum":1,"description":"what each disk does for certain, reads and writes together; minimum rates are granted out of it. Without it none is"},\
     "bytesPerSecond":{"type":"integer","minimum":1,"description":"likewise, in bytes"},\
     "acceptExistingData":{"type":"boolean","default":false,"description":"a disk that carries data may be used, and its data is lost; only with device, by name"},\
@@ -50,6 +51,8 @@ struct DiskSelection: Sendable, Decodable {
   var labels: [String: String]
   /// Functions at a time; nil: the class's default.
   var functionLimit: UInt32?
+  /// Hosts that use functions at a time; nil: the class's default.
+  var hostLimit: UInt32?
   /// What the disk does for certain, whatever is asked of it: minimum rates are granted out of it. Nil: nobody has said so, and it is
   /// not guessed. A disk's data sheet tells its best case, and a measurement would be of an empty one.
   var operationsPerSecond: UInt64?
@@ -74,9 +77,8 @@ struct DiskSelection: Sendable, Decodable {
   }
 
   private enum CodingKeys: String, CodingKey {
-    case device, match, labels, functions, operationsPerSecond, bytesPerSecond, acceptExistingData, virtualFunctions,
-      scrub, scrubBytesPerSecond,
-      acceptUnscrubbed
+    case device, match, labels, functions, hosts, operationsPerSecond, bytesPerSecond, acceptExistingData,
+      virtualFunctions, scrub, scrubBytesPerSecond, acceptUnscrubbed
   }
 
   init(from decoder: any Decoder) throws {
@@ -85,6 +87,7 @@ struct DiskSelection: Sendable, Decodable {
     let match = try values.decodeIfPresent(String.self, forKey: .match)
     labels = try values.decodeIfPresent([String: String].self, forKey: .labels) ?? [:]
     functionLimit = try values.decodeIfPresent(UInt32.self, forKey: .functions)
+    hostLimit = try values.decodeIfPresent(UInt32.self, forKey: .hosts)
     operationsPerSecond = try values.decodeIfPresent(UInt64.self, forKey: .operationsPerSecond)
     bytesPerSecond = try values.decodeIfPresent(UInt64.self, forKey: .bytesPerSecond)
     guard operationsPerSecond != 0, bytesPerSecond != 0 else {
@@ -111,6 +114,7 @@ struct DiskSelection: Sendable, Decodable {
         "acceptExistingData stands with '\(pattern)': data is given up disk by disk, so name each by 'device'")
     }
     guard functionLimit != 0 else { throw InvalidValue("'functions' is 0: leave the end node out instead") }
+    guard hostLimit != 0 else { throw InvalidValue("'hosts' is 0: leave the end node out instead") }
     guard (device ?? match ?? "").hasPrefix("/dev/") else {
       throw InvalidValue("'\(device ?? match ?? "")' is no path below /dev")
     }

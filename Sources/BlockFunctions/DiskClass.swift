@@ -9,6 +9,8 @@ public protocol DiskClass: Sendable {
   static var name: String { get }
   /// Functions of one end node at a time, where its configuration says nothing; with its reason beside it.
   static var defaultFunctionLimit: UInt32 { get }
+  /// Hosts that use them at a time; likewise.
+  static var defaultHostLimit: UInt32 { get }
 
   init(context: PluginContext) throws
 
@@ -49,8 +51,10 @@ public protocol DiskClass: Sendable {
 }
 
 extension DiskClass {
+  /// Each is an extent in the disk's table, and a device of the kernel's.
+  public static var defaultFunctionLimit: UInt32 { 64 }
   /// A disk has one head or one queue of a few commands: beyond about half a dozen hosts each gets too little to be of use.
-  public static var defaultFunctionLimit: UInt32 { 6 }
+  public static var defaultHostLimit: UInt32 { 6 }
 
   public func rescan() {}
 

@@ -46,6 +46,8 @@ final class Disks<Class: DiskClass>: Sendable {
     var path: String { description.device }
     var facts: BlockFacts { description.facts }
     var functionLimit: UInt32 { selection.functionLimit ?? Class.defaultFunctionLimit }
+    /// The coordinator, which knows who uses what, keeps it.
+    var hostLimit: UInt32 { selection.hostLimit ?? Class.defaultHostLimit }
   }
 
   func rescan() throws {
@@ -303,6 +305,7 @@ final class Disks<Class: DiskClass>: Sendable {
       $0.physicalFunction?.controllingHost = hostName
       $0.capacity = Capacity {
         $0.functions = disk.functionLimit
+        $0.hosts = disk.hostLimit
         $0.sizeBytes = disk.facts.sizeBytes
         $0.operationsPerSecond = disk.selection.operationsPerSecond ?? 0
         $0.bytesPerSecond = disk.selection.bytesPerSecond ?? 0

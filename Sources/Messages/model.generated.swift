@@ -1917,6 +1917,12 @@ public struct Capacity: Message {
     @inlinable _modify { yield &sharedFields.value.bytesPerSecond }
   }
 
+  /// that use functions of it at a time, however many each
+  public var hosts: UInt32 {
+    @inlinable get { sharedFields.value.hosts }
+    @inlinable _modify { yield &sharedFields.value.hosts }
+  }
+
   public init() { sharedFields = Self.unset }
 
   // It is given fields at once, so that those of all that have none need not be copied.
@@ -1933,6 +1939,7 @@ public struct Capacity: Message {
     @usableFromInline var sizeBytes: UInt64 = 0
     @usableFromInline var operationsPerSecond: UInt64 = 0
     @usableFromInline var bytesPerSecond: UInt64 = 0
+    @usableFromInline var hosts: UInt32 = 0
   }
 }
 
@@ -1953,6 +1960,7 @@ extension Capacity: CLayoutMessage {
     layout.pointee.size_bytes = sizeBytes
     layout.pointee.operations_per_second = operationsPerSecond
     layout.pointee.bytes_per_second = bytesPerSecond
+    layout.pointee.hosts = hosts
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__Capacity>) {
@@ -1962,6 +1970,7 @@ extension Capacity: CLayoutMessage {
     fields.sizeBytes = layout.pointee.size_bytes
     fields.operationsPerSecond = layout.pointee.operations_per_second
     fields.bytesPerSecond = layout.pointee.bytes_per_second
+    fields.hosts = layout.pointee.hosts
     sharedFields = SharedFields(fields)
   }
 }
@@ -1970,13 +1979,14 @@ extension Capacity {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
       decoder, of: Self.fullName,
-      names: ["functions", "bitsPerSecond", "sizeBytes", "operationsPerSecond", "bytesPerSecond"])
+      names: ["functions", "bitsPerSecond", "sizeBytes", "operationsPerSecond", "bytesPerSecond", "hosts"])
     self.init()
     try fields.read("functions", into: &functions)
     try fields.read("bitsPerSecond", into: &bitsPerSecond)
     try fields.read("sizeBytes", into: &sizeBytes)
     try fields.read("operationsPerSecond", into: &operationsPerSecond)
     try fields.read("bytesPerSecond", into: &bytesPerSecond)
+    try fields.read("hosts", into: &hosts)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -1986,6 +1996,7 @@ extension Capacity {
     try fields.write("sizeBytes", sizeBytes)
     try fields.write("operationsPerSecond", operationsPerSecond)
     try fields.write("bytesPerSecond", bytesPerSecond)
+    try fields.write("hosts", hosts)
   }
 }
 

@@ -5,6 +5,8 @@ public protocol EndNodeFacts {
   var record: EndNode { get }
   var healthState: HealthState { get }
   var functionsInUse: UInt64 { get }
+  /// The hosts that use those.
+  var usingHosts: UInt64 { get }
   var bytesInUse: UInt64 { get }
   /// What minimum rates are granted of it.
   var promisedBits: UInt64 { get }
@@ -17,6 +19,7 @@ extension EndNode: EndNodeFacts {
   public var record: EndNode { self }
   public var healthState: HealthState { health?.state ?? .unknown }
   public var functionsInUse: UInt64 { UInt64(used?.functions ?? 0) }
+  public var usingHosts: UInt64 { UInt64(used?.hosts ?? 0) }
   public var bytesInUse: UInt64 { used?.sizeBytes ?? 0 }
   public var promisedBits: UInt64 { used?.bitsPerSecond ?? 0 }
   public var promisedOperations: UInt64 { used?.operationsPerSecond ?? 0 }
@@ -89,6 +92,10 @@ extension Vocabulary where Subject: EndNodeFacts & SendableMetatype {
         name: "capacity.functions", type: .number,
         meaning: "how many functions it can give at a time; where there is no limit, above all numbers",
         changesWithUse: false, value: { .number($0.functionLimit) }),
+      Field(
+        name: "capacity.hosts", type: .number,
+        meaning: "how many hosts may use functions of it at a time; where there is no limit, above all numbers",
+        changesWithUse: false, value: { .number($0.hostLimit) }),
       .quantity("capacity.bandwidth", "a card's, in each direction", as: .bitRate) { $0.capacity.bitsPerSecond },
       .quantity("capacity.size", "a disk's", as: .bytes) { $0.capacity.sizeBytes },
       .quantity("capacity.operations", "what a disk does for certain in a second") { $0.capacity.operationsPerSecond },
@@ -106,6 +113,10 @@ extension Vocabulary where Subject: EndNodeFacts & SendableMetatype {
       },
       .used("free.functions", "how many more it can give; where there is no limit, above all numbers") {
         $0.functionLimit == .max ? .max : $0.functionLimit - min($0.functionLimit, $0.functionsInUse)
+      },
+      .used("used.hosts", "hosts that use functions of it") { $0.usingHosts },
+      .used("free.hosts", "how many more hosts may use it; where there is no limit, above all numbers") {
+        $0.hostLimit == .max ? .max : $0.hostLimit - min($0.hostLimit, $0.usingHosts)
       },
       .used("free.size", "what is left of a disk, in one piece or several", as: .bytes) {
         left($0.capacity.sizeBytes, $0.bytesInUse)
@@ -138,6 +149,11 @@ extension EndNodeFacts {
 
   fileprivate var functionLimit: UInt64 {
     let limit = UInt64(capacity.functions)
+    return limit == 0 ? .max : limit
+  }
+
+  fileprivate var hostLimit: UInt64 {
+    let limit = UInt64(capacity.hosts)
     return limit == 0 ? .max : limit
   }
 

@@ -44,13 +44,16 @@ func card(_ id: String, on localName: String = "eth1", functions: UInt32 = 4) ->
   }
 }
 
-func disk(_ id: String, on localName: String = "sda", sizeBytes: UInt64 = 1 << 30) -> EndNode {
+func disk(_ id: String, on localName: String = "sda", sizeBytes: UInt64 = 1 << 30, hosts: UInt32 = 0) -> EndNode {
   EndNode {
     $0.id = id
     $0.deviceClass = "sata"
     $0.roots = [Root { $0.localName = localName }]
     $0.health = Health { $0.state = .healthy }
-    $0.capacity = Capacity { $0.sizeBytes = sizeBytes }
+    $0.capacity = Capacity {
+      $0.sizeBytes = sizeBytes
+      $0.hosts = hosts
+    }
     $0.capabilities = Capabilities {
       $0.paths = [.directSoftware, .mediated]
       $0.mediators = ["nbd"]

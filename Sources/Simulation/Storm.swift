@@ -127,7 +127,7 @@ public struct Storm {
     }
     hosts["a"]?.endNodes = [card("ethernet/a", functions: 3)]
     hosts["c"]?.endNodes = [disk("sata/c"), card("ethernet/c", on: "eth5", functions: 2)]
-    hosts["d"]?.endNodes = [disk("sata/d", on: "sdd")]
+    hosts["d"]?.endNodes = [disk("sata/d", on: "sdd", hosts: 2)]
     for name in ["a", "b", "c"] { hosts[name]?.endNodes.append(sharedDisk(sharedID)) }
     if hasFileServers { for name in Self.hostNames { hosts[name]?.admitFileServers() } }
     if hasPlacements { for name in ["a", "b"] { hosts[name]?.labels = ["rack": "r1"] } }

@@ -66,6 +66,11 @@ extension Storm {
       if let limit = node.capacity?.functions, limit > 0 {
         require(functions.count <= Int(limit), "\(node.id) gives more functions than it has")
       }
+      if let limit = node.capacity?.hosts, limit > 0 {
+        // Devices do not count hosts: what an older copy of the store knows nothing of comes on top.
+        let users = Set(functions.filter { !forgotten.contains($0.id) }.map(\.assignment.host))
+        require(users.count <= Int(limit), "\(node.id) is used by \(users.sorted()), and by \(limit) at most")
+      }
       if let limit = node.capacity?.sizeBytes, limit > 0 {
         let used = functions.reduce(0) { $0 + $1.assignment.sizeBytes }
         require(used <= limit, "\(node.id) gives more than its size")

@@ -29,7 +29,9 @@ extension Storm {
     let present = hosts.values.flatMap { host in
       host.functions.values.filter { $0.role != .consumer && $0.assignment.endNode == node.id }
     }
-    guard isSelected(node, present, by: specification), isNear(node, specification) else { return false }
+    guard isSelected(node, present, by: specification), isNear(node, specification),
+      servesHost(of: specification, node, present)
+    else { return false }
     if let limit = node.capacity?.functions, limit > 0 {
       let promised = present.reduce(specification.attributes?.ethernet?.minTransmitBitsPerSecond ?? 0) {
         $0 + $1.promisedBitsPerSecond
@@ -44,6 +46,16 @@ extension Storm {
       return present.isEmpty && isReachableAsAWhole(node, specification)
     }
     return size <= largestGap(of: node, total, among: present)
+  }
+
+  /// However many functions a host has.
+  private func servesHost(
+    of specification: ClaimSpecification, _ node: EndNode, _ present: [StormHost.Function]
+  ) -> Bool {
+    guard let limit = node.capacity?.hosts, limit > 0 else { return true }
+    let users = Set(present.map(\.assignment.host))
+    return users.count < Int(limit)
+      || hosts(meantBy: specification).contains { !isCordoned(host: $0) && users.contains($0) }
   }
 
   /// Cards alone are asked for by where they are.

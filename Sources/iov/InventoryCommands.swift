@@ -161,6 +161,13 @@ extension EndNode {
     (health?.word ?? "-") + (cordon.map { ", \($0.word)" } ?? "") + (damping == nil ? "" : ", left alone")
   }
 
+  /// Nil: an older coordinator does not count them.
+  var hostsInUse: String? {
+    let (used, total) = (used?.hosts ?? 0, capacity?.hosts ?? 0)
+    guard used > 0 || total > 0 else { return nil }
+    return total == 0 ? "\(used)" : "\(used)/\(total)"
+  }
+
   var functionsInUse: String {
     let total = capacity?.functions ?? 0
     return total == 0 ? "\(used?.functions ?? 0)" : "\(used?.functions ?? 0)/\(total)"

@@ -12,6 +12,7 @@ extension Rack {
       ("Taints", node.taints.map(\.words).joined(separator: ", ")),
       ("Cordon", node.cordon.map { $0.told(at: now) }), ("Drain", node.cordon?.drain.map { $0.told(at: now) }),
       ("Labels", node.labels.labelText), ("Functions in use", node.functionsInUse),
+      ("Hosts that use it", node.hostsInUse),
       ("Size in use", node.sizeInUse == "-" ? nil : node.sizeInUse),
       ("Bandwidth", node.bandwidthWords),
       (

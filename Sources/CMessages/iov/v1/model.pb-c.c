@@ -3547,7 +3547,7 @@ const ProtobufCMessageDescriptor iov__v1__health__descriptor =
   (ProtobufCMessageInit) iov__v1__health__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__capacity__field_descriptors[5] =
+static const ProtobufCFieldDescriptor iov__v1__capacity__field_descriptors[6] =
 {
   {
     "functions",
@@ -3609,18 +3609,31 @@ static const ProtobufCFieldDescriptor iov__v1__capacity__field_descriptors[5] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "hosts",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Capacity, hosts),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__capacity__field_indices_by_name[] = {
   1,   /* field[1] = bits_per_second */
   4,   /* field[4] = bytes_per_second */
   0,   /* field[0] = functions */
+  5,   /* field[5] = hosts */
   3,   /* field[3] = operations_per_second */
   2,   /* field[2] = size_bytes */
 };
 static const ProtobufCIntRange iov__v1__capacity__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 5 }
+  { 0, 6 }
 };
 const ProtobufCMessageDescriptor iov__v1__capacity__descriptor =
 {
@@ -3630,7 +3643,7 @@ const ProtobufCMessageDescriptor iov__v1__capacity__descriptor =
   "Iov__V1__Capacity",
   "iov.v1",
   sizeof(Iov__V1__Capacity),
-  5,
+  6,
   iov__v1__capacity__field_descriptors,
   iov__v1__capacity__field_indices_by_name,
   1,  iov__v1__capacity__number_ranges,

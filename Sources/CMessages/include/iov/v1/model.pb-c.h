@@ -715,10 +715,14 @@ struct  Iov__V1__Capacity
    */
   uint64_t operations_per_second;
   uint64_t bytes_per_second;
+  /*
+   * that use functions of it at a time, however many each
+   */
+  uint32_t hosts;
 };
 #define IOV__V1__CAPACITY__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__capacity__descriptor) \
-    , 0, 0, 0, 0, 0 }
+    , 0, 0, 0, 0, 0, 0 }
 
 
 struct  Iov__V1__Capabilities
