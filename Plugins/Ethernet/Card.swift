@@ -41,6 +41,7 @@ struct Card: Sendable {
         $0.functions = selection.functions
         $0.hosts = selection.hosts ?? 0
         $0.bitsPerSecond = bitsPerSecond ?? 0
+        $0.queues = selection.queues ?? 0
       }
       $0.capabilities = Self.capabilities
       $0.capabilities?.minimumMtu = smallestMTU
@@ -71,7 +72,7 @@ struct Card: Sendable {
     $0.consumers = ["host", "network_namespace"]
     $0.attributes = [
       "ethernet.mac_address", "ethernet.mtu", "ethernet.max_transmit_bits_per_second",
-      "ethernet.max_receive_bits_per_second",
+      "ethernet.max_receive_bits_per_second", "ethernet.queues",
     ]
   }
 

@@ -67,7 +67,8 @@ extension EthernetFunctions {
   ) throws -> Link {
     try route.create(
       NewLink(
-        .vxlan(tunnel), name: plan.names.unused, macAddress: plan.macAddress, mtu: mtu, namespace: place.namespace))
+        .vxlan(tunnel), name: plan.names.unused, macAddress: plan.macAddress, mtu: mtu, queues: plan.queues,
+        namespace: place.namespace))
     guard let link = try place.route.link(named: plan.names.unused) else {
       throw PluginError(.unavailable, "interface \(plan.names.unused) went as soon as it was made")
     }

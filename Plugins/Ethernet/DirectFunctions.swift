@@ -59,7 +59,7 @@ extension EthernetFunctions {
     try route.create(
       NewLink(
         .macvlan(lower: card.index), name: plan.names.unused, macAddress: plan.macAddress, mtu: plan.mtu ?? card.mtu,
-        namespace: place.namespace))
+        queues: plan.queues, namespace: place.namespace))
     guard let link = try place.route.link(named: plan.names.unused) else {
       throw PluginError(.unavailable, "interface \(plan.names.unused) went as soon as it was made")
     }
@@ -80,6 +80,12 @@ extension EthernetFunctions {
       throw PluginError(
         .invalidArgument,
         "\(plan.names.function) was asked for with an MTU of \(mtu) and exists as \(link.name) with \(link.mtu)")
+    }
+    if let queues = plan.queues, link.transmitQueues != queues || link.receiveQueues != queues {
+      throw PluginError(
+        .invalidArgument,
+        "\(plan.names.function) was asked for with \(queues) queues and exists as \(link.name) with \(link.transmitQueues) to send "
+          + "and \(link.receiveQueues) to receive")
     }
     if let card, link.kind == "macvlan", link.lowerLink != card.index {
       throw PluginError(

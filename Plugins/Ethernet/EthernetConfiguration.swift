@@ -49,6 +49,8 @@ struct EthernetConfiguration: Decodable, Sendable {
           "functions": {"type": "integer", "minimum": 1, "default": 256},
           "hosts": {"type": "integer", "minimum": 1,
             "description": "that use functions of it at a time, however many each; default: as many as there are functions"},
+          "queues": {"type": "integer", "minimum": 1,
+            "description": "in each direction, that functions can ask for; default: any number"},
           "virtualFunctions": {"type": "integer", "minimum": 0,
             "description": "how many functions of its own the card is to make (SR-IOV); default: as it is found"},
           "bitsPerSecond": {"type": "integer", "minimum": 1, "description": "instead of the speed of the link"}}}},
@@ -65,6 +67,7 @@ private struct InterfaceEntry: Decodable {
   var labels: [String: String]?
   var functions: UInt32?
   var hosts: UInt32?
+  var queues: UInt32?
   var virtualFunctions: UInt32?
   var bitsPerSecond: UInt64?
 }
@@ -82,6 +85,8 @@ struct InterfaceSelection: Sendable {
   var functions: UInt32
   /// How many hosts use them at a time; nil: any number.
   var hosts: UInt32?
+  /// How many functions can ask for together, in each direction; nil: any number.
+  var queues: UInt32?
   /// How many of its own (SR-IOV) a card is to make; nil: as it is found.
   var virtualFunctions: UInt32?
   /// In each direction; nil: the speed of the link.
@@ -91,12 +96,13 @@ struct InterfaceSelection: Sendable {
 
   init(
     _ names: Names, labels: [String: String] = [:], functions: UInt32 = Self.defaultFunctions,
-    hosts: UInt32? = nil, virtualFunctions: UInt32? = nil, bitsPerSecond: UInt64? = nil
+    hosts: UInt32? = nil, queues: UInt32? = nil, virtualFunctions: UInt32? = nil, bitsPerSecond: UInt64? = nil
   ) {
     self.names = names
     self.labels = labels
     self.functions = functions
     self.hosts = hosts
+    self.queues = queues
     self.virtualFunctions = virtualFunctions
     self.bitsPerSecond = bitsPerSecond
   }
@@ -110,10 +116,12 @@ struct InterfaceSelection: Sendable {
     }
     if entry.functions == 0 { throw InvalidValue("functions must be at least 1") }
     if entry.hosts == 0 { throw InvalidValue("hosts must be at least 1") }
+    if entry.queues == 0 { throw InvalidValue("queues must be at least 1") }
     if entry.bitsPerSecond == 0 { throw InvalidValue("bitsPerSecond must be at least 1") }
     self.init(
       names, labels: entry.labels ?? [:], functions: entry.functions ?? Self.defaultFunctions,
-      hosts: entry.hosts, virtualFunctions: entry.virtualFunctions, bitsPerSecond: entry.bitsPerSecond)
+      hosts: entry.hosts, queues: entry.queues, virtualFunctions: entry.virtualFunctions,
+      bitsPerSecond: entry.bitsPerSecond)
   }
 
   func selects(_ name: String) -> Bool {

@@ -14,6 +14,8 @@ struct FunctionPlan: Sendable {
   var macAddress: MACAddress?
   /// Nil: the interface's own.
   var mtu: UInt32?
+  /// Of the interface, in each direction; nil: as the kernel makes it.
+  var queues: UInt32?
   /// Zero: no limit.
   var transmitBitsPerSecond: UInt64
   var receiveBitsPerSecond: UInt64
@@ -63,6 +65,7 @@ struct FunctionPlan: Sendable {
     let attributes = assignment.attributes?.ethernet ?? EthernetAttributes()
     macAddress = try? Self.macAddress(attributes.macAddress)
     mtu = attributes.mtu
+    queues = attributes.queues
     transmitBitsPerSecond = 0
     receiveBitsPerSecond = 0
     limitsAreBestEffort = attributes.rateGuarantee == .bestEffort

@@ -120,6 +120,7 @@ extension EthernetFunctions {
       $0.ethernet = EthernetAttributes {
         $0.macAddress = main.link.macAddress?.description
         $0.mtu = main.link.mtu
+        if main.link.transmitQueues == main.link.receiveQueues { $0.queues = main.link.transmitQueues }
         $0.maxTransmitBitsPerSecond = Self.asAsked(transmit, asked?.maxTransmitBitsPerSecond)
         $0.maxReceiveBitsPerSecond = Self.asAsked(receive, asked?.maxReceiveBitsPerSecond)
       }

@@ -76,7 +76,7 @@ extension EthernetFunctions {
       try route.create(
         NewLink(
           .macvlan(lower: card.index), name: plan.names.interface, macAddress: plan.macAddress,
-          mtu: plan.mtu ?? card.mtu))
+          mtu: plan.mtu ?? card.mtu, queues: plan.queues))
     }
     let link = try existingLink(plan.names.interface)
     try route.change(

@@ -268,6 +268,7 @@ extension EthernetAttributes {
       (trust != nil, "ethernet.trust"),
       (linkState != .unspecified, "ethernet.link_state"),
       (rssQuery != nil, "ethernet.rss_query"),
+      (queues != nil, "ethernet.queues"),
     ]
   }
 }

@@ -225,6 +225,7 @@ struct EndNodeState: WithEndNodeRecord {
     used.bytesPerSecond = usedRates.bytesPerSecond
     // A maximum rate reserves nothing.
     used.bitsPerSecond = usedRates.bitsPerSecond
+    used.queues = UInt32(clamping: usedRates.queues)
     node.used = used
     if flapping.isHeld {
       node.damping = Damping {

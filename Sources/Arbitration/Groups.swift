@@ -328,6 +328,7 @@ extension ClaimSpecification {
       minima.bitsPerSecond > 0 ? "at least \(minima.bitsPerSecond) bit/s" : nil,
       minima.operationsPerSecond > 0 ? "at least \(minima.operationsPerSecond) operations per second" : nil,
       minima.bytesPerSecond > 0 ? "at least \(minima.bytesPerSecond) bytes per second" : nil,
+      minima.queues > 0 ? "\(minima.queues) queues" : nil,
     ].compactMap(\.self)
     return words.isEmpty ? "" : ", with \(words.joined(separator: " and ")) each"
   }
@@ -374,7 +375,7 @@ extension EndNodeState {
     let minima = specification.attributes?.minimumRates ?? MinimumRates()
     var amounts = [
       (capacity.bitsPerSecond, minima.bitsPerSecond), (capacity.operationsPerSecond, minima.operationsPerSecond),
-      (capacity.bytesPerSecond, minima.bytesPerSecond),
+      (capacity.bytesPerSecond, minima.bytesPerSecond), (UInt64(capacity.queues), minima.queues),
     ]
     // Without a size it is the whole.
     if isBlockDevice { amounts.append((sizeBytes, specification.attributes?.block?.sizeBytes ?? sizeBytes)) }

@@ -7,18 +7,22 @@ struct MinimumRates: Equatable, Sendable {
   /// Of a disk, reads and writes together.
   var operationsPerSecond: UInt64 = 0
   var bytesPerSecond: UInt64 = 0
+  /// Of a card, in each direction. No rate, and given out like one.
+  var queues: UInt64 = 0
 
   /// What an agent made up must not overflow the sums.
   mutating func add(_ other: MinimumRates) {
     bitsPerSecond &+= other.bitsPerSecond
     operationsPerSecond &+= other.operationsPerSecond
     bytesPerSecond &+= other.bytesPerSecond
+    queues &+= other.queues
   }
 
   mutating func subtract(_ other: MinimumRates) {
     bitsPerSecond &-= other.bitsPerSecond
     operationsPerSecond &-= other.operationsPerSecond
     bytesPerSecond &-= other.bytesPerSecond
+    queues &-= other.queues
   }
 
   /// Where one of them is not said.
@@ -27,6 +31,7 @@ struct MinimumRates: Equatable, Sendable {
     if result.bitsPerSecond == 0 { result.bitsPerSecond = known.bitsPerSecond }
     if result.operationsPerSecond == 0 { result.operationsPerSecond = known.operationsPerSecond }
     if result.bytesPerSecond == 0 { result.bytesPerSecond = known.bytesPerSecond }
+    if result.queues == 0 { result.queues = known.queues }
     return result
   }
 }
@@ -91,7 +96,7 @@ extension Arbiter {
   private func minima(of node: EndNodeState, for specification: ClaimSpecification) -> [Minimum] {
     guard let asked = specification.attributes?.minimumRates, asked != MinimumRates() else { return [] }
     let (capacity, promised) = (node.record.capacity ?? Capacity(), node.usedRates)
-    let all = [
+    var all = [
       Minimum(
         unit: "bit/s", asked: asked.bitsPerSecond, capacity: capacity.bitsPerSecond, promised: promised.bitsPerSecond),
       Minimum(
@@ -101,6 +106,11 @@ extension Arbiter {
         unit: "bytes per second", asked: asked.bytesPerSecond, capacity: capacity.bytesPerSecond,
         promised: promised.bytesPerSecond, setting: "bytesPerSecond"),
     ]
+    // Most cards give as many as are asked for.
+    if capacity.queues > 0 {
+      all.append(
+        Minimum(unit: "queues", asked: asked.queues, capacity: UInt64(capacity.queues), promised: promised.queues))
+    }
     return all.filter { $0.asked > 0 }
   }
 }
@@ -109,6 +119,7 @@ extension Attributes {
   var minimumRates: MinimumRates {
     MinimumRates(
       bitsPerSecond: ethernet?.minTransmitBitsPerSecond ?? 0,
-      operationsPerSecond: block?.minOperationsPerSecond ?? 0, bytesPerSecond: block?.minBytesPerSecond ?? 0)
+      operationsPerSecond: block?.minOperationsPerSecond ?? 0, bytesPerSecond: block?.minBytesPerSecond ?? 0,
+      queues: UInt64(ethernet?.queues ?? 0))
   }
 }

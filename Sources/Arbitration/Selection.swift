@@ -162,4 +162,5 @@ extension EndNodeState: EndNodeFacts {
   var promisedBits: UInt64 { usedRates.bitsPerSecond }
   var promisedOperations: UInt64 { usedRates.operationsPerSecond }
   var promisedBytes: UInt64 { usedRates.bytesPerSecond }
+  var promisedQueues: UInt64 { usedRates.queues }
 }

@@ -203,8 +203,15 @@ extension Arbiter {
     if case .unrecognized(let number) = ethernet.rateGuarantee {
       throw refuse("the rate guarantee number \(number) is not known; known ones: REQUIRED, BEST_EFFORT")
     }
+    if let queues = ethernet.queues, !Self.queues.contains(queues) {
+      throw Refusal(
+        .invalidArgument,
+        "\(queues) queues are asked for; a function has \(Self.queues.lowerBound) to \(Self.queues.upperBound)")
+    }
     try validateRates(ethernet)
   }
+
+  private static var queues: ClosedRange<UInt32> { 1...256 }
 
   /// Linux counts what it lets through in whole bytes per second.
   private static var leastBitsPerSecond: UInt64 { 8 }

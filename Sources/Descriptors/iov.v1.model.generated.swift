@@ -71,12 +71,13 @@ extension FileDescriptor {
       ccepted\
       \"M\u{a}\u{6}Health\u{12})\u{a}\u{5}state\u{18}\u{1}\u{20}\u{1}(\u{e}2\u{13}.iov.v1.Health\
       StateR\u{5}state\u{12}\u{18}\u{a}\u{7}message\u{18}\u{2}\u{20}\u{1}(\u{9}R\u{7}message\
-      \"\u{e3}\u{1}\u{a}\u{8}Capacity\u{12}\u{1c}\u{a}\u{9}functions\u{18}\u{1}\u{20}\u{1}(\u{d}\
+      \"\u{fb}\u{1}\u{a}\u{8}Capacity\u{12}\u{1c}\u{a}\u{9}functions\u{18}\u{1}\u{20}\u{1}(\u{d}\
       R\u{9}functions\u{12}&\u{a}\u{f}bits_per_second\u{18}\u{2}\u{20}\u{1}(\u{4}R\u{d}bitsPerSe\
       cond\u{12}\u{1d}\u{a}\u{a}size_bytes\u{18}\u{3}\u{20}\u{1}(\u{4}R\u{9}sizeBytes\u{12}2\u{a}\
       \u{15}operations_per_second\u{18}\u{4}\u{20}\u{1}(\u{4}R\u{13}operationsPerSecond\u{12}(\u{a}\
       \u{10}bytes_per_second\u{18}\u{5}\u{20}\u{1}(\u{4}R\u{e}bytesPerSecond\u{12}\u{14}\u{a}\u{5}\
-      hosts\u{18}\u{6}\u{20}\u{1}(\u{d}R\u{5}hosts\
+      hosts\u{18}\u{6}\u{20}\u{1}(\u{d}R\u{5}hosts\u{12}\u{16}\u{a}\u{6}queues\u{18}\u{7}\u{20}\u{1}\
+      (\u{d}R\u{6}queues\
       \"\u{cc}\u{2}\u{a}\u{c}Capabilities\u{12}\"\u{a}\u{5}paths\u{18}\u{1}\u{20}\u{3}(\u{e}2\u{c}\
       .iov.v1.PathR\u{5}paths\u{12}\u{1c}\u{a}\u{9}mediators\u{18}\u{2}\u{20}\u{3}(\u{9}R\u{9}me\
       diators\u{12}\u{1c}\u{a}\u{9}consumers\u{18}\u{3}\u{20}\u{3}(\u{9}R\u{9}consumers\u{12}\u{1e}\
@@ -141,7 +142,7 @@ extension FileDescriptor {
       \"s\u{a}\u{a}Attributes\u{12}6\u{a}\u{8}ethernet\u{18}\u{1}\u{20}\u{1}(\u{b}2\u{1a}.iov.v1\
       .EthernetAttributesR\u{8}ethernet\u{12}-\u{a}\u{5}block\u{18}\u{2}\u{20}\u{1}(\u{b}2\u{17}\
       .iov.v1.BlockAttributesR\u{5}block\
-      \"\u{e3}\u{6}\u{a}\u{12}EthernetAttributes\u{12}=\u{a}\u{b}mac_address\u{18}\u{1}\u{20}\u{1}\
+      \"\u{99}\u{7}\u{a}\u{12}EthernetAttributes\u{12}=\u{a}\u{b}mac_address\u{18}\u{1}\u{20}\u{1}\
       (\u{b}2\u{1c}.google.protobuf.StringValueR\u{a}macAddress\u{12}.\u{a}\u{3}mtu\u{18}\u{2}\u{20}\
       \u{1}(\u{b}2\u{1c}.google.protobuf.UInt32ValueR\u{3}mtu\u{12}\\\u{a}\u{1c}max_transmit_bit\
       s_per_second\u{18}\u{3}\u{20}\u{1}(\u{b}2\u{1c}.google.protobuf.UInt64ValueR\u{18}maxTrans\
@@ -157,7 +158,8 @@ extension FileDescriptor {
       link_state\u{18}\u{b}\u{20}\u{1}(\u{e}2\u{11}.iov.v1.LinkStateR\u{9}linkState\u{12}7\u{a}\u{9}\
       rss_query\u{18}\u{c}\u{20}\u{1}(\u{b}2\u{1a}.google.protobuf.BoolValueR\u{8}rssQuery\u{12}\
       <\u{a}\u{e}rate_guarantee\u{18}\u{d}\u{20}\u{1}(\u{e}2\u{15}.iov.v1.RateGuaranteeR\u{d}rat\
-      eGuarantee\
+      eGuarantee\u{12}4\u{a}\u{6}queues\u{18}\u{e}\u{20}\u{1}(\u{b}2\u{1c}.google.protobuf.UInt3\
+      2ValueR\u{6}queues\
       \"\u{e9}\u{6}\u{a}\u{f}BlockAttributes\u{12};\u{a}\u{a}size_bytes\u{18}\u{1}\u{20}\u{1}(\u{b}\
       2\u{1c}.google.protobuf.UInt64ValueR\u{9}sizeBytes\u{12}7\u{a}\u{9}read_only\u{18}\u{2}\u{20}\
       \u{1}(\u{b}2\u{1a}.google.protobuf.BoolValueR\u{8}readOnly\u{12}`\u{a}\u{1e}max_read_opera\

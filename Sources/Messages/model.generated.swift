@@ -1923,6 +1923,12 @@ public struct Capacity: Message {
     @inlinable _modify { yield &sharedFields.value.hosts }
   }
 
+  /// a card's, in each direction; in use are those that functions ask for
+  public var queues: UInt32 {
+    @inlinable get { sharedFields.value.queues }
+    @inlinable _modify { yield &sharedFields.value.queues }
+  }
+
   public init() { sharedFields = Self.unset }
 
   // It is given fields at once, so that those of all that have none need not be copied.
@@ -1940,6 +1946,7 @@ public struct Capacity: Message {
     @usableFromInline var operationsPerSecond: UInt64 = 0
     @usableFromInline var bytesPerSecond: UInt64 = 0
     @usableFromInline var hosts: UInt32 = 0
+    @usableFromInline var queues: UInt32 = 0
   }
 }
 
@@ -1961,6 +1968,7 @@ extension Capacity: CLayoutMessage {
     layout.pointee.operations_per_second = operationsPerSecond
     layout.pointee.bytes_per_second = bytesPerSecond
     layout.pointee.hosts = hosts
+    layout.pointee.queues = queues
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__Capacity>) {
@@ -1971,6 +1979,7 @@ extension Capacity: CLayoutMessage {
     fields.operationsPerSecond = layout.pointee.operations_per_second
     fields.bytesPerSecond = layout.pointee.bytes_per_second
     fields.hosts = layout.pointee.hosts
+    fields.queues = layout.pointee.queues
     sharedFields = SharedFields(fields)
   }
 }
@@ -1979,7 +1988,7 @@ extension Capacity {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
       decoder, of: Self.fullName,
-      names: ["functions", "bitsPerSecond", "sizeBytes", "operationsPerSecond", "bytesPerSecond", "hosts"])
+      names: ["functions", "bitsPerSecond", "sizeBytes", "operationsPerSecond", "bytesPerSecond", "hosts", "queues"])
     self.init()
     try fields.read("functions", into: &functions)
     try fields.read("bitsPerSecond", into: &bitsPerSecond)
@@ -1987,6 +1996,7 @@ extension Capacity {
     try fields.read("operationsPerSecond", into: &operationsPerSecond)
     try fields.read("bytesPerSecond", into: &bytesPerSecond)
     try fields.read("hosts", into: &hosts)
+    try fields.read("queues", into: &queues)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -1997,6 +2007,7 @@ extension Capacity {
     try fields.write("operationsPerSecond", operationsPerSecond)
     try fields.write("bytesPerSecond", bytesPerSecond)
     try fields.write("hosts", hosts)
+    try fields.write("queues", queues)
   }
 }
 
@@ -3124,6 +3135,12 @@ public struct EthernetAttributes: Message {
     @inlinable _modify { yield &sharedFields.value.rateGuarantee }
   }
 
+  /// of its interface, in each direction: 1 to 256; unset: as the path makes it
+  public var queues: UInt32? {
+    @inlinable get { sharedFields.value.queues }
+    @inlinable _modify { yield &sharedFields.value.queues }
+  }
+
   public init() { sharedFields = Self.unset }
 
   // It is given fields at once, so that those of all that have none need not be copied.
@@ -3148,6 +3165,7 @@ public struct EthernetAttributes: Message {
     @usableFromInline var linkState: LinkState = LinkState(rawValue: 0)
     @usableFromInline var rssQuery: Bool?
     @usableFromInline var rateGuarantee: RateGuarantee = RateGuarantee(rawValue: 0)
+    @usableFromInline var queues: UInt32?
   }
 }
 
@@ -3176,6 +3194,7 @@ extension EthernetAttributes: CLayoutMessage {
     layout.pointee.link_state = .init(rawValue: .init(truncatingIfNeeded: linkState.rawValue))
     layout.pointee.rss_query = arena.wrapper(rssQuery)
     layout.pointee.rate_guarantee = .init(rawValue: .init(truncatingIfNeeded: rateGuarantee.rawValue))
+    layout.pointee.queues = arena.wrapper(queues)
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__EthernetAttributes>) {
@@ -3193,6 +3212,7 @@ extension EthernetAttributes: CLayoutMessage {
     fields.linkState = LinkState(rawValue: Int32(truncatingIfNeeded: layout.pointee.link_state.rawValue))
     fields.rssQuery = unwrapped(layout.pointee.rss_query)
     fields.rateGuarantee = RateGuarantee(rawValue: Int32(truncatingIfNeeded: layout.pointee.rate_guarantee.rawValue))
+    fields.queues = unwrapped(layout.pointee.queues)
     sharedFields = SharedFields(fields)
   }
 }
@@ -3204,6 +3224,7 @@ extension EthernetAttributes {
       names: [
         "macAddress", "mtu", "maxTransmitBitsPerSecond", "maxReceiveBitsPerSecond", "vlan", "vlanPriority",
         "vlanProtocol", "minTransmitBitsPerSecond", "spoofCheck", "trust", "linkState", "rssQuery", "rateGuarantee",
+        "queues",
       ])
     self.init()
     try fields.read("macAddress", into: &macAddress)
@@ -3219,6 +3240,7 @@ extension EthernetAttributes {
     try fields.read("linkState", into: &linkState)
     try fields.read("rssQuery", into: &rssQuery)
     try fields.read("rateGuarantee", into: &rateGuarantee)
+    try fields.read("queues", into: &queues)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -3236,6 +3258,7 @@ extension EthernetAttributes {
     try fields.write("linkState", linkState)
     try fields.write("rssQuery", rssQuery)
     try fields.write("rateGuarantee", rateGuarantee)
+    try fields.write("queues", queues)
   }
 }
 

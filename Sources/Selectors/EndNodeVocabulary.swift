@@ -12,6 +12,7 @@ public protocol EndNodeFacts {
   var promisedBits: UInt64 { get }
   var promisedOperations: UInt64 { get }
   var promisedBytes: UInt64 { get }
+  var promisedQueues: UInt64 { get }
 }
 
 /// As the inventory shows it.
@@ -24,6 +25,7 @@ extension EndNode: EndNodeFacts {
   public var promisedBits: UInt64 { used?.bitsPerSecond ?? 0 }
   public var promisedOperations: UInt64 { used?.operationsPerSecond ?? 0 }
   public var promisedBytes: UInt64 { used?.bytesPerSecond ?? 0 }
+  public var promisedQueues: UInt64 { UInt64(used?.queues ?? 0) }
 }
 
 extension Vocabulary where Subject: EndNodeFacts & SendableMetatype {
@@ -102,6 +104,7 @@ extension Vocabulary where Subject: EndNodeFacts & SendableMetatype {
       .quantity("capacity.throughput", "what a disk moves for certain in a second", as: .byteRate) {
         $0.capacity.bytesPerSecond
       },
+      .quantity("capacity.queues", "a card's, in each direction, if they are counted") { UInt64($0.capacity.queues) },
     ]
   }
 
@@ -129,6 +132,9 @@ extension Vocabulary where Subject: EndNodeFacts & SendableMetatype {
       },
       .used("free.throughput", "bytes in a second that no function was promised", as: .byteRate) {
         left($0.capacity.bytesPerSecond, $0.promisedBytes)
+      },
+      .used("free.queues", "of a card, those that no function asked for, if they are counted") {
+        left(UInt64($0.capacity.queues), $0.promisedQueues)
       },
     ]
   }

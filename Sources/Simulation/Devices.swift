@@ -20,7 +20,7 @@ func sataPlugin() -> Plugin {
   }
 }
 
-func card(_ id: String, on localName: String = "eth1", functions: UInt32 = 4) -> EndNode {
+func card(_ id: String, on localName: String = "eth1", functions: UInt32 = 4, queues: UInt32 = 0) -> EndNode {
   EndNode {
     $0.id = id
     $0.deviceClass = "ethernet"
@@ -29,6 +29,7 @@ func card(_ id: String, on localName: String = "eth1", functions: UInt32 = 4) ->
     $0.capacity = Capacity {
       $0.functions = functions
       $0.bitsPerSecond = 10_000_000_000
+      $0.queues = queues
     }
     $0.capabilities = Capabilities {
       $0.paths = [.directSoftware, .mediated]
@@ -37,6 +38,7 @@ func card(_ id: String, on localName: String = "eth1", functions: UInt32 = 4) ->
       $0.attributes = [
         "ethernet.mac_address", "ethernet.mtu", "ethernet.max_transmit_bits_per_second",
         "ethernet.max_receive_bits_per_second", "ethernet.min_transmit_bits_per_second",
+        "ethernet.queues",
       ]
       $0.minimumMtu = 68
       $0.maximumMtu = 9000

@@ -125,7 +125,7 @@ public struct Storm {
     for (number, name) in Self.hostNames.enumerated() {
       hosts[name] = StormHost(name: name, address: "10.0.0.\(number + 1)", plugins: plugins, endNodes: [])
     }
-    hosts["a"]?.endNodes = [card("ethernet/a", functions: 3)]
+    hosts["a"]?.endNodes = [card("ethernet/a", functions: 3, queues: 4)]
     hosts["c"]?.endNodes = [disk("sata/c"), card("ethernet/c", on: "eth5", functions: 2)]
     hosts["d"]?.endNodes = [disk("sata/d", on: "sdd", hosts: 2)]
     for name in ["a", "b", "c"] { hosts[name]?.endNodes.append(sharedDisk(sharedID)) }

@@ -79,6 +79,10 @@ extension Storm {
         let granted = functions.reduce(0) { $0 + $1.promisedBitsPerSecond }
         require(granted <= limit, "\(node.id) is to send \(granted) bit/s for its functions and can send \(limit)")
       }
+      if let limit = node.capacity?.queues, limit > 0 {
+        let granted = functions.reduce(0) { $0 + $1.queues }
+        require(granted <= limit, "\(node.id) is to give \(granted) queues and has \(limit)")
+      }
       if let limit = node.capacity?.operationsPerSecond, limit > 0 {
         let granted = functions.reduce(0) { $0 + ($1.assignment.attributes?.block?.minOperationsPerSecond ?? 0) }
         require(granted <= limit, "\(node.id) is to give \(granted) operations in a second and can do \(limit)")

@@ -14,6 +14,7 @@ struct StormHost {
 
     var id: String { assignment.function }
     var promisedBitsPerSecond: UInt64 { assignment.attributes?.ethernet?.minTransmitBitsPerSecond ?? 0 }
+    var queues: UInt32 { assignment.attributes?.ethernet?.queues ?? 0 }
     var key: String { WantedFunction.recordName(role, id, assignment.token) }
 
     func isConnected(to server: Function) -> Bool {

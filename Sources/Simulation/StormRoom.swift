@@ -36,7 +36,10 @@ extension Storm {
       let promised = present.reduce(specification.attributes?.ethernet?.minTransmitBitsPerSecond ?? 0) {
         $0 + $1.promisedBitsPerSecond
       }
+      let queues = present.reduce(specification.attributes?.ethernet?.queues ?? 0) { $0 + $1.queues }
+      let most = node.capacity?.queues ?? 0
       return present.count < Int(limit) && promised <= node.capacity?.bitsPerSecond ?? 0
+        && (most == 0 || queues <= most)
     }
     let asked = specification.attributes?.block
     let operations = present.reduce(0) { $0 + ($1.assignment.attributes?.block?.minOperationsPerSecond ?? 0) }

@@ -19,9 +19,10 @@ extension Storm {
     if hasTimes { addTime(to: &specification) }
     if hasPlacements { addPlacement(to: &specification) }
     if specification.deviceClass == "ethernet", hasMinimumRates, Int.random(in: 0..<2, using: &wishDice) == 0 {
-      let rate = UInt64.random(in: 1...4, using: &wishDice) * 2_000_000_000
+      let amount = UInt32.random(in: 1...4, using: &wishDice)
       var ethernet = specification.attributes?.ethernet ?? EthernetAttributes()
-      ethernet.minTransmitBitsPerSecond = rate
+      ethernet.minTransmitBitsPerSecond = UInt64(amount) * 2_000_000_000
+      if !amount.isMultiple(of: 2) { ethernet.queues = amount }
       specification.attributes = Attributes { $0.ethernet = ethernet }
     }
     if specification.source.isEmpty, Int.random(in: 0..<3, using: &wishDice) == 0 {

@@ -17,6 +17,11 @@ struct EthernetOptions: ParsableArguments {
   var bestEffortRates = false
   @Option(help: ArgumentHelp("Lowest rate from the consumer to the network.", valueName: "rate"))
   var minTransmit: BitRate?
+  @Option(
+    help: ArgumentHelp(
+      "Queues of the function's interface, in each direction: 1 to 256; default: as its path makes it.",
+      valueName: "number"))
+  var queues: UInt32?
 
   @Option(help: ArgumentHelp("VLAN, 1 to 4094: outside, the function's packets carry its tag.", valueName: "number"))
   var vlan: UInt32?
@@ -37,6 +42,7 @@ struct EthernetOptions: ParsableArguments {
       $0.maxTransmitBitsPerSecond = rates.maxTransmit?.bitsPerSecond
       $0.maxReceiveBitsPerSecond = rates.maxReceive?.bitsPerSecond
       $0.minTransmitBitsPerSecond = minTransmit?.bitsPerSecond
+      $0.queues = queues
       if bestEffortRates { $0.rateGuarantee = .bestEffort }
       $0.vlan = vlan
       $0.vlanPriority = vlanPriority
@@ -58,7 +64,8 @@ extension EthernetAttributes {
       ("Max transmit", maxTransmitBitsPerSecond.flatMap { $0 > 0 ? formatBitRate($0) : nil }),
       ("Max receive", maxReceiveBitsPerSecond.flatMap { $0 > 0 ? formatBitRate($0) : nil }),
       ("Min transmit", minTransmitBitsPerSecond.flatMap { $0 > 0 ? formatBitRate($0) : nil }),
-      ("Rates", rateGuarantee == .bestEffort ? "best effort" : nil), ("Spoof check", word(spoofCheck)),
+      ("Queues", queues.map { String($0) }), ("Rates", rateGuarantee == .bestEffort ? "best effort" : nil),
+      ("Spoof check", word(spoofCheck)),
       ("Trust", word(trust)), ("Link", linkState.word), ("RSS query", word(rssQuery)),
     ]
     return rows.compactMap { name, value in value.map { [name, $0] } }

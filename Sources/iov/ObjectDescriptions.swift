@@ -15,6 +15,7 @@ extension Rack {
       ("Hosts that use it", node.hostsInUse),
       ("Size in use", node.sizeInUse == "-" ? nil : node.sizeInUse),
       ("Bandwidth", node.bandwidthWords),
+      ("Queues", node.capacity.flatMap { $0.queues > 0 ? node.promised(\.queues) : nil }),
       (
         "Operations",
         node.capacity.flatMap { $0.operationsPerSecond == 0 ? nil : node.promised(\.operationsPerSecond, "/s") }
@@ -210,8 +211,8 @@ extension EndNode {
   }
 
   /// "300 of 1000/s promised"
-  fileprivate func promised(_ rate: KeyPath<Capacity, UInt64>, _ unit: String) -> String {
-    "\(used?[keyPath: rate] ?? 0) of \(capacity?[keyPath: rate] ?? 0)\(unit) promised"
+  fileprivate func promised<Amount: BinaryInteger>(_ amount: KeyPath<Capacity, Amount>, _ unit: String = "") -> String {
+    "\(used?[keyPath: amount] ?? 0) of \(capacity?[keyPath: amount] ?? 0)\(unit) promised"
   }
 }
 

@@ -55,6 +55,19 @@ struct DirectFunctionTests {
     #expect(try hosts.traces() == before)
   }
 
+  @Test func theInterfaceHasTheQueuesThatWereAskedFor() throws {
+    let hosts = try TestHosts()
+    let request = try hosts.request(.direct) { $0.attributes?.ethernet?.queues = 4 }
+    #expect(try hosts.a.attach(request).arrival?.enforced?.ethernet?.queues == 4)
+    let link = try hosts.tenant.link("net0")
+    #expect(link.transmitQueues == 4 && link.receiveQueues == 4)
+    let other = try hosts.request(.direct) { $0.attributes?.ethernet?.queues = 2 }
+    let error = #expect(throws: PluginError.self) { try hosts.a.attach(other) }
+    #expect(
+      error?.message.contains("asked for with 2 queues and exists as net0 with 4 to send and 4 to receive") == true)
+    #expect(try hosts.a.detach(request).phase == .absent)
+  }
+
   @Test func limitsOfFunctionsOnOneCardAreApart() throws {
     let hosts = try TestHosts()
     let before = try hosts.traces()

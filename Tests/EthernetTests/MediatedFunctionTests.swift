@@ -24,6 +24,17 @@ struct MediatedFunctionTests {
     #expect(try await wire.receive()?.count == 1450 - 28)
   }
 
+  @Test func bothEndsHaveTheQueuesThatWereAskedFor() throws {
+    let hosts = try TestHosts()
+    let server = try hosts.request(.server) { $0.attributes?.ethernet?.queues = 3 }
+    _ = try hosts.a.create(server)
+    #expect(try hosts.a.serve(server).function?.enforced?.ethernet?.queues == 3)
+    let consumer = try hosts.request(.consumer) { $0.attributes?.ethernet?.queues = 3 }
+    #expect(try hosts.b.connect(consumer).arrival?.enforced?.ethernet?.queues == 3)
+    let link = try hosts.tenant.link("net0")
+    #expect(link.transmitQueues == 3 && link.receiveQueues == 3)
+  }
+
   @Test func theHolderIsToldWhatArrived() throws {
     let hosts = try TestHosts()
     let server = try hosts.request(.server)

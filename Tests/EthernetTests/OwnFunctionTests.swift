@@ -81,6 +81,7 @@ import Testing
     #expect(found("max_transmit_bits_per_second") == .unverified)
     #expect(found("min_transmit_bits_per_second") == .refused)
     #expect(found("max_receive_bits_per_second") == .refused)
+    #expect(found("queues") == .refused)
     #expect(found("trust") == .unverified)
     #expect(found("link_state") == .refused)
     #expect(found("rss_query") == .unverified)

@@ -42,7 +42,7 @@ extension EthernetFunctions {
       "vlan", "vlan_priority", "vlan_protocol", "max_transmit_bits_per_second", "min_transmit_bits_per_second",
       "spoof_check", "trust", "link_state", "rss_query",
     ].map { AttributeSupport($0, .unverified, "the driver is asked on a free function, when the card has a link") }
-    + [OwnSupport.reception]
+    + [OwnSupport.reception, OwnSupport.queues]
 }
 
 /// What the probe's outcomes mean for claims.
@@ -52,6 +52,9 @@ struct OwnSupport {
   /// A card limits what its functions send; what they are sent comes as it comes.
   static let reception = AttributeSupport(
     "max_receive_bits_per_second", .refused, "no card limits what one of its functions receives")
+
+  static let queues = AttributeSupport(
+    "queues", .refused, "how many queues one of its functions has is its driver's choice")
 
   init(
     _ outcomes: [VirtualFunctionAttribute.Kind: AttributeOutcome], minimumRate: NetlinkError?,
@@ -92,6 +95,7 @@ struct OwnSupport {
       refused("vlan_protocol", providerTag, otherwise: support("vlan_protocol", .vlan)), maximum, Self.reception,
       minimum,
       spoofCheck, support("trust", .trust), support("link_state", .linkState), support("rss_query", .rssQuery),
+      Self.queues,
     ]
   }
 }

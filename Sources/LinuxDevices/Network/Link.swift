@@ -13,6 +13,8 @@ public struct Link: Sendable, Hashable {
   public var mtu: UInt32
   public var minimumMTU: UInt32
   public var maximumMTU: UInt32
+  public var transmitQueues: UInt32
+  public var receiveQueues: UInt32
   public var alias: String?
   public var alternativeNames: [String]
   /// The interface below (macvlan) and the namespace it is in, as an id of the asking namespace; no id: the same one.
@@ -110,6 +112,8 @@ extension Link {
     mtu = attributes.integer(Int(IFLA_MTU)) ?? 0
     minimumMTU = attributes.integer(Int(IFLA_MIN_MTU)) ?? 0
     maximumMTU = attributes.integer(Int(IFLA_MAX_MTU)) ?? 0
+    transmitQueues = attributes.integer(Int(IFLA_NUM_TX_QUEUES)) ?? 0
+    receiveQueues = attributes.integer(Int(IFLA_NUM_RX_QUEUES)) ?? 0
     alias = attributes.string(Int(IFLA_IFALIAS))
     let names = attributes.nested(Int(IFLA_PROP_LIST))?.inOrder ?? []
     alternativeNames = names.filter { $0.type == Int(IFLA_ALT_IFNAME) }

@@ -17,17 +17,21 @@ public struct NewLink: Sendable {
   public var name: String
   public var macAddress: MACAddress?
   public var mtu: UInt32?
+  /// In each direction; nil: as the kernel makes it.
+  public var queues: UInt32?
   /// Where it is created: in the asking namespace if nil. Creating it there spares the move, which costs several
   /// milliseconds of waiting for readers in the kernel.
   public var namespace: NetworkNamespace?
 
   public init(
-    _ kind: Kind, name: String, macAddress: MACAddress? = nil, mtu: UInt32? = nil, namespace: NetworkNamespace? = nil
+    _ kind: Kind, name: String, macAddress: MACAddress? = nil, mtu: UInt32? = nil, queues: UInt32? = nil,
+    namespace: NetworkNamespace? = nil
   ) {
     self.kind = kind
     self.name = name
     self.macAddress = macAddress
     self.mtu = mtu
+    self.queues = queues
     self.namespace = namespace
   }
 
@@ -39,6 +43,10 @@ public struct NewLink: Sendable {
       payload.attribute(Int(IFLA_IFNAME), name)
       if let macAddress { payload.attribute(Int(IFLA_ADDRESS), macAddress.octets) }
       if let mtu { payload.attribute(Int(IFLA_MTU), mtu) }
+      if let queues {
+        payload.attribute(Int(IFLA_NUM_TX_QUEUES), queues)
+        payload.attribute(Int(IFLA_NUM_RX_QUEUES), queues)
+      }
       if let namespace { payload.attribute(Int(IFLA_NET_NS_FD), namespace.descriptor) }
       if case .macvlan(let lower) = kind { payload.attribute(Int(IFLA_LINK), lower) }
       payload.nested(Int(IFLA_LINKINFO)) { information in

@@ -3547,7 +3547,7 @@ const ProtobufCMessageDescriptor iov__v1__health__descriptor =
   (ProtobufCMessageInit) iov__v1__health__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__capacity__field_descriptors[6] =
+static const ProtobufCFieldDescriptor iov__v1__capacity__field_descriptors[7] =
 {
   {
     "functions",
@@ -3621,6 +3621,18 @@ static const ProtobufCFieldDescriptor iov__v1__capacity__field_descriptors[6] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "queues",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Capacity, queues),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__capacity__field_indices_by_name[] = {
   1,   /* field[1] = bits_per_second */
@@ -3628,12 +3640,13 @@ static const unsigned iov__v1__capacity__field_indices_by_name[] = {
   0,   /* field[0] = functions */
   5,   /* field[5] = hosts */
   3,   /* field[3] = operations_per_second */
+  6,   /* field[6] = queues */
   2,   /* field[2] = size_bytes */
 };
 static const ProtobufCIntRange iov__v1__capacity__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 6 }
+  { 0, 7 }
 };
 const ProtobufCMessageDescriptor iov__v1__capacity__descriptor =
 {
@@ -3643,7 +3656,7 @@ const ProtobufCMessageDescriptor iov__v1__capacity__descriptor =
   "Iov__V1__Capacity",
   "iov.v1",
   sizeof(Iov__V1__Capacity),
-  6,
+  7,
   iov__v1__capacity__field_descriptors,
   iov__v1__capacity__field_indices_by_name,
   1,  iov__v1__capacity__number_ranges,
@@ -4706,7 +4719,7 @@ const ProtobufCMessageDescriptor iov__v1__attributes__descriptor =
   (ProtobufCMessageInit) iov__v1__attributes__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__ethernet_attributes__field_descriptors[13] =
+static const ProtobufCFieldDescriptor iov__v1__ethernet_attributes__field_descriptors[14] =
 {
   {
     "mac_address",
@@ -4864,6 +4877,18 @@ static const ProtobufCFieldDescriptor iov__v1__ethernet_attributes__field_descri
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "queues",
+    14,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__EthernetAttributes, queues),
+    &google__protobuf__uint32_value__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__ethernet_attributes__field_indices_by_name[] = {
   10,   /* field[10] = link_state */
@@ -4872,6 +4897,7 @@ static const unsigned iov__v1__ethernet_attributes__field_indices_by_name[] = {
   2,   /* field[2] = max_transmit_bits_per_second */
   7,   /* field[7] = min_transmit_bits_per_second */
   1,   /* field[1] = mtu */
+  13,   /* field[13] = queues */
   12,   /* field[12] = rate_guarantee */
   11,   /* field[11] = rss_query */
   8,   /* field[8] = spoof_check */
@@ -4883,7 +4909,7 @@ static const unsigned iov__v1__ethernet_attributes__field_indices_by_name[] = {
 static const ProtobufCIntRange iov__v1__ethernet_attributes__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 13 }
+  { 0, 14 }
 };
 const ProtobufCMessageDescriptor iov__v1__ethernet_attributes__descriptor =
 {
@@ -4893,7 +4919,7 @@ const ProtobufCMessageDescriptor iov__v1__ethernet_attributes__descriptor =
   "Iov__V1__EthernetAttributes",
   "iov.v1",
   sizeof(Iov__V1__EthernetAttributes),
-  13,
+  14,
   iov__v1__ethernet_attributes__field_descriptors,
   iov__v1__ethernet_attributes__field_indices_by_name,
   1,  iov__v1__ethernet_attributes__number_ranges,

@@ -719,10 +719,14 @@ struct  Iov__V1__Capacity
    * that use functions of it at a time, however many each
    */
   uint32_t hosts;
+  /*
+   * a card's, in each direction; in use are those that functions ask for
+   */
+  uint32_t queues;
 };
 #define IOV__V1__CAPACITY__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__capacity__descriptor) \
-    , 0, 0, 0, 0, 0, 0 }
+    , 0, 0, 0, 0, 0, 0, 0 }
 
 
 struct  Iov__V1__Capabilities
@@ -1072,10 +1076,14 @@ struct  Iov__V1__EthernetAttributes
    */
   Google__Protobuf__BoolValue *rss_query;
   Iov__V1__RateGuarantee rate_guarantee;
+  /*
+   * of its interface, in each direction: 1 to 256; unset: as the path makes it
+   */
+  Google__Protobuf__UInt32Value *queues;
 };
 #define IOV__V1__ETHERNET_ATTRIBUTES__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__ethernet_attributes__descriptor) \
-    , NULL, NULL, NULL, NULL, NULL, NULL, IOV__V1__VLAN_PROTOCOL__VLAN_PROTOCOL_UNSPECIFIED, NULL, NULL, NULL, IOV__V1__LINK_STATE__LINK_STATE_UNSPECIFIED, NULL, IOV__V1__RATE_GUARANTEE__RATE_GUARANTEE_UNSPECIFIED }
+    , NULL, NULL, NULL, NULL, NULL, NULL, IOV__V1__VLAN_PROTOCOL__VLAN_PROTOCOL_UNSPECIFIED, NULL, NULL, NULL, IOV__V1__LINK_STATE__LINK_STATE_UNSPECIFIED, NULL, IOV__V1__RATE_GUARANTEE__RATE_GUARANTEE_UNSPECIFIED, NULL }
 
 
 struct  Iov__V1__BlockAttributes
