@@ -166,7 +166,8 @@ extension Arbiter {
     assignment.arrival = nil
     takeShare(of: assignment)
     state.controlling = enter(assignment, of: state.claim.name)
-    noteGranted(assignment, nil, because: "control of \(name) went from \(former.host) to \(node.controllingHost)")
+    noteGranted(
+      assignment, to: state, because: "control of \(name) went from \(former.host) to \(node.controllingHost)")
     // One that is to go, and waits for its parts to go first, is still to go.
     if state.phase == .releasing || state.phase == .reclaiming {
       state.withStatus { $0.assignment = assignment }

@@ -40,7 +40,7 @@ extension Arbiter {
     state.controlling = enter(assignment, of: state.claim.name)
     let decision = candidate.decision(at: now)
     noteGranted(
-      assignment, decision,
+      assignment, to: state, decision,
       because: assignment.takesOver.isEmpty ? wordsOfUpgrade(of: state, to: assignment) : assignment.wordsOfMove)
     state.withStatus {
       $0.phase = .preparing

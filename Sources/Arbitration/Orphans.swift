@@ -263,7 +263,7 @@ extension Arbiter {
       state.consumer = entry
     } else {
       state.controlling = entry
-      noteGranted(assignment, nil, because: "\(host) had it, and the store did not know of that")
+      noteGranted(assignment, to: state, because: "\(host) had it, and the store did not know of that")
     }
     setOrphan(nil, status.recordName, on: host)
     hosts[host]?.claims.insert(state.claim.name)

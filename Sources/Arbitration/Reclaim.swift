@@ -54,7 +54,8 @@ extension Arbiter {
     assignment.arrival = nil
     takeShare(of: assignment)
     state.controlling = enter(assignment, of: state.claim.name)
-    noteGranted(assignment, nil, because: "it was taken back from the root that had taken control of its end node")
+    noteGranted(
+      assignment, to: state, because: "it was taken back from the root that had taken control of its end node")
     state.withStatus { $0.assignment = assignment }
     claims[state.claim.name] = state
   }

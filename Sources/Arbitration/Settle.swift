@@ -67,7 +67,7 @@ extension Arbiter {
       $0.pending = waiting
     }
     if phase == .ready, before.phase != .ready {
-      noteInUse(assignment)
+      noteInUse(assignment, by: state)
       noteReady(&state)
       if state.hasGroup {
         changes.attachedGroups.insert(state.specification.group)

@@ -23,6 +23,7 @@ public enum StoreChange: Sendable {
 /// Which holdings are asked for; what is empty or nil filters nothing. Times are in milliseconds since 1970.
 public struct HoldingQuery: Sendable, Hashable {
   public var claim = ""
+  public var tenant = ""
   public var function = ""
   public var endNode = ""
   /// That used it, or controlled it.

@@ -22,12 +22,12 @@ enum SQLiteAudit {
 
   private static func insert(_ holding: Holding, _ token: Int64, _ database: Database) throws {
     let insert = try database.cachedStatement(
-      sql: "INSERT INTO holding (function, token, claim, host, controlling_host, granted, ended, message) "
-        + "VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
+      sql: "INSERT INTO holding (function, token, claim, tenant, host, controlling_host, granted, ended, message) "
+        + "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")
     try insert.execute(
       arguments: [
-        holding.function, token, holding.claim, holding.host, holding.controllingHost, holding.granted?.milliseconds,
-        holding.ended?.milliseconds, Data(holding.encoded()),
+        holding.function, token, holding.claim, holding.tenant, holding.host, holding.controllingHost,
+        holding.granted?.milliseconds, holding.ended?.milliseconds, Data(holding.encoded()),
       ])
   }
 
@@ -81,6 +81,7 @@ extension HoldingQuery {
       for value in values { arguments.append(value) }
     }
     if !claim.isEmpty { require("claim = ?", claim) }
+    if !tenant.isEmpty { require("tenant = ?", tenant) }
     if !function.isEmpty { require("function = ?", function) }
     // A function's id is its end node's, a slash, and a number; '0' is what comes after '/'.
     if !endNode.isEmpty { require("function > ? AND function < ?", endNode + "/", endNode + "0") }

@@ -4,8 +4,8 @@ import GRDB
 /// The layout of the database file and the checks at its opening.
 enum SQLiteSchema {
   /// `PRAGMA user_version`: rises with every change of the layout.
-  /// 2: the audit.
-  static let version = 2
+  /// 2: the audit. 3: whose claim it was.
+  static let version = 3
   /// `PRAGMA application_id`, "iovm": tells our files from other SQLite databases.
   static let applicationID = 0x696F_766D
 
@@ -74,11 +74,13 @@ enum SQLiteSchema {
     CREATE INDEX holding_that_ended ON holding (ended) WHERE ended IS NOT NULL;
     """
 
+  private static let tenants = "ALTER TABLE holding ADD COLUMN tenant TEXT NOT NULL DEFAULT '';"
+
   /// Takes a file of an earlier layout to this one, with what is in it.
   private static func migrate(_ database: Database) throws {
     let found = try Int.fetchOne(database, sql: "PRAGMA user_version") ?? 0
     guard found < version else { return }
-    try database.execute(sql: "\(audit) PRAGMA user_version = \(version);")
+    try database.execute(sql: "\(found < 2 ? audit : "") \(tenants) PRAGMA user_version = \(version);")
   }
 
   private static func create(_ database: Database) throws -> String {
@@ -90,6 +92,7 @@ enum SQLiteSchema {
           kind TEXT NOT NULL, name TEXT NOT NULL, message BLOB NOT NULL, PRIMARY KEY (kind, name)
         ) STRICT, WITHOUT ROWID;
         \(audit)
+        \(tenants)
         PRAGMA user_version = \(version);
         PRAGMA application_id = \(applicationID);
         """)

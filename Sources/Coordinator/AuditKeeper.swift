@@ -42,6 +42,7 @@ extension HoldingQuery {
     let size = request.pageSize == 0 ? Self.usualPage : min(Int(request.pageSize), Self.largestPage)
     self.init(limit: size)
     claim = request.claim
+    tenant = request.tenant
     function = request.function
     endNode = request.endNode
     host = request.host

@@ -1707,6 +1707,11 @@ public struct ListHoldingsRequest: Message {
     @inlinable _modify { yield &sharedFields.value.pageToken }
   }
 
+  public var tenant: String {
+    @inlinable get { sharedFields.value.tenant }
+    @inlinable _modify { yield &sharedFields.value.tenant }
+  }
+
   public init() { sharedFields = Self.unset }
 
   // It is given fields at once, so that those of all that have none need not be copied.
@@ -1726,6 +1731,7 @@ public struct ListHoldingsRequest: Message {
     @usableFromInline var to: Timestamp?
     @usableFromInline var pageSize: UInt32 = 0
     @usableFromInline var pageToken: String = ""
+    @usableFromInline var tenant: String = ""
   }
 }
 
@@ -1749,6 +1755,7 @@ extension ListHoldingsRequest: CLayoutMessage {
     layout.pointee.to = arena.timestamp(to)
     layout.pointee.page_size = pageSize
     layout.pointee.page_token = arena.string(pageToken)
+    layout.pointee.tenant = arena.string(tenant)
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__ListHoldingsRequest>) {
@@ -1761,6 +1768,7 @@ extension ListHoldingsRequest: CLayoutMessage {
     if let value = layout.pointee.to { fields.to = Timestamp(copying: value) }
     fields.pageSize = layout.pointee.page_size
     fields.pageToken = copiedString(layout.pointee.page_token)
+    fields.tenant = copiedString(layout.pointee.tenant)
     sharedFields = SharedFields(fields)
   }
 }
@@ -1769,7 +1777,7 @@ extension ListHoldingsRequest {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
       decoder, of: Self.fullName,
-      names: ["claim", "function", "endNode", "host", "from", "to", "pageSize", "pageToken"])
+      names: ["claim", "function", "endNode", "host", "from", "to", "pageSize", "pageToken", "tenant"])
     self.init()
     try fields.read("claim", into: &claim)
     try fields.read("function", into: &function)
@@ -1779,6 +1787,7 @@ extension ListHoldingsRequest {
     try fields.read("to", into: &to)
     try fields.read("pageSize", into: &pageSize)
     try fields.read("pageToken", into: &pageToken)
+    try fields.read("tenant", into: &tenant)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -1791,6 +1800,7 @@ extension ListHoldingsRequest {
     try fields.write("to", to)
     try fields.write("pageSize", pageSize)
     try fields.write("pageToken", pageToken)
+    try fields.write("tenant", tenant)
   }
 }
 
@@ -1937,6 +1947,18 @@ public struct Holding: Message {
     @inlinable _modify { yield &sharedFields.value.whyEnded }
   }
 
+  /// empty: before tenants were written down
+  public var tenant: String {
+    @inlinable get { sharedFields.value.tenant }
+    @inlinable _modify { yield &sharedFields.value.tenant }
+  }
+
+  /// on the host that used it
+  public var consumer: Consumer? {
+    @inlinable get { sharedFields.value.consumer }
+    @inlinable _modify { yield &sharedFields.value.consumer }
+  }
+
   public init() { sharedFields = Self.unset }
 
   // It is given fields at once, so that those of all that have none need not be copied.
@@ -1964,6 +1986,8 @@ public struct Holding: Message {
     @usableFromInline var decision: PlacementDecision?
     @usableFromInline var whyGranted: String = ""
     @usableFromInline var whyEnded: String = ""
+    @usableFromInline var tenant: String = ""
+    @usableFromInline var consumer: Consumer?
   }
 }
 
@@ -1995,6 +2019,8 @@ extension Holding: CLayoutMessage {
     layout.pointee.decision = arena.message(decision)
     layout.pointee.why_granted = arena.string(whyGranted)
     layout.pointee.why_ended = arena.string(whyEnded)
+    layout.pointee.tenant = arena.string(tenant)
+    layout.pointee.consumer = arena.message(consumer)
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__Holding>) {
@@ -2015,6 +2041,8 @@ extension Holding: CLayoutMessage {
     if let value = layout.pointee.decision { fields.decision = PlacementDecision(copying: value) }
     fields.whyGranted = copiedString(layout.pointee.why_granted)
     fields.whyEnded = copiedString(layout.pointee.why_ended)
+    fields.tenant = copiedString(layout.pointee.tenant)
+    if let value = layout.pointee.consumer { fields.consumer = Consumer(copying: value) }
     sharedFields = SharedFields(fields)
   }
 }
@@ -2025,7 +2053,7 @@ extension Holding {
       decoder, of: Self.fullName,
       names: [
         "number", "function", "token", "endNode", "deviceClass", "claim", "claimUid", "host", "controllingHost", "path",
-        "granted", "inUse", "ended", "decision", "whyGranted", "whyEnded",
+        "granted", "inUse", "ended", "decision", "whyGranted", "whyEnded", "tenant", "consumer",
       ])
     self.init()
     try fields.read("number", into: &number)
@@ -2044,6 +2072,8 @@ extension Holding {
     try fields.read("decision", into: &decision)
     try fields.read("whyGranted", into: &whyGranted)
     try fields.read("whyEnded", into: &whyEnded)
+    try fields.read("tenant", into: &tenant)
+    try fields.read("consumer", into: &consumer)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -2064,5 +2094,7 @@ extension Holding {
     try fields.write("decision", decision)
     try fields.write("whyGranted", whyGranted)
     try fields.write("whyEnded", whyEnded)
+    try fields.write("tenant", tenant)
+    try fields.write("consumer", consumer)
   }
 }

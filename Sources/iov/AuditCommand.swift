@@ -14,6 +14,7 @@ struct AuditCommand: AsyncParsableCommand {
       """)
 
   @Option(help: "Only of this claim, also of one that is gone.", completion: NameCompletion.claims) var claim: String?
+  @Option(help: "Only of claims of this tenant.", completion: NameCompletion.tenants) var tenant: String?
   @Option(help: "Only of this function.", completion: NameCompletion.functions) var function: String?
   @Option(
     name: .customLong("endnode"), help: "Only of this end node, by name or id.", completion: NameCompletion.endNodes)
@@ -29,6 +30,7 @@ struct AuditCommand: AsyncParsableCommand {
     try await withCoordinator(common.connection) { coordinator in
       var request = ListHoldingsRequest {
         $0.claim = claim ?? ""
+        $0.tenant = tenant ?? ""
         $0.function = function ?? ""
         $0.endNode = endNode ?? ""
         $0.host = host ?? ""
@@ -56,12 +58,13 @@ struct AuditCommand: AsyncParsableCommand {
 
 extension Holding {
   fileprivate static let tableHeading = [
-    "CLAIM", "FUNCTION", "TOKEN", "HOST", "PATH", "GRANTED", "IN USE", "ENDED", "WHY",
+    "CLAIM", "TENANT", "FUNCTION", "TOKEN", "HOST", "PATH", "GRANTED", "IN USE", "ENDED", "WHY",
   ]
 
   fileprivate var tableRow: [String] {
     [
-      claim, function, String(token?.value ?? 0), host, path.word, time(granted), time(inUse), time(ended), why,
+      claim, tenant.isEmpty ? "-" : tenant, function, String(token?.value ?? 0), host, path.word, time(granted),
+      time(inUse), time(ended), why,
     ]
   }
 

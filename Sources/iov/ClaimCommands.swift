@@ -161,14 +161,31 @@ struct ClaimCommand: AsyncParsableCommand {
       discussion: """
         With -o json one event a line, with -o yaml one a document. Goes on over a restart of the coordinator: what \
         changed meanwhile follows, and nothing is told twice.
+
+        Whoever has seen events before goes on behind the last one with its revision and epoch, which stand in each event of -o json. \
+        What is too long ago is not kept, nor what was before a restart of the coordinator: then watch anew, which begins with a list.
         """)
 
     @Argument(help: "Only this claim.", completion: NameCompletion.claims) var name: String?
+    @Option(help: ArgumentHelp("Tell what came after this revision.", valueName: "number")) var fromRevision: UInt64?
+    @Option(help: ArgumentHelp("The epoch of that revision.", valueName: "number")) var epoch: UInt64?
     @OptionGroup var common: CommonOptions
 
+    func validate() throws {
+      guard (fromRevision == nil) == (epoch == nil) else {
+        throw ValidationError(
+          "--from-revision and --epoch go together: revisions of different epochs do not compare. Both stand in each event of -o json."
+        )
+      }
+      guard fromRevision != 0, epoch != 0 else {
+        throw ValidationError("revisions and epochs begin with 1; without either the watch begins with what there is")
+      }
+    }
+
     func run() async throws {
+      let place = fromRevision.flatMap { revision in epoch.map { (revision: revision, epoch: $0) } }
       try await withCoordinator(common.connection) { coordinator in
-        try await coordinator.followClaims(named: name ?? "") { event in
+        try await coordinator.followClaims(named: name ?? "", after: place) { event in
           show(event)
           return true
         }

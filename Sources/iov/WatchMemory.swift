@@ -6,14 +6,22 @@ struct WatchMemory {
   private let name: String
   private var known: [String: Claim] = [:]
   /// Of the last event; zero: there is no place to go on from.
-  private var revision: UInt64 = 0
-  private var epoch: UInt64 = 0
+  private var revision: UInt64
+  private var epoch: UInt64
+  /// What there was before it is not known, so that no list could be compared with it.
+  private let beginsLater: Bool
   /// The names seen in the list that is being sent; nil: only changes come.
   private var listed: Set<String>?
   private var wasSynced = false
 
-  /// `name`: of the only claim that is watched; empty: all.
-  init(watching name: String) { self.name = name }
+  /// - Parameters:
+  ///   - name: of the only claim that is watched; empty: all.
+  ///   - place: of the last event that is known already; nil: begin with what there is.
+  init(watching name: String, after place: (revision: UInt64, epoch: UInt64)? = nil) {
+    self.name = name
+    (revision, epoch) = place ?? (0, 0)
+    beginsLater = place != nil
+  }
 
   /// Begins a session with the coordinator. The epoch says that it can go on from a revision.
   mutating func nextRequest() -> WatchClaimsRequest {
@@ -28,8 +36,10 @@ struct WatchMemory {
     }
   }
 
-  /// The coordinator does not have what came after the last revision. False: the session was a new list already.
+  /// The coordinator does not have what came after the last revision. False: the session was a new list already, or would tell again
+  /// what the caller knows.
   mutating func beginAnew() -> Bool {
+    guard !beginsLater else { return false }
     defer { revision = 0 }
     return revision != 0
   }
@@ -99,9 +109,11 @@ extension Coordinator {
   ///
   /// Throws DEADLINE_EXCEEDED at `end`, and UNAVAILABLE when the coordinator stays away for longer than the patience.
   func followClaims(
-    named name: String, until end: ContinuousClock.Instant? = nil, _ handle: (ClaimEvent) throws -> Bool
+    named name: String, after place: (revision: UInt64, epoch: UInt64)? = nil,
+    until end: ContinuousClock.Instant? = nil,
+    _ handle: (ClaimEvent) throws -> Bool
   ) async throws {
-    var memory = WatchMemory(watching: name)
+    var memory = WatchMemory(watching: name, after: place)
     var outage = Patience.Outage(patience)
     while true {
       var heard = false

@@ -18,6 +18,7 @@ import Testing
     let holding = try #require(world.audit.holdings.first)
     #expect(
       holding.claim == "web" && holding.host == "b" && holding.controllingHost == "a" && holding.path == .mediated)
+    #expect(holding.tenant == "default" && holding.consumer?.kind == .host(HostConsumer()))
     #expect(holding.granted != nil && holding.inUse != nil && holding.ended != nil && holding.decision?.preference == 4)
     #expect(holding.whyEnded == "the claim was deleted; a has let go of it")
     #expect(world.audit.openKeys.isEmpty && world.audit.problems.isEmpty)

@@ -11,6 +11,7 @@ import Testing
         $0.function = "sata/disk-\(number % 2)/\(number)"
         $0.token = FencingToken { $0.value = UInt64(number) }
         $0.claim = "claim-\(number % 3)"
+        $0.tenant = number < 5 ? "lab" : "default"
         $0.host = "host-\(number % 2)"
         $0.controllingHost = "server"
         change(&$0)
@@ -55,6 +56,7 @@ import Testing
     try store.commit((1...6).map(granted) + [ended(1, 3), ended(2, 10)])
     #expect(try numbers(store) == [6, 5, 4, 3, 2, 1])
     #expect(try numbers(store) { $0.claim = "claim-0" } == [6, 3])
+    #expect(try numbers(store) { $0.tenant = "default" } == [6, 5])
     #expect(try numbers(store) { $0.endNode = "sata/disk-1" } == [5, 3, 1])
     #expect(try numbers(store) { $0.endNode = "sata/disk" } == [])
     #expect(try numbers(store) { $0.function = "sata/disk-0/4" } == [4])
@@ -82,6 +84,23 @@ import Testing
     #expect(try store.forgetHoldings(AuditRetention(milliseconds: 0, holdings: 0), now: 55_000) == 0)
     #expect(try numbers(store) == [6])
     store.close()
+  }
+
+  @Test func theAuditOfTheSecondLayoutIsTakenOver() throws {
+    let directory = try TemporaryDirectory()
+    let path = directory.file("claims.sqlite")
+    let store = try SQLiteStore(path: path)
+    try store.commit([granted(1)])
+    store.close()
+    let queue = try DatabaseQueue(path: path)
+    try queue.write { try $0.execute(sql: "ALTER TABLE holding DROP COLUMN tenant; PRAGMA user_version = 2") }
+    try queue.close()
+
+    let again = try SQLiteStore(path: path)
+    try again.commit([ended(1, 20), granted(2)])
+    #expect(try numbers(again) == [2, 1])
+    #expect(try numbers(again) { $0.tenant = "lab" } == [2])
+    again.close()
   }
 
   @Test func aStoreOfTheFirstLayoutIsTakenOver() throws {

@@ -12,6 +12,7 @@ import Testing
       $0.claim = "claim-\(number)"
       $0.function = "ethernet/1/\(number)"
       $0.token = FencingToken { $0.value = UInt64(number) }
+      $0.tenant = "lab"
       $0.host = "a"
       $0.path = .mediated
       $0.granted = Timestamp(seconds: 1_700_000_000, nanoseconds: 5)
@@ -25,14 +26,15 @@ import Testing
     let holding = holding(7)
     let coordinator = try await FakeCoordinator { $0.holdings = [holding] }
     let run = try await coordinator.iov(
-      "audit", "--claim", "claim-7", "--endnode", "a/eth1", "--host", "a", "--since", "2023-11-14T22:13:20Z")
+      "audit", "--claim", "claim-7", "--tenant", "lab", "--endnode", "a/eth1", "--host", "a", "--since",
+      "2023-11-14T22:13:20Z")
     #expect(run.lines.count == 2)
     #expect(
       run.lines.last?.split(separator: " ", omittingEmptySubsequences: true).joined(separator: " ")
-        == "claim-7 ethernet/1/7 7 a mediated 2023-11-14T22:13:20Z - 2023-11-14T22:14:20Z choice 4 of its paths, with 0 functions in use "
+        == "claim-7 lab ethernet/1/7 7 a mediated 2023-11-14T22:13:20Z - 2023-11-14T22:14:20Z choice 4 of its paths, with 0 functions in use "
         + "there; ended: the claim was deleted; a has let go of it")
     let asked = try #require(coordinator.world.withLock { $0.holdingRequests.first })
-    #expect(asked.claim == "claim-7" && asked.endNode == "a/eth1" && asked.host == "a")
+    #expect(asked.claim == "claim-7" && asked.tenant == "lab" && asked.endNode == "a/eth1" && asked.host == "a")
     #expect(asked.from == Timestamp(seconds: 1_700_000_000) && asked.to == nil)
     let json = try await coordinator.iov("audit", "-o", "json")
     #expect(try Configuration.decode(ListHoldingsResponse.self, from: json.output, named: "x").holdings == [holding])

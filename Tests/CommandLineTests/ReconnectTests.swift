@@ -101,6 +101,25 @@ import Testing
     #expect(fake.world.withLock { $0.watchRequests.map(\.fromRevision) } == [0, 8])
   }
 
+  @Test func aWatchGoesOnBehindWhatItsCallerHasSeen() async throws {
+    let fake = try await FakeCoordinator { world in
+      world.claims = [claim("web")]
+      world.events = [world.event(.changed, claim("data"), revision: 8)]
+    }
+    var told: [String] = []
+    try await client(fake).followClaims(named: "", after: (revision: 7, epoch: 3)) { event in
+      told.append("\(event.kind) \(event.claim?.name ?? "")")
+      return false
+    }
+    #expect(told == ["changed data"])
+    let old = try await fake.iov("claim", "watch", "--from-revision", "7", "--epoch", "1")
+    #expect(old.code == 1 && old.errors.contains("revisions of different epochs do not compare"))
+    #expect(fake.world.withLock { $0.watchRequests.map(\.fromRevision) } == [7, 7])
+    let half = try await fake.iov("claim", "watch", "--from-revision", "7")
+    #expect(half.code == 64 && half.errors.contains("--from-revision and --epoch go together"))
+    #expect(try await fake.iov("claim", "watch", "--from-revision", "0", "--epoch", "1").code == 64)
+  }
+
   @Test func afterAnotherEpochWhatIsGoneIsToldByComparing() async throws {
     let fake = try await FakeCoordinator { world in
       world.claims = [claim("web"), claim("data"), claim("old")]

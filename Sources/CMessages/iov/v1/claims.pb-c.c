@@ -2481,7 +2481,7 @@ const ProtobufCMessageDescriptor iov__v1__planned_claim__descriptor =
   (ProtobufCMessageInit) iov__v1__planned_claim__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__list_holdings_request__field_descriptors[8] =
+static const ProtobufCFieldDescriptor iov__v1__list_holdings_request__field_descriptors[9] =
 {
   {
     "claim",
@@ -2579,6 +2579,18 @@ static const ProtobufCFieldDescriptor iov__v1__list_holdings_request__field_desc
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "tenant",
+    9,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ListHoldingsRequest, tenant),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__list_holdings_request__field_indices_by_name[] = {
   0,   /* field[0] = claim */
@@ -2588,12 +2600,13 @@ static const unsigned iov__v1__list_holdings_request__field_indices_by_name[] = 
   3,   /* field[3] = host */
   6,   /* field[6] = page_size */
   7,   /* field[7] = page_token */
+  8,   /* field[8] = tenant */
   5,   /* field[5] = to */
 };
 static const ProtobufCIntRange iov__v1__list_holdings_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 8 }
+  { 0, 9 }
 };
 const ProtobufCMessageDescriptor iov__v1__list_holdings_request__descriptor =
 {
@@ -2603,7 +2616,7 @@ const ProtobufCMessageDescriptor iov__v1__list_holdings_request__descriptor =
   "Iov__V1__ListHoldingsRequest",
   "iov.v1",
   sizeof(Iov__V1__ListHoldingsRequest),
-  8,
+  9,
   iov__v1__list_holdings_request__field_descriptors,
   iov__v1__list_holdings_request__field_indices_by_name,
   1,  iov__v1__list_holdings_request__number_ranges,
@@ -2661,7 +2674,7 @@ const ProtobufCMessageDescriptor iov__v1__list_holdings_response__descriptor =
   (ProtobufCMessageInit) iov__v1__list_holdings_response__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__holding__field_descriptors[16] =
+static const ProtobufCFieldDescriptor iov__v1__holding__field_descriptors[18] =
 {
   {
     "number",
@@ -2855,10 +2868,35 @@ static const ProtobufCFieldDescriptor iov__v1__holding__field_descriptors[16] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "tenant",
+    17,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Holding, tenant),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "consumer",
+    18,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__Holding, consumer),
+    &iov__v1__consumer__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__holding__field_indices_by_name[] = {
   5,   /* field[5] = claim */
   6,   /* field[6] = claim_uid */
+  17,   /* field[17] = consumer */
   8,   /* field[8] = controlling_host */
   13,   /* field[13] = decision */
   4,   /* field[4] = device_class */
@@ -2870,6 +2908,7 @@ static const unsigned iov__v1__holding__field_indices_by_name[] = {
   11,   /* field[11] = in_use */
   0,   /* field[0] = number */
   9,   /* field[9] = path */
+  16,   /* field[16] = tenant */
   2,   /* field[2] = token */
   15,   /* field[15] = why_ended */
   14,   /* field[14] = why_granted */
@@ -2877,7 +2916,7 @@ static const unsigned iov__v1__holding__field_indices_by_name[] = {
 static const ProtobufCIntRange iov__v1__holding__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 16 }
+  { 0, 18 }
 };
 const ProtobufCMessageDescriptor iov__v1__holding__descriptor =
 {
@@ -2887,7 +2926,7 @@ const ProtobufCMessageDescriptor iov__v1__holding__descriptor =
   "Iov__V1__Holding",
   "iov.v1",
   sizeof(Iov__V1__Holding),
-  16,
+  18,
   iov__v1__holding__field_descriptors,
   iov__v1__holding__field_indices_by_name,
   1,  iov__v1__holding__number_ranges,

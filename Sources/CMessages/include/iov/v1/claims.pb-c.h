@@ -522,10 +522,11 @@ struct  Iov__V1__ListHoldingsRequest
    * of the answer before
    */
   char *page_token;
+  char *tenant;
 };
 #define IOV__V1__LIST_HOLDINGS_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__list_holdings_request__descriptor) \
-    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL, NULL, 0, (char *)protobuf_c_empty_string }
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL, NULL, 0, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string }
 
 
 struct  Iov__V1__ListHoldingsResponse
@@ -592,10 +593,18 @@ struct  Iov__V1__Holding
    */
   char *why_granted;
   char *why_ended;
+  /*
+   * empty: before tenants were written down
+   */
+  char *tenant;
+  /*
+   * on the host that used it
+   */
+  Iov__V1__Consumer *consumer;
 };
 #define IOV__V1__HOLDING__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__holding__descriptor) \
-    , 0, (char *)protobuf_c_empty_string, NULL, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, IOV__V1__PATH__PATH_UNSPECIFIED, NULL, NULL, NULL, NULL, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string }
+    , 0, (char *)protobuf_c_empty_string, NULL, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, IOV__V1__PATH__PATH_UNSPECIFIED, NULL, NULL, NULL, NULL, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL }
 
 
 /* Iov__V1__CreateClaimRequest methods */
