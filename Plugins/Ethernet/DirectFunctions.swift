@@ -41,10 +41,12 @@ extension EthernetFunctions {
   }
 
   private func attached(_ request: FunctionRequest, _ plan: FunctionPlan) throws -> FunctionStatus {
-    let status = try status(request, plan)
+    var status = try status(request, plan)
     guard status.phase == .inUse else {
       throw PluginError(.unavailable, "\(plan.names.function) was attached and is not in use when read back")
     }
+    // Its driver takes a moment to find the carrier; that it does not is found by the watch.
+    status.health = nil
     return status
   }
 

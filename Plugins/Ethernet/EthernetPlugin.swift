@@ -57,9 +57,11 @@ struct EthernetPlugin: FunctionPlugin {
     let cards = watchCards(continuation)
     let namespaces = watchNamespaces(continuation)
     let devices = watchDevices(continuation)
+    let troubles = watchTroubles(continuation)
     continuation.onTermination = { _ in
       cards.cancel()
       devices.cancel()
+      troubles.cancel()
       namespaces.cancel()
     }
     return stream
@@ -92,6 +94,17 @@ struct EthernetPlugin: FunctionPlugin {
     switch change {
     case .ended: return !used.isEmpty
     case .name(let name): return used.contains(name)
+    }
+  }
+
+  private func watchTroubles(_ continuation: AsyncStream<Void>.Continuation) -> Task<Void, Never> {
+    Task {
+      let watch = TroubleWatch(
+        functions: functions, known: { [context] in context.knownFunctions }, thread: discovery)
+      do { try await watch.run { continuation.yield() } } catch {
+        if error is CancellationError { return }
+        context.logger.warning("functions in use are not watched", metadata: ["error": "\(error)"])
+      }
     }
   }
 

@@ -31,6 +31,7 @@ extension EthernetFunctions {
           // In use by nobody whom the claim names: it is set up anew, which takes it out of where it is.
           status.phase = .created
           status.arrival = nil
+          status.health = nil
         }
         return status
       }
@@ -81,7 +82,9 @@ extension EthernetFunctions {
       ? try isServed(names, found) : main.link.name != names.unused && (main.namespaceID != nil || main.link.isUp)
     var status = FunctionStatus(request, isInUse ? .inUse : .created)
     status.function?.enforced = enforced
-    guard isInUse, request.role != .server else { return status }
+    guard isInUse else { return status }
+    status.health = main.health(inNamespaceNamed: namespaceName)
+    guard request.role != .server else { return status }
     status.arrival = Arrival {
       $0.interfaceName = main.link.name
       $0.networkNamespace = main.namespaceID == nil ? "" : namespaceName ?? ""

@@ -39,7 +39,13 @@ public struct Arbiter: Sendable {
   /// End nodes that give no new functions because their health changes too often.
   var heldForFlapping: Set<String> = []
   /// By group.
-  var groupFailures = Table<String, GroupFailures>()
+  var groupFailures = Table<String, FailedPlaces>()
+  /// Claims whose functions are unhealthy, or were of late.
+  var ailments = Ailments()
+  /// Where functions were unhealthy for longer than their claims put up with.
+  var unhealthyPlaces = Table<Wish, UnhealthyPlaces>()
+  /// No hold of those ends before; they are looked at no sooner.
+  var nextUnhealthyPlace: UInt64 = 0
   /// Claims that let go because they were evicted.
   var evicting = Evictions()
   /// By function: the record name of the abandoned entry whose share of the end node has yet to be cleaned.
@@ -174,8 +180,10 @@ public struct Arbiter: Sendable {
       carryOnDrains(at: now)
       carryOnRebalancings(at: now)
       carryOnUpgrades(at: now)
+      carryOnAilments(at: now)
       endHolds(at: now)
       endGroupHolds(at: now)
+      endUnhealthyPlaces(at: now)
       // What has become free is given in the order of those who wait, whoever looks next.
       settleConsequences()
       lookAgain()

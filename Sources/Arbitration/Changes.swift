@@ -137,6 +137,7 @@ extension Arbiter {
     state.claim.revision = nextRevision()
     claims[state.claim.name] = state
     expiries.note(state.claim)
+    ailments.follow(state)
     changes.noteClaim(state.claim.name)
     if let waiting = claimsOfSource[state.claim.name] { changes.openings.claims.formUnion(waiting) }
   }

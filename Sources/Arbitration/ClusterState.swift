@@ -336,6 +336,7 @@ struct ClaimState {
     withStatus {
       $0.phase = .preparing
       $0.assignment = assignment
+      $0.health = nil
       $0.error = nil
       $0.pending = []
     }

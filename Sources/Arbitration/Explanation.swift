@@ -24,6 +24,7 @@ extension Arbiter {
     }
     explanation.summary = arbiter.summary(of: state, view)
     explanation.upgrade = upgradeWords(of: state, at: now)
+    explanation.health = healthWords(of: state)
     return explanation
   }
 

@@ -31,6 +31,12 @@ extension Arbiter {
         "an upgrade is for functions that hold no data: what a claim of class \(node.record.deviceClass) has on "
           + "\(node.record.name) would be lost with each")
     }
+    guard specification.unhealthySeconds == nil || specification.evictionPolicy != .unspecified else {
+      throw Drop(
+        .attributes,
+        "an unhealthy function is to be taken away, and what a claim of class \(node.record.deviceClass) has on "
+          + "\(node.record.name) would be lost with it; if that is meant, name an eviction policy other than never")
+    }
     guard specification.lossPolicy == .selfFence else { return }
     throw Drop(
       .attributes,

@@ -45,6 +45,7 @@ extension Arbiter {
     state.withStatus {
       $0.phase = .preparing
       $0.assignment = assignment
+      $0.health = nil
       $0.decision = decision
     }
     // Its waiting reason names the host that has to act first; of a device that others have, they may be in the way.

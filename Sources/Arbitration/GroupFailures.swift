@@ -1,52 +1,5 @@
 import Messages
 
-/// Where members of a group failed for good while they were set up.
-struct GroupFailures: Equatable {
-  struct Place: Equatable {
-    var endNode: String
-    /// On which the function was to be used; nil: whichever it is, the host that serves it failed.
-    var host: String?
-    /// As a sentence says it: "'two' of its group failed there for good: create on b: no such VLAN".
-    var words: String
-    /// On the arbiter's monotonic clock; until then it is not tried again.
-    var heldUntil: UInt64
-    /// When that is, for people.
-    var until: Timestamp
-
-    func isSame(as other: Place) -> Bool { endNode == other.endNode && host == other.host }
-  }
-
-  /// In how many places the group may fail before it waits.
-  static var mostPlaces: Int { 4 }
-
-  /// Since the group was ready, or made.
-  private(set) var count = 0
-  private(set) var places: [Place] = []
-
-  /// A group that fails wherever it is tried is not tried everywhere.
-  var isHeld: Bool { places.count >= Self.mostPlaces }
-
-  /// The hold is twice as long each time.
-  mutating func note(
-    endNode: String, host: String?, _ words: String, at now: Instant, _ settings: ArbiterSettings
-  ) {
-    let hold = min(settings.longestHoldMilliseconds, settings.holdMilliseconds << UInt64(min(count, 4)))
-    count += 1
-    let place = Place(
-      endNode: endNode, host: host, words: words, heldUntil: now.monotonicMilliseconds + hold,
-      until: now.timestamp(afterMilliseconds: hold))
-    places.removeAll { $0.isSame(as: place) }
-    places.append(place)
-  }
-
-  /// Answers whether there is one where it may be tried again.
-  mutating func endHolds(at now: Instant) -> Bool {
-    let before = places.count
-    places.removeAll { $0.heldUntil <= now.monotonicMilliseconds }
-    return places.count < before
-  }
-}
-
 /// A member of a group that cannot be set up for good keeps all of them from being ready. It is evicted with its mates, and the group
 /// is tried elsewhere at once. Where it failed it is not tried again for a while, and for twice as long after each further failure. A
 /// coordinator that begins anew begins anew with this, too.
@@ -69,7 +22,7 @@ extension Arbiter {
     guard let assignment = state.assignment else { return }
     let words = "\(error.step) on \(entry.host): \(error.message)"
     if let now {
-      groupFailures[state.specification.group, default: GroupFailures()].note(
+      groupFailures[state.specification.group, default: FailedPlaces()].note(
         endNode: assignment.endNode, host: entry.role == .server ? nil : assignment.host,
         "'\(state.claim.name)' of its group failed there for good: \(words)", at: now, settings)
     }
@@ -90,7 +43,7 @@ extension Arbiter {
   mutating func endGroupHolds(at now: Instant) {
     guard !groupFailures.isEmpty else { return }
     for group in groupFailures.keys.sorted() {
-      guard groupFailures.change(group, { $0.endHolds(at: now) }) ?? false else { continue }
+      guard groupFailures.change(group, { !$0.endHolds(at: now).isEmpty }) ?? false else { continue }
       if let name = members(of: group).first(where: { $0.phase == .pending })?.claim.name {
         changes.openings.claims.insert(name)
       }
@@ -114,16 +67,20 @@ extension Arbiter {
   }
 
   func checkFailures(on host: HostState, of node: EndNodeState, for specification: ClaimSpecification) throws(Drop) {
-    guard !specification.group.isEmpty, let failures = groupFailures[specification.group] else { return }
     let (id, name) = (node.record.id, host.record.name)
-    guard let place = failures.places.first(where: { $0.endNode == id && ($0.host ?? name) == name }) else { return }
+    guard let place = failedPlaces(for: specification).first(where: { $0.endNode == id && ($0.host ?? name) == name })
+    else { return }
     throw Drop(.failed, "\(node.record.name): \(place.words); it is tried there again at \(place.until.minute)")
   }
 
   /// The end nodes that are not tried on a host for that.
   func endNodesThatFailed(on host: String, for specification: ClaimSpecification) -> [String] {
-    guard !specification.group.isEmpty, let failures = groupFailures[specification.group] else { return [] }
-    return failures.places.filter { $0.host == host }.map(\.endNode).sorted()
+    failedPlaces(for: specification).filter { $0.host == host }.map(\.endNode).sorted()
+  }
+
+  private func failedPlaces(for specification: ClaimSpecification) -> [FailedPlaces.Place] {
+    let ofGroup = specification.group.isEmpty ? [] : groupFailures[specification.group]?.places ?? []
+    return ofGroup + placesFoundUnhealthy(for: specification)
   }
 }
 

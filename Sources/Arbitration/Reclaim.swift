@@ -133,6 +133,7 @@ extension Arbiter {
     state.withStatus {
       $0.phase = .pending
       $0.assignment = nil
+      $0.health = nil
       $0.decision = nil
       $0.error = nil
       $0.pending = before.eviction

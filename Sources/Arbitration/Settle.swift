@@ -6,6 +6,14 @@ private enum Use {
   case notInUse(FunctionStatus?)
   /// The host has not said what it has since this arbiter, or the host, began.
   case unknown
+
+  var status: FunctionStatus? {
+    switch self {
+    case .inUse(let status): status
+    case .notInUse(let status): status
+    case .unknown: nil
+    }
+  }
 }
 
 /// Takes a claim from where its entries and reports are to where they lead. Level-triggered: it may be called at any
@@ -66,6 +74,7 @@ extension Arbiter {
       $0.error = error
       $0.pending = waiting
     }
+    takeHealth(of: &state, controllingUse.status, consumerUse?.status)
     if phase == .ready, before.phase != .ready {
       noteInUse(assignment, by: state)
       noteReady(&state)
@@ -210,6 +219,7 @@ extension Arbiter {
     noteClaim(of: state.specification, by: -1)
     evicting.remove(name)
     expiries.forget(name)
+    ailments.remove(name)
     forgetUpgrade(of: state)
     claims[name] = nil
     changes.save(RecordKey(.claim, name))

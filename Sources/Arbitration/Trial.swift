@@ -58,6 +58,8 @@ extension Arbiter {
     step.take(&claimsOfSource)
     step.take(&claimsOfGroup)
     step.take(&groupFailures)
+    step.take(&ailments)
+    step.take(&unhealthyPlaces)
     step.take(&heldUp)
     step.take(&evicting)
     step.take(&expiries)

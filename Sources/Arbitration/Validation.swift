@@ -9,6 +9,7 @@ extension Arbiter {
     try validatePaths(specification.allowedPaths)
     try validateLossPolicy(specification.lossPolicy)
     try validate(specification.evictionPolicy)
+    try validateUnhealthySeconds(specification)
     try validate(specification.preemption)
     try validate(specification.tolerations)
     try validateConsumer(specification)

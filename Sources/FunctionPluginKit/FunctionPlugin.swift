@@ -44,7 +44,7 @@ public protocol FunctionPlugin: Sendable {
   /// tells. `discover` follows.
   func rescan() async throws
   /// A new stream, with an element whenever `discover` or `observe` might answer something else: also when a function was
-  /// lost, such as by the end of its daemon. The kit tells the agent each time, and the agent asks for both. Make it with
+  /// lost, such as by the end of its daemon, or becomes unhealthy or healthy again. The kit tells the agent each time, and the agent asks for both. Make it with
   /// `.bufferingNewest(1)`.
   func watch() -> AsyncStream<Void>
 
@@ -88,7 +88,8 @@ public protocol FunctionPlugin: Sendable {
   /// see have something to do here.
   func takeControl(_ request: ControlRequest) async throws
 
-  /// All functions found on this host, whoever made them known, each with its function and role filled in.
+  /// All functions found on this host, whoever made them known, each with its function and role filled in. Of one in use: what is wrong
+  /// with it, if that can be told (`FunctionStatus.health`). What is not there any more is left out, and set up again.
   func observe() async throws -> [FunctionStatus]
   /// Takes an existing function under the assignment's token.
   func adopt(_ request: FunctionRequest) async throws -> FunctionStatus

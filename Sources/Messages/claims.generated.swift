@@ -249,6 +249,12 @@ public struct ListClaimsRequest: Message {
     @inlinable _modify { yield &sharedFields.value.pageToken }
   }
 
+  /// only those whose function is unhealthy
+  public var unhealthy: Bool {
+    @inlinable get { sharedFields.value.unhealthy }
+    @inlinable _modify { yield &sharedFields.value.unhealthy }
+  }
+
   public init() { sharedFields = Self.unset }
 
   // It is given fields at once, so that those of all that have none need not be copied.
@@ -269,6 +275,7 @@ public struct ListClaimsRequest: Message {
     @usableFromInline var unready: Bool = false
     @usableFromInline var pageSize: UInt32 = 0
     @usableFromInline var pageToken: String = ""
+    @usableFromInline var unhealthy: Bool = false
   }
 }
 
@@ -293,6 +300,7 @@ extension ListClaimsRequest: CLayoutMessage {
     layout.pointee.unready = unready ? 1 : 0
     layout.pointee.page_size = pageSize
     layout.pointee.page_token = arena.string(pageToken)
+    layout.pointee.unhealthy = unhealthy ? 1 : 0
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__ListClaimsRequest>) {
@@ -306,6 +314,7 @@ extension ListClaimsRequest: CLayoutMessage {
     fields.unready = layout.pointee.unready != 0
     fields.pageSize = layout.pointee.page_size
     fields.pageToken = copiedString(layout.pointee.page_token)
+    fields.unhealthy = layout.pointee.unhealthy != 0
     sharedFields = SharedFields(fields)
   }
 }
@@ -314,7 +323,9 @@ extension ListClaimsRequest {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
       decoder, of: Self.fullName,
-      names: ["prefix", "tenant", "host", "endNode", "group", "source", "unready", "pageSize", "pageToken"])
+      names: [
+        "prefix", "tenant", "host", "endNode", "group", "source", "unready", "pageSize", "pageToken", "unhealthy",
+      ])
     self.init()
     try fields.read("prefix", into: &prefix)
     try fields.read("tenant", into: &tenant)
@@ -325,6 +336,7 @@ extension ListClaimsRequest {
     try fields.read("unready", into: &unready)
     try fields.read("pageSize", into: &pageSize)
     try fields.read("pageToken", into: &pageToken)
+    try fields.read("unhealthy", into: &unhealthy)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -338,6 +350,7 @@ extension ListClaimsRequest {
     try fields.write("unready", unready)
     try fields.write("pageSize", pageSize)
     try fields.write("pageToken", pageToken)
+    try fields.write("unhealthy", unhealthy)
   }
 }
 
@@ -894,6 +907,12 @@ public struct ClaimExplanation: Message {
     @inlinable _modify { yield &sharedFields.value.upgrade }
   }
 
+  /// what is, or was, wrong with its function, and what follows from that; empty: nothing
+  public var health: String {
+    @inlinable get { sharedFields.value.health }
+    @inlinable _modify { yield &sharedFields.value.health }
+  }
+
   public init() { sharedFields = Self.unset }
 
   // It is given fields at once, so that those of all that have none need not be copied.
@@ -916,6 +935,7 @@ public struct ClaimExplanation: Message {
     @usableFromInline var options: [PlacementOption] = []
     @usableFromInline var decision: PlacementDecision?
     @usableFromInline var upgrade: String = ""
+    @usableFromInline var health: String = ""
   }
 }
 
@@ -948,6 +968,7 @@ extension ClaimExplanation: CLayoutMessage {
     }
     layout.pointee.decision = arena.message(decision)
     layout.pointee.upgrade = arena.string(upgrade)
+    layout.pointee.health = arena.string(health)
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__ClaimExplanation>) {
@@ -963,6 +984,7 @@ extension ClaimExplanation: CLayoutMessage {
     fields.options = copied(layout.pointee.n_options, layout.pointee.options) { PlacementOption(copying: $0) }
     if let value = layout.pointee.decision { fields.decision = PlacementDecision(copying: value) }
     fields.upgrade = copiedString(layout.pointee.upgrade)
+    fields.health = copiedString(layout.pointee.health)
     sharedFields = SharedFields(fields)
   }
 }
@@ -973,7 +995,7 @@ extension ClaimExplanation {
       decoder, of: Self.fullName,
       names: [
         "claim", "revision", "phase", "summary", "endNodes", "fitting", "filters", "nearest", "options", "decision",
-        "upgrade",
+        "upgrade", "health",
       ])
     self.init()
     try fields.read("claim", into: &claim)
@@ -987,6 +1009,7 @@ extension ClaimExplanation {
     try fields.read("options", into: &options)
     try fields.read("decision", into: &decision)
     try fields.read("upgrade", into: &upgrade)
+    try fields.read("health", into: &health)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -1002,6 +1025,7 @@ extension ClaimExplanation {
     try fields.write("options", options)
     try fields.write("decision", decision)
     try fields.write("upgrade", upgrade)
+    try fields.write("health", health)
   }
 }
 

@@ -1405,7 +1405,8 @@ extension Toleration {
   }
 }
 
-/// An end node whose health changes too often gives no new functions for a while. Not in the store.
+/// The health of an end node, or of a function, changes too often. The end node gives no new functions for a while; that is not in
+/// the store.
 public struct Damping: Message {
   public static var fullName: String { "iov.v1.Damping" }
 
@@ -4092,6 +4093,12 @@ public struct ClaimSpecification: Message {
     @inlinable _modify { yield &sharedFields.value.group }
   }
 
+  /// When its function has been unhealthy for so long, it is taken away for another one elsewhere. Unset: it is kept.
+  public var unhealthySeconds: UInt32? {
+    @inlinable get { sharedFields.value.unhealthySeconds }
+    @inlinable _modify { yield &sharedFields.value.unhealthySeconds }
+  }
+
   public init() { sharedFields = Self.unset }
 
   // It is given fields at once, so that those of all that have none need not be copied.
@@ -4124,6 +4131,7 @@ public struct ClaimSpecification: Message {
     @usableFromInline var locality: Locality?
     @usableFromInline var placement: Placement?
     @usableFromInline var group: String = ""
+    @usableFromInline var unhealthySeconds: UInt32?
   }
 }
 
@@ -4166,6 +4174,7 @@ extension ClaimSpecification: CLayoutMessage {
     layout.pointee.locality = arena.message(locality)
     layout.pointee.placement = arena.message(placement)
     layout.pointee.group = arena.string(group)
+    layout.pointee.unhealthy_seconds = arena.wrapper(unhealthySeconds)
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__ClaimSpecification>) {
@@ -4193,6 +4202,7 @@ extension ClaimSpecification: CLayoutMessage {
     if let value = layout.pointee.locality { fields.locality = Locality(copying: value) }
     if let value = layout.pointee.placement { fields.placement = Placement(copying: value) }
     fields.group = copiedString(layout.pointee.group)
+    fields.unhealthySeconds = unwrapped(layout.pointee.unhealthy_seconds)
     sharedFields = SharedFields(fields)
   }
 }
@@ -4204,7 +4214,7 @@ extension ClaimSpecification {
       names: [
         "deviceClass", "host", "consumer", "endNode", "allowedPaths", "attributes", "lossPolicy", "source", "selector",
         "hosts", "hostSelector", "tenant", "priority", "preemption", "tolerations", "evictionPolicy",
-        "timeToLiveSeconds", "upgrade", "locality", "placement", "group",
+        "timeToLiveSeconds", "upgrade", "locality", "placement", "group", "unhealthySeconds",
       ])
     self.init()
     try fields.read("deviceClass", into: &deviceClass)
@@ -4228,6 +4238,7 @@ extension ClaimSpecification {
     try fields.read("locality", into: &locality)
     try fields.read("placement", into: &placement)
     try fields.read("group", into: &group)
+    try fields.read("unhealthySeconds", into: &unhealthySeconds)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -4253,6 +4264,7 @@ extension ClaimSpecification {
     try fields.write("locality", locality)
     try fields.write("placement", placement)
     try fields.write("group", group)
+    try fields.write("unhealthySeconds", unhealthySeconds)
   }
 }
 
@@ -4769,6 +4781,12 @@ public struct ClaimStatus: Message {
     @inlinable _modify { yield &sharedFields.value.upgrade }
   }
 
+  /// of the function; absent: nothing was known against it since it was granted
+  public var health: FunctionHealth? {
+    @inlinable get { sharedFields.value.health }
+    @inlinable _modify { yield &sharedFields.value.health }
+  }
+
   public init() { sharedFields = Self.unset }
 
   // It is given fields at once, so that those of all that have none need not be copied.
@@ -4787,6 +4805,7 @@ public struct ClaimStatus: Message {
     @usableFromInline var decision: PlacementDecision?
     @usableFromInline var preemption: Preemption?
     @usableFromInline var upgrade: Upgrade?
+    @usableFromInline var health: FunctionHealth?
   }
 }
 
@@ -4811,6 +4830,7 @@ extension ClaimStatus: CLayoutMessage {
     layout.pointee.decision = arena.message(decision)
     layout.pointee.preemption = arena.message(preemption)
     layout.pointee.upgrade = arena.message(upgrade)
+    layout.pointee.health = arena.message(health)
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__ClaimStatus>) {
@@ -4822,6 +4842,7 @@ extension ClaimStatus: CLayoutMessage {
     if let value = layout.pointee.decision { fields.decision = PlacementDecision(copying: value) }
     if let value = layout.pointee.preemption { fields.preemption = Preemption(copying: value) }
     if let value = layout.pointee.upgrade { fields.upgrade = Upgrade(copying: value) }
+    if let value = layout.pointee.health { fields.health = FunctionHealth(copying: value) }
     sharedFields = SharedFields(fields)
   }
 }
@@ -4830,7 +4851,7 @@ extension ClaimStatus {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
       decoder, of: Self.fullName,
-      names: ["phase", "pending", "assignment", "error", "decision", "preemption", "upgrade"])
+      names: ["phase", "pending", "assignment", "error", "decision", "preemption", "upgrade", "health"])
     self.init()
     try fields.read("phase", into: &phase)
     try fields.read("pending", into: &pending)
@@ -4839,6 +4860,7 @@ extension ClaimStatus {
     try fields.read("decision", into: &decision)
     try fields.read("preemption", into: &preemption)
     try fields.read("upgrade", into: &upgrade)
+    try fields.read("health", into: &health)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -4850,6 +4872,111 @@ extension ClaimStatus {
     try fields.write("decision", decision)
     try fields.write("preemption", preemption)
     try fields.write("upgrade", upgrade)
+    try fields.write("health", health)
+  }
+}
+
+/// How well a claim's function does.
+public struct FunctionHealth: Message {
+  public static var fullName: String { "iov.v1.FunctionHealth" }
+
+  @usableFromInline var sharedFields: SharedFields<Fields>
+
+  public var state: HealthState {
+    @inlinable get { sharedFields.value.state }
+    @inlinable _modify { yield &sharedFields.value.state }
+  }
+
+  /// that says so
+  public var host: String {
+    @inlinable get { sharedFields.value.host }
+    @inlinable _modify { yield &sharedFields.value.host }
+  }
+
+  public var message: String {
+    @inlinable get { sharedFields.value.message }
+    @inlinable _modify { yield &sharedFields.value.message }
+  }
+
+  public var since: Timestamp? {
+    @inlinable get { sharedFields.value.since }
+    @inlinable _modify { yield &sharedFields.value.since }
+  }
+
+  /// it changes too often: UNHEALTHY, whatever its hosts say, until then
+  public var damping: Damping? {
+    @inlinable get { sharedFields.value.damping }
+    @inlinable _modify { yield &sharedFields.value.damping }
+  }
+
+  public init() { sharedFields = Self.unset }
+
+  // It is given fields at once, so that those of all that have none need not be copied.
+  public init(_ build: (inout Self) throws -> Void) rethrows {
+    sharedFields = SharedFields(Fields())
+    try build(&self)
+  }
+
+  private static let unset = SharedFields(Fields())
+
+  @usableFromInline struct Fields: Sendable, Hashable {
+    @usableFromInline var state: HealthState = HealthState(rawValue: 0)
+    @usableFromInline var host: String = ""
+    @usableFromInline var message: String = ""
+    @usableFromInline var since: Timestamp?
+    @usableFromInline var damping: Damping?
+  }
+}
+
+extension FunctionHealth: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__FunctionHealth>) {
+    iov__v1__function_health__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__FunctionHealth()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__FunctionHealth>, in arena: inout MessageArena) {
+    layout.pointee.state = .init(rawValue: .init(truncatingIfNeeded: state.rawValue))
+    layout.pointee.host = arena.string(host)
+    layout.pointee.message = arena.string(message)
+    layout.pointee.since = arena.timestamp(since)
+    layout.pointee.damping = arena.message(damping)
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__FunctionHealth>) {
+    var fields = Fields()
+    fields.state = HealthState(rawValue: Int32(truncatingIfNeeded: layout.pointee.state.rawValue))
+    fields.host = copiedString(layout.pointee.host)
+    fields.message = copiedString(layout.pointee.message)
+    if let value = layout.pointee.since { fields.since = Timestamp(copying: value) }
+    if let value = layout.pointee.damping { fields.damping = Damping(copying: value) }
+    sharedFields = SharedFields(fields)
+  }
+}
+
+extension FunctionHealth {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(
+      decoder, of: Self.fullName, names: ["state", "host", "message", "since", "damping"])
+    self.init()
+    try fields.read("state", into: &state)
+    try fields.read("host", into: &host)
+    try fields.read("message", into: &message)
+    try fields.read("since", into: &since)
+    try fields.read("damping", into: &damping)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("state", state)
+    try fields.write("host", host)
+    try fields.write("message", message)
+    try fields.write("since", since)
+    try fields.write("damping", damping)
   }
 }
 
@@ -6096,6 +6223,12 @@ public struct FunctionStatus: Message {
     @inlinable _modify { yield &sharedFields.value.scrub }
   }
 
+  /// In use: how well it does. Absent: nothing is known against it.
+  public var health: Health? {
+    @inlinable get { sharedFields.value.health }
+    @inlinable _modify { yield &sharedFields.value.health }
+  }
+
   public init() { sharedFields = Self.unset }
 
   // It is given fields at once, so that those of all that have none need not be copied.
@@ -6116,6 +6249,7 @@ public struct FunctionStatus: Message {
     @usableFromInline var revision: UInt64 = 0
     @usableFromInline var assignment: Assignment?
     @usableFromInline var scrub: ScrubState?
+    @usableFromInline var health: Health?
   }
 }
 
@@ -6140,6 +6274,7 @@ extension FunctionStatus: CLayoutMessage {
     layout.pointee.revision = revision
     layout.pointee.assignment = arena.message(assignment)
     layout.pointee.scrub = arena.message(scrub)
+    layout.pointee.health = arena.message(health)
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__FunctionStatus>) {
@@ -6153,6 +6288,7 @@ extension FunctionStatus: CLayoutMessage {
     fields.revision = layout.pointee.revision
     if let value = layout.pointee.assignment { fields.assignment = Assignment(copying: value) }
     if let value = layout.pointee.scrub { fields.scrub = ScrubState(copying: value) }
+    if let value = layout.pointee.health { fields.health = Health(copying: value) }
     sharedFields = SharedFields(fields)
   }
 }
@@ -6161,7 +6297,9 @@ extension FunctionStatus {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
       decoder, of: Self.fullName,
-      names: ["function", "role", "phase", "arrival", "serverPort", "error", "revision", "assignment", "scrub"])
+      names: [
+        "function", "role", "phase", "arrival", "serverPort", "error", "revision", "assignment", "scrub", "health",
+      ])
     self.init()
     try fields.read("function", into: &function)
     try fields.read("role", into: &role)
@@ -6172,6 +6310,7 @@ extension FunctionStatus {
     try fields.read("revision", into: &revision)
     try fields.read("assignment", into: &assignment)
     try fields.read("scrub", into: &scrub)
+    try fields.read("health", into: &health)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -6185,6 +6324,7 @@ extension FunctionStatus {
     try fields.write("revision", revision)
     try fields.write("assignment", assignment)
     try fields.write("scrub", scrub)
+    try fields.write("health", health)
   }
 }
 

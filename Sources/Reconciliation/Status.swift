@@ -20,6 +20,7 @@ extension TrackedFunction {
     if status.phase != .inUse {
       status.arrival = nil
       status.serverPort = 0
+      status.health = nil
     }
     // A fencer has no function that could be observed.
     status.scrub = scrub ?? status.scrub

@@ -13,6 +13,7 @@ extension ListClaimsRequest {
         || specification.endNode.map { endNodeNames.contains($0.name) } ?? false)
       && (group.isEmpty || specification.group == group) && (source.isEmpty || specification.source == source)
       && !(unready && claim.status?.phase == .ready)
+      && !(unhealthy && claim.status?.health?.state != .unhealthy)
   }
 }
 

@@ -77,7 +77,7 @@ public protocol VirtualFunctionsService: RPCService {
   /// The control token of an end node: the right to serve and fence.
   func takeControl(_ request: ControlRequest, call: ServerCall) async throws -> ControlStatus
   func yieldControl(_ request: ControlRequest, call: ServerCall) async throws -> ControlStatus
-  /// What functions are there, whoever made them known.
+  /// What functions are there, whoever made them known, and how well they do.
   func observe(_ request: ObserveRequest, call: ServerCall) async throws -> ObserveResponse
   /// Takes an existing function under the assignment's token.
   func adopt(_ request: FunctionRequest, call: ServerCall) async throws -> FunctionStatus
@@ -214,7 +214,7 @@ public struct VirtualFunctionsClient: Sendable {
     try await channel.unary(VirtualFunctionsMethods.yieldControl, request, options: options)
   }
 
-  /// What functions are there, whoever made them known.
+  /// What functions are there, whoever made them known, and how well they do.
   public func observe(_ request: ObserveRequest, options: CallOptions = CallOptions()) async throws -> ObserveResponse {
     try await channel.unary(VirtualFunctionsMethods.observe, request, options: options)
   }

@@ -12,6 +12,7 @@ public enum Fault: String, CaseIterable, Sendable {
   case coordinatorRestarted, coordinatorPaused, olderCopyRestored, slowDisk, commitsLost
   case clockDrifted, clockJumped, wallClockJumped, fenceFailed, deathConfirmedLate
   case preempted, preemptedByGroup, memberFailedForGood
+  case functionUnhealthy, evictedAsUnhealthy
 }
 
 /// How often what happened in storms: a kind of fault, of event or of effect that never came was not tried.

@@ -25,6 +25,8 @@ public struct Storm {
   var maintenanceDice: Dice
   /// Likewise, for what is planned.
   var planDice: Dice
+  /// Likewise, for functions that are unhealthy.
+  var healthDice: Dice
   /// Likewise, for hellos that come late.
   var helloDice: Dice
   var arbiter: Arbiter
@@ -118,6 +120,7 @@ public struct Storm {
     wishDice = Dice(state: ~seed)
     maintenanceDice = Dice(state: seed &* 0x9e37_79b9_7f4a_7c15)
     planDice = Dice(state: seed ^ 0x706c_616e)
+    healthDice = Dice(state: seed ^ 0x6865_616c_7468)
     helloDice = Dice(state: seed ^ 0x6865_6c6f)
     if isRecorded { recorder = Hasher() }
     arbiter = try Self.arbiter(records: [], flaw, isMaintained: isMaintained)
@@ -169,7 +172,10 @@ public struct Storm {
     } else {
       strikeGently(host)
     }
-    if isMaintained { maintain() }
+    if isMaintained {
+      maintain()
+      fallIll()
+    }
     if isContended { crowd() }
     if isHarsh { deliverFormerHello() }
     check()
@@ -227,7 +233,10 @@ public struct Storm {
   @discardableResult
   mutating func heal() -> Int {
     if isHarsh { endFaults() }
-    for name in Self.hostNames { connect(name) }
+    for name in Self.hostNames {
+      hosts[name]?.ailments = [:]
+      connect(name)
+    }
     return settle()
   }
 

@@ -74,6 +74,8 @@ struct StormHost {
   // Faults of harsh storms.
   /// What was wanted and will never be set up, by record name.
   var failedForGood: Set<String> = []
+  /// What is wrong with functions that are in use, by record name.
+  var ailments: [String: String] = [:]
   /// What was wanted is kept: by the agent while it runs, and by its journal.
   var remembers = false
   /// A lease came, and what is wanted under it has yet to.
@@ -364,6 +366,12 @@ struct StormHost {
       status.error = FunctionError {
         $0.step = "observe"
         $0.message = "its device is gone"
+      }
+    }
+    if status.phase == .inUse, let message = ailments[key] {
+      status.health = Health {
+        $0.state = .unhealthy
+        $0.message = message
       }
     }
     // What is wanted is known to whoever wants it, but for who has it.

@@ -127,8 +127,9 @@ extension Storm {
     case 1: specification.evictionPolicy = .deadline
     case 2: specification.evictionPolicy = .drain
     case 3: specification.evictionPolicy = .anyTime
-    default: return
+    default: break
     }
+    addHealthWish(to: &specification)
   }
 
   private mutating func evictAny() {
@@ -178,6 +179,7 @@ extension Storm {
   /// Looks at a record before it is stored.
   mutating func checkMaintenance(_ record: Record) {
     if case .wantedFunction(let entry) = record { return checkNotGivenOfCordoned(entry) }
+    if case .claim(let claim) = record { return checkHealth(of: claim) }
     guard let after = record.cordon?.drain, let before = store[record.key]?.cordon?.drain, !after.evict,
       after.evicted > before.evicted, let deadline = deadlines[record.key]
     else { return }

@@ -52,6 +52,7 @@ extension Storm {
     if hasPlacements { rounds = max(rounds, outlastUpgrades()) }
     checkClaimsAtRest()
     if isMaintained {
+      checkHealthAtRest()
       checkDrainsAtRest()
       endMaintenance()
       rounds = max(rounds, settle())

@@ -40,6 +40,7 @@ struct ClaimCommand: AsyncParsableCommand {
     var endnode: String?
     @Option(help: "Of this group.") var group: String?
     @Flag(help: "That are not ready.") var unready = false
+    @Flag(help: "Of which the function is unhealthy.") var unhealthy = false
     @OptionGroup var common: ListOptions
 
     func run() async throws {
@@ -51,6 +52,7 @@ struct ClaimCommand: AsyncParsableCommand {
           $0.endNode = node?.id ?? ""
           $0.group = group ?? ""
           $0.unready = unready
+          $0.unhealthy = unhealthy
         }
         let answer = try await coordinator.claims(request, endNode: node)
         common.output.show(
@@ -209,8 +211,10 @@ extension ClaimEvent {
   /// Nil: there is no claim in it.
   fileprivate var line: String? {
     guard let claim else { return nil }
-    let gone = kind == .gone ? "gone" : claim.status?.phase.word ?? "-"
-    let why = claim.status?.error?.summary ?? claim.status?.pending.first?.message ?? claim.arrivedAs ?? ""
+    let gone = kind == .gone ? "gone" : claim.phaseWord
+    let health = claim.status?.health.flatMap { $0.state == .unhealthy ? $0.words : nil }
+    let why =
+      claim.status?.error?.summary ?? claim.status?.pending.first?.message ?? health ?? claim.arrivedAs ?? ""
     return "\(revision)\t\(claim.name)\t\(gone)\t\(why)"
   }
 }

@@ -94,6 +94,14 @@ extension ClaimCommand {
         """)
     var eviction: EvictionWord?
     @Option(
+      name: .customLong("evict-unhealthy"),
+      help: ArgumentHelp(
+        """
+        Take the function away for another one elsewhere when it has been unhealthy for so long: 30s, 10m, 2h. Of a disk together \
+        with --evict, since what is on it is lost. Default: keep it.
+        """, valueName: "time"))
+    var unhealthyTime: WholeSeconds?
+    @Option(
       help: ArgumentHelp(
         "Whose claim it is, and whose quotas it counts in; see `iov tenant list`. Default: default.", valueName: "name"),
       completion: NameCompletion.tenants)
@@ -126,7 +134,7 @@ extension ClaimCommand {
       help: ArgumentHelp(
         "Delete it by itself after this time, with what is on its disk: 90s, 10m, 2h, 1d; see `iov claim extend`.",
         valueName: "time"))
-    var ttl: TimeToLive?
+    var ttl: WholeSeconds?
 
     @Option(help: "So many functions at once or none, for a group of claims that stay together.")
     var count: Int?
@@ -194,6 +202,7 @@ extension ClaimCommand {
         $0.upgrade = placement.upgrade
         if selfFence { $0.lossPolicy = .selfFence }
         $0.evictionPolicy = eviction?.policy ?? .unspecified
+        $0.unhealthySeconds = unhealthyTime?.seconds
         $0.tenant = tenant ?? ""
         $0.priority = priority ?? 0
         $0.preemption = preemption?.policy ?? .unspecified

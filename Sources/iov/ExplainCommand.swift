@@ -33,6 +33,7 @@ extension ClaimExplanation {
     var lines = ["\(claim) is \(phase.word): \(summary)"]
     if let decision { lines.append(decision.line) }
     if !upgrade.isEmpty { lines.append(upgrade) }
+    if !health.isEmpty { lines.append(health) }
     if !filters.isEmpty {
       let rows = filters.map { [$0.filter, String($0.dropped), String($0.left), $0.messages.joined(separator: "; ")] }
       lines += [""] + table([["FILTER", "DROPPED", "LEFT", "WHY"]] + rows)

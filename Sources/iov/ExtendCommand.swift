@@ -12,7 +12,7 @@ extension ClaimCommand {
 
     @Argument(help: "The claim's name.", completion: NameCompletion.claims) var name: String
     @Option(help: ArgumentHelp("How long it lives from now on, such as 90s, 10m, 2h, 1d.", valueName: "time"))
-    var ttl: TimeToLive?
+    var ttl: WholeSeconds?
     @Flag(help: "It does not end by itself any more.") var forever = false
     @OptionGroup var common: CommonOptions
 
@@ -35,7 +35,7 @@ extension ClaimCommand {
 }
 
 /// A time span of whole seconds, up to 136 years.
-struct TimeToLive: ExpressibleByArgument {
+struct WholeSeconds: ExpressibleByArgument {
   let seconds: UInt32
 
   init?(argument: String) {

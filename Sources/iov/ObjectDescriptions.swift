@@ -120,6 +120,7 @@ extension Rack {
     ]
     for reason in claim.status?.pending ?? [] { facts.append(("Waits for", reason.message)) }
     facts.append(("Upgrades", claim.status?.upgrade?.words))
+    facts.append(("Health", claim.status?.health?.told(at: now)))
     return facts + [("Error", claim.status?.error?.summary), ("Revision", String(claim.revision))]
   }
 
@@ -131,7 +132,8 @@ extension Rack {
       ["Group", specification.group], ["Source", specification.source], ["Selector", specification.selector],
       ["Consumer", specification.consumer?.words ?? "the host"],
       ["Paths", paths.isEmpty ? "any, fastest first" : paths], ["At loss", specification.lossPolicy.words],
-      ["Taken away", specification.evictionPolicy.words], ["Tenant", specification.tenant],
+      ["Taken away", specification.evictionPolicy.words],
+      ["If unhealthy", specification.unhealthyWords], ["Tenant", specification.tenant],
       ["Priority", specification.priorityWords],
       ["Locality", specification.locality?.words ?? ""], ["Placement", specification.placement?.words ?? ""],
       ["Upgrade", specification.upgrade ? "to a better path, when one is free" : ""],
@@ -174,12 +176,13 @@ extension AssignedFunction {
 }
 
 extension HostFunctionStatus {
-  static let heading = ["HOST", "ROLE", "PHASE", "TOKEN", "REVISION", "ERROR"]
+  static let heading = ["HOST", "ROLE", "PHASE", "HEALTH", "TOKEN", "REVISION", "ERROR"]
 
   var row: [String] {
     let status = status ?? FunctionStatus()
     return [
-      host, status.role.word, status.phase.word, status.function?.token.map { String($0.value) } ?? "-",
+      host, status.role.word, status.phase.word, status.health?.word ?? "-",
+      status.function?.token.map { String($0.value) } ?? "-",
       String(status.revision), status.error.map { "\($0.step): \($0.message)" } ?? "",
     ]
   }

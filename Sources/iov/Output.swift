@@ -56,9 +56,14 @@ extension Claim {
 
   var tableRow: [String] {
     [
-      name, specification?.deviceClass ?? "", orDash(usedOn), status?.phase.word ?? "-",
+      name, specification?.deviceClass ?? "", orDash(usedOn), phaseWord,
       status?.assignment?.path.word ?? "-", orDash(status?.assignment?.endNode), orDash(arrivedAs),
     ]
+  }
+
+  /// "ready", "ready, unhealthy".
+  var phaseWord: String {
+    (status?.phase.word ?? "-") + (status?.health?.state == .unhealthy ? ", unhealthy" : "")
   }
 
   /// The host that uses the function; nil while it is open which one that is.
@@ -88,6 +93,7 @@ extension Claim {
     if let expires { lines.append(["Ends", "\(Timestamp(seconds: expires.seconds))"]) }
     for reason in status?.pending ?? [] { lines.append(["Waits for", reason.message]) }
     if let error = status?.error { lines.append(["Error", error.summary]) }
+    if let health = status?.health { lines.append(["Health", health.words]) }
     if let assignment = status?.assignment {
       lines += [
         ["Path", assignment.path.word], ["End node", assignment.endNode],
@@ -102,7 +108,24 @@ extension Claim {
   }
 }
 
+extension FunctionHealth {
+  /// "unhealthy: host-a: net0 has no carrier".
+  var words: String {
+    guard state == .unhealthy else { return state == .healthy ? "healthy again" : "unknown" }
+    return "unhealthy: \(host): \(message)" + (damping == nil ? "" : " (it changes too often)")
+  }
+
+  /// For descriptions.
+  func told(at now: Timestamp) -> String {
+    let time = since.map { ", since \($0.told(at: now))" } ?? ""
+    return words + time + (damping.map { "; \($0.told(at: now))" } ?? "")
+  }
+}
+
 extension ClaimSpecification {
+  /// "taken away after 5 min"; empty: it is kept.
+  var unhealthyWords: String { unhealthySeconds.map { "taken away after \(formatAge(Int64($0)))" } ?? "" }
+
   /// "host-b", "one of host-b, host-c", "a host of which label.zone == "east" is so".
   var hostWords: String {
     guard host.isEmpty else { return host }

@@ -65,7 +65,8 @@ extension Coordinator {
 extension Claim {
   /// Why it is not as it should be, in the coordinator's and the hosts' words; nil while nothing is in its way.
   var trouble: String? {
-    guard status?.phase != .ready else { return status?.error?.summary }
+    let health = status?.health.flatMap { $0.state == .unhealthy ? "its function is \($0.words)" : nil }
+    guard status?.phase != .ready else { return status?.error?.summary ?? health }
     let reasons = (status?.pending ?? []).map(\.message) + [status?.error?.summary].compactMap { $0 }
     return reasons.isEmpty ? nil : reasons.joined(separator: "; ")
   }
@@ -93,7 +94,8 @@ extension AssignedFunction {
   var reportSummary: String {
     reports.map { report in
       let cleaning = report.status?.scrub.flatMap { $0.words.map { " (\($0))" } } ?? ""
-      return "\(report.host): \(report.status?.phase.word ?? "-")\(cleaning)"
+      let health = report.status?.health.flatMap { $0.state == .unhealthy ? ", \($0.word)" : nil } ?? ""
+      return "\(report.host): \(report.status?.phase.word ?? "-")\(cleaning)\(health)"
     }.joined(separator: ", ")
   }
 }

@@ -6,7 +6,7 @@ struct StatusCommand: AsyncParsableCommand {
     commandName: "status",
     abstract: "The rack at a glance, and whether anything needs attention.",
     discussion: """
-      Hosts that are away or dead, plugins that fail, unhealthy end nodes, claims that wait or fail and orphans need \
+      Hosts that are away or dead, plugins that fail, unhealthy end nodes and functions, claims that wait or fail and orphans need \
       attention; a claim that is just being set up or released does not.
 
       Exit code 0: all is well; 1: something needs attention; 3: the coordinator cannot be reached.

@@ -55,6 +55,8 @@ struct FakeHost {
   /// It cuts a released function off and goes no further.
   var isScrubbingForever = false
   var failure: FunctionError?
+  /// What it says of each function of its own devices that is in use.
+  var health: Health?
   /// Where functions lie, by end node and function: on its disk, so that it outlives the host's run.
   var extents: [String: [String: Extent]] = [:]
 
@@ -162,6 +164,7 @@ struct FakeHost {
       claimUid: assignment.claimUid, endNode: assignment.endNode, token: token, role: entry.role,
       attributes: assignment.attributes, vni: assignment.mediation?.vni ?? 0, assignment: assignment, extent: extent)
     answered[id] = status(id, entry, .inUse) { status in
+      status.health = entry.role == .consumer ? nil : health
       switch entry.role {
       case .server where assignment.mediation?.mediator == "nbd": status.serverPort = 10_809
       case .server, .fencer, .unspecified, .unrecognized: break

@@ -27,6 +27,21 @@ import Testing
     #expect(passing.attention.isEmpty)
   }
 
+  @Test func anUnhealthyFunctionNeedsSomebody() {
+    var claim = Claim.waiting("sick", .ready)
+    claim.status?.health = FunctionHealth {
+      $0.state = .unhealthy
+      $0.host = "host-a"
+      $0.message = "eth1 has no carrier"
+    }
+    let status = RackStatus(rack { $0.claims.append(claim) })
+    #expect(status.attention == ["claim sick is ready: its function is unhealthy: host-a: eth1 has no carrier"])
+    #expect(claim.tableRow[3] == "ready, unhealthy")
+    claim.status?.health = FunctionHealth { $0.state = .healthy }
+    #expect(RackStatus(rack { $0.claims.append(claim) }).attention.isEmpty)
+    #expect(claim.tableRow[3] == "ready")
+  }
+
   @Test func whatIsNotInOrderIsSaidWithWhatToDo() {
     let status = RackStatus(
       rack { rack in

@@ -80,6 +80,26 @@ import Testing
     #expect(host.reported("f/1")?.assignment?.claimUid == (uid == "uid" ? nil : uid))
   }
 
+  @Test func howWellAFunctionDoesIsReportedWhileItIsInUse() {
+    var host = FakeHost()
+    host.start(makeWanted([makeEntry("f/1")]))
+    host.settle()
+    host.plugin.calls = []
+    let health = Health {
+      $0.state = .unhealthy
+      $0.message = "no carrier"
+    }
+    for (phase, told) in [(FunctionPhase.inUse, health), (.created, nil)] {
+      var observed = makeStatus("f/1", .direct, token: 1, phase, attributes: nil)
+      observed.health = health
+      host.handle(.pluginChanged(plugin: "ethernet"))
+      host.handle(.observed(plugin: "ethernet", [observed]))
+      #expect(host.reported("f/1")?.health == told)
+      // It is no reason to do anything.
+      #expect(host.plugin.calls.isEmpty)
+    }
+  }
+
   @Test func aFunctionThatThePluginCannotLookAtIsLeftAloneUntilItIsReleased() {
     var host = FakeHost()
     host.start(makeWanted([makeEntry("f/1")]))

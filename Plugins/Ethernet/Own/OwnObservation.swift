@@ -12,6 +12,7 @@ extension EthernetFunctions {
     var status = FunctionStatus(request, isInUse ? .inUse : .created)
     status.function?.enforced = enforced
     guard isInUse else { return status }
+    status.health = found.flatMap { health(of: $0, plan) }
     status.arrival = Arrival {
       $0.pciAddress = function.address.description
       $0.enforced = enforced
@@ -51,6 +52,12 @@ extension EthernetFunctions {
     guard let consumer = try? NetworkNamespace.named(name) else { return false }
     if consumer.inode == namespace.inode { return found.namespaceID == nil }
     return try found.namespaceID != nil && found.namespaceID == route.namespaceID(of: consumer)
+  }
+
+  private func health(of found: FoundLink, _ plan: FunctionPlan) -> Health? {
+    // One that waits for its container is not in use yet, and one without a carrier may be as it was asked for.
+    if case .container = plan.consumer, found.namespaceID == nil { return nil }
+    return plan.settings.linkState == .disabled ? nil : found.health(inNamespaceNamed: plan.consumerNamespace)
   }
 
   private func enforcedByCard(

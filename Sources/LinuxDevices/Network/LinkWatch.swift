@@ -7,8 +7,16 @@ public final class LinkWatch: Sendable {
   public let changes: AsyncStream<Void>
   private let stopSignal: CInt
 
-  public init(in namespace: NetworkNamespace) throws {
+  /// - Parameter andWhatItKnows: also in the namespaces that this one knows by an id, then or later.
+  public init(in namespace: NetworkNamespace, andWhatItKnows isForAll: Bool = false) throws {
     let socket = try NetlinkSocket(.route, in: namespace)
+    if isForAll {
+      var yes: CInt = 1
+      guard
+        setsockopt(
+          socket.descriptor, SOL_NETLINK, NETLINK_LISTEN_ALL_NSID, &yes, socklen_t(MemoryLayout<CInt>.size)) == 0
+      else { throw NetlinkError(errno: errno, operation: "watch the namespaces that \(namespace.label) knows") }
+    }
     var group = CInt(RTNLGRP_LINK.rawValue)
     let code = setsockopt(
       socket.descriptor, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, socklen_t(MemoryLayout<CInt>.size))

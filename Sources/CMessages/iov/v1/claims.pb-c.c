@@ -1041,7 +1041,7 @@ const ProtobufCMessageDescriptor iov__v1__get_claim_request__descriptor =
   (ProtobufCMessageInit) iov__v1__get_claim_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__list_claims_request__field_descriptors[9] =
+static const ProtobufCFieldDescriptor iov__v1__list_claims_request__field_descriptors[10] =
 {
   {
     "prefix",
@@ -1151,6 +1151,18 @@ static const ProtobufCFieldDescriptor iov__v1__list_claims_request__field_descri
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "unhealthy",
+    10,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ListClaimsRequest, unhealthy),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__list_claims_request__field_indices_by_name[] = {
   3,   /* field[3] = end_node */
@@ -1161,12 +1173,13 @@ static const unsigned iov__v1__list_claims_request__field_indices_by_name[] = {
   0,   /* field[0] = prefix */
   5,   /* field[5] = source */
   1,   /* field[1] = tenant */
+  9,   /* field[9] = unhealthy */
   6,   /* field[6] = unready */
 };
 static const ProtobufCIntRange iov__v1__list_claims_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 9 }
+  { 0, 10 }
 };
 const ProtobufCMessageDescriptor iov__v1__list_claims_request__descriptor =
 {
@@ -1176,7 +1189,7 @@ const ProtobufCMessageDescriptor iov__v1__list_claims_request__descriptor =
   "Iov__V1__ListClaimsRequest",
   "iov.v1",
   sizeof(Iov__V1__ListClaimsRequest),
-  9,
+  10,
   iov__v1__list_claims_request__field_descriptors,
   iov__v1__list_claims_request__field_indices_by_name,
   1,  iov__v1__list_claims_request__number_ranges,
@@ -1683,7 +1696,7 @@ const ProtobufCMessageDescriptor iov__v1__explain_claim_request__descriptor =
   (ProtobufCMessageInit) iov__v1__explain_claim_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__claim_explanation__field_descriptors[11] =
+static const ProtobufCFieldDescriptor iov__v1__claim_explanation__field_descriptors[12] =
 {
   {
     "claim",
@@ -1817,6 +1830,18 @@ static const ProtobufCFieldDescriptor iov__v1__claim_explanation__field_descript
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "health",
+    12,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ClaimExplanation, health),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__claim_explanation__field_indices_by_name[] = {
   0,   /* field[0] = claim */
@@ -1824,6 +1849,7 @@ static const unsigned iov__v1__claim_explanation__field_indices_by_name[] = {
   4,   /* field[4] = end_nodes */
   6,   /* field[6] = filters */
   5,   /* field[5] = fitting */
+  11,   /* field[11] = health */
   7,   /* field[7] = nearest */
   8,   /* field[8] = options */
   2,   /* field[2] = phase */
@@ -1834,7 +1860,7 @@ static const unsigned iov__v1__claim_explanation__field_indices_by_name[] = {
 static const ProtobufCIntRange iov__v1__claim_explanation__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 11 }
+  { 0, 12 }
 };
 const ProtobufCMessageDescriptor iov__v1__claim_explanation__descriptor =
 {
@@ -1844,7 +1870,7 @@ const ProtobufCMessageDescriptor iov__v1__claim_explanation__descriptor =
   "Iov__V1__ClaimExplanation",
   "iov.v1",
   sizeof(Iov__V1__ClaimExplanation),
-  11,
+  12,
   iov__v1__claim_explanation__field_descriptors,
   iov__v1__claim_explanation__field_indices_by_name,
   1,  iov__v1__claim_explanation__number_ranges,

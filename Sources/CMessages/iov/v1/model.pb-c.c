@@ -1870,6 +1870,51 @@ void   iov__v1__claim_status__free_unpacked
   assert(message->base.descriptor == &iov__v1__claim_status__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   iov__v1__function_health__init
+                     (Iov__V1__FunctionHealth         *message)
+{
+  static const Iov__V1__FunctionHealth init_value = IOV__V1__FUNCTION_HEALTH__INIT;
+  *message = init_value;
+}
+size_t iov__v1__function_health__get_packed_size
+                     (const Iov__V1__FunctionHealth *message)
+{
+  assert(message->base.descriptor == &iov__v1__function_health__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__function_health__pack
+                     (const Iov__V1__FunctionHealth *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__function_health__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__function_health__pack_to_buffer
+                     (const Iov__V1__FunctionHealth *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__function_health__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__FunctionHealth *
+       iov__v1__function_health__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__FunctionHealth *)
+     protobuf_c_message_unpack (&iov__v1__function_health__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__function_health__free_unpacked
+                     (Iov__V1__FunctionHealth *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__function_health__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   iov__v1__upgrade__init
                      (Iov__V1__Upgrade         *message)
 {
@@ -5558,7 +5603,7 @@ const ProtobufCMessageDescriptor iov__v1__claim__descriptor =
   (ProtobufCMessageInit) iov__v1__claim__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__claim_specification__field_descriptors[21] =
+static const ProtobufCFieldDescriptor iov__v1__claim_specification__field_descriptors[22] =
 {
   {
     "device_class",
@@ -5812,6 +5857,18 @@ static const ProtobufCFieldDescriptor iov__v1__claim_specification__field_descri
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "unhealthy_seconds",
+    32,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ClaimSpecification, unhealthy_seconds),
+    &google__protobuf__uint32_value__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__claim_specification__field_indices_by_name[] = {
   4,   /* field[4] = allowed_paths */
@@ -5834,6 +5891,7 @@ static const unsigned iov__v1__claim_specification__field_indices_by_name[] = {
   11,   /* field[11] = tenant */
   15,   /* field[15] = time_to_live_seconds */
   13,   /* field[13] = tolerations */
+  21,   /* field[21] = unhealthy_seconds */
   16,   /* field[16] = upgrade */
 };
 static const ProtobufCIntRange iov__v1__claim_specification__number_ranges[4 + 1] =
@@ -5842,7 +5900,7 @@ static const ProtobufCIntRange iov__v1__claim_specification__number_ranges[4 + 1
   { 16, 8 },
   { 28, 19 },
   { 31, 20 },
-  { 0, 21 }
+  { 0, 22 }
 };
 const ProtobufCMessageDescriptor iov__v1__claim_specification__descriptor =
 {
@@ -5852,7 +5910,7 @@ const ProtobufCMessageDescriptor iov__v1__claim_specification__descriptor =
   "Iov__V1__ClaimSpecification",
   "iov.v1",
   sizeof(Iov__V1__ClaimSpecification),
-  21,
+  22,
   iov__v1__claim_specification__field_descriptors,
   iov__v1__claim_specification__field_indices_by_name,
   4,  iov__v1__claim_specification__number_ranges,
@@ -6346,7 +6404,7 @@ const ProtobufCMessageDescriptor iov__v1__end_node_selector__descriptor =
   (ProtobufCMessageInit) iov__v1__end_node_selector__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__claim_status__field_descriptors[7] =
+static const ProtobufCFieldDescriptor iov__v1__claim_status__field_descriptors[8] =
 {
   {
     "phase",
@@ -6432,11 +6490,24 @@ static const ProtobufCFieldDescriptor iov__v1__claim_status__field_descriptors[7
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "health",
+    11,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ClaimStatus, health),
+    &iov__v1__function_health__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__claim_status__field_indices_by_name[] = {
   2,   /* field[2] = assignment */
   4,   /* field[4] = decision */
   3,   /* field[3] = error */
+  7,   /* field[7] = health */
   1,   /* field[1] = pending */
   0,   /* field[0] = phase */
   5,   /* field[5] = preemption */
@@ -6446,7 +6517,7 @@ static const ProtobufCIntRange iov__v1__claim_status__number_ranges[2 + 1] =
 {
   { 1, 0 },
   { 8, 4 },
-  { 0, 7 }
+  { 0, 8 }
 };
 const ProtobufCMessageDescriptor iov__v1__claim_status__descriptor =
 {
@@ -6456,11 +6527,101 @@ const ProtobufCMessageDescriptor iov__v1__claim_status__descriptor =
   "Iov__V1__ClaimStatus",
   "iov.v1",
   sizeof(Iov__V1__ClaimStatus),
-  7,
+  8,
   iov__v1__claim_status__field_descriptors,
   iov__v1__claim_status__field_indices_by_name,
   2,  iov__v1__claim_status__number_ranges,
   (ProtobufCMessageInit) iov__v1__claim_status__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor iov__v1__function_health__field_descriptors[5] =
+{
+  {
+    "state",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__FunctionHealth, state),
+    &iov__v1__health_state__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "host",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__FunctionHealth, host),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "message",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__FunctionHealth, message),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "since",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__FunctionHealth, since),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "damping",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__FunctionHealth, damping),
+    &iov__v1__damping__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__function_health__field_indices_by_name[] = {
+  4,   /* field[4] = damping */
+  1,   /* field[1] = host */
+  2,   /* field[2] = message */
+  3,   /* field[3] = since */
+  0,   /* field[0] = state */
+};
+static const ProtobufCIntRange iov__v1__function_health__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 5 }
+};
+const ProtobufCMessageDescriptor iov__v1__function_health__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.FunctionHealth",
+  "FunctionHealth",
+  "Iov__V1__FunctionHealth",
+  "iov.v1",
+  sizeof(Iov__V1__FunctionHealth),
+  5,
+  iov__v1__function_health__field_descriptors,
+  iov__v1__function_health__field_indices_by_name,
+  1,  iov__v1__function_health__number_ranges,
+  (ProtobufCMessageInit) iov__v1__function_health__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor iov__v1__upgrade__field_descriptors[4] =
@@ -7584,7 +7745,7 @@ const ProtobufCMessageDescriptor iov__v1__virtual_function__descriptor =
   (ProtobufCMessageInit) iov__v1__virtual_function__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__function_status__field_descriptors[9] =
+static const ProtobufCFieldDescriptor iov__v1__function_status__field_descriptors[10] =
 {
   {
     "function",
@@ -7694,12 +7855,25 @@ static const ProtobufCFieldDescriptor iov__v1__function_status__field_descriptor
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "health",
+    10,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__FunctionStatus, health),
+    &iov__v1__health__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__function_status__field_indices_by_name[] = {
   3,   /* field[3] = arrival */
   7,   /* field[7] = assignment */
   5,   /* field[5] = error */
   0,   /* field[0] = function */
+  9,   /* field[9] = health */
   2,   /* field[2] = phase */
   6,   /* field[6] = revision */
   1,   /* field[1] = role */
@@ -7709,7 +7883,7 @@ static const unsigned iov__v1__function_status__field_indices_by_name[] = {
 static const ProtobufCIntRange iov__v1__function_status__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 9 }
+  { 0, 10 }
 };
 const ProtobufCMessageDescriptor iov__v1__function_status__descriptor =
 {
@@ -7719,7 +7893,7 @@ const ProtobufCMessageDescriptor iov__v1__function_status__descriptor =
   "Iov__V1__FunctionStatus",
   "iov.v1",
   sizeof(Iov__V1__FunctionStatus),
-  9,
+  10,
   iov__v1__function_status__field_descriptors,
   iov__v1__function_status__field_indices_by_name,
   1,  iov__v1__function_status__number_ranges,

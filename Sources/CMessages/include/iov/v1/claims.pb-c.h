@@ -138,10 +138,14 @@ struct  Iov__V1__ListClaimsRequest
    * of the answer before
    */
   char *page_token;
+  /*
+   * only those whose function is unhealthy
+   */
+  protobuf_c_boolean unhealthy;
 };
 #define IOV__V1__LIST_CLAIMS_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__list_claims_request__descriptor) \
-    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string }
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string, 0 }
 
 
 struct  Iov__V1__ListClaimsResponse
@@ -313,10 +317,14 @@ struct  Iov__V1__ClaimExplanation
    * whether a better path is wanted, and what that waits for; empty: it is not
    */
   char *upgrade;
+  /*
+   * what is, or was, wrong with its function, and what follows from that; empty: nothing
+   */
+  char *health;
 };
 #define IOV__V1__CLAIM_EXPLANATION__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__claim_explanation__descriptor) \
-    , (char *)protobuf_c_empty_string, 0, IOV__V1__CLAIM_PHASE__CLAIM_PHASE_UNSPECIFIED, (char *)protobuf_c_empty_string, 0, 0, 0,NULL, 0,NULL, 0,NULL, NULL, (char *)protobuf_c_empty_string }
+    , (char *)protobuf_c_empty_string, 0, IOV__V1__CLAIM_PHASE__CLAIM_PHASE_UNSPECIFIED, (char *)protobuf_c_empty_string, 0, 0, 0,NULL, 0,NULL, 0,NULL, NULL, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string }
 
 
 struct  Iov__V1__FilterExplanation

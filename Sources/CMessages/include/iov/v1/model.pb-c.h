@@ -61,6 +61,7 @@ typedef struct Iov__V1__TenantUse Iov__V1__TenantUse;
 typedef struct Iov__V1__EndNodeSelector Iov__V1__EndNodeSelector;
 typedef struct Iov__V1__EndNodeSelector__LabelsEntry Iov__V1__EndNodeSelector__LabelsEntry;
 typedef struct Iov__V1__ClaimStatus Iov__V1__ClaimStatus;
+typedef struct Iov__V1__FunctionHealth Iov__V1__FunctionHealth;
 typedef struct Iov__V1__Upgrade Iov__V1__Upgrade;
 typedef struct Iov__V1__KeptPlace Iov__V1__KeptPlace;
 typedef struct Iov__V1__Preemption Iov__V1__Preemption;
@@ -565,7 +566,8 @@ struct  Iov__V1__Toleration
 
 
 /*
- * An end node whose health changes too often gives no new functions for a while. Not in the store.
+ * The health of an end node, or of a function, changes too often. The end node gives no new functions for a while; that is not in
+ * the store.
  */
 struct  Iov__V1__Damping
 {
@@ -1344,10 +1346,14 @@ struct  Iov__V1__ClaimSpecification
    * it, except where data would go. They are deleted together. Empty: by itself.
    */
   char *group;
+  /*
+   * When its function has been unhealthy for so long, it is taken away for another one elsewhere. Unset: it is kept.
+   */
+  Google__Protobuf__UInt32Value *unhealthy_seconds;
 };
 #define IOV__V1__CLAIM_SPECIFICATION__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__claim_specification__descriptor) \
-    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL, NULL, 0,NULL, NULL, IOV__V1__LOSS_POLICY__LOSS_POLICY_UNSPECIFIED, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0,NULL, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, IOV__V1__PREEMPTION_POLICY__PREEMPTION_POLICY_UNSPECIFIED, 0,NULL, IOV__V1__EVICTION_POLICY__EVICTION_POLICY_UNSPECIFIED, 0, 0, NULL, NULL, (char *)protobuf_c_empty_string }
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL, NULL, 0,NULL, NULL, IOV__V1__LOSS_POLICY__LOSS_POLICY_UNSPECIFIED, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0,NULL, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, IOV__V1__PREEMPTION_POLICY__PREEMPTION_POLICY_UNSPECIFIED, 0,NULL, IOV__V1__EVICTION_POLICY__EVICTION_POLICY_UNSPECIFIED, 0, 0, NULL, NULL, (char *)protobuf_c_empty_string, NULL }
 
 
 /*
@@ -1512,10 +1518,37 @@ struct  Iov__V1__ClaimStatus
    * the last one; absent: there was none
    */
   Iov__V1__Upgrade *upgrade;
+  /*
+   * of the function; absent: nothing was known against it since it was granted
+   */
+  Iov__V1__FunctionHealth *health;
 };
 #define IOV__V1__CLAIM_STATUS__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__claim_status__descriptor) \
-    , IOV__V1__CLAIM_PHASE__CLAIM_PHASE_UNSPECIFIED, 0,NULL, NULL, NULL, NULL, NULL, NULL }
+    , IOV__V1__CLAIM_PHASE__CLAIM_PHASE_UNSPECIFIED, 0,NULL, NULL, NULL, NULL, NULL, NULL, NULL }
+
+
+/*
+ * How well a claim's function does.
+ */
+struct  Iov__V1__FunctionHealth
+{
+  ProtobufCMessage base;
+  Iov__V1__HealthState state;
+  /*
+   * that says so
+   */
+  char *host;
+  char *message;
+  Google__Protobuf__Timestamp *since;
+  /*
+   * it changes too often: UNHEALTHY, whatever its hosts say, until then
+   */
+  Iov__V1__Damping *damping;
+};
+#define IOV__V1__FUNCTION_HEALTH__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__function_health__descriptor) \
+    , IOV__V1__HEALTH_STATE__HEALTH_STATE_UNSPECIFIED, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL, NULL }
 
 
 /*
@@ -1853,10 +1886,14 @@ struct  Iov__V1__FunctionStatus
    * block classes, from the beginning of its cleaning on
    */
   Iov__V1__ScrubState *scrub;
+  /*
+   * In use: how well it does. Absent: nothing is known against it.
+   */
+  Iov__V1__Health *health;
 };
 #define IOV__V1__FUNCTION_STATUS__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__function_status__descriptor) \
-    , NULL, IOV__V1__ROLE__ROLE_UNSPECIFIED, IOV__V1__FUNCTION_PHASE__FUNCTION_PHASE_UNSPECIFIED, NULL, 0, NULL, 0, NULL, NULL }
+    , NULL, IOV__V1__ROLE__ROLE_UNSPECIFIED, IOV__V1__FUNCTION_PHASE__FUNCTION_PHASE_UNSPECIFIED, NULL, 0, NULL, 0, NULL, NULL, NULL }
 
 
 /*
@@ -2704,6 +2741,25 @@ Iov__V1__ClaimStatus *
 void   iov__v1__claim_status__free_unpacked
                      (Iov__V1__ClaimStatus *message,
                       ProtobufCAllocator *allocator);
+/* Iov__V1__FunctionHealth methods */
+void   iov__v1__function_health__init
+                     (Iov__V1__FunctionHealth         *message);
+size_t iov__v1__function_health__get_packed_size
+                     (const Iov__V1__FunctionHealth   *message);
+size_t iov__v1__function_health__pack
+                     (const Iov__V1__FunctionHealth   *message,
+                      uint8_t             *out);
+size_t iov__v1__function_health__pack_to_buffer
+                     (const Iov__V1__FunctionHealth   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__FunctionHealth *
+       iov__v1__function_health__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__function_health__free_unpacked
+                     (Iov__V1__FunctionHealth *message,
+                      ProtobufCAllocator *allocator);
 /* Iov__V1__Upgrade methods */
 void   iov__v1__upgrade__init
                      (Iov__V1__Upgrade         *message);
@@ -3085,6 +3141,9 @@ typedef void (*Iov__V1__EndNodeSelector_Closure)
 typedef void (*Iov__V1__ClaimStatus_Closure)
                  (const Iov__V1__ClaimStatus *message,
                   void *closure_data);
+typedef void (*Iov__V1__FunctionHealth_Closure)
+                 (const Iov__V1__FunctionHealth *message,
+                  void *closure_data);
 typedef void (*Iov__V1__Upgrade_Closure)
                  (const Iov__V1__Upgrade *message,
                   void *closure_data);
@@ -3191,6 +3250,7 @@ extern const ProtobufCMessageDescriptor iov__v1__tenant_use__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__end_node_selector__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__end_node_selector__labels_entry__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__claim_status__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__function_health__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__upgrade__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__kept_place__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__preemption__descriptor;
