@@ -45,8 +45,8 @@ extension ClaimCommand {
         none is changed. A claim that cannot be changed in place is refused unless --replace is given. Claims that the file does not name \
         stay as they are.
 
-        What was shown is what is done: if something changes between the plan and the answer, nothing is done, and the exit code is 5. \
-        The same holds with --plan-revision for a plan of `iov claim plan`.
+        What was shown is what is done: if it would come to something else by the time of the answer, nothing is done, and the exit code \
+        is 5. With --plan-revision, of a plan of `iov claim plan`, nothing at all may have changed in the cluster.
         """)
 
     @Option(name: .shortAndLong, help: "The file; - is standard input.", completion: .file()) var file: String
@@ -66,13 +66,13 @@ extension ClaimCommand {
           printToStandardError("iov: nothing was done")
           throw ExitCode.refused
         }
-        var revision = planRevision ?? ""
-        if plan.changesSomething {
-          try confirmation.confirm(typing: "yes", lines)
-          // What a person has said yes to.
-          if !confirmation.yes, revision.isEmpty { revision = plan.revision }
+        if plan.changesSomething { try confirmation.confirm(typing: "yes", lines) }
+        var done: ClaimPlan
+        if plan.changesSomething, !confirmation.yes, planRevision == nil {
+          done = try await coordinator.apply(file, replace: options.replace, asShown: plan)
+        } else {
+          done = try await coordinator.apply(file.claims, replace: options.replace, revision: planRevision ?? "")
         }
-        var done = try await coordinator.apply(file.claims, replace: options.replace, revision: revision)
         let replaced = done.claims.filter { $0.action == .replace }
         if !replaced.isEmpty {
           // Cleaning a disk takes its time, and nobody else makes them anew.
@@ -106,7 +106,41 @@ extension ExitCode {
   static let stalePlan = ExitCode(5)
 }
 
+/// Something has changed since the plan.
+struct StalePlan: Error {
+  var message: String
+  /// A call before was broken off.
+  var mayBeDone: Bool
+
+  fileprivate func tell() -> ExitCode {
+    printToStandardError("iov: \(message)")
+    if mayBeDone { printToStandardError("iov: a call before was broken off, and may have been carried out") }
+    return .stalePlan
+  }
+}
+
 extension Coordinator {
+  private static var mostPlans: Int { 16 }
+
+  /// Carries out what a person has seen and said yes to. In a cluster that is in use something has always changed by then: what comes to
+  /// the same after that is what was seen.
+  func apply(_ file: ClaimFile, replace: Bool, asShown shown: ClaimPlan) async throws -> ClaimPlan {
+    let lines = shown.lines(file)
+    var revision = shown.revision
+    for _ in 1..<Self.mostPlans {
+      do {
+        return try await apply(file.claims, replace: replace, planRevision: revision)
+      } catch let stale as StalePlan where !stale.mayBeDone {
+        let plan = try await plan(file, replace: replace)
+        guard plan.lines(file) == lines else { throw stale.tell() }
+        revision = plan.revision
+      } catch let stale as StalePlan {
+        throw stale.tell()
+      }
+    }
+    return try await apply(file.claims, replace: replace, revision: revision)
+  }
+
   fileprivate func plan(_ file: ClaimFile, replace: Bool) async throws -> ClaimPlan {
     let request = ApplyClaimsRequest {
       $0.claims = file.claims
@@ -116,18 +150,24 @@ extension Coordinator {
   }
 
   func apply(_ wanted: [CreateClaimRequest], replace: Bool, revision: String) async throws -> ClaimPlan {
+    do {
+      return try await apply(wanted, replace: replace, planRevision: revision)
+    } catch let stale as StalePlan {
+      throw stale.tell()
+    }
+  }
+
+  private func apply(_ wanted: [CreateClaimRequest], replace: Bool, planRevision: String) async throws -> ClaimPlan {
     let request = ApplyClaimsRequest {
       $0.claims = wanted
       $0.replace = replace
-      $0.planRevision = revision
+      $0.planRevision = planRevision
     }
     return try await ask { isAgain in
       do {
         return try await claims.applyClaims(request, options: .command)
       } catch let error as RPCError where error.code == .aborted {
-        printToStandardError("iov: \(error.message)")
-        if isAgain { printToStandardError("iov: a call before was broken off, and may have been carried out") }
-        throw ExitCode.stalePlan
+        throw StalePlan(message: error.message, mayBeDone: isAgain)
       }
     }
   }

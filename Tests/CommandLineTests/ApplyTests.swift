@@ -242,6 +242,24 @@ import Testing
     #expect(coordinator.world.withLock { $0.applied.isEmpty })
   }
 
+  @Test func whatComesToTheSameIsWhatWasShown() async throws {
+    let shown = plan { $0.revision = "3.6.1" }
+    let coordinator = try await FakeCoordinator { $0.plan = shown }
+    coordinator.world.withLock { $0.plan.revision = "3.7.1" }
+    let file = try read(two)
+    let client = Coordinator(coordinator.endpoint, patience: Patience(seconds: 5))
+    _ = try await client.apply(file, replace: false, asShown: shown)
+    #expect(coordinator.world.withLock { $0.applied.map(\.planRevision) } == ["3.7.1"])
+
+    coordinator.world.withLock { world in
+      world.plan.revision = "3.8.1"
+      world.plan.claims[0].action = .replace
+    }
+    await #expect(throws: (any Error).self) { try await client.apply(file, replace: false, asShown: shown) }
+    #expect(coordinator.world.withLock { $0.applied.count } == 1)
+    await client.channel.close()
+  }
+
   @Test func whatIsRefusedIsNamedWithItsPlaceAndNothingIsDone() async throws {
     let plan = plan { $0.claims[1].refusal = "there is no host 'b'" }
     let coordinator = try await FakeCoordinator { $0.plan = plan }
