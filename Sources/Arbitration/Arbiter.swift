@@ -64,6 +64,8 @@ public struct Arbiter: Sendable {
   var tenants = Table<String, Tenant>()
   /// What the claims of each have that are not proven to have let go.
   var uses = Table<TenantClass, Amount>()
+  /// The sums of those, by class.
+  var usesOfClass = Table<String, Amount>()
   var claimsOfTenant = Table<String, Int>()
   /// By end node: for whom others let go of something there.
   var nominations = Table<String, [Nomination]>()
@@ -87,8 +89,10 @@ public struct Arbiter: Sendable {
   var changes = Changes()
   /// How often what claims may fit into has changed in this run: what is planned holds as long as neither this nor the revision has.
   var situation: UInt64 = 0
+  /// As long as it is the same, every tenant has the same functions and weight.
+  var usesRevision: UInt64 = 0
   /// As long as it is the same, no tenant has another share.
-  var sharesRevision: UInt64 = 0
+  var sharesRevision: UInt64 { usesRevision &+ endNodes.capacityRevision }
   /// What is only tried, the outermost trial first.
   var trials: [Trial] = []
 

@@ -22,6 +22,8 @@ struct EndNodes: Sendable, Triable {
   private(set) var conflicting: Set<String> = []
   /// Those whose health has changed since somebody asked last.
   private var flipped: Set<String> = []
+  /// As long as it is the same, so are the capacities of all classes. It never goes back.
+  private(set) var capacityRevision: UInt64 = 0
 
   subscript(id: String) -> EndNodeState? {
     get { states[id] }
@@ -40,6 +42,9 @@ struct EndNodes: Sendable, Triable {
 
   /// Those of a class that anybody can choose, in the order of their ids.
   func ids(ofClass deviceClass: String) -> OrderedSet<String> { ofClass[deviceClass]?.ids ?? OrderedSet() }
+
+  /// What those of a class that anybody can choose have together, as far as they say it.
+  func capacity(ofClass deviceClass: String) -> Amount { ofClass[deviceClass]?.capacity ?? Amount() }
 
   /// Those of a class that may have room for a function now: the least used first.
   func rooms(ofClass deviceClass: String) -> OrderedSet<Room> { ofClass[deviceClass]?.rooms ?? OrderedSet() }
@@ -174,7 +179,8 @@ struct EndNodes: Sendable, Triable {
       served.insert(id)
       return
     }
-    ofClass[place.deviceClass, default: ClassOfEndNodes()].put(id, place.paths)
+    capacityRevision += 1
+    ofClass[place.deviceClass, default: ClassOfEndNodes()].put(id, place)
     moveRoom(from: nil, to: room, ofClass: place.deviceClass, rack: place.rack)
   }
 
@@ -186,7 +192,8 @@ struct EndNodes: Sendable, Triable {
     served.remove(id)
     moveRoom(from: room, to: nil, ofClass: place.deviceClass, rack: place.rack)
     guard !place.isServed else { return }
-    ofClass[place.deviceClass]?.take(id, place.paths)
+    capacityRevision += 1
+    ofClass[place.deviceClass]?.take(id, place)
     if ofClass[place.deviceClass]?.ids.isEmpty ?? false { ofClass[place.deviceClass] = nil }
   }
 }
@@ -250,17 +257,20 @@ private struct ClassOfEndNodes {
   private(set) var ids = OrderedSet<String>()
   /// How many have functions for each.
   private(set) var paths: [Path: Int] = [:]
+  private(set) var capacity = Amount()
   private(set) var rooms = OrderedSet<Room>()
   var views: [RoomView.Kind: View] = [:]
 
-  mutating func put(_ id: String, _ paths: Set<Path>) {
+  mutating func put(_ id: String, _ place: Place) {
     ids.insert(id)
-    for path in paths { self.paths[path, default: 0] += 1 }
+    capacity.add(place.capacity)
+    for path in place.paths { self.paths[path, default: 0] += 1 }
   }
 
-  mutating func take(_ id: String, _ paths: Set<Path>) {
+  mutating func take(_ id: String, _ place: Place) {
     ids.remove(id)
-    for path in paths {
+    capacity.subtract(place.capacity)
+    for path in place.paths {
       let left = (self.paths[path] ?? 0) - 1
       self.paths[path] = left > 0 ? left : nil
     }
@@ -284,6 +294,7 @@ private struct Place: Equatable {
   var isUnhealthy: Bool
   var rack: String
   var paths: Set<Path>
+  var capacity: Amount
 
   init(of state: EndNodeState, rack: String) {
     self.rack = rack
@@ -296,6 +307,12 @@ private struct Place: Equatable {
     isConflicting = !state.conflicting.isEmpty
     isUnhealthy = state.isUnhealthy
     paths = Set(state.record.capabilities?.paths ?? [])
+    let limits = state.record.capacity ?? Capacity()
+    capacity = Amount(
+      functions: Int(limits.functions),
+      rates: MinimumRates(
+        bitsPerSecond: limits.bitsPerSecond, operationsPerSecond: limits.operationsPerSecond,
+        bytesPerSecond: limits.bytesPerSecond))
   }
 }
 

@@ -1,9 +1,19 @@
 import Messages
 
-/// What a tenant's claims of one class have.
+/// What a tenant's claims of one class have, or what there is of it.
 struct Amount: Equatable, Sendable {
   var functions = 0
   var rates = MinimumRates()
+
+  mutating func add(_ other: Amount) {
+    functions += other.functions
+    rates.add(other.rates)
+  }
+
+  mutating func subtract(_ other: Amount) {
+    functions -= other.functions
+    rates.subtract(other.rates)
+  }
 
   /// What one more claim asks for.
   mutating func add(_ specification: ClaimSpecification) {
@@ -26,8 +36,8 @@ struct TenantClass: TableKey {
   var scattered: UInt64 { Scattering.mix(tenant.scattered, deviceClass.scattered) }
 }
 
-/// Claims are made for tenants, of which each has a weight, by which functions are shared out where they are short, and quotas, above
-/// which it is granted nothing.
+/// Claims are made for tenants, of which each has a weight, by which functions and rates are shared out where they are short, and quotas,
+/// above which it is granted nothing.
 extension Arbiter {
   private static var mostWeight: UInt32 { 1_000_000 }
   private static var mostQuotas: Int { 64 }
@@ -123,7 +133,7 @@ extension Arbiter {
 
   private mutating func put(_ tenant: Tenant) {
     tenants[tenant.name] = tenant
-    sharesRevision += 1
+    usesRevision += 1
     changes.save(RecordKey(.tenant, tenant.name))
     _ = nextRevision()
   }
@@ -170,22 +180,24 @@ extension Arbiter {
   func use(of key: TenantClass) -> Amount { uses[key] ?? Amount() }
 
   mutating func takeUse(_ assignment: Assignment, of specification: ClaimSpecification) {
-    let rates = assignment.attributes?.minimumRates ?? MinimumRates()
+    let taken = Amount(functions: 1, rates: assignment.attributes?.minimumRates ?? MinimumRates())
     let key = specification.tenantClass
-    sharesRevision += 1
-    if uses.change(key, { $0.add(rates) }) != nil { return }
-    uses[key] = Amount(functions: 1, rates: rates)
+    usesRevision += 1
+    if usesOfClass.change(key.deviceClass, { $0.add(taken) }) == nil { usesOfClass[key.deviceClass] = taken }
+    if uses.change(key, { $0.add(taken) }) == nil { uses[key] = taken }
   }
 
   mutating func freeUse(_ assignment: Assignment, of specification: ClaimSpecification) {
     let key = specification.tenantClass
-    guard var use = uses[key] else { return }
-    sharesRevision += 1
+    guard var use = uses[key], var all = usesOfClass[key.deviceClass] else { return }
+    usesRevision += 1
     // A group may need more than one.
     let isRoom = isUsedUp(key) || quota(of: key).map { $0.limitsRates || !claimsOfGroup.isEmpty } ?? false
-    use.functions -= 1
-    use.rates.subtract(assignment.attributes?.minimumRates ?? MinimumRates())
+    let freed = Amount(functions: 1, rates: assignment.attributes?.minimumRates ?? MinimumRates())
+    use.subtract(freed)
+    all.subtract(freed)
     uses[key] = use.functions == 0 ? nil : use
+    usesOfClass[key.deviceClass] = all.functions == 0 ? nil : all
     if isRoom { noteRoom(for: key) }
   }
 
@@ -260,22 +272,53 @@ extension Arbiter {
 
   /// What a tenant has of a class, beside its weight.
   func share(of key: TenantClass) -> FairShare {
-    FairShare(functions: use(of: key).functions, weight: tenants[key.tenant]?.weight ?? 1)
+    FairShare(of: use(of: key), in: total(ofClass: key.deviceClass), weight: tenants[key.tenant]?.weight ?? 1)
+  }
+
+  /// What the end nodes have; or what is in use, where that is more because some of them have no limit, or a card without a link does
+  /// not say how fast it is. So nobody has more than all of something.
+  private func total(ofClass deviceClass: String) -> Amount {
+    let (there, used) = (endNodes.capacity(ofClass: deviceClass), usesOfClass[deviceClass] ?? Amount())
+    return Amount(
+      functions: max(there.functions, used.functions),
+      rates: MinimumRates(
+        bitsPerSecond: max(there.rates.bitsPerSecond, used.rates.bitsPerSecond),
+        operationsPerSecond: max(there.rates.operationsPerSecond, used.rates.operationsPerSecond),
+        bytesPerSecond: max(there.rates.bytesPerSecond, used.rates.bytesPerSecond)))
   }
 }
 
-/// How much of its share somebody has: the lower one is next.
+/// How much of its share somebody has: the lower one is next. It is told by that of which somebody has the largest part, as in "Dominant
+/// Resource Fairness" (Ghodsi et al., NSDI 2011).
 struct FairShare: Comparable {
-  var functions: Int
-  var weight: UInt32
+  private var used: UInt64 = 0
+  private var total: UInt64 = 1
+  private var weight: UInt32
 
+  init(of use: Amount, in all: Amount, weight: UInt32) {
+    self.weight = weight
+    take(UInt64(clamping: use.functions), of: UInt64(clamping: all.functions))
+    take(use.rates.bitsPerSecond, of: all.rates.bitsPerSecond)
+    take(use.rates.operationsPerSecond, of: all.rates.operationsPerSecond)
+    take(use.rates.bytesPerSecond, of: all.rates.bytesPerSecond)
+  }
+
+  private mutating func take(_ used: UInt64, of total: UInt64) {
+    guard total > 0, UInt128(used) * UInt128(self.total) > UInt128(self.used) * UInt128(total) else { return }
+    (self.used, self.total) = (used, total)
+  }
+
+  // Exact: of rounded numbers those that are equal might not be.
   static func < (one: FairShare, other: FairShare) -> Bool {
-    one.functions * Int(other.weight) < other.functions * Int(one.weight)
+    let (mine, theirs) = (UInt128(one.used) * UInt128(other.weight), UInt128(other.used) * UInt128(one.weight))
+    guard one.total != other.total else { return mine < theirs }
+    let (whole, rest) = mine.quotientAndRemainder(dividingBy: UInt128(one.total))
+    let (otherWhole, otherRest) = theirs.quotientAndRemainder(dividingBy: UInt128(other.total))
+    guard whole == otherWhole else { return whole < otherWhole }
+    return rest * UInt128(other.total) < otherRest * UInt128(one.total)
   }
 
-  static func == (one: FairShare, other: FairShare) -> Bool {
-    one.functions * Int(other.weight) == other.functions * Int(one.weight)
-  }
+  static func == (one: FairShare, other: FairShare) -> Bool { !(one < other) && !(other < one) }
 }
 
 /// One number of a quota.

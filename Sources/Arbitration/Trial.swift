@@ -5,7 +5,7 @@ import Messages
 struct Trial {
   fileprivate var cluster: Cluster
   fileprivate var situation: UInt64
-  fileprivate var sharesRevision: UInt64
+  fileprivate var usesRevision: UInt64
   fileprivate var changes: Changes
   /// By class.
   fileprivate var rounds: [String: WaitingList.Round]
@@ -19,7 +19,7 @@ extension Arbiter {
     noteServedClasses()
     trials.append(
       Trial(
-        cluster: cluster, situation: situation, sharesRevision: sharesRevision, changes: changes,
+        cluster: cluster, situation: situation, usesRevision: usesRevision, changes: changes,
         rounds: waiting.mapValues(\.round)))
     forEachTable(.begin)
   }
@@ -37,7 +37,7 @@ extension Arbiter {
     cluster = trial.cluster
     situation = trial.situation
     // With the rounds, which know it.
-    sharesRevision = trial.sharesRevision
+    usesRevision = trial.usesRevision
     changes = trial.changes
     for change in trial.waiting.reversed() {
       if change.isWaiting {
@@ -67,6 +67,7 @@ extension Arbiter {
     step.take(&holders)
     step.take(&tenants)
     step.take(&uses)
+    step.take(&usesOfClass)
     step.take(&claimsOfTenant)
     step.take(&nominations)
     step.take(&abandonedWithShare)

@@ -6,8 +6,8 @@ extension Arbiter {
   package var hasEmptyIndexes: Bool {
     claimOfMAC.isEmpty && claimOfVNI.isEmpty && claimOfFunction.isEmpty && claimOfInterface.isEmpty
       && claimsOfOpenInterface.isEmpty && evicting.isEmpty && functionsOfPeers.isEmpty && upgrades.isEmpty
-      && holders.isEmpty && uses.isEmpty && claimsOfTenant.isEmpty && claimsOfGroup.isEmpty && groupFailures.isEmpty
-      && nominations.isEmpty && ailments.isEmpty
+      && holders.isEmpty && uses.isEmpty && usesOfClass.isEmpty && claimsOfTenant.isEmpty && claimsOfGroup.isEmpty
+      && groupFailures.isEmpty && nominations.isEmpty && ailments.isEmpty
       && (abandoned.isEmpty ? abandonedOfEndNode.isEmpty : true) && claimsOfSource.isEmpty && endNodes.served.isEmpty
       && selectors.isEmpty && hostSelectors.isEmpty
   }

@@ -101,7 +101,7 @@ struct Serving {
     guard let first = list.entries.first(after: last) else { return false }
     var next: WaitingList.Entry? = first
     while let entry = next, entry.priority == first.priority {
-      heads.append(Head(entry: entry, share: FairShare(functions: 0, weight: 1)))
+      heads.append(Head(entry: entry, share: FairShare(of: Amount(), in: Amount(), weight: 1)))
       last = entry.last
       next = list.entries.first(after: entry.last)
     }

@@ -76,7 +76,7 @@ enum Flaw: String, CaseIterable, Sendable {
     switch self {
     case .upgradesTooSoon: 58
     case .upgradesNobody: 90
-    case .believesLateHellos: 194
+    case .believesLateHellos: 1726
     default: 1
     }
   }

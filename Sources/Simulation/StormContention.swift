@@ -91,19 +91,61 @@ extension Storm {
   }
 
   private func functionsInUse(_ claims: some Sequence<Claim>, of tenant: String) -> Int {
+    inUse(claims, of: tenant).count
+  }
+
+  private func inUse(_ claims: some Sequence<Claim>, of tenant: String) -> [Claim] {
     claims.filter {
       $0.status?.assignment != nil && $0.specification?.deviceClass == "ethernet" && self.tenant(of: $0) == tenant
-    }.count
+    }
+  }
+
+  /// Of cards, the functions and the rate.
+  struct Amount {
+    var functions = 0.0
+    var bits = 0.0
+
+    init() {}
+
+    init(of claims: [Claim]) {
+      functions = Double(claims.count)
+      for claim in claims { bits += Double(claim.promisedBitsPerSecond) }
+    }
+
+    /// Those numbers of both that are the lower ones.
+    func atMost(_ other: Amount) -> Amount {
+      var result = self
+      (result.functions, result.bits) = (min(functions, other.functions), min(bits, other.bits))
+      return result
+    }
+
+    func part(of all: Amount) -> Double { max(functions / max(1, all.functions), bits / max(1, all.bits)) }
+  }
+
+  /// There are no others than those with limits.
+  private var cards: Amount {
+    var result = Amount()
+    for node in arbiter.listedEndNodes where node.deviceClass == "ethernet" {
+      result.functions += Double(node.capacity?.functions ?? 0)
+      result.bits += Double(node.capacity?.bitsPerSecond ?? 0)
+    }
+    return result
   }
 
   // MARK: What must hold
 
-  /// By name, before an event.
-  var contenders: [String: Claim] {
-    Dictionary(uniqueKeysWithValues: arbiter.listedClaims.map { ($0.name, $0) })
+  /// What there was before an event.
+  struct Contenders {
+    var claims: [String: Claim] = [:]
+    var cards = Amount()
   }
 
-  mutating func checkContention(since before: [String: Claim], _ event: Event) {
+  var contenders: Contenders {
+    Contenders(claims: Dictionary(uniqueKeysWithValues: arbiter.listedClaims.map { ($0.name, $0) }), cards: cards)
+  }
+
+  mutating func checkContention(since former: Contenders, _ event: Event) {
+    let before = former.claims
     let claims = arbiter.listedClaims
     for (tenant, quota) in Self.quotas {
       let used = functionsInUse(claims, of: tenant)
@@ -127,7 +169,7 @@ extension Storm {
     }
     let granted = claims.filter { isGranted($0, since: before[$0.name]) }
     for claim in granted {
-      for other in waited where isPassedOver(other, for: claim, granted, before) {
+      for other in waited where isPassedOver(other, for: claim, granted, former) {
         let problem =
           "\(claim.name) of \(tenant(of: claim)), priority \(priority(of: claim)), was given \(claim.status?.assignment?.function ?? ""), and "
           + "\(other.name) of \(tenant(of: other)), priority \(priority(of: other)), waits and could have it, after \(event)"
@@ -172,8 +214,9 @@ extension Storm {
   /// Whether it waits although it could have had what the other one was given, and was to be served before: by its priority, because
   /// that was kept for it, by its tenant's share, or by its age.
   private func isPassedOver(
-    _ claim: Claim, for other: Claim, _ granted: [Claim], _ before: [String: Claim]
+    _ claim: Claim, for other: Claim, _ granted: [Claim], _ former: Contenders
   ) -> Bool {
+    let before = former.claims
     // What a disk is given for may depend on who controls it, and a condition on what else is so just then.
     guard let specification = claim.specification, specification.deviceClass == "ethernet",
       specification.selector.isEmpty, specification.hostSelector.isEmpty,
@@ -193,7 +236,7 @@ extension Storm {
     let wasKept = ([other.name] + members(ofGroupOf: other)).contains {
       before[$0]?.status?.preemption?.endNode == other.status?.assignment?.endNode
     }
-    let isFirst = mine == theirs && !wasKept && (isKept || isFurtherBelow(claim, other, granted, before))
+    let isFirst = mine == theirs && !wasKept && (isKept || isFurtherBelow(claim, other, granted, former))
     guard mine > theirs || isFirst else { return false }
     return arbiter.couldHave(claim.name, insteadOf: other.name)
   }
@@ -215,15 +258,20 @@ extension Storm {
 
   /// Of one priority: whether its tenant had less of its share whenever in the event the other one was granted.
   private func isFurtherBelow(
-    _ claim: Claim, _ other: Claim, _ granted: [Claim], _ before: [String: Claim]
+    _ claim: Claim, _ other: Claim, _ granted: [Claim], _ former: Contenders
   ) -> Bool {
     let (mine, theirs) = (tenant(of: claim), tenant(of: other))
     guard mine != theirs else { return isOlder(claim, other) }
-    let after = arbiter.listedClaims
-    let most = max(functionsInUse(before.values, of: mine), functionsInUse(after, of: mine))
-    let more = granted.filter { tenant(of: $0) == theirs }.count
-    let least = min(functionsInUse(before.values, of: theirs), functionsInUse(after, of: theirs) - more)
-    return most * (Self.weights[theirs] ?? 1) < least * (Self.weights[mine] ?? 1)
+    let (before, after) = (former.claims.values, arbiter.listedClaims)
+    let most = [Amount(of: inUse(before, of: mine)), Amount(of: inUse(after, of: mine))]
+    let own = Set(granted.filter { tenant(of: $0) == theirs }.map(\.name))
+    let least = Amount(of: inUse(before, of: theirs)).atMost(
+      Amount(of: inUse(after, of: theirs).filter { !own.contains($0.name) }))
+    // What there is may be other than before the event.
+    return [former.cards, cards].allSatisfy { cards in
+      let (share, others) = (most.map { $0.part(of: cards) }.max() ?? 0, least.part(of: cards))
+      return share / Double(Self.weights[mine] ?? 1) * 1.000001 < others / Double(Self.weights[theirs] ?? 1)
+    }
   }
 
   private func isOlder(_ one: Claim, _ other: Claim) -> Bool {
@@ -267,5 +315,11 @@ extension Storm {
     let (mine, theirs) = (pending.map(\.name), others.map(\.name))
     let words = "\(mine) of priority \(priority(of: first)) wait, and \(theirs) need not let go"
     require(!areInTheWay, words)
+  }
+}
+
+extension Claim {
+  fileprivate var promisedBitsPerSecond: UInt64 {
+    status?.assignment?.attributes?.ethernet?.minTransmitBitsPerSecond ?? 0
   }
 }

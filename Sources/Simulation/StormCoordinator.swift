@@ -76,7 +76,7 @@ extension Storm {
     let given = unheardRoots.isEmpty ? [] : givenOfSharedDevice
     noteHeard(event)
     let held = isContended || (isMaintained && event.mayEvict) ? heldFunctions : [:]
-    let contenders = isContended ? contenders : [:]
+    let contenders = isContended ? contenders : Contenders()
     coverage.note(event)
     let instant = instant
     let speaker = event.session.flatMap { arbiter.hostOfSession[$0] }

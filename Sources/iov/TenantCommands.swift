@@ -7,7 +7,8 @@ struct TenantCommand: AsyncParsableCommand {
     commandName: "tenant", abstract: "Those for whom claims are made: their weights and quotas.",
     discussion: """
       A claim is of the tenant that it names (iov claim create --tenant), or of the one called default, which is always there. \
-      Where functions of a class are short, they are shared out by weight. A quota is the most that a tenant's claims of a class \
+      Where functions of a class are short, the one is next that has the least for its weight: of the functions, or of a rate that is \
+      promised, whichever it has more of. A quota is the most that a tenant's claims of a class \
       have at a time; what is above it waits.
       """,
     subcommands: [Create.self, List.self, Show.self, Set.self, Delete.self])

@@ -52,6 +52,13 @@ extension World {
   }
 }
 
+extension FairShare {
+  /// Of so many functions that none but functions counts.
+  fileprivate init(of functions: Int, weight: UInt32) {
+    self.init(of: Amount(functions: functions), in: Amount(functions: 1000), weight: weight)
+  }
+}
+
 @Suite struct Tenants {
   private static let id = "ethernet/52:54:00:00:00:01"
 
@@ -238,6 +245,88 @@ extension World {
     #expect(served == ["big-0", "big-1", "big-2", "big-3", "small-0", "small-1"])
   }
 
+  /// Both wait, the one of `many` for longer, and one function is let go of. Answers who has it.
+  private func served(_ world: inout World) throws -> String? {
+    _ = try create(&world, "many-next", "many").get()
+    _ = try create(&world, "wide-next", "wide").get()
+    try #require(world.phase("many-next") == .pending && world.phase("wide-next") == .pending)
+    world.delete("other")
+    world.settle()
+    return ["many-next", "wide-next"].first { world.phase($0) == .ready }
+  }
+
+  /// One card with 10 Gbit/s, all functions of which are in use: of one tenant one that has most of the rate, of another one two.
+  private func cardOfOneWideAndTwoNarrow(gigabits: UInt64, functions: UInt32 = 4) throws -> World {
+    var world = rack(functions: functions)
+    for name in ["wide", "many"] { world.createTenant(name) }
+    _ = try create(&world, "wide-1", "wide", gigabits: gigabits).get()
+    for name in ["many-1", "many-2"] { _ = try create(&world, name, "many").get() }
+    _ = try create(&world, "other", "default").get()
+    return world
+  }
+
+  @Test func whoHasMostOfTheRateHasMoreThanWhoHasMoreFunctions() throws {
+    var world = try cardOfOneWideAndTwoNarrow(gigabits: 9)
+    #expect(try served(&world) == "many-next")
+    // A quarter of the functions is more than a fifth of the rate.
+    world = try cardOfOneWideAndTwoNarrow(gigabits: 2)
+    #expect(try served(&world) == "wide-next")
+    world = try cardOfOneWideAndTwoNarrow(gigabits: 9)
+    _ = try world.setTenant("wide", weight: 2).get()
+    #expect(try served(&world) == "wide-next", "nine tenths for a weight of two are less than a half for one of one")
+  }
+
+  @Test func theOrderOfSharesIsTheSameAfterARestart() throws {
+    for gigabits in [2, 9] as [UInt64] {
+      var world = try cardOfOneWideAndTwoNarrow(gigabits: gigabits)
+      world.restart()
+      for name in ["a", "b", "c"] { world.connect(name) }
+      world.settle()
+      #expect(try served(&world) == (gigabits == 9 ? "many-next" : "wide-next"))
+    }
+  }
+
+  /// A card that shares itself in software has no number of functions.
+  @Test func whereFunctionsHaveNoLimitThoseInUseAreAllThereAre() throws {
+    func shares(_ gigabits: UInt64) throws -> (wide: FairShare, many: FairShare) {
+      let arbiter = try cardOfOneWideAndTwoNarrow(gigabits: gigabits, functions: 0).arbiter
+      let key = { TenantClass(tenant: $0, deviceClass: "ethernet") }
+      return (arbiter.share(of: key("wide")), arbiter.share(of: key("many")))
+    }
+    #expect(try shares(4).wide < shares(4).many)
+    #expect(try shares(5).wide == shares(5).many, "a half of the rate, and two of four functions")
+    #expect(try shares(6).many < shares(6).wide)
+  }
+
+  @Test func aCardWithoutALinkMakesNobodyHaveMoreThanAllOfTheRate() throws {
+    var world = try cardOfOneWideAndTwoNarrow(gigabits: 1)
+    let key = { TenantClass(tenant: $0, deviceClass: "ethernet") }
+    #expect(world.arbiter.share(of: key("wide")) < world.arbiter.share(of: key("many")))
+    let before = world.arbiter.sharesRevision
+    world.hosts["a"]?.endNodes[0].capacity?.bitsPerSecond = 0
+    world.reportInventory("a")
+    #expect(world.arbiter.sharesRevision != before)
+    #expect(world.arbiter.share(of: key("many")) < world.arbiter.share(of: key("wide")))
+    world.hosts["a"]?.endNodes[0].capacity?.bitsPerSecond = 10_000_000_000
+    world.reportInventory("a")
+    #expect(world.arbiter.share(of: key("wide")) < world.arbiter.share(of: key("many")))
+  }
+
+  @Test func sharesAreComparedExactlyHoweverLargeTheyAre() {
+    func share(_ bits: UInt64, of all: UInt64, functions: Int = 0, _ weight: UInt32 = 1) -> FairShare {
+      FairShare(
+        of: Amount(functions: functions, rates: MinimumRates(bitsPerSecond: bits)),
+        in: Amount(functions: 3, rates: MinimumRates(bitsPerSecond: all)), weight: weight)
+    }
+    let most = UInt64.max
+    #expect(share(most / 3, of: most) == share(0, of: most, functions: 1))
+    #expect(share(most / 3 - 1, of: most) < share(0, of: most, functions: 1))
+    #expect(share(0, of: most, functions: 1) < share(most / 3 + 1, of: most))
+    #expect(share(most, of: most, 1_000_000) < share(most / 999_999, of: most))
+    #expect(share(most - 1, of: most, 1_000_000) < share(most, of: most, 1_000_000))
+    #expect(share(7, of: 0) == share(0, of: most), "nobody has any of what there is none of")
+  }
+
   @Test func whoeverWaitsIsServedInTheOrderOfSharesAndEveryoneIsServed() {
     var list = WaitingList()
     var functions: [String: Int] = [:]
@@ -254,7 +343,7 @@ extension World {
     var served: [WaitingList.Entry] = []
     while let next = serving.next(
       of: list, revision: UInt64(served.count),
-      share: { FairShare(functions: functions[$0] ?? 0, weight: weights[$0] ?? 1) })
+      share: { FairShare(of: functions[$0] ?? 0, weight: weights[$0] ?? 1) })
     {
       served.append(next)
       functions[next.tenant, default: 0] += 1
@@ -284,7 +373,7 @@ extension World {
     var serving = Serving()
     var served: [String] = []
     func next() -> WaitingList.Entry? {
-      serving.next(of: list, revision: 0) { FairShare(functions: $0 == "a" ? 0 : 1, weight: 1) }
+      serving.next(of: list, revision: 0) { FairShare(of: $0 == "a" ? 0 : 1, weight: 1) }
     }
     served.append(next()?.name ?? "")
     for entry in entries where ["a1", "a2", "b3"].contains(entry.name) { list.remove(entry) }
