@@ -39,6 +39,10 @@ public struct Arbiter: Sendable {
   /// End nodes that give no new functions because their health changes too often.
   var heldForFlapping: Set<String> = []
   /// By group.
+  var waitingGroups = Table<String, WaitingGroup>()
+  /// By class: the groups of which members wait for a function of it.
+  var queuesOfGroups = Table<String, OrderedSet<GroupInQueue>>()
+  /// By group.
   var groupFailures = Table<String, FailedPlaces>()
   /// Claims whose functions are unhealthy, or were of late.
   var ailments = Ailments()
@@ -188,6 +192,7 @@ public struct Arbiter: Sendable {
       endHolds(at: now)
       endGroupHolds(at: now)
       endUnhealthyPlaces(at: now)
+      takeTurns(at: now)
       // What has become free is given in the order of those who wait, whoever looks next.
       settleConsequences()
       lookAgain()

@@ -11,16 +11,9 @@ extension Arbiter {
     let members = members(of: group)
     var pending = members.filter { $0.phase == .pending }
     for state in pending { setNominationAside(of: state) }
-    if let other = members.first(where: { $0.phase == .reclaiming || $0.phase == .releasing }) {
-      let reason = PendingReason.group("'\(other.claim.name)' of its group '\(group)' has yet to let go of what it had")
-      return say(Array(repeating: [reason], count: pending.count), to: keepingNothing(for: pending))
-    }
-    if let reason = holdAfterFailures(ofGroup: group) {
-      return say(Array(repeating: [reason], count: pending.count), to: keepingNothing(for: pending))
-    }
-    if let (name, drop) = obstacle(ofQuotaOf: pending) {
-      let why = pendingReasons([drop], for: pending[0].specification)
-      return say(reasons(of: pending, because: name, why), to: keepingNothing(for: pending))
+    if let reasons = reasonsNotToLook(for: group, members, pending) {
+      endTurn(of: group)
+      return say(reasons, to: keepingNothing(for: pending))
     }
     let names = namesWithoutPlace(among: pending.map(\.claim.name)) { (arbiter, order) in
       arbiter.nameWithoutPlace(among: order)
@@ -30,7 +23,22 @@ extension Arbiter {
     guard let name = alone ?? names.first else { return }
     let why = reasonsWhyNot(name)
     keepOrPreempt(for: &pending)
-    say(reasons(of: pending, because: name, why), to: pending)
+    keepPlaces(forGroup: group, pending)
+    say(reasons(of: pending, because: name, why + reasonOfTurn(of: group)), to: pending)
+    waitingGroups[group]?.turn?.seen = cluster.revision
+  }
+
+  /// What nothing that is free changes; nil: it may be that all of them find something.
+  private func reasonsNotToLook(
+    for group: String, _ members: [ClaimState], _ pending: [ClaimState]
+  ) -> [[PendingReason]]? {
+    if let other = members.first(where: { $0.phase == .reclaiming || $0.phase == .releasing }) {
+      let reason = PendingReason.group("'\(other.claim.name)' of its group '\(group)' has yet to let go of what it had")
+      return Array(repeating: [reason], count: pending.count)
+    }
+    if let reason = holdAfterFailures(ofGroup: group) { return Array(repeating: [reason], count: pending.count) }
+    guard let (name, drop) = obstacle(ofQuotaOf: pending) else { return nil }
+    return reasons(of: pending, because: name, pendingReasons([drop], for: pending[0].specification))
   }
 
   /// Tries it in several orders: whoever has the least choice goes first.
@@ -59,7 +67,7 @@ extension Arbiter {
 
   /// Those that name the end nodes that they can have come before those that leave it open, the ones with the fewest first. Of what a
   /// condition selects only a look at all would tell how much that is.
-  private func thoseWithLeastChoiceFirst(_ names: [String]) -> [String] {
+  func thoseWithLeastChoiceFirst(_ names: [String]) -> [String] {
     let counts = names.map { name in claims[name].map { choices(of: $0.specification) } ?? Int.max }
     return names.indices.sorted { (counts[$0], $0) < (counts[$1], $1) }.map { names[$0] }
   }
@@ -131,6 +139,10 @@ extension Arbiter {
   }
 
   // MARK: What they say
+
+  private func reasonOfTurn(of group: String) -> [PendingReason] {
+    hasTurn(group) ? [.group("what becomes free is kept for its group '\(group)', which has waited longest")] : []
+  }
 
   private mutating func reasonsWhyNot(_ name: String) -> [PendingReason] {
     guard let specification = claims[name]?.specification else { return [] }

@@ -11,6 +11,15 @@ struct Nomination: Sendable {
   var share: Share
   /// Those that let go.
   var victims: [String]
+  /// The one that it is a member of, if it is kept because that has its turn.
+  var group = ""
+
+  /// For whom it is kept, and why.
+  fileprivate var words: String {
+    group.isEmpty
+      ? "'\(claim)' of priority \(priority), for which others let go of it"
+      : "group '\(group)' of priority \(priority), which has waited longest"
+  }
 }
 
 /// A claim that nothing fits has others of strictly lower priorities let go of what they have. They do so as by any eviction; what they
@@ -91,6 +100,7 @@ extension Arbiter {
 
   /// Nothing is kept for it for the moment: it may take that itself.
   mutating func setNominationAside(of state: ClaimState) {
+    if state.hasGroup { setPlaceAside(of: state.claim.name, inGroup: state.specification.group) }
     guard let id = state.claim.status?.preemption?.endNode else { return }
     nominations[id]?.removeAll { $0.claim == state.claim.name }
     if nominations[id]?.isEmpty ?? false { nominations[id] = nil }
@@ -134,8 +144,7 @@ extension Arbiter {
     guard let first = kept.first else { return }
     let drop = Drop(
       .priority,
-      "what is free of \(node.record.name) is kept for '\(first.claim)' of priority \(first.priority), for which others let go of it"
-    )
+      "what is free of \(node.record.name) is kept for \(first.words)")
     // Where it will lie is not known yet.
     guard !node.isBlockDevice else { throw drop }
     var later = node

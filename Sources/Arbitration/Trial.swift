@@ -57,6 +57,8 @@ extension Arbiter {
     step.take(&fencers)
     step.take(&claimsOfSource)
     step.take(&claimsOfGroup)
+    step.take(&waitingGroups)
+    step.take(&queuesOfGroups)
     step.take(&groupFailures)
     step.take(&ailments)
     step.take(&unhealthyPlaces)

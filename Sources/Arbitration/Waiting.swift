@@ -37,12 +37,14 @@ extension Arbiter {
   mutating func wait(_ state: ClaimState) {
     let deviceClass = state.specification.deviceClass
     noteTried(state, isWaiting: true)
+    noteWaiting(state, by: 1)
     insert(state.waitingEntry, ofClass: deviceClass)
   }
 
   mutating func stopWaiting(_ state: ClaimState) {
     let deviceClass = state.specification.deviceClass
     noteTried(state, isWaiting: false)
+    noteWaiting(state, by: -1)
     remove(state.waitingEntry, ofClass: deviceClass)
   }
 
@@ -129,19 +131,22 @@ extension Arbiter {
       claims[name].map { $0.phase == .pending && $0.specification.deviceClass == deviceClass } ?? false
     }
     let tenants = openings.tenants.filter { $0.deviceClass == deviceClass }
+    let first = entryOfTurn(ofClass: deviceClass)
     var serving = Serving()
     var budget = Self.lookedAtInVain
     var tried: Set<String> = []
     var looks = Looks()
     var allReopened: Set<String> = []
     while budget > 0, !open.isEmpty || !openings.hosts.isEmpty || mayFit(tenants, ofClass: deviceClass),
-      let entry = nextServed(&serving, ofClass: deviceClass)
+      let entry = nextServed(&serving, ofClass: deviceClass, first)
     {
       guard let specification = claims[entry.name]?.specification else { continue }
       guard specification.group.isEmpty || !tried.contains(specification.group) else { continue }
-      guard named.remove(entry.name) != nil || isConcerned(entry.name, openings, open, &looks, &budget) else {
-        continue
-      }
+      // Another member than that one may be concerned.
+      guard
+        named.remove(entry.name) != nil || entry == first
+          || isConcerned(entry.name, openings, open, &looks, &budget)
+      else { continue }
       if !specification.group.isEmpty { tried.insert(specification.group) }
       place(entry.name, &budget)
       looks.note(claims[entry.name], isAnythingKept: !nominations.isEmpty)
@@ -186,12 +191,13 @@ extension Arbiter {
 
   /// Those of a tenant that has used up its quota are passed by.
   private func nextServed(
-    _ serving: inout Serving, ofClass deviceClass: String
+    _ serving: inout Serving, ofClass deviceClass: String, _ first: WaitingList.Entry?
   ) -> WaitingList.Entry? {
     guard let list = waiting[deviceClass] else { return nil }
     let key = { (tenant: String) in TenantClass(tenant: tenant, deviceClass: deviceClass) }
     return serving.next(
-      of: list, skipping: { isUsedUp(key($0)) }, revision: sharesRevision, share: { share(of: key($0)) })
+      of: list, first: first, skipping: { isUsedUp(key($0)) }, revision: sharesRevision,
+      share: { share(of: key($0)) })
   }
 
   /// Whether a claim could get something of what has opened. What is looked at in vain is taken off the budget.
@@ -303,7 +309,7 @@ extension Arbiter {
 }
 
 extension ClaimState {
-  fileprivate var waitingEntry: WaitingList.Entry {
+  var waitingEntry: WaitingList.Entry {
     WaitingList.Entry(
       priority: specification.priority, tenant: specification.tenantName, seconds: claim.created?.seconds ?? 0,
       nanoseconds: claim.created?.nanoseconds ?? 0, uid: claim.uid,

@@ -62,16 +62,23 @@ struct Serving {
   private var heads: [Head] = []
   private var revision: UInt64?
   private var last: WaitingList.Entry?
+  private var isFirstServed = false
 
   /// - Parameters:
+  ///   - first: comes before all of its priority.
   ///   - isOver: whether a tenant's turn is over.
   ///   - revision: As long as it is the same, so are the shares.
   mutating func next(
-    of list: WaitingList, skipping isOver: (String) -> Bool = { _ in false }, revision: UInt64,
+    of list: WaitingList, first: WaitingList.Entry? = nil, skipping isOver: (String) -> Bool = { _ in false },
+    revision: UInt64,
     share: (String) -> FairShare
   ) -> WaitingList.Entry? {
     while true {
       if heads.isEmpty, !begin(of: list) { return nil }
+      if let first, !isFirstServed, let head = heads.first, head.entry.priority <= first.priority {
+        isFirstServed = true
+        if list.entries.contains(first) { return first }
+      }
       if self.revision != revision {
         for place in heads.indices { heads[place].share = share(heads[place].entry.tenant) }
         heads.sort { $1.isBefore($0) }

@@ -74,7 +74,7 @@ enum Flaw: String, CaseIterable, Sendable {
   /// Where a search begins: few storms have all that it takes to see some of these.
   var firstSeed: UInt64 {
     switch self {
-    case .upgradesTooSoon: 58
+    case .upgradesTooSoon: 274
     case .upgradesNobody: 90
     case .believesLateHellos: 1726
     default: 1

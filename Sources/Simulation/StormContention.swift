@@ -138,10 +138,14 @@ extension Storm {
   struct Contenders {
     var claims: [String: Claim] = [:]
     var cards = Amount()
+    /// For which what becomes free is kept.
+    var groups: Set<String> = []
   }
 
   var contenders: Contenders {
-    Contenders(claims: Dictionary(uniqueKeysWithValues: arbiter.listedClaims.map { ($0.name, $0) }), cards: cards)
+    Contenders(
+      claims: Dictionary(uniqueKeysWithValues: arbiter.listedClaims.map { ($0.name, $0) }), cards: cards,
+      groups: arbiter.groupsWithTurn)
   }
 
   mutating func checkContention(since former: Contenders, _ event: Event) {
@@ -233,9 +237,11 @@ extension Storm {
       && !isTakenByMoreUrgent(kept, from: claim, granted)
     let (mine, theirs) = (priority(of: claim), priority(of: other))
     // What was kept for the other one, or for one of its group, was nobody's of its own priority.
-    let wasKept = ([other.name] + members(ofGroupOf: other)).contains {
-      before[$0]?.status?.preemption?.endNode == other.status?.assignment?.endNode
-    }
+    let wasKept =
+      former.groups.contains(other.specification?.group ?? "")
+      || ([other.name] + members(ofGroupOf: other)).contains {
+        before[$0]?.status?.preemption?.endNode == other.status?.assignment?.endNode
+      }
     let isFirst = mine == theirs && !wasKept && (isKept || isFurtherBelow(claim, other, granted, former))
     guard mine > theirs || isFirst else { return false }
     return arbiter.couldHave(claim.name, insteadOf: other.name)

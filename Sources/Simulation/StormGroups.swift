@@ -79,6 +79,7 @@ extension Storm {
   /// Looked at after each event: what happens to one happens to all in the same one.
   mutating func checkGroups() {
     guard hasGroups else { return }
+    if !arbiter.isNothingKeptForGroups { coverage.note(.keptForGroup) }
     for members in groups {
       let phases = Set(members.map { $0.status?.phase ?? .unspecified })
       require(
@@ -93,6 +94,30 @@ extension Storm {
       let kept = Set(members.filter { $0.status?.phase == .pending }.map { $0.status?.preemption != nil })
       require(kept.count < 2, "something is kept for some of a group and not for others: \(members.map(\.words))")
     }
+  }
+
+  /// Much longer than it takes hosts and arbiter to come to rest.
+  static var groupTurn: UInt64 { 30_000 }
+
+  /// Until nothing is kept for a group that has its turn: no turn lasts for ever, and after each that was in vain there is a while without
+  /// one. Answers in how many rounds all came to rest.
+  mutating func outlastTurns() -> Int {
+    guard hasGroups else { return 0 }
+    var (passed, rounds) = (0, 0)
+    // One turn is longer by as many times as there are members.
+    let most = Int(Self.groupTurn / 1000) * groups.reduce(4) { $0 + $1.count + 2 }
+    repeat {
+      while !arbiter.isNothingKeptForGroups, passed < most {
+        for name in Self.hostNames { sendHeartbeat(name) }
+        for name in Self.hostNames { exchange(name) }
+        pass(1000)
+        passed += 1
+      }
+      rounds = max(rounds, settle())
+    } while !arbiter.isNothingKeptForGroups && passed < most
+    let groups = arbiter.groupsWithTurn.sorted()
+    require(arbiter.isNothingKeptForGroups, "what is kept for \(groups) is kept for ever")
+    return rounds
   }
 
   /// What it has on a disk stays while the others of its group have nothing, and it is not ready without them.

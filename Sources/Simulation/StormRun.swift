@@ -50,12 +50,14 @@ extension Storm {
     var rounds = heal()
     if isMaintained || hasGroups { rounds = max(rounds, outlastHolds()) }
     if hasPlacements { rounds = max(rounds, outlastUpgrades()) }
+    rounds = max(rounds, outlastTurns())
     checkClaimsAtRest()
     if isMaintained {
       checkHealthAtRest()
       checkDrainsAtRest()
       endMaintenance()
       rounds = max(rounds, settle())
+      rounds = max(rounds, outlastTurns())
       checkClaimsAtRest()
     }
     for claim in arbiter.listedClaims { delete(claim.name, cascade: true) }
