@@ -101,9 +101,12 @@ struct EthernetPlugin: FunctionPlugin {
     Task {
       let watch = TroubleWatch(
         functions: functions, known: { [context] in context.knownFunctions }, thread: discovery)
-      do { try await watch.run { continuation.yield() } } catch {
-        if error is CancellationError { return }
-        context.logger.warning("functions in use are not watched", metadata: ["error": "\(error)"])
+      while !Task.isCancelled {
+        do { try await watch.run { continuation.yield() } } catch {
+          if error is CancellationError { return }
+          context.logger.warning("functions in use were not watched for a moment", metadata: ["error": "\(error)"])
+        }
+        try? await Task.sleep(for: .seconds(1))
       }
     }
   }

@@ -35,9 +35,10 @@ extension Arbiter {
   private func problem(
     of entry: WantedFunction?, _ status: FunctionStatus?, _ state: ClaimState
   ) -> FunctionHealth? {
-    guard let entry, let status, let words = status.problem(wasInUse: state.assignment?.arrival != nil) else {
-      return nil
-    }
+    // Without its plugin nobody knows how it is, and it goes on as it is.
+    guard let entry, let status, hosts[entry.host]?.servingPlugin(of: state.specification.deviceClass) != nil,
+      let words = status.problem(wasInUse: state.assignment?.arrival != nil)
+    else { return nil }
     return FunctionHealth {
       $0.state = .unhealthy
       $0.host = entry.host
@@ -115,10 +116,25 @@ extension Arbiter {
     guard policy(of: state) != .never else {
       return "what it holds, or what would go with it, is never to be taken away"
     }
-    // What was so when it was last heard of may be otherwise by now, and without it nobody could let go.
-    let hosts = [state.controlling, state.consumer].compactMap { $0?.host }
-    guard let away = hosts.first(where: { self.hosts[$0]?.isConnected != true }) else { return nil }
-    return "\(away) is disconnected"
+    // What was so when it was last heard of may be otherwise by now, and without them nobody could let go.
+    for name in [state.controlling, state.consumer].compactMap({ $0?.host }) {
+      guard let host = hosts[name], host.isConnected else { return "\(name) is disconnected" }
+      guard host.hasReportedFunctionsInSession else { return "\(name) has yet to say what it has" }
+      guard host.servingPlugin(of: state.specification.deviceClass) != nil else {
+        return "no plugin of class \(state.specification.deviceClass) serves on \(name)"
+      }
+    }
+    // One that changes too often is not healthy between two changes.
+    let isUnhealthy = ailments[state.claim.name].map { $0.found.state == .unhealthy || $0.flapping.isHeld } ?? false
+    guard isUnhealthy, isSaidNow(of: state) else { return "its hosts say nothing of the kind now" }
+    return nil
+  }
+
+  private func isSaidNow(of state: ClaimState) -> Bool {
+    if ailments[state.claim.name]?.flapping.isHeld == true { return true }
+    return [state.controlling, state.consumer].contains { entry in
+      problem(of: entry, entry.flatMap { report(of: $0) }, state) != nil
+    }
   }
 
   // MARK: In words

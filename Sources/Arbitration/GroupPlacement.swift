@@ -12,7 +12,7 @@ extension Arbiter {
     var pending = members.filter { $0.phase == .pending }
     for state in pending { setNominationAside(of: state) }
     if let reasons = reasonsNotToLook(for: group, members, pending) {
-      endTurn(of: group)
+      if hasTurn(group) { endTurn(of: group) }
       return say(reasons, to: keepingNothing(for: pending))
     }
     let names = namesWithoutPlace(among: pending.map(\.claim.name)) { (arbiter, order) in
@@ -22,6 +22,7 @@ extension Arbiter {
     let alone = names.first { name in claims[name].map { best(for: $0.specification) == nil } ?? false }
     guard let name = alone ?? names.first else { return }
     let why = reasonsWhyNot(name)
+    if hasTurn(group), alone != nil, !isShortOfRoom(name, why) { endTurn(of: group) }
     keepOrPreempt(for: &pending)
     keepPlaces(forGroup: group, pending)
     say(reasons(of: pending, because: name, why + reasonOfTurn(of: group)), to: pending)
@@ -142,6 +143,13 @@ extension Arbiter {
 
   private func reasonOfTurn(of group: String) -> [PendingReason] {
     hasTurn(group) ? [.group("what becomes free is kept for its group '\(group)', which has waited longest")] : []
+  }
+
+  /// Whether what others let go of may help it. Of very many end nodes not all are looked at.
+  private func isShortOfRoom(_ name: String, _ why: [PendingReason]) -> Bool {
+    guard let specification = claims[name]?.specification else { return false }
+    return candidates(for: specification).count > Self.mostExplained
+      || why.contains { reason in Filter.allCases.contains { $0.name == reason.filter && $0.isOfUse } }
   }
 
   private mutating func reasonsWhyNot(_ name: String) -> [PendingReason] {

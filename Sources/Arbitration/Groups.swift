@@ -290,6 +290,7 @@ extension ClaimSpecification {
       }
       $0.ethernet = EthernetAttributes {
         $0.minTransmitBitsPerSecond = attributes?.ethernet?.minTransmitBitsPerSecond
+        $0.queues = attributes?.ethernet?.queues
       }
     }
     return result

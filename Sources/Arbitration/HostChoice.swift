@@ -181,8 +181,16 @@ extension Arbiter {
   private func others(
     than node: EndNodeState, for specification: ClaimSpecification, on choice: HostChoice
   ) -> [HostChoice.Other] {
-    // Another one that it could not be told from is none of those.
-    guard !node.isOutOfHosts else { return choice.users(of: node) }
+    let kinds = oneOfEachKind(than: node, for: specification, on: choice)
+    guard node.isOutOfHosts else { return kinds }
+    // Those that it serves are of a kind of their own.
+    let users = choice.users(of: node)
+    return users + kinds.filter { other in !users.contains { $0.place == other.place } }
+  }
+
+  private func oneOfEachKind(
+    than node: EndNodeState, for specification: ClaimSpecification, on choice: HostChoice
+  ) -> [HostChoice.Other] {
     let rack = rack(of: node)
     if let known = choice.others(than: node, in: rack) { return known }
     choice.take(choice.hosts.map { sign(of: hosts[$0] ?? HostState(record: Host()), for: specification) })
@@ -258,10 +266,12 @@ extension Arbiter {
     // All others are reached by one path, so that the first that can be will do, or the first that is near.
     let mediated = specification.paths.firstIndex(of: .mediated) ?? .max
     if search.best.map({ $0.candidate.preference >= mediated }) ?? true {
-      // Of an end node that serves as many hosts as it may, one that is not among those says no more than the first of them.
-      let users = node.isOutOfHosts ? choice.users(of: node) : []
-      for user in users { _ = ends(&search, at: user, from: node, for: specification) }
-      if users.isEmpty, let first = choice.firstOther(than: node),
+      if node.isOutOfHosts {
+        // Whoever it serves may have a further function of it, wherever that one stands.
+        for other in others(than: node, for: specification, on: choice) {
+          _ = ends(&search, at: other, from: node, for: specification)
+        }
+      } else if let first = choice.firstOther(than: node),
         !ends(&search, at: first, from: node, for: specification)
       {
         for other in others(than: node, for: specification, on: choice) where other.place != first.place {

@@ -61,7 +61,10 @@ struct Holder {
   fileprivate static func givesMore(_ one: Holder, _ other: Holder) -> Bool {
     let (mine, theirs) = (one.assignment.share, other.assignment.share)
     let amount = { (share: Share) in
-      [share.rates.bitsPerSecond, share.rates.bytesPerSecond, share.rates.operationsPerSecond, share.sizeBytes]
+      [
+        share.rates.bitsPerSecond, share.rates.bytesPerSecond, share.rates.operationsPerSecond, share.rates.queues,
+        share.sizeBytes,
+      ]
     }
     guard amount(mine) == amount(theirs) else { return amount(theirs).lexicographicallyPrecedes(amount(mine)) }
     return comesFirst(one, other)
@@ -192,22 +195,29 @@ extension Arbiter {
     guard !eligible.isEmpty else { return nil }
     let isMoreBetter = !selectors.changesWithUse(search.specification.selector)
     let asked = search
-    return sacrifice(of: eligible.sorted(by: Holder.comesFirst), isMoreBetter: isMoreBetter) { gone in
+    return sacrifice(
+      of: eligible.sorted(by: Holder.comesFirst), isMoreBetter: isMoreBetter, byHost: node.isOutOfHosts
+    ) { gone in
       let functions = gone.flatMap(\.company).filter { $0.endNode == node.record.id }.map(\.function)
       return try? self.candidate(node.without(functions), asked)
     }
   }
 
-  /// - Parameter isMoreBetter: whether it fits without all of them if it fits without some. A claim may ask for what others use.
+  /// - Parameters:
+  ///   - isMoreBetter: whether it fits without all of them if it fits without some. A claim may ask for what others use.
+  ///   - byHost: whether it may be hosts that are short, of which nothing of one must be left.
   private func sacrifice(
-    of eligible: [Holder], isMoreBetter: Bool, leaving others: ([Holder]) -> Candidate?
+    of eligible: [Holder], isMoreBetter: Bool, byHost: Bool, leaving others: ([Holder]) -> Candidate?
   ) -> Sacrifice? {
     var best: Sacrifice?
     for ceiling in Set(eligible.map(\.priority)).sorted() {
       let allowed = eligible.filter { $0.priority <= ceiling }
-      guard let gone = fewest(of: allowed, isMoreBetter, leaving: others), let candidate = others(gone) else {
-        continue
+      guard var gone = fewest(of: allowed, isMoreBetter, leaving: others) else { continue }
+      let ofHosts = byHost ? Dictionary(grouping: allowed, by: \.assignment.host).sorted { $0.key < $1.key } : []
+      for (_, holders) in ofHosts where holders.allOfThem.count < gone.allOfThem.count && others(holders) != nil {
+        gone = holders
       }
+      guard let candidate = others(gone) else { continue }
       let sacrifice = Sacrifice(of: gone, for: candidate)
       if best.map({ Sacrifice.isBetter(sacrifice, $0) }) ?? true { best = sacrifice }
       if sacrifice.company.count == 1 { break }

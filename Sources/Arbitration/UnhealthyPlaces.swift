@@ -9,8 +9,10 @@ struct Wish: TableKey {
 
   init(_ specification: ClaimSpecification) {
     var wish = specification
-    // Placement tries one after the other.
-    if wish.isForSeveralHosts { wish.host = "" }
+    // Placement tries one host after the other, and upgrades and moves ask for less than all of it.
+    (wish.host, wish.hosts, wish.hostSelector) = ("", [], "")
+    wish.allowedPaths = []
+    wish.consumer?.interfaceName = ""
     wish.attributes = nil
     wish.timeToLiveSeconds = 0
     wish.upgrade = false

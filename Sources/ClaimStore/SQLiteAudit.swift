@@ -15,9 +15,10 @@ enum SQLiteAudit {
     }
     var holding = try holding(row)
     holding.take(news)
-    let update = try database.cachedStatement(sql: "UPDATE holding SET ended = ?, message = ? WHERE number = ?")
+    let update = try database.cachedStatement(
+      sql: "UPDATE holding SET tenant = ?, ended = ?, message = ? WHERE number = ?")
     let number: Int64 = row["number"]
-    try update.execute(arguments: [holding.ended?.milliseconds, Data(holding.encoded()), number])
+    try update.execute(arguments: [holding.tenant, holding.ended?.milliseconds, Data(holding.encoded()), number])
   }
 
   private static func insert(_ holding: Holding, _ token: Int64, _ database: Database) throws {

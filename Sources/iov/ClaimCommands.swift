@@ -165,7 +165,8 @@ struct ClaimCommand: AsyncParsableCommand {
         changed meanwhile follows, and nothing is told twice.
 
         Whoever has seen events before goes on behind the last one with its revision and epoch, which stand in each event of -o json. \
-        What is too long ago is not kept, nor what was before a restart of the coordinator: then watch anew, which begins with a list.
+        What is too long ago is not kept, nor what was before a restart of the coordinator: such a watch ends then, and one watches \
+        anew, which begins with a list.
         """)
 
     @Argument(help: "Only this claim.", completion: NameCompletion.claims) var name: String?

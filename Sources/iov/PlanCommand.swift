@@ -125,14 +125,14 @@ extension Coordinator {
   /// Carries out what a person has seen and said yes to. In a cluster that is in use something has always changed by then: what comes to
   /// the same after that is what was seen.
   func apply(_ file: ClaimFile, replace: Bool, asShown shown: ClaimPlan) async throws -> ClaimPlan {
-    let lines = shown.lines(file)
+    let lines = shown.linesOfEffects(file)
     var revision = shown.revision
     for _ in 1..<Self.mostPlans {
       do {
         return try await apply(file.claims, replace: replace, planRevision: revision)
       } catch let stale as StalePlan where !stale.mayBeDone {
         let plan = try await plan(file, replace: replace)
-        guard plan.lines(file) == lines else { throw stale.tell() }
+        guard plan.linesOfEffects(file) == lines else { throw stale.tell() }
         revision = plan.revision
       } catch let stale as StalePlan {
         throw stale.tell()

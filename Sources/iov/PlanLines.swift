@@ -5,6 +5,13 @@ extension ClaimPlan {
   var refused: [PlannedClaim] { claims.filter { !$0.refusal.isEmpty } }
   var changesSomething: Bool { claims.contains { $0.action != .unchanged } }
 
+  /// What it comes to, without what is told of upgrades, which is another thing each second.
+  func linesOfEffects(_ file: ClaimFile) -> [String] {
+    var copy = self
+    for index in copy.claims.indices { copy.claims[index].upgrade = "" }
+    return copy.lines(file)
+  }
+
   func lines(_ file: ClaimFile) -> [String] {
     claims.flatMap { $0.lines(at: file.places[$0.name]) }
       + others.flatMap { ["* \($0.name), which is not in the file: \($0.claim.outcome)"] + $0.linesOfLater }

@@ -83,6 +83,23 @@ extension World {
     #expect(world.phase("web") == .ready && world.health(of: "web")?.state == .healthy)
   }
 
+  @Test func isNotWhatNobodyLooksAt() {
+    var world = World.rack()
+    world.createOnB(after: 10)
+    world.settle()
+    let function = world.claim("web")?.status?.assignment?.function
+    world.hosts["b"]?.plugins[0].state = .failed
+    world.hosts["b"]?.failure = FunctionError {
+      $0.step = "observe"
+      $0.message = "no plugin of class ethernet serves"
+    }
+    world.reportInventory("b")
+    world.settle()
+    #expect(world.phase("web") == .preparing && world.health(of: "web") == nil)
+    world.pass(milliseconds: 60_000)
+    #expect(world.claim("web")?.status?.assignment?.function == function && world.health(of: "web") == nil)
+  }
+
   @Test func isRememberedOverARestart() throws {
     var world = World.rack()
     world.createOnB()

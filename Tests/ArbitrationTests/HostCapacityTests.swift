@@ -71,14 +71,23 @@ import Testing
 
   @Test func theHostWithTheFewestFunctionsLetsGoForAnotherOne() {
     var world = rack(hosts: 2)
-    create(&world, "b-1", "b-2", host: "b")
     create(&world, "c-1", host: "c")
+    create(&world, "b-1", "b-2", host: "b")
     create(&world, "d-1", host: "d") { $0.priority = 1 }
     #expect(world.phases("b-1", "b-2", "c-1", "d-1") == [.ready, .ready, .pending, .ready])
     // A host of which one function is of a higher priority makes no room.
     create(&world, "c-2", host: "c") { $0.priority = 1 }
     #expect(world.phases("b-1", "b-2", "c-2") == [.pending, .pending, .ready])
     #expect(inUse(world) == 2)
+  }
+
+  @Test func aHostThatItDoesNotServeTakesThePlaceOfOneThatMayHaveNoMore() {
+    var world = rack(hosts: 1)
+    create(&world, "b-1", host: "b")
+    world.cordon(.machine("b"))
+    create(&world, "any", host: "") { ($0.hosts, $0.allowedPaths, $0.priority) = (["b", "c"], [.mediated], 1) }
+    #expect(world.phases("b-1", "any") == [.pending, .ready])
+    #expect(world.claim("any")?.status?.assignment?.host == "c")
   }
 
   @Test func aGroupIsGrantedWhereAllItsHostsAreServed() throws {

@@ -44,6 +44,22 @@ import Testing
     #expect(world.phase("three") == .ready)
   }
 
+  @Test func ofAGroupAreRefusedAtOnceWhereThereAreNotSoMany() {
+    var world = rack(queues: 8)
+    let members = (1...3).map { number in
+      CreateClaimRequest {
+        $0.name = "w-\(number)"
+        $0.specification = ClaimSpecification {
+          $0.deviceClass = "ethernet"
+          $0.host = "a"
+          $0.group = "wide"
+          $0.attributes = Attributes { $0.ethernet = EthernetAttributes { $0.queues = 3 } }
+        }
+      }
+    }
+    #expect(world.apply(members).refusal?.message.contains("room for 2 of them, with 3 queues each") == true)
+  }
+
   @Test func areNotCountedWhereTheCardDoesNotCountThem() {
     var world = rack(queues: 0)
     for name in ["one", "two"] { ask(&world, name, queues: 256) }
