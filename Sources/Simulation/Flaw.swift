@@ -74,12 +74,14 @@ enum Flaw: String, CaseIterable, Sendable {
   /// Where a search begins: few storms have all that it takes to see some of these.
   var firstSeed: UInt64 {
     switch self {
-    case .upgradesTooSoon: 274
     case .upgradesNobody: 90
     case .believesLateHellos: 1726
     default: 1
     }
   }
+
+  /// Two upgrades of one claim in a row take more quiet than there mostly is.
+  var quiet: Int { self == .upgradesTooSoon ? 50 : 250 }
 
   /// How long a storm is to be.
   var steps: Int { isOfHarshStorms ? 2000 : 120 }

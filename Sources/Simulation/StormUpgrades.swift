@@ -11,7 +11,7 @@ extension Storm {
   /// A claim is moved where two hosts work for some seconds and nobody waits for what it is to get. That hardly ever comes about by
   /// itself where something breaks all the time, and there are more claims than functions.
   mutating func beginQuiet() {
-    guard hasPlacements, quietSteps == 0, rollQuiet(0..<250) == 0 else { return }
+    guard hasPlacements, quietSteps == 0, rollQuiet(0..<(flaw?.quiet ?? 250)) == 0 else { return }
     quietSteps = rollQuiet(20..<60)
     endFaults()
     for name in Self.hostNames where hosts[name]?.session == nil { connect(name) }
