@@ -11,6 +11,8 @@ struct EndNodes: Sendable, Triable {
   private var ofClass = Map<String, ClassOfEndNodes>()
   private var atHost = Map<String, OrderedSet<String>>()
   private var named = Map<String, OrderedSet<String>>()
+  /// By host: those that serve as many hosts as they may, this one among them.
+  private var closedButTo = Map<String, OrderedSet<String>>()
   /// By host: the device classes of which it can be given functions.
   private var servedClasses: [String: Set<String>] = [:]
   /// By host, where it is known.
@@ -29,8 +31,8 @@ struct EndNodes: Sendable, Triable {
     get { states[id] }
     _modify {
       former.remember(id, states[id])
-      let room = states[id]?.room
-      defer { index(id, before: room) }
+      let opening = states[id]?.opening
+      defer { index(id, before: opening) }
       yield &states[id]
     }
   }
@@ -49,18 +51,24 @@ struct EndNodes: Sendable, Triable {
   /// Those of a class that may have room for a function now: the least used first.
   func rooms(ofClass deviceClass: String) -> OrderedSet<Room> { ofClass[deviceClass]?.rooms ?? OrderedSet() }
 
+  /// Those of a class that may have room for hosts that they serve already, and for no other one: the least used first.
+  func closed(ofClass deviceClass: String) -> OrderedSet<Room> { ofClass[deviceClass]?.closed ?? OrderedSet() }
+
+  /// Of all classes, in the order of their ids.
+  func closed(butTo host: String) -> OrderedSet<String> { closedButTo[host] ?? OrderedSet() }
+
   /// Has another order, or that of racks, at hand from now on.
   mutating func keep(_ view: RoomView, ofClass deviceClass: String) {
-    guard view != RoomView(), ofClass[deviceClass]?.views[view.kind] == nil else { return }
+    guard !view.isAlwaysKept, ofClass[deviceClass]?.views[view.kind] == nil else { return }
     ofClass[deviceClass]?.views[view.kind] = ClassOfEndNodes.View()
-    for room in rooms(ofClass: deviceClass) {
+    for room in view.isClosed ? closed(ofClass: deviceClass) : rooms(ofClass: deviceClass) {
       ofClass[deviceClass]?.views[view.kind]?.move(from: nil, to: room, view.kind, rack: states[room.id]?.rack ?? "")
     }
   }
 
   /// The same in another order, or of one rack alone, which must be kept.
   func rooms(ofClass deviceClass: String, _ view: RoomView) -> OrderedSet<Room> {
-    guard view != RoomView() else { return rooms(ofClass: deviceClass) }
+    guard !view.isAlwaysKept else { return view.isClosed ? closed(ofClass: deviceClass) : rooms(ofClass: deviceClass) }
     return ofClass[deviceClass]?.views[view.kind]?.sets[view.rack ?? ""] ?? OrderedSet()
   }
 
@@ -116,16 +124,21 @@ struct EndNodes: Sendable, Triable {
     former.remember(id, states[id])
     // One access: to take a state out of the table is to copy it.
     let change = states.change(id) { state in
-      let before = state.room
+      let before = state.opening
       body(&state)
-      return (before, state.room, state.record.deviceClass, state.rack)
+      return (before, state.opening, state.record.deviceClass, state.rack)
     }
     guard let (before, after, deviceClass, rack) = change else { return }
-    if before != after { moveRoom(from: before, to: after, ofClass: deviceClass, rack: rack) }
+    if before != after { move(id, from: before, to: after, ofClass: deviceClass, rack: rack) }
   }
 
-  private mutating func moveRoom(from before: Room?, to after: Room?, ofClass deviceClass: String, rack: String) {
+  private mutating func move(
+    _ id: String, from before: Opening, to after: Opening, ofClass deviceClass: String, rack: String
+  ) {
     _ = ofClass.change(deviceClass) { $0.move(from: before, to: after, rack: rack) }
+    guard before.users != after.users else { return }
+    for host in before.users.subtracting(after.users) { closedButTo.remove(id, from: host) }
+    for host in after.users.subtracting(before.users) { closedButTo[host, default: OrderedSet()].insert(id) }
   }
 
   // MARK: Trials
@@ -144,13 +157,13 @@ struct EndNodes: Sendable, Triable {
     guard servedClasses[host, default: []] != classes || racks[host, default: ""] != rack else { return }
     servedClasses[host] = classes.isEmpty ? nil : classes
     racks[host] = rack.isEmpty ? nil : rack
-    for id in ids(atHost: host) { index(id, before: states[id]?.room) }
+    for id in ids(atHost: host) { index(id, before: states[id]?.opening) }
   }
 
-  private mutating func index(_ id: String, before room: Room?) {
-    let former = places[id]
+  private mutating func index(_ id: String, before opening: Opening?) {
+    let (former, before) = (places[id], opening ?? Opening())
     guard let state = states[id] else {
-      if let former { take(former, room, of: id) }
+      if let former { take(former, before, of: id) }
       places[id] = nil
       return
     }
@@ -159,18 +172,18 @@ struct EndNodes: Sendable, Triable {
     let rack = racks[state.controllingHost] ?? ""
     if state.rack != rack { states[id]?.rack = rack }
     let place = Place(of: state, rack: rack)
-    let now = states[id]?.room
+    let now = states[id]?.opening ?? Opening()
     guard place != former else {
-      if room != now { moveRoom(from: room, to: now, ofClass: place.deviceClass, rack: place.rack) }
+      if before != now { move(id, from: before, to: now, ofClass: place.deviceClass, rack: place.rack) }
       return
     }
-    if let former { take(former, room, of: id) }
+    if let former { take(former, before, of: id) }
     if let former, former.isUnhealthy != place.isUnhealthy { flipped.insert(id) }
     put(place, now, of: id)
     places[id] = place
   }
 
-  private mutating func put(_ place: Place, _ room: Room?, of id: String) {
+  private mutating func put(_ place: Place, _ opening: Opening, of id: String) {
     for host in place.hosts { atHost[host, default: OrderedSet()].insert(id) }
     named[place.name, default: OrderedSet()].insert(id)
     if place.isMultiRoot { multiRoot.insert(id) }
@@ -181,16 +194,16 @@ struct EndNodes: Sendable, Triable {
     }
     capacityRevision += 1
     ofClass[place.deviceClass, default: ClassOfEndNodes()].put(id, place)
-    moveRoom(from: nil, to: room, ofClass: place.deviceClass, rack: place.rack)
+    move(id, from: Opening(), to: opening, ofClass: place.deviceClass, rack: place.rack)
   }
 
-  private mutating func take(_ place: Place, _ room: Room?, of id: String) {
+  private mutating func take(_ place: Place, _ opening: Opening, of id: String) {
     for host in place.hosts { atHost.remove(id, from: host) }
     named.remove(id, from: place.name)
     multiRoot.remove(id)
     conflicting.remove(id)
     served.remove(id)
-    moveRoom(from: room, to: nil, ofClass: place.deviceClass, rack: place.rack)
+    move(id, from: opening, to: Opening(), ofClass: place.deviceClass, rack: place.rack)
     guard !place.isServed else { return }
     capacityRevision += 1
     ofClass[place.deviceClass]?.take(id, place)
@@ -224,18 +237,33 @@ struct Room: Comparable {
   }
 }
 
+/// To whom an end node may give a function now.
+struct Opening: Equatable {
+  /// Nil: to nobody.
+  var room: Room?
+  /// Where it serves as many hosts as it may: to these alone. Empty: to any.
+  var users: Set<String> = []
+
+  /// Nil if it is not of those that are open to their users alone, or of those that are open to any.
+  func room(isClosed: Bool) -> Room? { users.isEmpty == isClosed ? nil : room }
+}
+
 /// An order of end nodes that may have room.
 struct RoomView: Hashable {
   var isPacked = false
   /// Those of this rack alone; nil: all.
   var rack: String?
+  /// Those that are open to hosts that they serve already; false: those that are open to any.
+  var isClosed = false
 
-  fileprivate var kind: Kind { Kind(isPacked: isPacked, isByRack: rack != nil) }
+  fileprivate var kind: Kind { Kind(isPacked: isPacked, isByRack: rack != nil, isClosed: isClosed) }
+  fileprivate var isAlwaysKept: Bool { !isPacked && rack == nil }
 
   /// Those that are kept together.
   fileprivate struct Kind: Hashable {
     var isPacked: Bool
     var isByRack: Bool
+    var isClosed: Bool
   }
 }
 
@@ -259,6 +287,8 @@ private struct ClassOfEndNodes {
   private(set) var paths: [Path: Int] = [:]
   private(set) var capacity = Amount()
   private(set) var rooms = OrderedSet<Room>()
+  /// Those of end nodes that are open to hosts that they serve already.
+  private(set) var closed = OrderedSet<Room>()
   var views: [RoomView.Kind: View] = [:]
 
   mutating func put(_ id: String, _ place: Place) {
@@ -276,10 +306,15 @@ private struct ClassOfEndNodes {
     }
   }
 
-  mutating func move(from before: Room?, to after: Room?, rack: String) {
-    if let before { rooms.remove(before) }
-    if let after { rooms.insert(after) }
-    for kind in Array(views.keys) { views[kind]?.move(from: before, to: after, kind, rack: rack) }
+  mutating func move(from before: Opening, to after: Opening, rack: String) {
+    if let room = before.room(isClosed: false) { rooms.remove(room) }
+    if let room = after.room(isClosed: false) { rooms.insert(room) }
+    if let room = before.room(isClosed: true) { closed.remove(room) }
+    if let room = after.room(isClosed: true) { closed.insert(room) }
+    for kind in Array(views.keys) {
+      let (before, after) = (before.room(isClosed: kind.isClosed), after.room(isClosed: kind.isClosed))
+      views[kind]?.move(from: before, to: after, kind, rack: rack)
+    }
   }
 }
 
@@ -317,13 +352,14 @@ private struct Place: Equatable {
 }
 
 extension EndNodeState {
-  /// Nil if it can take no function now, whoever asks.
-  var room: Room? {
+  var opening: Opening {
     // A root that does not control it may have the whole of it.
     guard hasFreeFunction, isDriven || isMultiRoot, !isServed, record.cordon == nil, !flapping.isHeld,
       !isUnhealthy
-    else { return nil }
-    return score
+    else { return Opening() }
+    guard isOutOfHosts else { return Opening(room: score) }
+    let users = Set(users)
+    return users.isEmpty ? Opening() : Opening(room: score, users: users)
   }
 
   var score: Room {

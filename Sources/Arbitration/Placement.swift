@@ -50,7 +50,7 @@ extension Arbiter {
     if specification.locality != nil || specification.placement?.rule == .pack {
       let all = RoomView(isPacked: isPacked(specification))
       for view in [all] + views(for: specification, AskedChoice()).map(\.view) {
-        endNodes.keep(view, ofClass: specification.deviceClass)
+        for view in parts(of: view, for: specification) { endNodes.keep(view, ofClass: specification.deviceClass) }
       }
     }
     return found(for: specification)
@@ -66,9 +66,26 @@ extension Arbiter {
       preference <= best?.preference ?? .max
     else { return best }
     for (view, distance) in views(for: specification, asked) {
-      look(for: specification, in: view, Rank.Bound(preference, distance), &best, asked)
+      for view in parts(of: view, for: specification) {
+        look(for: specification, in: view, Rank.Bound(preference, distance), &best, asked)
+      }
+    }
+    guard !isForManyHosts(specification) else { return best }
+    for host in specification.isForSeveralHosts ? specification.hosts : [specification.host] {
+      for id in endNodes.closed(butTo: host) where isCandidate(id, for: specification) {
+        look(at: id, for: specification, &best, asked)
+      }
     }
     return best
+  }
+
+  /// Those that are open to any host, and for many hosts those that may serve some of them already. Where there are few, they are
+  /// looked up by host.
+  private func parts(of view: RoomView, for specification: ClaimSpecification) -> [RoomView] {
+    guard isForManyHosts(specification) else { return [view] }
+    var closed = view
+    closed.isClosed = true
+    return [view, closed]
   }
 
   /// Whether the host of a claim for one, whatever the end node is, lets it have a function now.
@@ -113,7 +130,7 @@ extension Arbiter {
     let view = RoomView(isPacked: isPacked(specification))
     let nearest: Nearness = specification.locality?.numaNode == nil ? .host : .numaNode
     let bound = Rank.Bound(preference, specification.prefersNearest ? nearest.rawValue : 0)
-    look(for: specification, in: view, bound, &best, nil)
+    for view in parts(of: view, for: specification) { look(for: specification, in: view, bound, &best, nil) }
     return best
   }
 
@@ -128,12 +145,18 @@ extension Arbiter {
     let rooms = endNodes.rooms(ofClass: specification.deviceClass, view)
     for room in rooms.elements(from: leastRoom(for: specification, in: view)) {
       if let rank = best?.rank, rank < bound.rank(room) { return }
-      guard let node = endNodes[room.id], isSelected(node, by: specification),
-        let found = candidate(of: node, for: specification, asked)
-      else { continue }
-      if let rank = best?.rank, rank <= found.rank { continue }
-      best = found
+      look(at: room.id, for: specification, &best, asked)
     }
+  }
+
+  private func look(
+    at id: String, for specification: ClaimSpecification, _ best: inout Candidate?, _ asked: AskedChoice?
+  ) {
+    guard let node = endNodes[id], isSelected(node, by: specification),
+      let found = candidate(of: node, for: specification, asked)
+    else { return }
+    if let rank = best?.rank, rank <= found.rank { return }
+    best = found
   }
 
   /// What is to be looked through for what another host serves, the nearest first, with how far it is at least.

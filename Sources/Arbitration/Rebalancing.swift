@@ -205,7 +205,7 @@ private struct RebalancePlan {
       let load = Load(count: node.shares.count, id: node.record.id)
       counts[load.id] = load.count
       if load.count > 0 { full.insert(Load(count: -load.count, id: load.id)) }
-      if node.room != nil { open.insert(load) }
+      if node.opening.room != nil { open.insert(load) }
     }
   }
 

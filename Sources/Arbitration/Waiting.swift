@@ -84,7 +84,9 @@ extension Arbiter {
       grantWaiting(ofClass: deviceClass, nodes: opened.filter { isOf(deviceClass, $0) }, openings)
       waiting[deviceClass]?.becomeStale()
       let count = waiting[deviceClass]?.entries.count ?? 0
-      if count <= Self.explainedAtOnce, count * costInVain(ofClass: deviceClass) <= Self.lookedAtAtOnce {
+      // Any of them may be for many hosts.
+      let cost = costInVain(ofClass: deviceClass) + endNodes.closed(ofClass: deviceClass).count / 8
+      if count <= Self.explainedAtOnce, count * cost <= Self.lookedAtAtOnce {
         waiting[deviceClass]?.round = WaitingList.Round(serving: Serving())
         lookAgain(ofClass: deviceClass, .max)
       }
@@ -95,7 +97,9 @@ extension Arbiter {
   /// as do eight with room, and eight hosts that one for any host may go to.
   private func costInVain(ofClass deviceClass: String, isForManyHosts: Bool = false) -> Int {
     let nodes = min(endNodes.ids(ofClass: deviceClass).count, Self.mostExplained)
-    let others = endNodes.rooms(ofClass: deviceClass).count + (isForManyHosts ? hosts.names.count : 0)
+    let others =
+      endNodes.rooms(ofClass: deviceClass).count
+      + (isForManyHosts ? endNodes.closed(ofClass: deviceClass).count + hosts.names.count : 0)
     return max(1, nodes / 4) + others / 8
   }
 
@@ -186,7 +190,8 @@ extension Arbiter {
   }
 
   private func mayFit(_ tenants: Set<TenantClass>, ofClass deviceClass: String) -> Bool {
-    tenants.contains { !isUsedUp($0) } && !endNodes.rooms(ofClass: deviceClass).isEmpty
+    tenants.contains { !isUsedUp($0) }
+      && (!endNodes.rooms(ofClass: deviceClass).isEmpty || !endNodes.closed(ofClass: deviceClass).isEmpty)
   }
 
   /// Those of a tenant that has used up its quota are passed by.
@@ -238,8 +243,17 @@ extension Arbiter {
     return open.compactMap { endNodes[$0] }.contains { node in
       fits(node, specification, on: choice)
         || isForManyHosts(specification) && isSelected(node, by: specification)
-          && candidateAtRoot(of: node, for: specification) != nil
+          && (candidateAtRoot(of: node, for: specification) != nil || fitsAtUser(of: node, specification))
     }
+  }
+
+  /// Whether an end node that serves as many hosts as it may could take it for one of these, who need not be among those looked at first.
+  private func fitsAtUser(of node: EndNodeState, _ specification: ClaimSpecification) -> Bool {
+    node.isOutOfHosts
+      && node.users.contains { name in
+        guard let host = hosts[name], host.isConnected, allows(host, specification) else { return false }
+        return (try? candidate(node, for: specification.used(on: name))) != nil
+      }
   }
 
   /// Whether a function of the end node could be granted to anybody.

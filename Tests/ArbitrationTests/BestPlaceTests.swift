@@ -31,9 +31,23 @@ private struct Way: Comparable {
 
 private let unit: UInt64 = 1 << 26
 
+/// The condition of a claim that may go to any host but one, as it is written down.
+private func isNot(_ host: String) -> String { "name != \"\(host)\"" }
+
 extension World {
   /// `isEmpty`: as if nobody had anything.
   fileprivate func bestWay(for specification: ClaimSpecification, isEmpty: Bool = false) -> Way? {
+    let several =
+      specification.hostSelector.isEmpty
+      ? specification.hosts : hosts.keys.filter { specification.hostSelector != isNot($0) }
+    return (several.isEmpty ? [specification.host] : several).compactMap { host in
+      var specification = specification
+      (specification.host, specification.hosts, specification.hostSelector) = (host, [], "")
+      return bestWay(forOneHost: specification, isEmpty: isEmpty)
+    }.min()
+  }
+
+  private func bestWay(forOneHost specification: ClaimSpecification, isEmpty: Bool) -> Way? {
     var ways: [Way] = []
     for host in hosts.values {
       for node in host.endNodes where node.deviceClass == specification.deviceClass {
@@ -94,10 +108,26 @@ extension World {
     }
   }
 
+  private func assignments(of node: EndNode) -> [Assignment] {
+    arbiter.listedClaims.compactMap { $0.status?.assignment }.filter { $0.endNode == node.id }
+  }
+
   private func hasRoom(
     on host: FakeHost, _ node: EndNode, _ present: [FakeFunction], for specification: ClaimSpecification, isEmpty: Bool
   ) -> Bool {
     if let limit = node.capacity?.functions, limit > 0, present.count >= Int(limit) { return false }
+    let others = isEmpty ? [] : assignments(of: node)
+    let users = Set(others.map(\.host))
+    if let limit = node.capacity?.hosts, limit > 0, users.count >= Int(limit), !users.contains(specification.host) {
+      return false
+    }
+    let asked = specification.attributes?.ethernet
+    let queues = others.reduce(asked?.queues ?? 0) { $0 + ($1.attributes?.ethernet?.queues ?? 0) }
+    if let limit = node.capacity?.queues, limit > 0, asked?.queues != nil, queues > limit { return false }
+    let rate = others.reduce(asked?.minTransmitBitsPerSecond ?? 0) {
+      $0 + ($1.attributes?.ethernet?.minTransmitBitsPerSecond ?? 0)
+    }
+    if asked?.minTransmitBitsPerSecond != nil, rate > node.capacity?.bitsPerSecond ?? 0 { return false }
     guard let total = node.capacity?.sizeBytes, total > 0 else { return true }
     let size = specification.attributes?.block?.sizeBytes ?? total
     guard size < total else { return size == total && present.isEmpty }
@@ -136,6 +166,22 @@ extension World {
       world.connect(name)
     }
     try claimWhatIsBest(in: world, seed, &dice, Self.addPlacement)
+  }
+
+  @Test(arguments: UInt64(1)...300)
+  func everyClaimOfWhatIsCountedGetsTheBestWayThereIs(seed: UInt64) throws {
+    var dice = Dice(state: seed &* 3)
+    var world = Self.rack(&dice)
+    for name in ["a", "b", "c"] {
+      world.hosts[name]?.labels = ["rack": ["r1", "r1", "r2"].randomElement(using: &dice) ?? ""]
+      for index in world.hosts[name]?.endNodes.indices ?? 0..<0 {
+        world.hosts[name]?.endNodes[index].capacity?.hosts = [0, 1, 1, 2].randomElement(using: &dice) ?? 0
+        let isCard = world.hosts[name]?.endNodes[index].deviceClass == "ethernet"
+        if isCard { world.hosts[name]?.endNodes[index].capacity?.queues = [0, 3].randomElement(using: &dice) ?? 0 }
+      }
+      world.connect(name)
+    }
+    try claimWhatIsBest(in: world, seed, &dice, Self.addAmounts)
   }
 
   private func claimWhatIsBest(
@@ -191,6 +237,23 @@ extension World {
       world.add(host)
     }
     return world
+  }
+
+  private static func addAmounts(to specification: inout ClaimSpecification, _ dice: inout Dice) {
+    if specification.deviceClass == "ethernet" {
+      var ethernet = EthernetAttributes()
+      ethernet.queues = [nil, 1, 2, 4].randomElement(using: &dice) ?? nil
+      ethernet.minTransmitBitsPerSecond =
+        [nil, 3_000_000_000, 6_000_000_000, 11_000_000_000].randomElement(using: &dice) ?? nil
+      if ethernet != EthernetAttributes() { specification.attributes = Attributes { $0.ethernet = ethernet } }
+    }
+    if Bool.random(using: &dice) { addPlacement(to: &specification, &dice) }
+    let hosts = ["a", "b", "c"].shuffled(using: &dice)
+    switch Int.random(in: 0..<3, using: &dice) {
+    case 0: (specification.hosts, specification.host) = (Array(hosts.prefix(2)), "")
+    case 1: (specification.hostSelector, specification.host) = (isNot(hosts[0]), "")
+    default: break
+    }
   }
 
   private static func addPlacement(to specification: inout ClaimSpecification, _ dice: inout Dice) {

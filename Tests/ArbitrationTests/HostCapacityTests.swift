@@ -69,6 +69,27 @@ import Testing
     #expect(world.claim("three")?.status?.assignment?.host == "c")
   }
 
+  /// More hosts than are looked at for one that waits come before the one by name.
+  @Test func whatTheLastOfManyHostsReturnsGoesToAClaimForAnyHostAtOnce() {
+    var world = rack(hosts: 1, functions: 2)
+    for number in 0..<260 {
+      world.add(FakeHost("h\(number)", address: "10.1.\(number / 100).\(number % 100 + 1)"))
+    }
+    var z = FakeHost("z", address: "10.0.0.5")
+    z.plugins = [ethernetPlugin()]
+    world.add(z)
+    create(&world, "z-1", "z-2", host: "z")
+    #expect(world.phases("z-1", "z-2") == [.ready, .ready])
+    // So many that not all of them look again in the event in which something is free.
+    for number in 0..<65 { world.create("d-\(number)", host: "d") }
+    create(&world, "any", host: "") { ($0.hostSelector, $0.allowedPaths) = ("name != 'nobody'", [.mediated]) }
+    #expect(world.phase("any") == .pending)
+    world.delete("z-1")
+    world.settle()
+    #expect(world.claim("any")?.status?.assignment?.host == "z")
+    #expect(world.phase("d-0") == .pending)
+  }
+
   @Test func theHostWithTheFewestFunctionsLetsGoForAnotherOne() {
     var world = rack(hosts: 2)
     create(&world, "c-1", host: "c")
