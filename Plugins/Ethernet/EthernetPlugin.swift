@@ -101,12 +101,10 @@ struct EthernetPlugin: FunctionPlugin {
     Task {
       let watch = TroubleWatch(
         functions: functions, known: { [context] in context.knownFunctions }, thread: discovery)
-      while !Task.isCancelled {
-        do { try await watch.run { continuation.yield() } } catch {
-          if error is CancellationError { return }
-          context.logger.warning("functions in use were not watched for a moment", metadata: ["error": "\(error)"])
-        }
-        try? await Task.sleep(for: .seconds(1))
+      await watch.run { error in
+        context.logger.warning("functions in use were not watched for a moment", metadata: ["error": "\(error)"])
+      } tell: {
+        continuation.yield()
       }
     }
   }

@@ -58,12 +58,25 @@ extension EthernetFunctions {
 /// namespace, or its carrier goes or comes.
 struct TroubleWatch {
   let functions: EthernetFunctions
-  let known: @Sendable () -> [FunctionRequest]
+  let known: @Sendable () throws -> [FunctionRequest]
   let thread: BlockingThread
+  /// How long it does not look after an error.
+  var pause: Duration = .seconds(1)
 
-  /// Until the task is cancelled.
-  func run(_ tell: () -> Void) async throws {
+  /// Until the task is cancelled, also after errors.
+  func run(failed: (any Error) -> Void, tell: () -> Void) async {
+    var hasFailed = false
+    while true {
+      do { try await watch(isAnew: hasFailed, tell) } catch { if !Task.isCancelled { failed(error) } }
+      hasFailed = true
+      guard (try? await Task.sleep(for: pause)) != nil else { return }
+    }
+  }
+
+  private func watch(isAnew: Bool, _ tell: () -> Void) async throws {
     let watch = try LinkWatch(in: functions.namespace, andWhatItKnows: true)
+    // What has changed meanwhile, and what had been told before, nobody knows.
+    if isAnew { tell() }
     var told: [String: String] = [:]
     try await look(&told, tell)
     for await _ in watch.changes {
@@ -86,7 +99,7 @@ struct TroubleWatch {
   }
 
   private func troubles() async throws -> [String: String] {
-    let known = known()
+    let known = try known()
     guard !known.isEmpty else { return [:] }
     return try await thread.run { [functions] in try functions.troubles(of: known) }
   }

@@ -17,7 +17,8 @@ extension Arbiter {
     // Of most nothing is ever known against them.
     guard let now, problem != nil || told != nil else { return }
     let uses = state.assignment?.path == .mediated ? [server, consumer] : [server]
-    guard problem != nil || uses.allSatisfy({ $0?.phase == .inUse }) else { return }
+    // What was last heard of hosts that say nothing now does not make it well again.
+    guard problem != nil || uses.allSatisfy({ $0?.phase == .inUse }) && silence(about: state) == nil else { return }
     let found = problem ?? FunctionHealth { $0.state = .healthy }
     if let known = ailments[name], known.found == found { return }
     if ailments[name] == nil, told?.state == .healthy, found.state == .healthy { return }
@@ -89,10 +90,16 @@ extension Arbiter {
   private mutating func carryOnAilment(of name: String, at now: Instant) {
     guard var state = claims[name], state.isSetUp, var ailment = ailments[name] else { return ailments.remove(name) }
     let before = state.claim.status?.health
+    let time = now.monotonicMilliseconds
+    // Nor is it well again because a hold ends while they are silent.
+    if before?.state == .unhealthy, ailment.found.state == .healthy, silence(about: state) != nil {
+      ailment.due = time + 60_000
+      ailments[name] = ailment
+      return
+    }
     if ailment.flapping.end(at: now) { tell(ailment, of: &state, isHeld: false, at: now) }
     guard state.claim.status?.health != before || before?.state == .unhealthy else { return ailments.remove(name) }
     follow(&ailment, of: state, at: now)
-    let time = now.monotonicMilliseconds
     let isOver = state.isUnhealthyTooLong(ailment, at: time)
     // Where it cannot be taken away yet, that may change.
     if isOver { ailment.due = time + 60_000 }
@@ -117,16 +124,23 @@ extension Arbiter {
       return "what it holds, or what would go with it, is never to be taken away"
     }
     // What was so when it was last heard of may be otherwise by now, and without them nobody could let go.
-    for name in [state.controlling, state.consumer].compactMap({ $0?.host }) {
-      guard let host = hosts[name], host.isConnected else { return "\(name) is disconnected" }
-      guard host.hasReportedFunctionsInSession else { return "\(name) has yet to say what it has" }
-      guard host.servingPlugin(of: state.specification.deviceClass) != nil else {
-        return "no plugin of class \(state.specification.deviceClass) serves on \(name)"
-      }
-    }
+    if let silence = silence(about: state) { return silence }
     // One that changes too often is not healthy between two changes.
     let isUnhealthy = ailments[state.claim.name].map { $0.found.state == .unhealthy || $0.flapping.isHeld } ?? false
     guard isUnhealthy, isSaidNow(of: state) else { return "its hosts say nothing of the kind now" }
+    return nil
+  }
+
+  /// Why nobody knows how a claim's function is now; nil: its hosts say so.
+  private func silence(about state: ClaimState) -> String? {
+    let deviceClass = state.specification.deviceClass
+    for name in [state.controlling, state.consumer].compactMap({ $0?.host }) {
+      guard let host = hosts[name], host.isConnected else { return "\(name) is disconnected" }
+      guard host.hasReportedFunctionsInSession else { return "\(name) has yet to say what it has" }
+      guard host.servingPlugin(of: deviceClass) != nil else {
+        return "no plugin of class \(deviceClass) serves on \(name)"
+      }
+    }
     return nil
   }
 

@@ -165,6 +165,22 @@ extension World {
     world.wait(milliseconds: 3 * 3_600_000)
     #expect(world.arbiter.ailments.isEmpty)
   }
+
+  @Test func staysSoWhileItsHostIsAway() throws {
+    var world = World.rack()
+    world.createOnB()
+    world.settle()
+    for _ in 0..<5 {
+      world.say("a", noCarrier)
+      world.say("a", nil)
+    }
+    world.disconnect("a")
+    world.pass(milliseconds: 200_000)
+    #expect(world.health(of: "web")?.state == .unhealthy)
+    world.connect("a")
+    world.pass(milliseconds: 62_000)
+    #expect(world.health(of: "web")?.state == .healthy)
+  }
 }
 
 @Suite struct AClaimThatDoesNotPutUpWithIt {
@@ -253,6 +269,25 @@ extension World {
     #expect(world.phase("web") == .ready)
     #expect(try world.explained("web").hasSuffix("it is kept: b is disconnected"))
     world.connect("b")
+    world.pass(milliseconds: 62_000)
+    world.settle()
+    #expect(world.endNode("web") == "ethernet/a")
+  }
+
+  /// It is there again, and what it said before it went may be otherwise by now.
+  @Test func staysUntilItsHostHasSaidWhatItHas() throws {
+    var world = World.cards()
+    world.createOnB(after: 60)
+    world.settle()
+    world.say("b", noCarrier)
+    world.disconnect("b")
+    world.pass(milliseconds: 50_000)
+    world.connect("b", andReports: false)
+    world.pass(milliseconds: 200_000)
+    #expect(world.endNode("web") == "ethernet/b" && world.phase("web") == .ready)
+    let words = try world.explained("web")
+    #expect(words.hasSuffix("it is kept: b has yet to say what it has"), "\(words)")
+    world.report("b", complete: true)
     world.pass(milliseconds: 62_000)
     world.settle()
     #expect(world.endNode("web") == "ethernet/a")

@@ -175,14 +175,15 @@ struct World {
   }
 
   /// A session from its hello to its first reports, with all that the host can do at once.
-  mutating func connect(_ name: String) {
+  /// - Parameter andReports: false: it does not say yet which functions it has.
+  mutating func connect(_ name: String, andReports: Bool = true) {
     guard let host = hosts[name] else { return }
     let session = SessionID(nextID())
     hosts[name]?.session = session
     hosts[name]?.wanted = [:]
     send(.hostConnected(session, host.hello))
     send(.inventoryReported(session, host.inventory))
-    report(name, complete: true)
+    if andReports { report(name, complete: true) }
   }
 
   mutating func disconnect(_ name: String) {

@@ -1,9 +1,12 @@
 import FunctionPluginKit
 import LinuxDevices
 import Services
+import Synchronization
 import Testing
 
 @testable import iov_plugin_ethernet
+
+private struct CannotLook: Error {}
 
 extension TestHosts {
   /// Waits until the first host finds a function in use as healthy or not; answers what it says then. A carrier comes and goes a
@@ -71,7 +74,7 @@ struct HealthOfAFunction {
     _ = try hosts.a.attach(request)
     let (signals, signal) = AsyncStream.makeStream(of: Void.self)
     let watch = TroubleWatch(functions: hosts.a, known: { [request] }, thread: BlockingThread(name: "look"))
-    let task = Task { try await watch.run { signal.yield() } }
+    let task = Task { await watch.run(failed: { Issue.record($0) }, tell: { signal.yield() }) }
     defer { task.cancel() }
     var told = signals.makeAsyncIterator()
     try hosts.tenant.route.change(hosts.tenant.index("net0"), LinkChange { $0.isUp = false })
@@ -81,5 +84,32 @@ struct HealthOfAFunction {
     try hosts.tenant.route.delete(hosts.tenant.index("net0"))
     #expect(await told.next() != nil)
     #expect(try hosts.a.troubles(of: [request]) == [request.assignment?.function ?? "": "it is gone"])
+  }
+
+  @Test func isWatchedAlsoAfterAnError() async throws {
+    let hosts = try TestHosts()
+    let request = try hosts.request(.direct)
+    _ = try hosts.a.attach(request)
+    let (signals, signal) = AsyncStream.makeStream(of: Void.self)
+    let isBroken = Mutex(true)
+    let known: @Sendable () throws -> [FunctionRequest] = {
+      try isBroken.withLock { isBroken in
+        defer { isBroken = false }
+        if isBroken { throw CannotLook() }
+        return [request]
+      }
+    }
+    let watch = TroubleWatch(
+      functions: hosts.a, known: known, thread: BlockingThread(name: "look"), pause: .milliseconds(1))
+    let (errors, failed) = AsyncStream.makeStream(of: (any Error).self)
+    let task = Task { await watch.run(failed: { failed.yield($0) }, tell: { signal.yield() }) }
+    defer { task.cancel() }
+    var (told, failures) = (signals.makeAsyncIterator(), errors.makeAsyncIterator())
+    #expect(await failures.next() is CannotLook)
+    // Whoever is told looks anew.
+    #expect(await told.next() != nil)
+    try hosts.tenant.route.change(hosts.tenant.index("net0"), LinkChange { $0.isUp = false })
+    #expect(await told.next() != nil)
+    #expect(try hosts.a.troubles(of: [request]).count == 1)
   }
 }
