@@ -10,7 +10,12 @@ package struct OrderedSet<Element: Comparable & Sendable>: Sendable {
   package init() {}
 
   package init(_ elements: some Sequence<Element>) {
-    for element in elements { insert(element) }
+    for element in elements.sorted() where element != pieces.last?.last {
+      // Half full, as after a cut.
+      if count % (Self.limit / 2) == 0 { pieces.append([]) }
+      pieces[pieces.count - 1].append(element)
+      count += 1
+    }
   }
 
   var isEmpty: Bool { pieces.isEmpty }

@@ -9,8 +9,9 @@ struct ListedClaims {
 
   init(_ claims: [Claim]) {
     self.claims = Dictionary(claims.map { ($0.name, $0) }, uniquingKeysWith: { _, last in last })
-    names = OrderedSet(self.claims.keys)
-    functions = OrderedSet(self.claims.values.compactMap { HeldFunction(of: $0) })
+    // They come in their order, which a dictionary has not.
+    names = OrderedSet(claims.map(\.name))
+    functions = OrderedSet(claims.compactMap { HeldFunction(of: $0) })
   }
 
   subscript(name: String) -> Claim? { claims[name] }
