@@ -150,7 +150,7 @@ extension World {
     try claimWhatIsBest(in: Self.rack(&dice), seed, &dice) { _, _ in }
   }
 
-  @Test(arguments: UInt64(1)...300)
+  @Test(arguments: UInt64(1)...200)
   func everyClaimThatSaysHowGetsTheBestWayThereIs(seed: UInt64) throws {
     var dice = Dice(state: ~seed)
     var world = Self.rack(&dice)
@@ -168,7 +168,7 @@ extension World {
     try claimWhatIsBest(in: world, seed, &dice, Self.addPlacement)
   }
 
-  @Test(arguments: UInt64(1)...300)
+  @Test(arguments: UInt64(1)...200)
   func everyClaimOfWhatIsCountedGetsTheBestWayThereIs(seed: UInt64) throws {
     var dice = Dice(state: seed &* 3)
     var world = Self.rack(&dice)
