@@ -248,7 +248,7 @@ extension Arbiter {
     changes.openings.isOtherwise = true
     // Where it was connected again under another token, what is left of the former connection goes.
     for part in parts where part.status.role == .consumer { _ = giveUpFormer(part.status, on: part.host) }
-    settle(name)
+    settle(claims(besideAdopted: assignment.function, on: assignment.endNode).union([name]))
     return claims[name]?.claim ?? state.claim
   }
 

@@ -32,11 +32,11 @@ extension Arbiter {
     }
   }
 
-  /// The orphan that keeps a claim from being set up, because all of its end node is in use by that one.
-  func orphanInTheWay(of state: ClaimState) -> String? {
+  /// What keeps a claim from being set up, because its place on the end node is in use by that.
+  func whatIsInTheWay(of state: ClaimState) -> String? {
     guard let assignment = state.assignment, let node = endNodes[assignment.endNode] else { return nil }
     if let other = orphanUnderItsToken(assignment) { return other }
-    guard node.isMultiRoot else { return orphanThatTakesRoom(from: assignment, on: node) }
+    guard node.isMultiRoot else { return whatTakesRoom(from: assignment, on: node) }
     if let orphan = orphanThatKeeps(state.controlling, from: node) { return orphan }
     let all = Extent { $0.sizeBytes = node.sizeBytes }
     let orphan = node.shares.keys.sorted().first { other in
@@ -78,17 +78,37 @@ extension Arbiter {
 
   /// What an older copy of the store gives and what was given since are more together than there is. The host sets up what it
   /// has room for.
-  private func orphanThatTakesRoom(from assignment: Assignment, on node: EndNodeState) -> String? {
+  private func whatTakesRoom(from assignment: Assignment, on node: EndNodeState) -> String? {
+    guard isOverfull(node) else { return nil }
+    let others = node.shares.keys.filter {
+      $0 != assignment.function && abandonedWithShare[$0] == nil && !Self.isKept($0)
+    }
+    let words = "\(node.record.name) has no room for \(assignment.function) beside"
+    if let orphan = others.filter({ claimOfFunction[$0] == nil }).min() {
+      return "\(words) the orphan \(orphan); see: iov orphan list"
+    }
+    // They were adopted.
+    let claims = others.compactMap { claimOfFunction[$0] }.filter { isSetUp($0) }
+    guard !claims.isEmpty else { return nil }
+    let names = Names.list(claims.map { "'\($0)'" })
+    return "\(words) what is set up there for \(names); delete the claim that can be done without"
+  }
+
+  private func isOverfull(_ node: EndNodeState) -> Bool {
     let capacity = node.record.capacity ?? Capacity()
-    let hasTooMany = capacity.functions > 0 && node.shares.count > Int(capacity.functions)
-    let isTooFull = capacity.sizeBytes > 0 && node.usedSizeBytes > capacity.sizeBytes
-    guard hasTooMany || isTooFull else { return nil }
-    let orphans = node.shares.keys.filter {
-      claimOfFunction[$0] == nil && abandonedWithShare[$0] == nil && !Self.isKept($0)
-    }
-    return orphans.min().map { orphan in
-      "\(node.record.name) has no room for \(assignment.function) beside the orphan \(orphan); see: iov orphan list"
-    }
+    return capacity.functions > 0 && node.shares.count > Int(capacity.functions)
+      || capacity.sizeBytes > 0 && node.usedSizeBytes > capacity.sizeBytes
+  }
+
+  private func isSetUp(_ claim: String) -> Bool {
+    guard let phase = claims[claim]?.controlling.flatMap({ report(of: $0) })?.phase else { return false }
+    return phase == .created || phase == .inUse
+  }
+
+  /// The claims that may have no room any more beside something that was adopted.
+  func claims(besideAdopted function: String, on id: String) -> Set<String> {
+    guard let node = endNodes[id], isOverfull(node) else { return [] }
+    return Set(node.shares.keys.filter { $0 != function }.compactMap { claimOfFunction[$0] })
   }
 
   func isOvertaken(_ entry: WantedFunction) -> Bool { successor(of: entry) != nil }

@@ -268,7 +268,7 @@ extension Arbiter {
       return [reason]
     }
     guard let next else { return [] }
-    if !isReleasing, let stranded = strandedReason(of: state) ?? orphanInTheWay(of: state) {
+    if !isReleasing, let stranded = strandedReason(of: state) ?? whatIsInTheWay(of: state) {
       reason.message = stranded
       return [reason]
     }

@@ -93,10 +93,34 @@ extension Storm {
       Set(inUse.map(\.id)).count == inUse.count,
       "a function is in use twice: \(inUse.map { "\($0.id) \($0.role) for \($0.assignment.claim) on \($0.assignment.host)" }.sorted())"
     )
-    let addresses = inUse.filter { !forgotten.contains($0.id) }.compactMap(\.assignment.macAddress)
-    require(Set(addresses).count == addresses.count, "two functions have one MAC address")
-    let networks = inUse.compactMap { $0.assignment.mediation?.vni }.filter { $0 != 0 }
-    require(Set(networks).count == networks.count, "two functions have one network")
+    // What an older copy of the store knows nothing of may have what others were given since.
+    requireUnique(inUse.filter { !forgotten.contains($0.id) }, "MAC address") { $0.assignment.macAddress }
+    checkNetworks(inUse)
+  }
+
+  private mutating func requireUnique<Value: Hashable>(
+    _ functions: [StormHost.Function], _ what: String, of value: (StormHost.Function) -> Value?
+  ) {
+    var owners: [Value: String] = [:]
+    for function in functions.sorted(by: { $0.key < $1.key }) {
+      guard let value = value(function) else { continue }
+      let other = owners.updateValue(function.id, forKey: value)
+      require(other == nil, "\(other ?? "") and \(function.id) have one \(what), \(value)")
+    }
+  }
+
+  private mutating func checkNetworks(_ functions: [StormHost.Function]) {
+    var owners: [UInt32: [StormHost.Function]] = [:]
+    for function in functions.sorted(by: { $0.key < $1.key }) {
+      guard let vni = function.vni else { continue }
+      for other in owners[vni] ?? [] {
+        // A claim keeps its network when another host serves it, so what is forgotten of a claim may have the network that the claim has.
+        let isForgotten = forgotten.contains(function.id) || forgotten.contains(other.id)
+        let isOfOne = other.assignment.claimUid == function.assignment.claimUid && isForgotten
+        require(isOfOne, "\(other.id) and \(function.id) have one network, \(vni)")
+      }
+      owners[vni, default: []].append(function)
+    }
   }
 
   /// Who can move data by a function: its server serves, and the consumer is connected.

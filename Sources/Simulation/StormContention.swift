@@ -254,11 +254,12 @@ extension Storm {
     }
   }
 
-  /// One of a higher priority, whose condition came true by what was given in the same event, may take what was kept.
+  /// One of a higher priority, whose condition came true by what was given in the same event, may take what was kept. So may a group,
+  /// for which one place more is enough.
   private func isTakenByMoreUrgent(_ endNode: String?, from claim: Claim, _ granted: [Claim]) -> Bool {
     granted.contains {
       $0.status?.assignment?.endNode == endNode && priority(of: $0) > priority(of: claim)
-        && !asked(by: $0).selector.isEmpty
+        && !(asked(by: $0).selector.isEmpty && asked(by: $0).group.isEmpty)
     }
   }
 

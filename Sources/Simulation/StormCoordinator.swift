@@ -56,15 +56,16 @@ extension Storm {
       let made = host.functions.map { (key: $0.key, assignment: $0.value.assignment) }
       let told = host.wanted.compactMap { key, entry in entry.assignment.map { (key: key, assignment: $0) } }
       for (key, assignment) in made + told
-      where isDead(inStore: host) || claimUID(inRecord: key) != assignment.claimUid {
+      where isUnknown(inStore: host) || claimUID(inRecord: key) != assignment.claimUid {
         forgotten.insert(assignment.function)
       }
     }
   }
 
-  private func isDead(inStore host: StormHost) -> Bool {
-    guard case .host(let known)? = store[RecordKey(.host, host.name)], let death = known.death else { return false }
-    return death.bootId != host.bootID
+  /// Whether the store knows of another run of it: that is over, or an operator may say so yet.
+  private func isUnknown(inStore host: StormHost) -> Bool {
+    guard case .host(let known)? = store[RecordKey(.host, host.name)] else { return false }
+    return known.death.map { $0.bootId != host.bootID } ?? (hasForgotten && known.bootId != host.bootID)
   }
 
   private func claimUID(inRecord name: String) -> String? {

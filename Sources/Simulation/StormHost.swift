@@ -14,6 +14,8 @@ struct StormHost {
 
     var id: String { assignment.function }
     var promisedBitsPerSecond: UInt64 { assignment.attributes?.ethernet?.minTransmitBitsPerSecond ?? 0 }
+    /// Nil where the function's own device carries the frames.
+    var vni: UInt32? { assignment.mediation.map(\.vni).flatMap { $0 == 0 ? nil : $0 } }
     var queues: UInt32 { assignment.attributes?.ethernet?.queues ?? 0 }
     var key: String { WantedFunction.recordName(role, id, assignment.token) }
 

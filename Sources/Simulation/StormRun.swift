@@ -100,7 +100,11 @@ extension Storm {
       require(!isOverdue(claim), "\(claim.name) was to end at \(claim.expires?.seconds ?? 0)")
       // Where an orphan lies in the way, it is for a person to say what becomes of it.
       let isNamed = claim.status?.pending.contains { $0.message.contains("orphan") } ?? false
-      let isInTheWay = !arbiter.listedOrphans.isEmpty && (claim.status?.error?.step == "geometry" || isNamed)
+      // As where one was adopted.
+      let isCrowdedOut =
+        hasForgotten && claim.status?.pending.contains { $0.message.contains("has no room for") } ?? false
+      let isInTheWay =
+        isCrowdedOut || !arbiter.listedOrphans.isEmpty && (claim.status?.error?.step == "geometry" || isNamed)
       require(
         phase == .ready || phase == .pending || isInTheWay || waitsForMates(claim),
         "\(claim.name) hangs, \(phase ?? .unspecified): \(claim.status?.pending ?? [])")
