@@ -100,13 +100,9 @@ extension Storm {
       require(!isOverdue(claim), "\(claim.name) was to end at \(claim.expires?.seconds ?? 0)")
       // Where an orphan lies in the way, it is for a person to say what becomes of it.
       let isNamed = claim.status?.pending.contains { $0.message.contains("orphan") } ?? false
-      // As where one was adopted.
-      let isCrowdedOut =
-        hasForgotten && claim.status?.pending.contains { $0.message.contains("has no room for") } ?? false
-      let isInTheWay =
-        isCrowdedOut || !arbiter.listedOrphans.isEmpty && (claim.status?.error?.step == "geometry" || isNamed)
+      let isInTheWay = !arbiter.listedOrphans.isEmpty && (claim.status?.error?.step == "geometry" || isNamed)
       require(
-        phase == .ready || phase == .pending || isInTheWay || waitsForMates(claim),
+        phase == .ready || phase == .pending || isInTheWay || isCrowdedOut(claim) || waitsForMates(claim),
         "\(claim.name) hangs, \(phase ?? .unspecified): \(claim.status?.pending ?? [])")
       guard phase == .pending, !isInTheWay, isWithinQuota(claim) else { continue }
       if let specification = claim.specification, specification.group.isEmpty, let node = roomFor(specification) {
@@ -114,6 +110,19 @@ extension Storm {
       }
     }
     if arbiter.listedOrphans.isEmpty { checkGroupsAtRest() }
+  }
+
+  /// Whether there is no room for it at the device, because an orphan was adopted, and it says who has that.
+  private func isCrowdedOut(_ claim: Claim) -> Bool {
+    guard hasForgotten, let assignment = claim.status?.assignment else { return false }
+    let role: Role = assignment.path == .mediated ? .server : .direct
+    let name = WantedFunction.recordName(role, assignment.function, assignment.token)
+    guard hosts[assignment.controllingHost]?.crowdedOut.contains(name) ?? false else { return false }
+    let holders = arbiter.listedClaims.filter {
+      $0.uid != claim.uid && $0.status?.assignment?.endNode == assignment.endNode
+    }
+    let words = claim.status?.pending.map(\.message).joined() ?? ""
+    return holders.contains { words.contains("'\($0.name)'") }
   }
 
   /// What is held counts as used, or it would be given to others as well.

@@ -141,6 +141,38 @@ import Testing
     expectNothingIsLeft(world)
   }
 
+  @Test func aClaimForWhichThereIsNoRoomBesideWhatWasAdoptedNamesThat() throws {
+    let isFull = FunctionError { $0.message = "the disk has no room for it" }
+    var world = World.rack()
+    world.hosts["c"]?.failure = isFull
+    world.create("mine", host: "c", deviceClass: "sata")
+    world.settle()
+    let copy = world.store
+    world.delete("mine")
+    world.settle()
+    world.hosts["c"]?.failure = nil
+    world.create("theirs", host: "c", deviceClass: "sata")
+    world.settle()
+    let function = world.assigned("theirs")?.function ?? ""
+    world.store = copy
+    world.hosts["c"]?.failure = isFull
+    world.restart()
+    for name in world.hosts.keys.sorted() { world.connect(name) }
+    world.settle()
+    #expect(world.phase("mine") == .preparing)
+    #expect(world.pendingWords("mine").contains("beside the orphan \(function)"), "\(world.reasons("mine"))")
+    _ = try world.adopt(function).get()
+    #expect(world.pendingWords("mine").contains("beside what is set up there for 'theirs'"), "\(world.reasons("mine"))")
+    world.delete("theirs")
+    world.settle()
+    world.hosts["c"]?.failure = nil
+    world.settle()
+    #expect(world.phase("mine") == .ready, "\(world.reasons("mine"))")
+    world.delete("mine")
+    world.settle()
+    expectNothingIsLeft(world)
+  }
+
   /// Host c had the whole disk, was lost, and was cut off by a, which cleaned it and gave a part of it to b.
   private func overtaken(_ change: (inout World) -> Void = { _ in }) -> (world: World, whole: String) {
     var world = World.fabric()
