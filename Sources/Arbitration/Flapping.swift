@@ -4,36 +4,53 @@ import Messages
 struct Flapping {
   /// On the arbiter's monotonic clock, the last ones.
   private(set) var flips: [UInt64] = []
-  /// Until when no new function is given of it; nil: it can be.
-  private(set) var heldUntil: UInt64?
+  private var hold: (since: UInt64, until: UInt64)?
   private var holds = 0
-  /// When that is, for people.
+  /// When the hold is over, for people.
   private(set) var until = Timestamp()
 
-  var isHeld: Bool { heldUntil != nil }
+  var isHeld: Bool { hold != nil }
+  /// Until when no new function is given of it; nil: it can be.
+  var heldUntil: UInt64? { hold?.until }
 
-  /// Answers whether it is left alone from now on.
+  /// Answers whether it is left alone from now on. While it is, no change makes that longer: what comes after is decided at its end.
   mutating func note(at now: Instant, _ settings: ArbiterSettings) -> Bool {
     let time = now.monotonicMilliseconds
-    let window = settings.flapWindowMilliseconds
     // A long time in which it did not change is a new beginning.
-    if let last = flips.last, time - min(last, time) > window + settings.longestHoldMilliseconds { holds = 0 }
+    if let last = flips.last,
+      time - min(last, time) > settings.flapWindowMilliseconds + settings.longestHoldMilliseconds
+    {
+      holds = 0
+    }
     flips.append(time)
-    flips = flips.filter { time - min($0, time) < window }
     flips.removeFirst(max(0, flips.count - Int(settings.flapLimit) - 1))
-    guard flips.count > Int(settings.flapLimit) else { return false }
-    let hold = min(settings.longestHoldMilliseconds, settings.holdMilliseconds << UInt64(min(holds, 20)))
-    holds += 1
-    heldUntil = time + hold
-    until = now.timestamp(afterMilliseconds: hold)
+    guard !isHeld, changesTooOften(since: 0, at: time, settings) else { return false }
+    beginHold(at: now, settings)
     return true
   }
 
-  /// Answers whether it is over.
-  mutating func end(at now: Instant) -> Bool {
-    guard let heldUntil, heldUntil <= now.monotonicMilliseconds else { return false }
-    self.heldUntil = nil
+  /// Answers whether it is over. What went on changing too often all the while is left alone for the next one.
+  mutating func end(at now: Instant, _ settings: ArbiterSettings) -> Bool {
+    let time = now.monotonicMilliseconds
+    guard let hold, hold.until <= time else { return false }
+    if changesTooOften(since: hold.since + 1, at: time, settings) {
+      beginHold(at: now, settings)
+      return false
+    }
+    self.hold = nil
     return true
+  }
+
+  private func changesTooOften(since begin: UInt64, at time: UInt64, _ settings: ArbiterSettings) -> Bool {
+    flips.count > Int(settings.flapLimit)
+      && flips.allSatisfy { $0 >= begin && time - min($0, time) < settings.flapWindowMilliseconds }
+  }
+
+  private mutating func beginHold(at now: Instant, _ settings: ArbiterSettings) {
+    let length = min(settings.longestHoldMilliseconds, settings.holdMilliseconds << UInt64(min(holds, 20)))
+    holds += 1
+    hold = (now.monotonicMilliseconds, now.monotonicMilliseconds + length)
+    until = now.timestamp(afterMilliseconds: length)
   }
 }
 
@@ -50,13 +67,13 @@ extension Arbiter {
 
   mutating func endHolds(at now: Instant) {
     for id in heldForFlapping.sorted() {
-      guard endNodes[id]?.flapping.isHeld ?? false else {
-        heldForFlapping.remove(id)
-        continue
-      }
-      guard endNodes[id]?.flapping.end(at: now) ?? false else { continue }
-      heldForFlapping.remove(id)
-      changes.openings.endNodes.insert(id)
+      let before = endNodes[id]?.flapping.heldUntil
+      let isOver = endNodes[id]?.flapping.end(at: now, settings) ?? false
+      let after = endNodes[id]?.flapping.heldUntil
+      if after == nil { heldForFlapping.remove(id) }
+      if isOver { changes.openings.endNodes.insert(id) }
+      // Those that wait say until when.
+      if after != nil, after != before { changes.openings.isOtherwise = true }
     }
   }
 

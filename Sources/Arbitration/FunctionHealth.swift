@@ -97,7 +97,7 @@ extension Arbiter {
       ailments[name] = ailment
       return
     }
-    if ailment.flapping.end(at: now) { tell(ailment, of: &state, isHeld: false, at: now) }
+    if ailment.flapping.end(at: now, settings) { tell(ailment, of: &state, isHeld: false, at: now) }
     guard state.claim.status?.health != before || before?.state == .unhealthy else { return ailments.remove(name) }
     follow(&ailment, of: state, at: now)
     let isOver = state.isUnhealthyTooLong(ailment, at: time)

@@ -174,11 +174,41 @@ extension World {
     #expect(world.phase("web") == .ready)
     world.flap()
     world.create("more")
-    world.pass(milliseconds: 100_000)
+    world.pass(milliseconds: 117_000)
     #expect(world.phase("more") == .pending)
-    world.pass(milliseconds: 200_000)
+    world.pass(milliseconds: 5000)
     world.settle()
     #expect(world.phase("more") == .ready)
+    world.flap()
+    world.create("most")
+    world.pass(milliseconds: 237_000)
+    #expect(world.phase("most") == .pending)
+    world.pass(milliseconds: 5000)
+    world.settle()
+    #expect(world.phase("most") == .ready)
+  }
+
+  /// Each change makes nothing longer, but none of them is given away in the middle of it.
+  @Test func areLeftAloneAsLongAsTheyFlap() throws {
+    var world = world()
+    for _ in 0..<2 { world.flap() }
+    let until = world.heldUntil
+    world.create("web")
+    world.pass(milliseconds: 30_000)
+    for _ in 0..<2 { world.flap() }
+    #expect(until != nil && world.heldUntil == until)
+    world.pass(milliseconds: 32_000)
+    let next = try #require(world.heldUntil)
+    let end = Instant(monotonicMilliseconds: 0, wallMilliseconds: world.now.wallMilliseconds + 120_000).timestamp
+    #expect(abs(end.seconds - next.seconds) <= 4)
+    #expect(world.reasons("web").first?.hasSuffix("until \(next.minute)") == true)
+    // Half as many are no reason to go on.
+    world.flap()
+    world.pass(milliseconds: 116_000)
+    #expect(world.phase("web") == .pending)
+    world.pass(milliseconds: 6000)
+    world.settle()
+    #expect(world.phase("web") == .ready)
   }
 
   @Test func areToldFromThoseThatFailNowAndThen() {
@@ -194,6 +224,8 @@ extension World {
 }
 
 extension World {
+  fileprivate var heldUntil: Timestamp? { arbiter.listedEndNodes.first { $0.name == "a/eth1" }?.damping?.until }
+
   fileprivate mutating func flap() {
     for state in [HealthState.unhealthy, .healthy] {
       hosts["a"]?.endNodes[0].health = Health { $0.state = state }
