@@ -86,6 +86,7 @@ public struct Arbiter: Sendable {
   private(set) var firstRevision: UInt64 = 0
   /// When this run took its first event.
   package internal(set) var began: Instant?
+  private(set) var clock = SettledClock()
   /// When the event at hand came.
   var now: Instant?
 
@@ -129,6 +130,7 @@ public struct Arbiter: Sendable {
   public mutating func handle(_ event: Event, at now: Instant) -> [Effect] {
     if began == nil { began = now }
     self.now = now
+    clock.watch(now)
     if !greeted.isEmpty { admitAnswering(event, at: now) }
     switch event {
     case .claimCreated(let call, let request, let uid):

@@ -64,16 +64,9 @@ extension Arbiter {
   /// A machine's clock may be wrong until the network has set it: for so long nothing ends.
   package static var secondsBeforeAnythingEnds: UInt64 { 60 }
 
-  /// The wall time at which this run began, and what has passed since.
+  /// What the wall clock would show if it had not been set of late.
   package func countedTime(at now: Instant) -> Instant {
-    let passed = millisecondsSinceBegin(now)
-    return Instant(
-      monotonicMilliseconds: now.monotonicMilliseconds,
-      wallMilliseconds: (began ?? now).wallMilliseconds + Int64(clamping: passed))
-  }
-
-  private func millisecondsSinceBegin(_ now: Instant) -> UInt64 {
-    now.monotonicMilliseconds - min((began ?? now).monotonicMilliseconds, now.monotonicMilliseconds)
+    Instant(monotonicMilliseconds: now.monotonicMilliseconds, wallMilliseconds: clock.countedTime(at: now))
   }
 
   func expiry(of specification: ClaimSpecification, from now: Instant) -> Timestamp? {
@@ -103,10 +96,10 @@ extension Arbiter {
 
   /// Deletes the claims whose time is over, in that order; of very many some at a time, so that nobody else has to wait until all are
   /// gone. What others have parts of ends after them. A clock that is set forward, while this runs or by mistake before it began and
-  /// right again since, ends nothing. Until its turn a claim is as it was, and may be extended.
+  /// right again since, ends nothing, unless it stays so. Until its turn a claim is as it was, and may be extended.
   mutating func endExpired(at now: Instant) {
-    guard millisecondsSinceBegin(now) >= Self.secondsBeforeAnythingEnds * 1000 else { return }
-    let time = min(now.wallMilliseconds, countedTime(at: now).wallMilliseconds)
+    let least = Self.secondsBeforeAnythingEnds * 1000
+    guard let time = clock.time(at: now, watchedForMilliseconds: least) else { return }
     let end = Instant(monotonicMilliseconds: now.monotonicMilliseconds, wallMilliseconds: time).timestamp
     var last: Expiry?
     var left = settings.mostExpiriesAtOnce

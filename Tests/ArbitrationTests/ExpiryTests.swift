@@ -69,6 +69,25 @@ import Testing
     #expect(world.phase("web") ?? .releasing == .releasing)
   }
 
+  /// A machine's clock is behind until the network has set it, which may be later than the coordinator began.
+  @Test func endInTimeAfterTheClockWasBehind() {
+    var world = World.rack()
+    let years: Int64 = 2 * 365 * 86_400_000
+    world.pass(milliseconds: 61_000)
+    create(&world, "before", seconds: 900)
+    world.wallMillisecondsAtZero += years
+    create(&world, "web", seconds: 5400)
+    world.pass(milliseconds: 3_700_000)
+    world.settle()
+    #expect(world.claim("before") == nil)
+    #expect(world.phase("web") == .ready)
+    world.pass(milliseconds: 1_690_000)
+    #expect(world.phase("web") == .ready)
+    world.pass(milliseconds: 20_000)
+    world.settle()
+    #expect(world.claim("web") == nil)
+  }
+
   @Test func knowTheirTimeAfterARestart() {
     var world = rack()
     create(&world, "web", seconds: 300)
