@@ -1,3 +1,4 @@
+import Arbitration
 import ClaimStore
 import LinuxDevices
 import Logging
@@ -14,10 +15,11 @@ struct AuditKeeper: Sendable {
 
   /// Until the task is cancelled.
   func run() async throws {
+    var clock = SettledClock()
     while true {
       do {
         // In pieces, between which commits go on.
-        while try await forget() > 0 {}
+        while try await forget(by: &clock, at: SystemClock.now()) > 0 {}
       } catch let error as StoreError {
         // A store that fails is found by the next commit, which ends the coordinator.
         logger.warning("what is too old could not be taken out of the audit", metadata: ["reason": "\(error)"])
@@ -26,10 +28,14 @@ struct AuditKeeper: Sendable {
     }
   }
 
-  private func forget() async throws -> Int {
-    try await BlockingThread.detached { [store, retention] in
-      let now = SystemClock.now().wallMilliseconds
-      return try store.forgetHoldings(retention, now: now)
+  /// What is too much goes at once. What is too old by a clock that is ahead would be gone for good before the network has set it:
+  /// that has time until the clock has been right for a while.
+  func forget(by clock: inout SettledClock, at now: Instant) async throws -> Int {
+    clock.watch(now)
+    let time = clock.time(at: now, watchedForMilliseconds: SettledClock.patienceMilliseconds)
+    return try await BlockingThread.detached { [store, retention] in
+      // At the beginning of all time nothing is too old yet.
+      try store.forgetHoldings(retention, now: time ?? 0)
     }
   }
 }
