@@ -136,25 +136,38 @@ extension Arbiter {
 
   // MARK: Room elsewhere
 
-  /// Whether a claim would get another function, although it still has one where nothing new is given. What is on its way
-  /// elsewhere already has yet to take its place there.
-  mutating func fitsElsewhere(_ state: ClaimState) -> Bool {
-    guard let assignment = state.assignment else { return false }
+  /// Whether a claim would get another function, although it still has one where nothing new is given.
+  mutating func fitsElsewhere(_ state: ClaimState) -> Bool { placeElsewhere(for: state) != nil }
+
+  /// What is on its way elsewhere already has yet to take its place there.
+  private mutating func placeElsewhere(for state: ClaimState) -> Candidate? {
+    guard let assignment = state.assignment else { return nil }
     let specification = state.specification
     var candidate = best(for: specification.used(alsoOn: assignment.host))
     if candidate == nil, specification.isForSeveralHosts { candidate = best(for: specification) }
-    guard let node = candidate.flatMap({ endNodes[$0.record.id] }) else { return false }
+    guard let candidate, let node = endNodes[candidate.record.id] else { return nil }
     let onTheirWay = evicting.load(ofClass: specification.deviceClass)
     let limit = Int(node.record.capacity?.functions ?? 0)
-    guard limit == 0 || node.shares.count + onTheirWay.functions < limit else { return false }
-    guard node.isBlockDevice, onTheirWay.functions > 0 else { return true }
-    return node.usedSizeBytes &+ onTheirWay.bytes &+ assignment.sizeBytes <= node.sizeBytes
+    guard limit == 0 || node.shares.count + onTheirWay.functions < limit else { return nil }
+    guard node.isBlockDevice, onTheirWay.functions > 0 else { return candidate }
+    return node.usedSizeBytes &+ onTheirWay.bytes &+ assignment.sizeBytes <= node.sizeBytes ? candidate : nil
+  }
+
+  /// The same for claims of which one comes after the other, in a trial: each leaves less to those behind it.
+  private mutating func takePlaceElsewhere(for state: ClaimState) -> Bool {
+    guard let candidate = placeElsewhere(for: state), let node = endNodes[candidate.record.id] else { return false }
+    let share = share(of: state.specification.used(on: candidate.host), on: node, by: candidate.route.path)
+    endNodes.takeShare("for \(state.claim.name)", share, of: node.record.id)
+    return true
   }
 
   /// Where nobody else has a path to what is in use, it would be cut off from the rack for good. One claim for which that is so is
   /// enough to refuse: after a few of them nobody looks for more, and so nobody has to have a turn another time.
   private mutating func checkOtherRoots(of target: Maintained, _ drain: Drain) throws(Refusal) {
     guard case .host(let host) = target else { return }
+    beginTrial()
+    defer { endTrial(keeping: false) }
+    var isAnyPlaced = false
     for id in endNodes.ids(atHost: host) {
       guard let node = endNodes[id], !node.isServed, node.record.isRoot(host), !hasOtherRoot(node, than: host) else {
         continue
@@ -172,7 +185,10 @@ extension Arbiter {
         case .isGoing: continue
         case .stays: stuck.append(name)
         case .leaves, .leavesWhereItFits, .isLeft:
-          if fitsElsewhere(state) { continue }
+          guard !takePlaceElsewhere(for: state) else {
+            isAnyPlaced = true
+            continue
+          }
           stuck.append(name)
           if isHostOpen(to: state.specification) { looks -= 1 }
         }
@@ -180,7 +196,8 @@ extension Arbiter {
       guard !stuck.isEmpty else { continue }
       throw Refusal(
         .failedPrecondition,
-        "host '\(host)' is the last one with a path to \(node.record.name), and what these claims have of it fits nowhere else: "
+        "host '\(host)' is the last one with a path to \(node.record.name), and what these claims have of it fits nowhere else"
+          + (isAnyPlaced ? " beside the others: " : ": ")
           + Names.list(stuck.map { "'\($0)'" })
           + (isAllLookedAt ? "" : ", and perhaps further ones that were not looked at")
           + "; delete them, or drain it all the same: --force")

@@ -250,6 +250,28 @@ extension World {
     #expect((10..<30).allSatisfy { world.endNode("web-\($0)") == "ethernet/c" })
   }
 
+  @Test func ofTheLastRootAreRefusedWhereNotAllFitElsewhereTogether() {
+    var world = World.rack()
+    let names = (1...8).map { "web-\($0)" }
+    world.hosts["a"]?.endNodes = [card("ethernet/52:54:00:00:00:01", functions: 40)]
+    world.reportInventory("a")
+    for name in names { world.create(name) }
+    world.settle()
+    world.hosts["c"]?.endNodes.append(card("ethernet/c", functions: 3))
+    world.reportInventory("c")
+    let refusal = world.drain(.machine("a")) { $0.evict = true }.refusal
+    #expect(refusal?.code == .failedPrecondition)
+    #expect(refusal?.message.contains("else beside the others: 'web-4', 'web-5', 'web-6', 'web-7', 'web-8';") == true)
+    #expect(world.cordon(of: "a") == nil)
+    // What was only tried takes nothing from anybody.
+    for name in names.prefix(5) { world.delete(name) }
+    world.settle()
+    _ = world.drain(.machine("a"))
+    world.pass(milliseconds: 4000)
+    world.settle()
+    #expect(names.suffix(3).allSatisfy { world.endNode($0) == "ethernet/c" && world.phase($0) == .ready })
+  }
+
   @Test func ofAHostMoveWhatItGivesAndWhatItTakes() {
     var world = twoCards()
     world.create("served") { $0.endNode = nil }
