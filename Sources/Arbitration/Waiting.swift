@@ -265,11 +265,11 @@ extension Arbiter {
   }
 
   /// Has those who wait look at what there is now, up to a number of end nodes looked at. Who asks for the same as one before it, for
-  /// which there was nothing, waits for the same reasons.
+  /// which there was nothing, waits for the same reasons. Once something is free that was kept, all have a turn at that, in their order.
   private mutating func lookAgain(ofClass deviceClass: String, _ budget: Int) {
     var budget = budget
     var (inVain, revision): ([ClaimSpecification: [PendingReason]], UInt64) = ([:], sharesRevision)
-    while budget > 0, let entry = nextStale(ofClass: deviceClass) {
+    while budget > 0, !changes.openings.isKeptFreed, let entry = nextStale(ofClass: deviceClass) {
       budget -= 1
       guard looksAgain(entry.name), let specification = claims[entry.name]?.specification else { continue }
       if let reasons = inVain[specification], wait(entry.name, for: reasons) { continue }
