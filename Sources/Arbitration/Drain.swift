@@ -141,7 +141,7 @@ extension Arbiter {
 
   /// What is on its way elsewhere already has yet to take its place there.
   private mutating func placeElsewhere(for state: ClaimState) -> Candidate? {
-    guard let assignment = state.assignment else { return nil }
+    guard let assignment = state.assignment, obstacle(ofQuotaOfMoving: state) == nil else { return nil }
     let specification = state.specification
     var candidate = best(for: specification.used(alsoOn: assignment.host))
     if candidate == nil, specification.isForSeveralHosts { candidate = best(for: specification) }

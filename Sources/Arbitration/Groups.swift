@@ -97,9 +97,7 @@ extension Arbiter {
     guard Set(specifications.map(\.priority)).count < 2 else {
       throw refuse("are granted together, and have different priorities: say one for all")
     }
-    guard !specifications.contains(where: \.upgrade) else {
-      throw refuse("would all be taken down for one to get a better path: they cannot ask for an upgrade")
-    }
+    for specification in specifications { try validateUpgrade(specification) }
   }
 
   /// Not pending for ever: what all end nodes together can never give.

@@ -149,7 +149,9 @@ extension Arbiter {
 
   /// What a claim would get now, if it may be moved and that is no worse than what it has.
   private mutating func wish(of name: String, _ plan: inout RebalancePlan) -> RebalancePlan.Wish? {
-    guard plan.looks > 0, let state = claims[name], let assignment = state.assignment else { return nil }
+    guard plan.looks > 0, let state = claims[name], let assignment = state.assignment,
+      obstacle(ofQuotaOfMoving: state) == nil
+    else { return nil }
     plan.looks -= 64
     let specification = state.specification.used(alsoOn: assignment.host)
     let preference = state.specification.paths.firstIndex(of: assignment.path) ?? 0

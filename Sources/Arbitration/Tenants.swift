@@ -27,6 +27,12 @@ struct Amount: Equatable, Sendable {
   }
 }
 
+extension Amount {
+  fileprivate init(of assignment: Assignment) {
+    self.init(functions: 1, rates: assignment.attributes?.minimumRates ?? MinimumRates())
+  }
+}
+
 struct TenantClass: TableKey {
   typealias Kept = WholeHash
 
@@ -180,7 +186,7 @@ extension Arbiter {
   func use(of key: TenantClass) -> Amount { uses[key] ?? Amount() }
 
   mutating func takeUse(_ assignment: Assignment, of specification: ClaimSpecification) {
-    let taken = Amount(functions: 1, rates: assignment.attributes?.minimumRates ?? MinimumRates())
+    let taken = Amount(of: assignment)
     let key = specification.tenantClass
     usesRevision += 1
     if usesOfClass.change(key.deviceClass, { $0.add(taken) }) == nil { usesOfClass[key.deviceClass] = taken }
@@ -193,7 +199,7 @@ extension Arbiter {
     usesRevision += 1
     // A group may need more than one.
     let isRoom = isUsedUp(key) || quota(of: key).map { $0.limitsRates || !claimsOfGroup.isEmpty } ?? false
-    let freed = Amount(functions: 1, rates: assignment.attributes?.minimumRates ?? MinimumRates())
+    let freed = Amount(of: assignment)
     use.subtract(freed)
     all.subtract(freed)
     uses[key] = use.functions == 0 ? nil : use
@@ -238,7 +244,29 @@ extension Arbiter {
     guard let quota = quota(of: key) else { return nil }
     var asked = Amount()
     for specification in [specification] + others where specification.tenantClass == key { asked.add(specification) }
-    for limit in quota.limits(useWithNominations(of: key, for: specification), asked: asked) {
+    return drop(of: quota, of: key, useWithNominations(of: key, for: specification), asked)
+  }
+
+  /// The same for one that has a function, and would let go of it for another one, as would all of its group: what its tenant has may be
+  /// more than its quota by now. It keeps what it has, and would be given nothing for it.
+  func obstacle(ofQuotaOfMoving state: ClaimState) -> Drop? {
+    guard !tenants.isEmpty else { return nil }
+    let moving = [state] + matesThatGo(with: state) + mates(of: state).filter { $0.phase == .pending }
+    for deviceClass in Set(moving.map(\.specification.deviceClass)).sorted() {
+      let key = TenantClass(tenant: state.specification.tenantName, deviceClass: deviceClass)
+      guard let quota = quota(of: key) else { continue }
+      var (use, asked) = (useWithNominations(of: key, for: state.specification), Amount())
+      for state in moving where state.specification.tenantClass == key {
+        if let assignment = state.assignment { use.subtract(Amount(of: assignment)) }
+        asked.add(state.specification)
+      }
+      if let drop = drop(of: quota, of: key, use, asked) { return drop }
+    }
+    return nil
+  }
+
+  private func drop(of quota: Quota, of key: TenantClass, _ use: Amount, _ asked: Amount) -> Drop? {
+    for limit in quota.limits(use, asked: asked) {
       let (sum, isTooMuch) = limit.used.addingReportingOverflow(limit.asked)
       guard limit.asked > 0, isTooMuch || sum > limit.limit else { continue }
       return Drop(

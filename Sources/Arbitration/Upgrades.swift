@@ -88,7 +88,7 @@ extension Arbiter {
       return upgrades.wantNoMore(name)
     }
     guard upgrades.underWay.reduce(0, { count, _ in count + 1 }) < Upgrades.mostUnderWay,
-      millisecondsToRest(state, at: now) == 0, canLetGo(state)
+      millisecondsToRest(state, at: now) == 0, canLetGo(state), obstacle(ofQuotaOfMoving: state) == nil
     else { return }
     let asked = asked(byUpgradeOf: state)
     guard let best = best(for: asked) else { return }
@@ -119,7 +119,10 @@ extension Arbiter {
 
   // MARK: What is wanted
 
-  func wantsUpgrade(_ state: ClaimState) -> Bool { state.specification.upgrade && !betterPaths(of: state).isEmpty }
+  // All of a group would be taken down for one of it.
+  func wantsUpgrade(_ state: ClaimState) -> Bool {
+    state.specification.upgrade && !state.hasGroup && !betterPaths(of: state).isEmpty
+  }
 
   private func betterPaths(of state: ClaimState) -> [Path] {
     let paths = state.specification.paths
@@ -286,6 +289,7 @@ extension Arbiter {
       return
         "\(wish); \(name) is free, and it goes there in \((left + 999) / 1000) seconds: the last upgrade was not long ago"
     }
+    if let drop = obstacle(ofQuotaOfMoving: state) { return "\(wish); \(name) is free, and \(drop.message)" }
     guard canLetGo(state) else { return "\(wish); \(name) is free, and a host that has its function is disconnected" }
     guard state.phase == .ready else { return "\(wish); \(name) is free, and it goes there once it is ready" }
     return "\(wish); \(name) is free, and it goes there at its turn"
@@ -308,6 +312,12 @@ extension Arbiter {
 
   func validateUpgrade(_ specification: ClaimSpecification) throws(Refusal) {
     guard specification.upgrade else { return }
+    guard specification.group.isEmpty else {
+      throw Refusal(
+        .invalidArgument,
+        "the members of group '\(specification.group)' would all be taken down for one to get a better path: they cannot ask for an upgrade"
+      )
+    }
     guard specification.paths.count > 1 else {
       throw Refusal(
         .invalidArgument,

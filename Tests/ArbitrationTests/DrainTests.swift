@@ -43,6 +43,24 @@ extension World {
     #expect(world.remaining(of: name).isEmpty)
   }
 
+  @Test func leaveThoseWhoseTenantHasMoreThanItsQuotaUntilTheDeadline() throws {
+    var world = twoCards()
+    world.createTenant("lab")
+    for name in ["one", "two"] { world.create(name) { ($0.endNode, $0.tenant) = (nil, "lab") } }
+    world.settle()
+    _ = try world.setTenant("lab", functions: 1, force: true).get()
+    let name = world.endNode("one") == "ethernet/c" ? "c/eth1" : "a/eth1"
+    _ = try world.drain(.node(name)) { $0.deadlineMilliseconds = 60_000 }.get()
+    world.pass(milliseconds: 4000)
+    world.settle()
+    #expect(["one", "two"].allSatisfy { world.phase($0) == .ready })
+    #expect(world.remaining(of: name).map(\.claim) == ["one"])
+    _ = try world.setTenant("lab", functions: 2).get()
+    world.pass(milliseconds: 2000)
+    world.settle()
+    #expect(world.phase("one") == .ready && world.remaining(of: name).isEmpty)
+  }
+
   @Test func leaveWhatFitsNowhereElseUntilTheDeadline() throws {
     var world = World.rack()
     world.create("web")

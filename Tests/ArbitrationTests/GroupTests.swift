@@ -321,6 +321,18 @@ extension World {
     #expect(refusal(of: [member("one"), member("two") { $0.upgrade = true }]).contains("cannot ask for an upgrade"))
   }
 
+  @Test func cannotAskForAnUpgradeLaterEither() {
+    var world = World.cards(functions: 8)
+    let members = ["one", "two"].map { name in member(name) { $0.allowedPaths = [.directSoftware, .mediated] } }
+    #expect(world.apply(members).refusal == nil)
+    world.settle()
+    let later = ["one", "two"].map { name in
+      member(name) { ($0.upgrade, $0.allowedPaths) = (true, [.directSoftware, .mediated]) }
+    }
+    #expect(refusal(in: world, of: later).contains("cannot ask for an upgrade"))
+    #expect(world.claim("one")?.specification?.upgrade == false)
+  }
+
   @Test func thatIsMoreThanAnyQuotaAllowsIsRefusedAtOnce() {
     var world = World.cards(functions: 8)
     world.createTenant("lab", bits: 20_000_000_000)

@@ -45,6 +45,22 @@ private func world(_ policy: EvictionPolicy = .anyTime) -> World {
     #expect(world.arbiter.listedClaims == before)
   }
 
+  @Test func leavesThoseWhoseTenantHasMoreThanItsQuota() throws {
+    var world = World.rack()
+    world.hosts["a"]?.endNodes = [card("ethernet/a", functions: 8)]
+    world.reportInventory("a")
+    world.createTenant("lab")
+    for number in 1...6 { world.create("claim-\(number)") { ($0.evictionPolicy, $0.tenant) = (.anyTime, "lab") } }
+    world.settle()
+    world.hosts["c"]?.endNodes.append(card("ethernet/c", functions: 8))
+    world.reportInventory("c")
+    world.settle()
+    _ = try world.setTenant("lab", functions: 5, force: true).get()
+    #expect(world.rebalance(planOnly: true).moves.isEmpty)
+    _ = try world.setTenant("lab", functions: 6).get()
+    #expect(world.rebalance(planOnly: true).moves.count == 3)
+  }
+
   @Test func isDoneOneMoveAfterTheOther() {
     var world = world()
     #expect(world.rebalance().running)

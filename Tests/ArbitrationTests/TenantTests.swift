@@ -22,7 +22,7 @@ extension World {
   }
 
   @discardableResult
-  fileprivate mutating func setTenant(
+  mutating func setTenant(
     _ name: String, weight: UInt32? = nil, functions: UInt32? = nil, force: Bool = false
   ) -> Result<Tenant, Refusal> {
     let request = SetTenantRequest {

@@ -79,6 +79,31 @@ import Testing
     #expect(path("web", in: world) == .directSoftware)
   }
 
+  @Test func whoseTenantHasMoreThanItsQuotaStays() throws {
+    var world = World.rack()
+    world.hosts["a"]?.endNodes = [card(Self.near, functions: 1)]
+    world.hosts["c"]?.endNodes = [card(Self.far, on: "eth5", functions: 4)]
+    for name in ["a", "c"] { world.reportInventory(name) }
+    world.create("first", host: "a")
+    world.createTenant("lab")
+    for name in ["web", "db"] {
+      world.create(name, host: "a") { ($0.upgrade, $0.tenant, $0.allowedPaths) = (true, "lab", []) }
+    }
+    world.settle()
+    _ = try world.setTenant("lab", functions: 1, force: true).get()
+    world.delete("first")
+    world.settle()
+    world.pass(milliseconds: 5000)
+    for name in ["web", "db"] {
+      #expect(world.phase(name) == .ready && path(name, in: world) == .mediated)
+      #expect(explanation(name, in: world).contains("the quota of tenant 'lab' is 1"))
+    }
+    _ = try world.setTenant("lab", functions: 2).get()
+    world.pass(milliseconds: 2000)
+    world.settle()
+    #expect(Set(["web", "db"].map { path($0, in: world) }) == [.mediated, .directSoftware])
+  }
+
   @Test func nobodyElseGetsTheBetterPlaceMeanwhile() {
     var world = underWay()
     #expect(world.phase("web") == .reclaiming && upgrade("web", in: world)?.better?.endNode == Self.near)
