@@ -42,6 +42,10 @@ public struct Arbiter: Sendable {
   var waitingGroups = Table<String, WaitingGroup>()
   /// By class: the groups of which members wait for a function of it.
   var queuesOfGroups = Table<String, OrderedSet<GroupInQueue>>()
+  /// By class.
+  var claimTurns = Table<String, ClaimTurn>()
+  /// By claim.
+  var nextInOrder = Table<String, NextInOrder>()
   /// By group.
   var groupFailures = Table<String, FailedPlaces>()
   /// Claims whose functions are unhealthy, or were of late.
@@ -194,8 +198,11 @@ public struct Arbiter: Sendable {
       endHolds(at: now)
       endGroupHolds(at: now)
       endUnhealthyPlaces(at: now)
-      takeTurns(at: now)
       // What has become free is given in the order of those who wait, whoever looks next.
+      settleConsequences()
+      takeTurns(at: now)
+      settleConsequences()
+      takeClaimTurns(at: now)
       settleConsequences()
       lookAgain()
     }

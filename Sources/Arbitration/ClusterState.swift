@@ -265,6 +265,14 @@ struct EndNodeState: WithEndNodeRecord {
     if let share = shares.removeValue(forKey: function) { forget(share) }
   }
 
+  /// As if nothing of it were in use.
+  var emptied: EndNodeState {
+    var node = self
+    (node.shares, node.functionsByPath, node.functionsByHost) = (Map(), PathCounts(), Map())
+    (node.usedSizeBytes, node.usedRates) = (0, MinimumRates())
+    return node
+  }
+
   private mutating func forget(_ share: Share) {
     functionsByPath[share.path] -= 1
     functionsByHost[share.host] = functionsByHost[share.host].flatMap { $0 > 1 ? $0 - 1 : nil }

@@ -70,7 +70,11 @@ extension Arbiter {
         continue
       }
       guard let turn = group.turn else {
-        if isDue(group, at: now), isFirst(name, ofClasses: group.members.keys) { beginTurn(of: name, at: now) }
+        if isDue(group, at: now), isFirst(name, ofClasses: group.members.keys),
+          group.members.keys.allSatisfy({ claimTurns[$0]?.isOver ?? true })
+        {
+          beginTurn(of: name, at: now)
+        }
         continue
       }
       if turn.until <= now.monotonicMilliseconds {
@@ -85,7 +89,7 @@ extension Arbiter {
   private func isDue(_ group: WaitingGroup, at now: Instant) -> Bool {
     // One that waited before this arbiter began waits again.
     let since = max(group.since, began?.monotonicMilliseconds ?? 0)
-    return now.monotonicMilliseconds - min(now.monotonicMilliseconds, since) >= settings.groupTurnMilliseconds
+    return now.monotonicMilliseconds - min(now.monotonicMilliseconds, since) >= settings.turnMilliseconds
   }
 
   /// In all queues that it stands in. As their order is one, some group always is.
@@ -95,14 +99,14 @@ extension Arbiter {
   }
 
   private mutating func beginTurn(of group: String, at now: Instant) {
-    waitingGroups[group]?.turn = GroupTurn(until: now.monotonicMilliseconds + settings.groupTurnMilliseconds)
+    waitingGroups[group]?.turn = GroupTurn(until: now.monotonicMilliseconds + settings.turnMilliseconds)
     placeGroup(group)
   }
 
   private mutating func rest(afterTurnOf group: String, at now: Instant) {
     keepNothing(forGroup: group)
     waitingGroups[group]?.turn?.isOver = true
-    waitingGroups[group]?.turn?.until = now.monotonicMilliseconds + settings.groupTurnMilliseconds
+    waitingGroups[group]?.turn?.until = now.monotonicMilliseconds + settings.turnMilliseconds
     // It says so.
     if let member = members(of: group).first(where: { $0.phase == .pending }) {
       changes.openings.claims.insert(member.claim.name)
@@ -136,6 +140,9 @@ extension Arbiter {
   /// Nothing is kept for any group, or is to be at this moment.
   package var isNothingKeptForGroups: Bool { waitingGroups.values.allSatisfy { $0.turn?.places.isEmpty ?? true } }
 
+  /// Nor for a claim by itself.
+  package var isNothingKeptInTurns: Bool { isNothingKeptForGroups && claimTurns.values.allSatisfy(\.isOver) }
+
   /// The groups that have their turn.
   package var groupsWithTurn: Set<String> { Set(waitingGroups.keys.filter { hasTurn($0) }) }
 
@@ -158,7 +165,7 @@ extension Arbiter {
     if places != former { situation += 1 }
     noteFreed(former.filter { places[$0.key] != $0.value }.values)
     let isMore = places.count > waitingGroups[name]?.turn?.mostPlaces ?? 0
-    let until = now.monotonicMilliseconds + settings.groupTurnMilliseconds
+    let until = now.monotonicMilliseconds + settings.turnMilliseconds
     _ = waitingGroups.change(name) { group in
       group.turn?.places = places
       guard isMore else { return }
@@ -193,12 +200,11 @@ extension Arbiter {
 
   mutating func setPlaceAside(of member: String, inGroup group: String) {
     guard let id = waitingGroups[group]?.turn?.places[member] else { return }
-    nominations[id]?.removeAll { $0.claim == member }
-    if nominations[id]?.isEmpty ?? false { nominations[id] = nil }
+    setNominationAside(of: member, at: id)
   }
 
   /// Others may have it.
-  private mutating func noteFreed(_ endNodes: some Collection<String>) {
+  mutating func noteFreed(_ endNodes: some Collection<String>) {
     guard !endNodes.isEmpty else { return }
     changes.openings.endNodes.formUnion(endNodes)
     changes.openings.isKeptFreed = true

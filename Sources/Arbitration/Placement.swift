@@ -6,9 +6,10 @@ extension Arbiter {
     guard var state = claims[name], state.phase == .pending else { return }
     guard !state.hasGroup else { return placeGroup(state.specification.group) }
     setNominationAside(of: state)
-    guard place(&state, in: best(for: state.specification)) else { return }
+    let isOther = place(&state, in: best(for: state.specification))
     if state.phase != .pending { stopWaiting(state) }
-    put(&state)
+    if isOther { put(&state) }
+    keepPlace(inTurnOf: name)
   }
 
   /// Answers whether the claim is another one by that.
@@ -31,7 +32,7 @@ extension Arbiter {
     // What it does not take any more is in the way now.
     let reasons =
       quota.map { pendingReasons([$0], for: state.specification) } ?? reasons(of: state.specification)
-    let all = state.eviction + reasonOfPreemption(of: state) + reasons
+    let all = state.eviction + reasonOfPreemption(of: state) + reasonOfTurn(of: state) + reasons
     state.withStatus { $0.pending = all }
     return state.claim.status != before
   }

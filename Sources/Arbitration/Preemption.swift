@@ -13,12 +13,14 @@ struct Nomination: Sendable {
   var victims: [String]
   /// The one that it is a member of, if it is kept because that has its turn.
   var group = ""
+  /// It is kept because the claim has its turn.
+  var hasTurn = false
 
   /// For whom it is kept, and why.
   fileprivate var words: String {
-    group.isEmpty
-      ? "'\(claim)' of priority \(priority), for which others let go of it"
-      : "group '\(group)' of priority \(priority), which has waited longest"
+    guard group.isEmpty else { return "group '\(group)' of priority \(priority), which has waited longest" }
+    let why = hasTurn ? "which has waited longest" : "for which others let go of it"
+    return "'\(claim)' of priority \(priority), \(why)"
   }
 }
 
@@ -101,8 +103,13 @@ extension Arbiter {
   /// Nothing is kept for it for the moment: it may take that itself.
   mutating func setNominationAside(of state: ClaimState) {
     if state.hasGroup { setPlaceAside(of: state.claim.name, inGroup: state.specification.group) }
+    if let turn = turn(of: state) { setNominationAside(of: turn.claim, at: turn.place.endNode) }
     guard let id = state.claim.status?.preemption?.endNode else { return }
-    nominations[id]?.removeAll { $0.claim == state.claim.name }
+    setNominationAside(of: state.claim.name, at: id)
+  }
+
+  mutating func setNominationAside(of claim: String, at id: String) {
+    nominations[id]?.removeAll { $0.claim == claim }
     if nominations[id]?.isEmpty ?? false { nominations[id] = nil }
   }
 

@@ -17,9 +17,9 @@ public struct ArbiterSettings: Sendable, Hashable {
   public var longestHoldMilliseconds: UInt64
   /// A claim that was moved to a better path is not moved again before.
   public var upgradeIntervalMilliseconds: UInt64
-  /// How long a group waits before what becomes free is kept for it, how long it then may go without more, and how long it is after
-  /// that until the next one has its turn.
-  package var groupTurnMilliseconds: UInt64 = 300_000
+  /// How long a group waits, or a claim is the next, before what becomes free is kept for it, how long it then may go without more, and
+  /// how long it is after that until another one has its turn.
+  package var turnMilliseconds: UInt64 = 300_000
   /// So many claims whose time is over are deleted in one event; with the last of them all of its group.
   package var mostExpiriesAtOnce = 256
 

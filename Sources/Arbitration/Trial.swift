@@ -59,6 +59,8 @@ extension Arbiter {
     step.take(&claimsOfGroup)
     step.take(&waitingGroups)
     step.take(&queuesOfGroups)
+    step.take(&claimTurns)
+    step.take(&nextInOrder)
     step.take(&groupFailures)
     step.take(&ailments)
     step.take(&unhealthyPlaces)

@@ -7,7 +7,8 @@ extension Arbiter {
     claimOfMAC.isEmpty && claimOfVNI.isEmpty && claimOfFunction.isEmpty && claimOfInterface.isEmpty
       && claimsOfOpenInterface.isEmpty && evicting.isEmpty && functionsOfPeers.isEmpty && upgrades.isEmpty
       && holders.isEmpty && uses.isEmpty && usesOfClass.isEmpty && claimsOfTenant.isEmpty && claimsOfGroup.isEmpty
-      && waitingGroups.isEmpty && queuesOfGroups.isEmpty && groupFailures.isEmpty && nominations.isEmpty
+      && waitingGroups.isEmpty && queuesOfGroups.isEmpty && claimTurns.isEmpty && nextInOrder.isEmpty
+      && groupFailures.isEmpty && nominations.isEmpty
       && ailments.isEmpty
       && (abandoned.isEmpty ? abandonedOfEndNode.isEmpty : true) && claimsOfSource.isEmpty && endNodes.served.isEmpty
       && selectors.isEmpty && hostSelectors.isEmpty

@@ -43,6 +43,7 @@ extension Arbiter {
 
   mutating func stopWaiting(_ state: ClaimState) {
     let deviceClass = state.specification.deviceClass
+    forgetTurn(of: state)
     noteTried(state, isWaiting: false)
     noteWaiting(state, by: -1)
     remove(state.waitingEntry, ofClass: deviceClass)
@@ -195,7 +196,7 @@ extension Arbiter {
   }
 
   /// Those of a tenant that has used up its quota are passed by.
-  private func nextServed(
+  func nextServed(
     _ serving: inout Serving, ofClass deviceClass: String, _ first: WaitingList.Entry?
   ) -> WaitingList.Entry? {
     guard let list = waiting[deviceClass] else { return nil }
@@ -216,7 +217,8 @@ extension Arbiter {
     budget -= 2 + open.count + (specification.isForSeveralHosts ? 32 : 0)
     let opened = openings.hosts.filter { hosts[$0].map { allows($0, specification) } ?? false }
     // What is kept for it elsewhere is in its own way.
-    if !opened.isEmpty, !specification.isForSeveralHosts || state.claim.status?.preemption != nil { return true }
+    let isKept = state.claim.status?.preemption != nil || turn(of: state) != nil
+    if !opened.isEmpty, !specification.isForSeveralHosts || isKept { return true }
     if openings.tenants.contains(specification.tenantClass) || !opened.isEmpty {
       if canHave(specification, on: openings.tenants.contains(specification.tenantClass) ? [] : opened) { return true }
       budget -= costInVain(of: specification)
@@ -257,10 +259,11 @@ extension Arbiter {
   }
 
   /// Whether a function of the end node could be granted to anybody.
-  private func isOpen(_ id: String) -> Bool {
-    guard let node = endNodes[id], node.record.cordon == nil, !node.flapping.isHeld, node.health.state != .unhealthy,
-      node.hasFreeFunction
-    else { return false }
+  private func isOpen(_ id: String) -> Bool { endNodes[id].map { $0.hasFreeFunction && isOpen($0) } ?? false }
+
+  /// The same once there is a free one.
+  func isOpen(_ node: EndNodeState) -> Bool {
+    guard node.record.cordon == nil, !node.flapping.isHeld, node.health.state != .unhealthy else { return false }
     return isUnderControl(node) || node.record.roots.contains { isUsable($0.host, asRootOf: node) }
   }
 
@@ -287,14 +290,16 @@ extension Arbiter {
     // Of those that ask for an interface of one name one may be in the way of the others.
     guard let state = claims[name], state.phase == .pending, !state.hasGroup,
       state.specification.consumer?.interfaceName.isEmpty ?? true, state.eviction.isEmpty,
-      state.claim.status?.preemption == nil
+      state.claim.status?.preemption == nil, turn(of: state) == nil
     else { return nil }
     return state.claim.status?.pending
   }
 
   /// False: it has something to look after itself.
   private mutating func wait(_ name: String, for reasons: [PendingReason]) -> Bool {
-    guard var state = claims[name], state.phase == .pending, state.claim.status?.preemption == nil else { return false }
+    guard var state = claims[name], state.phase == .pending, state.claim.status?.preemption == nil,
+      turn(of: state) == nil
+    else { return false }
     let all = state.eviction + reasons
     guard state.claim.status?.pending != all else { return true }
     state.withStatus { $0.pending = all }

@@ -11,7 +11,7 @@ public enum Fault: String, CaseIterable, Sendable {
   case endNodeCrashed, endNodePaused, endNodeRestarted
   case coordinatorRestarted, coordinatorPaused, olderCopyRestored, slowDisk, commitsLost
   case clockDrifted, clockJumped, wallClockJumped, fenceFailed, deathConfirmedLate
-  case preempted, preemptedByGroup, keptForGroup, memberFailedForGood
+  case preempted, preemptedByGroup, keptForGroup, keptForClaim, memberFailedForGood
   case functionUnhealthy, evictedAsUnhealthy
 }
 

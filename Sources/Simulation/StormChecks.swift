@@ -52,6 +52,7 @@ extension Storm {
       require(arbiter.claim(named: name)?.uid == uid, "\(name) was acknowledged and is lost")
     }
     checkGroups()
+    if !arbiter.claimsWithTurn.isEmpty { coverage.note(.keptForClaim) }
     haveClaimsChanged = !beingDeleted.isEmpty
   }
 

@@ -140,12 +140,13 @@ extension Storm {
     var cards = Amount()
     /// For which what becomes free is kept.
     var groups: Set<String> = []
+    var claimsWithTurn: Set<String> = []
   }
 
   var contenders: Contenders {
     Contenders(
       claims: Dictionary(uniqueKeysWithValues: arbiter.listedClaims.map { ($0.name, $0) }), cards: cards,
-      groups: arbiter.groupsWithTurn)
+      groups: arbiter.groupsWithTurn, claimsWithTurn: arbiter.claimsWithTurn)
   }
 
   mutating func checkContention(since former: Contenders, _ event: Event) {
@@ -238,7 +239,7 @@ extension Storm {
     let (mine, theirs) = (priority(of: claim), priority(of: other))
     // What was kept for the other one, or for one of its group, was nobody's of its own priority.
     let wasKept =
-      former.groups.contains(other.specification?.group ?? "")
+      former.groups.contains(other.specification?.group ?? "") || former.claimsWithTurn.contains(other.name)
       || ([other.name] + members(ofGroupOf: other)).contains {
         before[$0]?.status?.preemption?.endNode == other.status?.assignment?.endNode
       }

@@ -11,7 +11,7 @@ extension Storm {
     settings.flapWindowMilliseconds = 60_000
     settings.holdMilliseconds = 4000
     settings.longestHoldMilliseconds = 16_000
-    settings.groupTurnMilliseconds = groupTurn
+    settings.turnMilliseconds = groupTurn
     if flaw != .upgradesTooSoon { settings.upgradeIntervalMilliseconds = upgradeInterval }
     return try Arbiter(clusterID: clusterID, version: "test", records: records, settings: settings)
   }

@@ -99,24 +99,23 @@ extension Storm {
   /// Much longer than it takes hosts and arbiter to come to rest.
   static var groupTurn: UInt64 { 30_000 }
 
-  /// Until nothing is kept for a group that has its turn: no turn lasts for ever, and after each that was in vain there is a while without
+  /// Until nothing is kept for a group or a claim that has its turn: no turn lasts for ever, and after each that was in vain there is a while without
   /// one. Answers in how many rounds all came to rest.
   mutating func outlastTurns() -> Int {
-    guard hasGroups else { return 0 }
     var (passed, rounds) = (0, 0)
     // One turn is longer by as many times as there are members.
     let most = Int(Self.groupTurn / 1000) * groups.reduce(4) { $0 + $1.count + 2 }
     repeat {
-      while !arbiter.isNothingKeptForGroups, passed < most {
+      while !arbiter.isNothingKeptInTurns, passed < most {
         for name in Self.hostNames { sendHeartbeat(name) }
         for name in Self.hostNames { exchange(name) }
         pass(1000)
         passed += 1
       }
       rounds = max(rounds, settle())
-    } while !arbiter.isNothingKeptForGroups && passed < most
-    let groups = arbiter.groupsWithTurn.sorted()
-    require(arbiter.isNothingKeptForGroups, "what is kept for \(groups) is kept for ever")
+    } while !arbiter.isNothingKeptInTurns && passed < most
+    let names = arbiter.groupsWithTurn.union(arbiter.claimsWithTurn).sorted()
+    require(arbiter.isNothingKeptInTurns, "what is kept for \(names) is kept for ever")
     return rounds
   }
 

@@ -90,7 +90,7 @@ extension Storm {
     else { return }
     (specification.host, specification.hosts, specification.hostSelector) = (assignment.host, [], "")
     specification.attributes?.ethernet?.macAddress = nil
-    guard arbiter.isNothingKeptForGroups, let node = roomBeside(specification, on: assignment.host) else { return }
+    guard arbiter.isNothingKeptInTurns, let node = roomBeside(specification, on: assignment.host) else { return }
     require(
       false,
       "\(claim.name) is served by \(assignment.controllingHost) and could have a function of its own host's \(node)")

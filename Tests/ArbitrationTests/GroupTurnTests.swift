@@ -10,7 +10,7 @@ import Testing
   /// Two cards with two functions each, all of which are in use.
   private func fullRack() -> World {
     var settings = ArbiterSettings()
-    settings.groupTurnMilliseconds = Self.turn
+    settings.turnMilliseconds = Self.turn
     var world = World(settings)
     for (number, name) in ["a", "b"].enumerated() {
       var host = FakeHost(name, address: "10.0.0.\(number + 1)")
