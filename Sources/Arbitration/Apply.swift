@@ -127,9 +127,7 @@ extension Arbiter {
     guard let asked = request.specification?.normalized else {
       throw Refusal(.invalidArgument, "it has no specification")
     }
-    guard existing.phase != .releasing else {
-      throw Refusal(.aborted, "it is being released; apply again once it is gone")
-    }
+    guard existing.phase != .releasing else { throw stillReleased(existing) }
     guard asked != existing.specification else {
       // Another member of its group may have been extended before it.
       return planned.action = asked == planned.former ? .unchanged : .update

@@ -58,7 +58,9 @@ extension Arbiter {
     guard let specification = request.specification?.normalized else {
       throw Refusal(.invalidArgument, "claim '\(request.name)' has no specification")
     }
-    if let existing = claims[request.name] { throw memberReplaced(existing, by: specification) }
+    if let existing = claims[request.name] {
+      throw existing.phase == .releasing ? stillReleased(existing) : memberReplaced(existing, by: specification)
+    }
     var (state, _) = try newClaim(request.name, specification, uid: uid, at: now)
     put(&state)
     wait(state)
@@ -239,10 +241,20 @@ extension Arbiter {
   }
 
   func newMember(_ name: String, of group: String) -> Refusal {
-    Refusal(
+    let members = members(of: group)
+    if let first = members.first, members.allSatisfy({ $0.phase == .releasing }) { return stillReleased(first) }
+    return Refusal(
       .failedPrecondition,
-      "group '\(group)' has the members that it was made with, \(Names.list(claimsOfGroup[group] ?? [])), and "
+      "group '\(group)' has the members that it was made with, \(Names.list(members.map(\.claim.name))), and "
         + "'\(Names.shown(name))' is none of them: delete the group and make it anew, or name another group")
+  }
+
+  /// What was deleted has its name, and is of its group, until its hosts have let go. Members are deleted together, and told of as one.
+  func stillReleased(_ existing: ClaimState) -> Refusal {
+    Refusal(
+      .aborted,
+      (existing.hasGroup ? "group '\(existing.specification.group)'" : "it")
+        + " is being released; apply again once it is gone")
   }
 
   func memberReplaced(_ existing: ClaimState, by specification: ClaimSpecification) -> Refusal {

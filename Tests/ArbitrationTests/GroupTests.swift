@@ -404,6 +404,43 @@ extension World {
     #expect(refusal(in: world, of: [member("one", host: "a")]).contains("no member is made anew by itself"))
   }
 
+  @Test func thatIsBeingDeletedIsMadeAnewOnceItIsGone() throws {
+    var world = World.cards()
+    let file = [
+      member("one", host: "a") { $0.allowedPaths = [.directSoftware] },
+      member("two", host: "b") { $0.allowedPaths = [.directSoftware] },
+    ]
+    try #require(world.apply(file).refusal == nil)
+    world.settle()
+    world.hosts["b"]?.isStuck = true
+    world.deleteGroup(of: "one")
+    world.settle()
+    try #require(world.phases("one", "two") == [nil, .releasing])
+    let words = "group 'train' is being released; apply again once it is gone"
+    #expect(refusal(in: world, of: file) == "nothing was done. claims one, two: \(words)")
+    #expect(refusal(in: world, of: [member("other")]) == "nothing was done. claim 'other': \(words)")
+    #expect(refusal(in: world, of: [member("two", of: "another")]).hasSuffix("claim 'two': \(words)"))
+    world.hosts["b"]?.isStuck = false
+    world.disconnect("b")
+    world.connect("b")
+    world.settle()
+    #expect(try world.apply(file).get().claims.map(\.action) == [.create, .create])
+    world.settle()
+    #expect(world.phases("one", "two") == [.ready, .ready])
+  }
+
+  @Test func takesNoNameOfWhatIsBeingDeleted() throws {
+    var world = World.cards()
+    world.create("one")
+    world.settle()
+    for name in ["a", "b"] { world.hosts[name]?.isStuck = true }
+    world.delete("one")
+    try #require(world.phase("one") == .releasing)
+    #expect(
+      refusal(in: world, of: [member("one"), member("two")]).contains(
+        "claim 'one': it is being released; apply again once it is gone"))
+  }
+
   @Test func thatIsTriedLeavesNothingBehind() throws {
     var world = World.cards()
     world.create("alone")
