@@ -63,6 +63,7 @@ extension ClaimCommand {
         let lines = plan.lines(file)
         guard plan.refused.isEmpty else {
           for line in lines { printToStandardError(line) }
+          if let planRevision, planRevision != plan.revision { throw StalePlan(planRevision, refusedBy: plan).tell() }
           printToStandardError("iov: nothing was done")
           throw ExitCode.refused
         }
@@ -111,6 +112,19 @@ struct StalePlan: Error {
   var message: String
   /// A call before was broken off.
   var mayBeDone: Bool
+
+  init(message: String, mayBeDone: Bool) {
+    self.message = message
+    self.mayBeDone = mayBeDone
+  }
+
+  /// It stays one where the new plan is refused: who plans anew sees why.
+  fileprivate init(_ revision: String, refusedBy plan: ClaimPlan) {
+    message =
+      "the plan was made on the revision \(revision), and the state is at \(plan.revision) by now, where it is refused, as above: nothing was "
+      + "done; make a new plan"
+    mayBeDone = false
+  }
 
   fileprivate func tell() -> ExitCode {
     printToStandardError("iov: \(message)")

@@ -242,6 +242,20 @@ import Testing
     #expect(coordinator.world.withLock { $0.applied.isEmpty })
   }
 
+  @Test func aStalePlanThatIsRefusedByNowIsStale() async throws {
+    let plan = plan { $0.claims[1].refusal = "there is no host 'b'" }
+    let coordinator = try await FakeCoordinator { $0.plan = plan }
+    let stale = try await coordinator.iov(
+      "claim", "apply", "-f", "-", "--yes", "--plan-revision", "3.6.1", input: two)
+    #expect(stale.code == 5 && stale.errors.contains("x two: refused\n    standard input:5: there is no host 'b'\n"))
+    #expect(
+      stale.errors.contains("was made on the revision 3.6.1, and the state is at 3.7.1 by now, where it is refused"))
+    let refused = try await coordinator.iov(
+      "claim", "apply", "-f", "-", "--yes", "--plan-revision", "3.7.1", input: two)
+    #expect(refused.code == 1 && refused.errors.hasSuffix("iov: nothing was done\n"))
+    #expect(coordinator.world.withLock { $0.calls } == ["planClaims", "planClaims"])
+  }
+
   @Test func whatComesToTheSameIsWhatWasShown() async throws {
     let shown = plan { $0.revision = "3.6.1" }
     let coordinator = try await FakeCoordinator { $0.plan = shown }
