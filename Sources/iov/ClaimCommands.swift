@@ -229,7 +229,11 @@ extension Coordinator {
   /// The other members of its group.
   func mates(of claim: Claim) async throws -> [Claim] {
     guard let group = claim.specification?.group, !group.isEmpty else { return [] }
-    return try await claims(ListClaimsRequest { $0.group = group }).claims.filter { $0.name != claim.name }
+    return try await members(of: group).filter { $0.name != claim.name }
+  }
+
+  func members(of group: String) async throws -> [Claim] {
+    try await claims(ListClaimsRequest { $0.group = group }).claims
   }
 
   /// Releases this claim. After a call that broke in the middle it may be gone, and another one may have its name.

@@ -179,9 +179,21 @@ extension ClaimCommand {
           $0.specification?.group = name
         }
       }
+      try await checkNoneIsLeftOut(of: members.map(\.name), coordinator)
       var done = try await coordinator.apply(members, replace: false, revision: "")
       if waiting.wait { try await coordinator.waitUntilReady(&done, within: waiting.limit) }
       common.output.show(done) { done.printClaims() }
+    }
+
+    /// A file may name some of a group's members; who says how many there are to be means all of them.
+    private func checkNoneIsLeftOut(of names: [String], _ coordinator: Coordinator) async throws {
+      let present = try await coordinator.members(of: name).filter { $0.status?.phase != .releasing }.map(\.name)
+      guard present.count > names.count, Set(present).isSuperset(of: names) else { return }
+      throw RPCError(
+        .failedPrecondition,
+        "group '\(name)' keeps the \(present.count) members that it was made with, \(shortList(present)), and --count \(names.count) asks "
+          + "for fewer: nothing was done; ask for all of them, or delete it and make it anew: iov claim delete \(present[0]) "
+          + "--whole-group")
     }
 
     var specification: ClaimSpecification {

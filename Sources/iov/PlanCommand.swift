@@ -27,8 +27,9 @@ extension ClaimCommand {
       let file = try readClaims(file)
       try await withCoordinator(common.connection) { coordinator in
         let plan = try await coordinator.plan(file, replace: options.replace)
+        let stay = try await coordinator.linesOfMembersThatStay(beside: plan)
         common.output.show(plan) {
-          for line in plan.lines(file) { print(line) }
+          for line in plan.lines(file) + stay { print(line) }
           print("\nplan revision \(plan.revision)")
         }
         guard plan.refused.isEmpty else { throw ExitCode.refused }
@@ -60,14 +61,19 @@ extension ClaimCommand {
       let file = try readClaims(file)
       try await withCoordinator(common.connection) { coordinator in
         let plan = try await coordinator.plan(file, replace: options.replace)
-        let lines = plan.lines(file)
+        let stay = try await coordinator.linesOfMembersThatStay(beside: plan)
+        let lines = plan.lines(file) + stay
         guard plan.refused.isEmpty else {
           for line in lines { printToStandardError(line) }
           if let planRevision, planRevision != plan.revision { throw StalePlan(planRevision, refusedBy: plan).tell() }
           printToStandardError("iov: nothing was done")
           throw ExitCode.refused
         }
-        if plan.changesSomething { try confirmation.confirm(typing: "yes", lines) }
+        if plan.changesSomething {
+          try confirmation.confirm(typing: "yes", lines)
+        } else {
+          for line in stay { printToStandardError(line) }
+        }
         var done: ClaimPlan
         if plan.changesSomething, !confirmation.yes, planRevision == nil {
           done = try await coordinator.apply(file, replace: options.replace, asShown: plan)
@@ -184,6 +190,20 @@ extension Coordinator {
         throw StalePlan(message: error.message, mayBeDone: isAgain)
       }
     }
+  }
+
+  /// Of groups that are there: a file changes the members that it names, and cannot take others out.
+  fileprivate func linesOfMembersThatStay(beside plan: ClaimPlan) async throws -> [String] {
+    let named = Set(plan.claims.map(\.name))
+    var lines: [String] = []
+    for group in Set(plan.claims.compactMap { $0.former?.group }).subtracting([""]).sorted() {
+      let others = try await members(of: group).map(\.name).filter { !named.contains($0) }
+      guard !others.isEmpty else { continue }
+      lines.append(
+        "group \(group) also has \(shortList(others)), which the file does not name: they stay, as a group keeps the members that it was "
+          + "made with")
+    }
+    return lines
   }
 
   fileprivate func waitUntilGone(_ planned: PlannedClaim) async throws {

@@ -8,6 +8,10 @@ func suggestion(for typed: String, among known: [String], of kind: String) -> St
   guard meant.isEmpty else {
     return "; did you mean \(meant.prefix(3).map { "'\($0)'" }.joined(separator: " or "))?"
   }
-  let shown = known.sorted().prefix(8).joined(separator: ", ")
-  return "; there is \(shown)" + (known.count > 8 ? " and \(known.count - 8) more" : "")
+  return "; there is \(shortList(known.sorted()))"
+}
+
+/// The first of them, and how many more there are.
+func shortList(_ names: [String]) -> String {
+  names.prefix(8).joined(separator: ", ") + (names.count > 8 ? " and \(names.count - 8) more" : "")
 }

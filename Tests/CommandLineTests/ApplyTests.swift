@@ -218,6 +218,58 @@ import Testing
     #expect(many.code == 64 && many.errors.contains("at most 256"))
   }
 
+  private func train(_ phase: ClaimPhase = .ready) -> [Claim] {
+    (1...4).map { number in
+      Claim {
+        $0.name = "train-\(number)"
+        $0.specification = ClaimSpecification { $0.group = "train" }
+        $0.status = ClaimStatus { $0.phase = phase }
+      }
+    }
+  }
+
+  @Test func aGroupIsNotAskedToHaveFewerMembers() async throws {
+    let coordinator = try await FakeCoordinator { $0.claims = train() }
+    let words = ["claim", "create", "train", "--class", "ethernet", "--host", "a", "--count"]
+    let run = try await coordinator.iov(words + ["2"])
+    let expected =
+      "iov: group 'train' keeps the 4 members that it was made with, train-1, train-2, train-3, train-4, and --count 2 asks for fewer: "
+      + "nothing was done; ask for all of them, or delete it and make it anew: iov claim delete train-1 --whole-group\n"
+    #expect(run.code == 1 && run.errors == expected)
+    #expect(coordinator.world.withLock { $0.applied.isEmpty })
+    #expect(try await coordinator.iov(words + ["4"]).code == 0)
+    // Of one that is being released the coordinator says so.
+    coordinator.world.withLock { $0.claims = train(.releasing) }
+    #expect(try await coordinator.iov(words + ["2"]).code == 0)
+    #expect(coordinator.world.withLock { $0.applied.map(\.claims.count) } == [4, 2])
+  }
+
+  @Test func membersThatAFileDoesNotNameAreToldOf() async throws {
+    let plan = ClaimPlan { plan in
+      plan.revision = "3.7.1"
+      plan.claims = ["train-1", "train-2"].map { name in
+        PlannedClaim {
+          $0.name = name
+          $0.action = .unchanged
+          $0.former = ClaimSpecification { $0.group = "train" }
+        }
+      }
+    }
+    let coordinator = try await FakeCoordinator { world in
+      world.plan = plan
+      world.claims = train()
+    }
+    let line =
+      "group train also has train-3, train-4, which the file does not name: they stay, as a group keeps the members that it was made with"
+    let shown = try await coordinator.iov("claim", "plan", "-", input: two)
+    #expect(shown.lines == ["= train-1: unchanged", "= train-2: unchanged", line, "plan revision 3.7.1"])
+    let run = try await coordinator.iov("claim", "apply", "-f", "-", "--yes", input: two)
+    #expect(run.code == 0 && run.errors == line + "\n")
+    coordinator.world.withLock { $0.plan.claims[0].action = .update }
+    let changed = try await coordinator.iov("claim", "apply", "-f", "-", "--yes", input: two)
+    #expect(changed.code == 0 && changed.errors.hasSuffix("= train-2: unchanged\n\(line)\n"))
+  }
+
   @Test func aGroupIsDeletedAsAWhole() async throws {
     let coordinator = try await FakeCoordinator { world in
       world.claims = ["one", "two"].map { name in

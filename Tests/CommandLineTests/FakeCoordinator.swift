@@ -114,7 +114,9 @@ final class FakeCoordinator: Sendable {
   func arguments(_ words: [String]) -> [String] { words + ["--coordinator", endpoint.description] }
 
   /// Runs `iov` against this coordinator.
-  func iov(_ words: String..., input: String? = nil) async throws -> Run {
+  func iov(_ words: String..., input: String? = nil) async throws -> Run { try await iov(words, input: input) }
+
+  func iov(_ words: [String], input: String? = nil) async throws -> Run {
     try await run(arguments(words), input: input)
   }
 }
