@@ -78,7 +78,8 @@ extension ClaimCommand {
         if plan.changesSomething, !confirmation.yes, planRevision == nil {
           done = try await coordinator.apply(file, replace: options.replace, asShown: plan)
         } else {
-          done = try await coordinator.apply(file.claims, replace: options.replace, revision: planRevision ?? "")
+          done = try await coordinator.apply(
+            file.claims, replace: options.replace, revision: planRevision ?? "", replacing: plan.replaced)
         }
         let replaced = done.claims.filter { $0.action == .replace }
         if !replaced.isEmpty {
@@ -106,7 +107,32 @@ private func readClaims(_ path: String) throws -> ClaimFile {
 }
 
 extension ClaimPlan {
+  fileprivate var replaced: Set<String> { Set(claims.filter { $0.action == .replace }.map(\.name)) }
+
+  /// Of a plan that was made after a call that broke off: what that call has answered, if it was carried out; nil if it was not. It
+  /// releases all that is to be replaced or nothing, and of nothing else in the file anything was being released before it.
+  fileprivate func answer(releasing names: Set<String>) -> ClaimPlan? {
+    guard !names.isEmpty, claims.allSatisfy({ !names.contains($0.name) || $0.isReleased }) else { return nil }
+    var plan = self
+    for index in plan.claims.indices where names.contains(plan.claims[index].name) {
+      plan.claims[index].action = .replace
+      plan.claims[index].refusal = ""
+      if !plan.claims[index].isReleasing { plan.claims[index].claim = nil }
+    }
+    return plan
+  }
+
   func printClaims() { printTable([Claim.tableHeading] + claims.compactMap { $0.claim?.tableRow }) }
+}
+
+extension PlannedClaim {
+  fileprivate var isReleasing: Bool { claim?.status?.phase == .releasing }
+
+  /// Of one that was to be replaced. Its hosts let go of it, or have done so: then it is a new one, if nothing is in its way, or somebody
+  /// has made it as the file says.
+  fileprivate var isReleased: Bool {
+    action == .create || action == .unchanged || (action == .refuse && (claim == nil || isReleasing))
+  }
 }
 
 extension ExitCode {
@@ -149,7 +175,8 @@ extension Coordinator {
     var revision = shown.revision
     for _ in 1..<Self.mostPlans {
       do {
-        return try await apply(file.claims, replace: replace, planRevision: revision)
+        return try await apply(
+          file.claims, replace: replace, planRevision: revision, replacing: shown.replaced)
       } catch let stale as StalePlan where !stale.mayBeDone {
         let plan = try await plan(file, replace: replace)
         guard plan.linesOfEffects(file) == lines else { throw stale.tell() }
@@ -158,7 +185,7 @@ extension Coordinator {
         throw stale.tell()
       }
     }
-    return try await apply(file.claims, replace: replace, revision: revision)
+    return try await apply(file.claims, replace: replace, revision: revision, replacing: shown.replaced)
   }
 
   fileprivate func plan(_ file: ClaimFile, replace: Bool) async throws -> ClaimPlan {
@@ -169,26 +196,46 @@ extension Coordinator {
     return try await ask { try await claims.planClaims(request, options: .command) }
   }
 
-  func apply(_ wanted: [CreateClaimRequest], replace: Bool, revision: String) async throws -> ClaimPlan {
+  /// - Parameter names: the claims that are replaced by it.
+  func apply(
+    _ wanted: [CreateClaimRequest], replace: Bool, revision: String, replacing names: Set<String> = []
+  ) async throws -> ClaimPlan {
     do {
-      return try await apply(wanted, replace: replace, planRevision: revision)
+      return try await apply(wanted, replace: replace, planRevision: revision, replacing: names)
     } catch let stale as StalePlan {
       throw stale.tell()
     }
   }
 
-  private func apply(_ wanted: [CreateClaimRequest], replace: Bool, planRevision: String) async throws -> ClaimPlan {
+  /// A call that is carried out and broken off makes its own repetition a stale one, or one that is refused: what is to be replaced is being
+  /// released then, and nobody else makes it anew.
+  private func apply(
+    _ wanted: [CreateClaimRequest], replace: Bool, planRevision: String, replacing names: Set<String>
+  ) async throws -> ClaimPlan {
     let request = ApplyClaimsRequest {
       $0.claims = wanted
       $0.replace = replace
       $0.planRevision = planRevision
     }
-    return try await ask { isAgain in
-      do {
-        return try await claims.applyClaims(request, options: .command)
-      } catch let error as RPCError where error.code == .aborted {
-        throw StalePlan(message: error.message, mayBeDone: isAgain)
+    do {
+      return try await ask { isAgain in
+        do {
+          return try await claims.applyClaims(request, options: .command)
+        } catch let error as RPCError where error.code == .aborted || (isAgain && error.code == .failedPrecondition) {
+          if isAgain, !names.isEmpty,
+            let answer = try await claims.planClaims(request, options: .command).answer(releasing: names)
+          {
+            return answer
+          }
+          guard error.code == .aborted else { throw error }
+          throw StalePlan(message: error.message, mayBeDone: isAgain)
+        }
       }
+    } catch let error as RPCError where !names.isEmpty && ExitCode(error.code) == .unreachable {
+      printToStandardError(
+        "iov: there was no answer, and these may have been released: \(shortList(names.sorted())); apply the file once more, which makes "
+          + "them anew")
+      throw error
     }
   }
 

@@ -86,6 +86,19 @@ private func wanted(
     #expect(world.claim("web")?.status?.assignment?.host == "c")
   }
 
+  /// Who asked for it and had no answer finds by that what has become of it.
+  @Test func aPlanShowsWhatIsBeingReleased() throws {
+    var world = World.rack()
+    world.create("web")
+    world.settle()
+    let file = [wanted("web", host: "c"), wanted("more")]
+    world.hosts["a"]?.isStuck = true
+    let released = try world.apply(file, replace: true).get().claims[0].claim
+    let plan = try world.plan(file, replace: true)
+    #expect(plan.claims.map(\.action) == [.refuse, .unchanged])
+    #expect(plan.claims[0].claim?.uid == released?.uid && plan.claims[0].claim?.status?.phase == .releasing)
+  }
+
   /// By size, by rate, and by what of the new one alone is selected.
   @Test(arguments: [false, true])
   func nothingIsReleasedForWhatCanNeverBe(isForAny: Bool) throws {

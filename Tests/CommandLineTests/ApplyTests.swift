@@ -270,6 +270,81 @@ import Testing
     #expect(changed.code == 0 && changed.errors.hasSuffix("= train-2: unchanged\n\(line)\n"))
   }
 
+  // MARK: Calls that break off
+
+  private static let stillReleased = "it is being released; apply again once it is gone"
+
+  /// `one` is to be replaced, and `two` is new.
+  private func replacement() -> ClaimPlan { plan { $0.claims[0].action = .replace } }
+
+  /// The coordinator commits, and begins anew before it answers: it knows of a claim that is being released, and of no call.
+  @Test(arguments: [nil, "3.7.1"])
+  func whatACallThatBrokeOffHasReleasedIsMadeAnew(planRevision: String?) async throws {
+    let plan = replacement()
+    let coordinator = try await FakeCoordinator { world in
+      world.plan = plan
+      world.lostAnswers = ["applyClaims": 1]
+      world.onApply = { world, _ in
+        let former = Claim {
+          $0.name = "one"
+          $0.uid = "former"
+          $0.status = ClaimStatus { $0.phase = .releasing }
+        }
+        switch (world.applied.count, world.watchRequests.isEmpty) {
+        case (0, _):
+          world.claims = [former]
+          world.plan.revision = "4.8.0"
+          world.plan.claims[0].action = .refuse
+          world.plan.claims[0].refusal = Self.stillReleased
+          world.plan.claims[0].claim = former
+          // It goes once somebody waits for it.
+          world.events = [world.event(.gone, former, revision: 9)]
+        case (_, true): throw RPCError(.failedPrecondition, "nothing was done. claim 'one': \(Self.stillReleased)")
+        case (_, false): world.claims = []
+        }
+      }
+    }
+    let revision = planRevision.map { ["--plan-revision", $0] } ?? []
+    let run = try await coordinator.iov(["claim", "apply", "-f", "-", "--replace", "--yes"] + revision, input: two)
+    #expect(run.code == 0 && !run.errors.contains("nothing was done"), "\(run.errors)")
+    #expect(run.errors.contains("iov: released, and made anew once the hosts have let go: one; should"))
+    #expect(coordinator.world.withLock { $0.applied.map(\.replace) } == [true, false])
+    #expect(coordinator.world.withLock { $0.applied.map(\.planRevision) } == [planRevision ?? "", ""])
+  }
+
+  /// All that is replaced is released at once: where only some is, somebody else has deleted that.
+  @Test func whatSomebodyElseReleasesMeanwhileIsNotTakenForDone() async throws {
+    let plan = plan {
+      for index in $0.claims.indices { $0.claims[index].action = .replace }
+    }
+    let coordinator = try await FakeCoordinator { world in
+      world.plan = plan
+      world.onApply = { world, _ in
+        guard world.plan.claims[0].action == .replace else {
+          throw RPCError(.failedPrecondition, "nothing was done. claim 'one': \(Self.stillReleased)")
+        }
+        world.plan.claims[0].action = .refuse
+        world.plan.claims[0].claim = Claim { $0.status = ClaimStatus { $0.phase = .releasing } }
+        throw RPCError(.unavailable, "the coordinator is stopping")
+      }
+    }
+    let run = try await coordinator.iov("claim", "apply", "-f", "-", "--replace", "--yes", input: two)
+    #expect(run.code == 1 && run.errors.contains("iov: nothing was done. claim 'one': \(Self.stillReleased)"))
+    #expect(!run.errors.contains("made anew once"))
+    #expect(coordinator.world.withLock { $0.applied.isEmpty && $0.watchRequests.isEmpty })
+  }
+
+  @Test func whoHasNoAnswerIsToldWhatMayBeReleased() async throws {
+    let plan = replacement()
+    let coordinator = try await FakeCoordinator { world in
+      world.plan = plan
+      world.lostAnswers = ["applyClaims": 1]
+    }
+    let run = try await coordinator.iov(
+      "claim", "apply", "-f", "-", "--replace", "--yes", "--connect-timeout", "0", input: two)
+    #expect(run.code == 3 && run.errors.contains("these may have been released: one; apply the file once more"))
+  }
+
   @Test func aGroupIsDeletedAsAWhole() async throws {
     let coordinator = try await FakeCoordinator { world in
       world.claims = ["one", "two"].map { name in

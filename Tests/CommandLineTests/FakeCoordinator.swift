@@ -38,6 +38,8 @@ final class FakeCoordinator: Sendable {
     /// What a plan comes to, and what is asked to be applied.
     var plan = ClaimPlan()
     var applied: [ApplyClaimsRequest] = []
+    /// Refuses what is to be applied, or has it change something; the plan is answered as it was before.
+    var onApply: (@Sendable (inout World, ApplyClaimsRequest) throws -> Void)?
     var deletions: [DeleteClaimRequest] = []
     /// Watch events, told to each watcher after what there is; a watch of a lower revision is told the later ones.
     var events: [ClaimEvent] = []
@@ -208,8 +210,10 @@ private struct FakeClaims: ClaimsService {
       guard request.planRevision.isEmpty || request.planRevision == world.plan.revision else {
         throw RPCError(.aborted, "the plan is stale")
       }
+      let plan = world.plan
+      try world.onApply?(&world, request)
       world.applied.append(request)
-      return world.plan
+      return plan
     }
   }
 
