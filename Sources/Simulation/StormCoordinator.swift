@@ -85,10 +85,11 @@ extension Storm {
     let decided = arbiter.handle(flaw?.heard(event) ?? event, at: instant)
     let effects = flaw?.said(decided) ?? decided
     noteTold(by: effects)
+    // Before what comes of it, which may be events of their own.
+    if isContended { checkContention(since: contenders, event) }
     if flaw == .storesLate { performFirst(effects) } else { carryOut(effects, of: event) }
     for event in flaw?.presumed(after: event, of: speaker, effects, by: Array(hosts.values)) ?? [] { send(event) }
     noteEvicted(since: held)
-    if isContended { checkContention(since: contenders, event) }
     checkNothingIsGivenUnheard(given, event)
   }
 

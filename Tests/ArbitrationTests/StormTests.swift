@@ -68,11 +68,14 @@ import Testing
   /// In 3001452 an operator said that a run of a host was over, and the store knew of no later one. In 3002602 a group took, of what was
   /// kept for two, one place, and the other one's turn was anybody's. In 3003948 a claim's former server was forgotten, and had the
   /// claim's network. In 3007616 a whole disk was adopted beside a claim for all of it. In 4000086 and 4006386 a
-  /// group let go of what was kept for it while all that wait looked again, and those behind it took that before those in front of it.
+  /// group let go of what was kept for it while all that wait looked again, and those behind it took that before those in front of it. In
+  /// 5001750 one event came of another: of two claims one was granted something in the first, and the other one's tenant had room for it
+  /// after the second.
   @Test(
     arguments: [
       1727, 2022, 2570, 2778, 2818, 7086, 51132, 100_134, 501_028, 700_050, 805_606, 809_660, 2_001_417, 2_004_493,
       3_001_452, 3_002_602, 3_003_948, 3_007_616, 4_000_086, 4_006_386,
+      5_001_750,
     ] as [UInt64])
   func stormsOfAllKindsThatOnceFailedDoNot(seed: UInt64) {
     for failure in Storm.run(seed: seed, steps: 2000).failures { Issue.record("seed \(seed): \(failure)") }
