@@ -145,7 +145,7 @@ let package = Package(
       ],
       swiftSettings: strict),
     .executableTarget(name: "iov-interop", dependencies: ["Interop", "MeshTLS", arguments], swiftSettings: strict),
-    .executableTarget(name: "iov-agent", dependencies: ["Agent", arguments], swiftSettings: strict),
+    .executableTarget(name: "iov-agent", dependencies: ["Agent", "LinuxDevices", arguments], swiftSettings: strict),
     .executableTarget(
       name: "iov-coordinator", dependencies: ["Coordinator", "LinuxDevices", arguments], swiftSettings: strict),
     .executableTarget(

@@ -14,7 +14,7 @@ import Services
 /// }
 /// ```
 ///
-/// Exit codes: 0 when the agent is gone or SIGTERM came, 64 for a wrong command line, 78 for a wrong configuration, 1 otherwise.
+/// Exit codes: 0 when the agent is gone, 64 for a wrong command line, 78 for a wrong configuration, 1 otherwise.
 public enum PluginMain<Plugin: FunctionPlugin> {
   public static func run(arguments: [String] = Array(CommandLine.arguments.dropFirst())) async {
     switch arguments {
@@ -55,11 +55,7 @@ public enum PluginMain<Plugin: FunctionPlugin> {
     case .path(let path): _ = try await server.bind(.unix(path: path))
     }
     health.setAll(.serving)
-    try await withTaskCancellationHandler {
-      try await server.run()
-    } onCancel: {
-      health.drain()
-    }
+    try await server.run()
   }
 
   /// The agent holds the pipe's other end. When it is gone nobody asks this process anything any more, and the next

@@ -1,8 +1,8 @@
 import Agent
 import ArgumentParser
 import Configuration
-import Dispatch
 import Glibc
+import LinuxDevices
 import Logging
 import Services
 
@@ -76,15 +76,19 @@ struct AgentCommand: AsyncParsableCommand {
     LoggingSystem.bootstrap(StreamLogHandler.standardError)
     var logger = Logger(label: "iov-agent")
     logger.logLevel = configuration.logLevel
-    let stop = Signals([SIGTERM, SIGINT])
-    let restart = Signals([SIGHUP])
+    // A peer that hangs up is an error of a write, not a reason to end.
+    signal(SIGPIPE, SIG_IGN)
+    let stop = try SignalWatch(SIGTERM, SIGINT)
+    let restart = try SignalWatch(SIGHUP)
     let agent = try Agent(configuration: configuration, logger: logger)
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask { try await agent.run() }
-      group.addTask { for await _ in stop.received { return } }
+      group.addTask { try await stop.wait() }
       group.addTask {
-        for await _ in restart.received { await agent.restartChangedPlugins() }
-        try await Task.sleep(for: .seconds(1_000_000_000))
+        while true {
+          try await restart.wait()
+          await agent.restartChangedPlugins()
+        }
       }
       try await group.next()
       group.cancelAll()
@@ -95,27 +99,5 @@ struct AgentCommand: AsyncParsableCommand {
 
   private func write(_ line: String) {
     _ = (line + "\n").utf8.withContiguousStorageIfAvailable { Glibc.write(STDERR_FILENO, $0.baseAddress, $0.count) }
-  }
-}
-
-/// Signals of some numbers, as something to wait for.
-struct Signals: Sendable {
-  let received: AsyncStream<CInt>
-
-  init(_ numbers: [CInt]) {
-    // A peer that hangs up is an error of a write, not a reason to end.
-    signal(SIGPIPE, SIG_IGN)
-    let (stream, continuation) = AsyncStream.makeStream(of: CInt.self, bufferingPolicy: .bufferingNewest(1))
-    received = stream
-    // Not marked Sendable, though every method of a dispatch source may be called from any thread.
-    nonisolated(unsafe) let sources = numbers.map { number in
-      signal(number, SIG_IGN)
-      let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
-      source.setEventHandler { continuation.yield(number) }
-      source.resume()
-      return source
-    }
-    // The sources live as long as the stream is waited for.
-    continuation.onTermination = { _ in for source in sources { source.cancel() } }
   }
 }

@@ -1,6 +1,5 @@
 import ArgumentParser
 import Coordinator
-import Dispatch
 import Glibc
 import LinuxDevices
 import Logging
@@ -66,7 +65,9 @@ struct CoordinatorCommand: AsyncParsableCommand {
     LoggingSystem.bootstrap(StreamLogHandler.standardError)
     var logger = Logger(label: "iov-coordinator")
     logger.logLevel = configuration.logLevel
-    let stop = StopSignals()
+    // A client that hangs up is an error of a write, not a reason to end.
+    signal(SIGPIPE, SIG_IGN)
+    let stop = try SignalWatch(SIGTERM, SIGINT)
     do {
       // Each agent and each client has a connection.
       try OpenFileLimit.raise()
@@ -77,7 +78,7 @@ struct CoordinatorCommand: AsyncParsableCommand {
     let service = CoordinatorService(configuration: configuration, logger: logger)
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask { try await service.run() }
-      group.addTask { await stop.wait() }
+      group.addTask { try await stop.wait() }
       defer { group.cancelAll() }
       try await group.next()
     }
@@ -85,31 +86,5 @@ struct CoordinatorCommand: AsyncParsableCommand {
 
   private func write(_ line: String) {
     _ = (line + "\n").utf8.withContiguousStorageIfAvailable { Glibc.write(STDERR_FILENO, $0.baseAddress, $0.count) }
-  }
-}
-
-/// SIGTERM and SIGINT, as something to wait for.
-struct StopSignals: Sendable {
-  private let signals: AsyncStream<CInt>
-
-  init() {
-    // A client that hangs up is an error of a write, not a reason to end.
-    signal(SIGPIPE, SIG_IGN)
-    let (stream, continuation) = AsyncStream.makeStream(of: CInt.self)
-    signals = stream
-    // Not marked Sendable, though every method of a dispatch source may be called from any thread.
-    nonisolated(unsafe) let sources = [SIGTERM, SIGINT].map { number in
-      signal(number, SIG_IGN)
-      let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
-      source.setEventHandler { continuation.yield(number) }
-      source.resume()
-      return source
-    }
-    // The sources live as long as the stream is waited for.
-    continuation.onTermination = { _ in for source in sources { source.cancel() } }
-  }
-
-  func wait() async {
-    for await _ in signals { return }
   }
 }

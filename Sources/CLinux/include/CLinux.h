@@ -8,4 +8,5 @@
 #include "iov_nvme.h"
 #include "iov_process.h"
 #include "iov_scsi.h"
+#include "iov_signals.h"
 #include "iov_unix_socket.h"
