@@ -95,6 +95,35 @@ extension FairShare {
     #expect(world.use("lab") == 1 && world.use("default") == 0)
   }
 
+  /// A member that keeps what it has on a disk does not go with the others, and asks its tenant's quota for nothing.
+  @Test func whoStaysIsNotCountedAmongThoseThatMove() throws {
+    var world = World.cards()
+    world.createTenant("lab")
+    world.apply([
+      member("net") { $0.tenant = "lab" }, member("data", deviceClass: "sata") { $0.tenant = "lab" },
+    ])
+    world.settle()
+    #expect(world.phases("net", "data") == [.ready, .ready])
+    let before = world.endNode("net") ?? ""
+    let request = SetTenantRequest {
+      $0.name = "lab"
+      $0.quotas = [
+        Quota {
+          $0.deviceClass = "sata"
+          $0.functions = 0
+        }
+      ]
+      $0.force = true
+    }
+    try _ = world.ask { .tenantSet($0, request) }.get()
+    world.drain(.node(before))
+    world.settle()
+    world.pass(milliseconds: 4000)
+    world.settle()
+    #expect(world.phases("net", "data") == [.ready, .ready])
+    #expect(world.endNode("net") != before)
+  }
+
   @Test func allAreListedAsEachIsShown() throws {
     var world = rack(functions: 8)
     for name in ["lab", "idle", "web"] { world.createTenant(name) }
