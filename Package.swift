@@ -213,7 +213,8 @@ let package = Package(
     .testTarget(
       name: "NBDClientTests", dependencies: ["iov-nbd-client", "LinuxDevices"], swiftSettings: strict),
     .testTarget(
-      name: "NVMeTests", dependencies: ["iov-plugin-nvme", "FakeDevices", "LinuxDevices", "BlockFunctions"],
+      name: "NVMeTests",
+      dependencies: ["iov-plugin-nvme", "FakeDevices", "LinuxDevices", "BlockFunctions", "Configuration"],
       swiftSettings: strict),
     .testTarget(
       name: "SASTests",

@@ -15,9 +15,18 @@ struct Card: Sendable {
   var facts: IdentityFacts?
   /// Nil: the card makes no functions of its own.
   var own: OwnCard?
+  /// How many functions of its own an operator wants it to make; nil: nobody has said so.
+  var orderedFunctions: UInt32?
+  /// Another end node is a port of the same device, which makes functions for both.
+  var sharesFunctions = false
   /// Nil: its driver takes no part in devlink.
   var devlink: DevlinkCapabilities?
   var numaNode: Int32?
+
+  var isCountSettable: Bool { !sharesFunctions && own.map { $0.capability.total > 0 } == true }
+
+  /// An operator's word goes before the configuration. With two end nodes it would be two words about one number.
+  var wantedFunctions: UInt32? { (sharesFunctions ? nil : orderedFunctions) ?? selection.virtualFunctions }
 
   var smallestMTU: UInt32 { max(68, link.minimumMTU) }
   /// A macvlan cannot be larger than the interface below it.
@@ -109,14 +118,21 @@ extension EthernetFunctions {
     }
     let devlink = inventory.cards.isEmpty ? [:] : devlinkCapabilities()
     let details = try route.driverDetails(of: chosen.map(\.1.name))
-    return try chosen.map { id, link, selection in
+    let cards = try chosen.map { id, link, selection in
       try Card(
         id: id, link: link, selection: selection,
         bitsPerSecond: selection.bitsPerSecond ?? route.speedBitsPerSecond(of: link.name), driver: details[link.name],
         facts: identities.facts(of: link, sysfs),
         own: inventory.cards.first { $0.link.index == link.index }.map { OwnCard($0, endNode: id) },
+        orderedFunctions: orderedFunctions(id),
         devlink: link.pciAddress.flatMap { devlink[$0] },
         numaNode: link.pciAddress.flatMap(sysfs.numaNode))
+    }
+    let ports = Dictionary(grouping: cards.compactMap(\.own?.address)) { $0 }.mapValues(\.count)
+    return cards.map { card in
+      var card = card
+      card.sharesFunctions = card.own.map { ports[$0.address] ?? 1 > 1 } ?? false
+      return card
     }
   }
 
@@ -156,7 +172,7 @@ extension EthernetFunctions {
   func endNode(_ card: Card) -> EndNode {
     var node = card.endNode(host: hostName)
     guard let own = card.own else { return node }
-    node.physicalFunction?.functionCount = functionCount(of: own, wanted: card.selection.virtualFunctions)
+    node.physicalFunction?.functionCount = functionCount(of: card, own)
     node.physicalFunction?.quirks = own.quirks.notes.map { "\($0.reason) (\($0.source))" }
     var consumers = Card.capabilities.consumers + ["container"]
     if own.capability.functions.contains(where: { $0.iommuGroup != nil }) {

@@ -21,6 +21,8 @@ struct EthernetFunctions: Sendable {
   let containers: ContainerDeviceDirectory
   /// How long a card that has no carrier is given one, when its driver needs it for what is to be set.
   let carrierPatience: Duration
+  /// How many functions of its own an end node's card is to make, as an operator said; nil: as the configuration says.
+  let orderedFunctions: @Sendable (_ endNode: String) -> UInt32?
   let identities = IdentityMemory()
   let probes = ProbeMemory()
   let counts: FunctionCountKeeper
@@ -29,7 +31,8 @@ struct EthernetFunctions: Sendable {
   init(
     hostName: String, configuration: EthernetConfiguration, namespace: NetworkNamespace, route: RouteNetlink? = nil,
     sysfs: Sysfs = Sysfs(), table: FunctionTable = FunctionTable(),
-    containers: ContainerDeviceDirectory = ContainerDeviceDirectory(), carrierPatience: Duration = .seconds(5)
+    containers: ContainerDeviceDirectory = ContainerDeviceDirectory(), carrierPatience: Duration = .seconds(5),
+    orderedFunctions: @escaping @Sendable (_ endNode: String) -> UInt32? = { _ in nil }
   ) throws {
     self.hostName = hostName
     self.configuration = configuration
@@ -40,6 +43,7 @@ struct EthernetFunctions: Sendable {
     counts = FunctionCountKeeper(sysfs)
     self.containers = containers
     self.carrierPatience = carrierPatience
+    self.orderedFunctions = orderedFunctions
     self.route = try route ?? RouteNetlink(in: namespace)
     functions = VirtualFunctionControl(self.route)
     admission = try PeerAdmission(in: namespace)

@@ -16,16 +16,29 @@ struct EthernetPlugin: FunctionPlugin {
   /// Verbs run here, one at a time: netlink calls block, and functions share qdiscs of their card.
   private let verbs = BlockingThread(name: "iov-ethernet")
   /// Looking for cards does not hold up verbs.
-  private let discovery = BlockingThread(name: "iov-discovery")
+  private let discovery: BlockingThread
+  private let watchers = Watchers()
 
   init(configuration: EthernetConfiguration, context: PluginContext) async throws {
-    self.context = context
+    let discovery = BlockingThread(name: "iov-discovery")
     let hostName = context.hostName
     let table = try FunctionTable(path: context.stateDirectory + "/functions")
     let functions = try await discovery.run {
-      try EthernetFunctions(hostName: hostName, configuration: configuration, namespace: .current(), table: table)
+      try EthernetFunctions(
+        hostName: hostName, configuration: configuration, namespace: .current(), table: table,
+        orderedFunctions: context.functionCount)
     }
+    try await self.init(functions: functions, context: context, discovery: discovery)
+  }
+
+  /// Of a kernel that is there already.
+  init(
+    functions: EthernetFunctions, context: PluginContext,
+    discovery: BlockingThread = BlockingThread(name: "iov-discovery")
+  ) async throws {
     self.functions = functions
+    self.context = context
+    self.discovery = discovery
     // Also after a reboot, which takes a card's functions away.
     try await verbs.run { try functions.settleCounts() }
   }
@@ -58,13 +71,21 @@ struct EthernetPlugin: FunctionPlugin {
     let namespaces = watchNamespaces(continuation)
     let devices = watchDevices(continuation)
     let troubles = watchTroubles(continuation)
+    let counts = watchCounts(continuation)
     continuation.onTermination = { _ in
       cards.cancel()
       devices.cancel()
       troubles.cancel()
       namespaces.cancel()
+      counts.cancel()
     }
     return stream
+  }
+
+  /// A card's count, and who holds it, change without any device that comes or goes.
+  private func watchCounts(_ continuation: AsyncStream<Void>.Continuation) -> Task<Void, Never> {
+    let changes = watchers.add().changes
+    return Task { for await _ in changes { continuation.yield() } }
   }
 
   /// Consumers' namespaces end, and others come under their names.
@@ -164,12 +185,15 @@ struct EthernetPlugin: FunctionPlugin {
   }
 
   func destroy(_ request: FunctionRequest) async throws -> FunctionStatus {
-    try await perform { functions in
+    let isOwn = request.assignment?.path == .direct
+    let status = try await perform { functions in
       let status = try functions.destroy(request)
-      // The last one may have kept its card from the count that the configuration wants.
-      if request.assignment?.path == .direct { try? functions.settleCounts() }
+      // The last one may have kept its card from the count that is wanted.
+      if isOwn { try? functions.settleCounts() }
       return status
     }
+    if isOwn { watchers.changed() }
+    return status
   }
 
   func attach(_ request: FunctionRequest) async throws -> FunctionStatus {
@@ -212,6 +236,10 @@ struct EthernetPlugin: FunctionPlugin {
     _ request: FunctionRequest, progress: @Sendable (UInt64, UInt64) async throws -> Void
   ) async throws -> FunctionStatus {
     try await perform { try $0.scrub(request) }
+  }
+
+  func settleFunctionCount(of endNode: String) async throws {
+    try await perform { try $0.settleCount(of: endNode) }
   }
 
   func observe() async throws -> [FunctionStatus] {

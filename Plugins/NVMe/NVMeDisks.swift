@@ -57,7 +57,8 @@ struct NVMeDisks: DiskClass {
       identity: namespace.identity, devices: [path], facts: namespace.facts,
       physicalFunction: physicalFunction(of: primary.controller, subsystem, name: namespace.identity),
       labels: labels(of: primary.controller, subsystem, namespace.number), numaNode: numaNode(of: primary.controller),
-      health: look.health, makesFunctions: true, isAway: true, sanitizes: look.erasesItAlone)
+      health: look.health, makesFunctions: true, functionMaker: namespace.subsystem, isAway: true,
+      sanitizes: look.erasesItAlone)
   }
 
   /// - Parameter path: how the configuration names it, which may be for good; the kernel's name ends with a pull.
@@ -65,6 +66,7 @@ struct NVMeDisks: DiskClass {
     guard let node = BlockInventory(access.sysfs).node(found.namespace.blockName) else { return nil }
     let look = try look(at: found)
     let controller = found.controller
+    let maker = functionMaker(of: found, look)
     return DiskDescription(
       identity: found.identity, devices: [path],
       facts: BlockFacts(
@@ -73,16 +75,18 @@ struct NVMeDisks: DiskClass {
       physicalFunction: physicalFunction(of: controller, found.subsystem, name: found.name.text),
       labels: labels(of: controller, found.subsystem, found.namespace.number), numaNode: numaNode(of: controller),
       health: health(of: found, look), isMultiRoot: isReachedByOthers(controller, look) && look.keepsHostsApart,
-      makesFunctions: makesFunctions(found, look), sanitizes: look.erasesItAlone)
+      makesFunctions: maker.map { counts.wanted(of: $0.address) != 0 } ?? false,
+      functionMaker: maker.map { _ in found.subsystem.qualifiedName }, sanitizes: look.erasesItAlone)
   }
 
   /// Not of a drive that other hosts reach: what keeps them apart knows nothing of virtual functions.
-  private func makesFunctions(_ found: FoundNamespace, _ look: DriveLook) -> Bool {
+  private func functionMaker(of found: FoundNamespace, _ look: DriveLook) -> PrimaryController? {
     guard look.controller.hasVirtualizationManagement, look.controller.hasNamespaceManagement,
       !isReachedByOthers(found.controller, look),
-      let primary = PrimaryController(ofSubsystem: found.subsystem.qualifiedName, access)
-    else { return false }
-    return access.sysfs.iommuGroup(of: primary.address) != nil && counts.wanted(of: primary.address) != 0
+      let primary = PrimaryController(ofSubsystem: found.subsystem.qualifiedName, access),
+      access.sysfs.iommuGroup(of: primary.address) != nil
+    else { return nil }
+    return primary
   }
 
   private func numaNode(of controller: NVMeController) -> Int32? {
@@ -116,12 +120,18 @@ struct NVMeDisks: DiskClass {
         $0.present = capability.count
         $0.functionDriver = capability.functions.lazy.compactMap(\.driver).first ?? ""
         $0.wanted = counts.wanted(of: address)
-        guard let wanted = $0.wanted, wanted != capability.count,
-          let primary = PrimaryController(ofSubsystem: subsystem.qualifiedName, access)
-        else { return }
-        let holders = (try? holders(of: primary, subsystem.qualifiedName)) ?? [:]
-        $0.held = holders.sorted { $0.key < $1.key }.map(\.value)
-        $0.message = counts.message(of: address) ?? ""
+        guard let wanted = $0.wanted, wanted != capability.count else { return }
+        guard let primary = PrimaryController(ofSubsystem: subsystem.qualifiedName, access) else {
+          $0.message = "its controller is not live"
+          return
+        }
+        do {
+          ($0.held, $0.message) = counts.standing(
+            of: address, wanted: wanted, present: capability.count,
+            holders: try holders(of: primary, subsystem.qualifiedName))
+        } catch {
+          $0.message = "\(error)"
+        }
       }
     }
   }
@@ -147,15 +157,20 @@ struct NVMeDisks: DiskClass {
     counts.forget()
   }
 
-  func settleFunctions(of disk: DiskDescription, wanted: UInt32) {
-    guard let subsystem = disk.labels["subsystem"], let primary = PrimaryController(ofSubsystem: subsystem, access),
-      let capability = access.sysfs.sriovCapability(of: primary.address),
-      // Where nobody knows which function is whose, none is destroyed; who needs the record is told that it is damaged.
-      let holders = try? holders(of: primary, subsystem)
+  func settleFunctions(of disk: DiskDescription, wanted: UInt32?) {
+    guard let subsystem = disk.labels["subsystem"], let primary = PrimaryController(ofSubsystem: subsystem, access)
     else { return }
-    counts.settle(
-      primary.address, capability, wanted: wanted, holders: holders,
-      prepare: { try SRIOVControl(access.sysfs).setDriversAutoprobe(false, of: primary.address) })
+    guard let wanted else { return counts.leave(primary.address) }
+    counts.inTurn {
+      guard let capability = access.sysfs.sriovCapability(of: primary.address) else { return }
+      // Where nobody knows which function is whose, none is destroyed; it is shown that the record is damaged.
+      guard let holders = try? holders(of: primary, subsystem) else {
+        return counts.wait(primary.address, wanted: wanted)
+      }
+      counts.settle(
+        primary.address, capability, wanted: wanted, holders: holders,
+        prepare: { try SRIOVControl(access.sysfs).setDriversAutoprobe(false, of: primary.address) })
+    }
   }
 
   private func holders(of primary: PrimaryController, _ subsystem: String) throws -> [UInt32: String] {
@@ -220,6 +235,10 @@ struct NVMeDisks: DiskClass {
   // MARK: By a virtual function
 
   func give(_ disk: DiskDescription, to function: String) throws -> PCIAddress {
+    try counts.inTurn { try giveInTurn(disk, to: function) }
+  }
+
+  private func giveInTurn(_ disk: DiskDescription, to function: String) throws -> PCIAddress {
     let known = try away.all
     if let namespace = known.first(where: { $0.identity == disk.identity }) {
       guard namespace.function == function else {
@@ -248,7 +267,7 @@ struct NVMeDisks: DiskClass {
     return try DrivenNamespace(primary: primary, away: away, namespace: namespace).give()
   }
 
-  /// Where there are none yet: as many as the configuration wants, or enough for all namespaces.
+  /// Where there are none yet: as many as are wanted, or enough for all namespaces.
   private func makeFunctions(of primary: PrimaryController) throws {
     try primary.makeFunctions(
       counts.wanted(of: primary.address) ?? UInt32(clamping: max(4, primary.namespaces().count)))

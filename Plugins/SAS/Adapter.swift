@@ -9,11 +9,22 @@ struct Adapter: Sendable, Hashable {
   var found: SASAdapter
   var address: PCIAddress
   var capability: SRIOVCapability
+  /// How many functions an operator wants it to make; nil: nobody has said so.
+  var orderedFunctions: UInt32?
+  /// Another end node is the same adapter, by another of its addresses.
+  var isTwoEndNodes = false
 
-  var endNode: String { Self.prefix + "\(selection.address)" }
+  /// An operator's word goes before the configuration. With two end nodes it would be two words about one number.
+  var wantedFunctions: UInt32? { (isTwoEndNodes ? nil : orderedFunctions) ?? selection.virtualFunctions }
+
+  var endNode: String { Self.endNode(of: selection) }
+
+  static func endNode(of selection: AdapterSelection) -> String { prefix + "\(selection.address)" }
 
   /// - Parameter holders: who has which of its functions, by index.
-  func endNode(host: String, holders: [UInt32: String], ours: Int, message: String?, numaNode: Int32?) -> EndNode {
+  func endNode(
+    host: String, holders: [UInt32: String], ours: Int, standing: (held: [String], message: String), numaNode: Int32?
+  ) -> EndNode {
     let foreign = UInt32(max(0, holders.count - ours))
     let free = capability.count - min(capability.count, foreign)
     return EndNode {
@@ -28,7 +39,7 @@ struct Adapter: Sendable, Hashable {
           $0.numaNode = numaNode
         }
       ]
-      $0.physicalFunction = physicalFunction(host: host, holders: holders, message: message)
+      $0.physicalFunction = physicalFunction(host: host, standing: standing)
       $0.capacity = Capacity { $0.functions = free }
       $0.used = Capacity { $0.functions = UInt32(ours) }
       $0.capabilities = Capabilities {
@@ -38,12 +49,14 @@ struct Adapter: Sendable, Hashable {
       $0.health = Health {
         $0.state = free > 0 ? .healthy : .unhealthy
         guard free == 0 else { return }
-        $0.message = "it has no virtual functions to give: set virtualFunctions for this adapter"
+        $0.message =
+          "it has no virtual functions to give: set virtualFunctions for this adapter, or use "
+          + "iov endnode set-functions"
       }
     }
   }
 
-  private func physicalFunction(host: String, holders: [UInt32: String], message: String?) -> PhysicalFunction {
+  private func physicalFunction(host: String, standing: (held: [String], message: String)) -> PhysicalFunction {
     PhysicalFunction {
       $0.controllingHost = host
       $0.driver = found.controller.driver
@@ -53,11 +66,11 @@ struct Adapter: Sendable, Hashable {
       $0.functionCount = FunctionCount {
         $0.maximum = capability.total
         $0.present = capability.count
-        $0.wanted = selection.virtualFunctions
+        $0.settable = !isTwoEndNodes
+        $0.ordered = orderedFunctions
+        $0.wanted = wantedFunctions
         $0.functionDriver = capability.functions.lazy.compactMap(\.driver).first { !DriverBinding.isVFIO($0) } ?? ""
-        guard let wanted = selection.virtualFunctions, wanted != capability.count else { return }
-        $0.held = holders.sorted { $0.key < $1.key }.map(\.value)
-        $0.message = message ?? ""
+        ($0.held, $0.message) = standing
       }
     }
   }

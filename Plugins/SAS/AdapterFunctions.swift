@@ -12,14 +12,21 @@ struct AdapterFunctions: Sendable {
   private let binding: DriverBinding
   private let notes: AdapterNotes
   private let counts: FunctionCountKeeper
+  private let orderedFunctions: @Sendable (_ endNode: String) -> UInt32?
 
-  init(_ selections: [AdapterSelection], hostName: String, stateDirectory: String, sysfs: Sysfs = Sysfs()) {
+  /// - Parameter orderedFunctions: how many functions an adapter is to make, as an operator said; nil: as the configuration
+  ///   says.
+  init(
+    _ selections: [AdapterSelection], hostName: String, stateDirectory: String, sysfs: Sysfs = Sysfs(),
+    orderedFunctions: @escaping @Sendable (_ endNode: String) -> UInt32? = { _ in nil }
+  ) {
     self.selections = selections
     self.hostName = hostName
     self.sysfs = sysfs
     binding = DriverBinding(sysfs)
     notes = AdapterNotes(stateDirectory: stateDirectory)
     counts = FunctionCountKeeper(sysfs)
+    self.orderedFunctions = orderedFunctions
   }
 
   static func owns(_ request: FunctionRequest) -> Bool {
@@ -31,10 +38,15 @@ struct AdapterFunctions: Sendable {
     try settleCounts()
   }
 
-  /// As many functions as the configuration wants, where nobody loses one by it.
+  /// As many functions as are wanted, where nobody loses one by it.
   func settleCounts() throws {
-    for adapter in try adapters() {
-      guard let wanted = adapter.selection.virtualFunctions else { continue }
+    let adapters = try adapters()
+    counts.keep(Set(adapters.map(\.address)))
+    for adapter in adapters {
+      guard let wanted = adapter.wantedFunctions else {
+        if !adapter.isTwoEndNodes { counts.leave(adapter.address) }
+        continue
+      }
       counts.settle(
         adapter.address, adapter.capability, wanted: wanted, holders: try holders(of: adapter),
         // This host has no use for them, and a driver would show their disks here.
@@ -45,22 +57,31 @@ struct AdapterFunctions: Sendable {
   func endNodes() throws -> [EndNode] {
     let notes = try notes.all
     return try adapters().map { adapter in
-      adapter.endNode(
-        host: hostName, holders: try holders(of: adapter), ours: notes.count { $0.endNode == adapter.endNode },
-        message: counts.message(of: adapter.address), numaNode: sysfs.numaNode(of: adapter.address))
+      let holders = try holders(of: adapter)
+      return adapter.endNode(
+        host: hostName, holders: holders, ours: notes.count { $0.endNode == adapter.endNode },
+        standing: counts.standing(
+          of: adapter.address, wanted: adapter.wantedFunctions, present: adapter.capability.count, holders: holders),
+        numaNode: sysfs.numaNode(of: adapter.address))
     }
   }
 
   private func adapters() throws -> [Adapter] {
     guard !selections.isEmpty else { return [] }
     let found = sysfs.sasTopology().adapters
-    return selections.compactMap { selection in
+    var adapters = selections.compactMap { selection -> Adapter? in
       guard let adapter = found.first(where: { $0.addresses.contains(selection.address) }),
         let address = adapter.controller.address, let capability = sysfs.sriovCapability(of: address),
         capability.total > 0
       else { return nil }
-      return Adapter(selection: selection, found: adapter, address: address, capability: capability)
+      return Adapter(
+        selection: selection, found: adapter, address: address, capability: capability,
+        orderedFunctions: orderedFunctions(Adapter.endNode(of: selection)))
     }
+    for index in adapters.indices {
+      adapters[index].isTwoEndNodes = adapters.count { $0.address == adapters[index].address } > 1
+    }
+    return adapters
   }
 
   /// By index: functions of ours, and drivers that have one besides.
@@ -127,7 +148,7 @@ struct AdapterFunctions: Sendable {
       throw PluginError(.failedPrecondition, "\(assignment.function) is still attached as \(address).")
     }
     try notes.remove(assignment.function)
-    // The last one may have kept its adapter from the number that the configuration wants.
+    // The last one may have kept its adapter from the number that is wanted.
     try? settleCounts()
     return FunctionStatus(request, .absent)
   }
@@ -185,7 +206,7 @@ struct AdapterFunctions: Sendable {
       throw PluginError(
         .resourceExhausted,
         "none of the \(adapter.capability.count) virtual functions of \(endNode) is free: release a claim of one, or set "
-          + "virtualFunctions higher (\(adapter.capability.total) at most)")
+          + "virtualFunctions higher, or iov endnode set-functions (\(adapter.capability.total) at most)")
     }
     return free.index
   }

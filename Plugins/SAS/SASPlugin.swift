@@ -17,12 +17,18 @@ struct SASPlugin: FunctionPlugin {
   private let adapterVerbs = BlockingThread(name: "iov-adapters")
 
   init(configuration: SASConfiguration, context: PluginContext) async throws {
-    self.context = context
-    disks = try await BlockPlugin(
+    let disks = try await BlockPlugin<SASDisks>(
       configuration: configuration.disks, context: context.knowing { !AdapterFunctions.owns($0) })
     let adapters = AdapterFunctions(
-      configuration.adapters, hostName: context.hostName, stateDirectory: context.stateDirectory)
+      configuration.adapters, hostName: context.hostName, stateDirectory: context.stateDirectory,
+      orderedFunctions: context.functionCount)
+    try await self.init(disks: disks, adapters: adapters, context: context)
+  }
+
+  init(disks: BlockPlugin<SASDisks>, adapters: AdapterFunctions, context: PluginContext) async throws {
+    self.disks = disks
     self.adapters = adapters
+    self.context = context
     // Also after a reboot, which takes an adapter's functions away.
     try await adapterVerbs.run { try adapters.settleCounts() }
   }
@@ -30,7 +36,12 @@ struct SASPlugin: FunctionPlugin {
   func describe() -> PluginOffer { disks.describe() }
 
   func discover() async throws -> [EndNode] {
-    try await disks.discover() + adapterVerbs.run { [adapters] in try adapters.endNodes() }
+    try await disks.discover()
+      + adapterVerbs.run { [adapters] in
+        // One that has come, or come back, has none of the functions that it is to have.
+        try adapters.settleCounts()
+        return try adapters.endNodes()
+      }
   }
 
   func rescan() async throws {
@@ -38,7 +49,7 @@ struct SASPlugin: FunctionPlugin {
     try await adapterVerbs.run { [adapters] in try adapters.rescan() }
   }
 
-  /// What changes with adapters is seen with the next change of disks, or by a rescan.
+  /// What others change of adapters is seen with the next change of disks, or by a rescan.
   func watch() -> AsyncStream<Void> { disks.watch() }
 
   func validate(_ request: FunctionRequest) async throws -> [String] {
@@ -51,7 +62,10 @@ struct SASPlugin: FunctionPlugin {
   }
 
   func destroy(_ request: FunctionRequest) async throws -> FunctionStatus {
-    try await perform(request, { try $0.destroy(request) }, { try await $0.destroy(request) })
+    let status = try await perform(request, { try $0.destroy(request) }, { try await $0.destroy(request) })
+    // Its adapter may have another number of functions now.
+    if AdapterFunctions.owns(request) { disks.changed() }
+    return status
   }
 
   func attach(_ request: FunctionRequest) async throws -> FunctionStatus {
@@ -90,6 +104,11 @@ struct SASPlugin: FunctionPlugin {
   func takeControl(_ request: ControlRequest) async throws {
     guard !request.endNode.hasPrefix(Adapter.prefix) else { return }
     try await disks.takeControl(request)
+  }
+
+  func settleFunctionCount(of endNode: String) async throws {
+    guard endNode.hasPrefix(Adapter.prefix) else { return try await disks.settleFunctionCount(of: endNode) }
+    try await adapterVerbs.run { [adapters] in try adapters.settleCounts() }
   }
 
   func observe() async throws -> [FunctionStatus] {

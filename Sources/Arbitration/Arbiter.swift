@@ -163,6 +163,8 @@ public struct Arbiter: Sendable {
       answer(call) { (arbiter) throws(Refusal) in .rebalance(try arbiter.rebalance(request, at: now)) }
     case .tainted(let call, let request):
       answer(call) { (arbiter) throws(Refusal) in .maintenance(try arbiter.taint(request, at: now)) }
+    case .functionCountSet(let call, let request):
+      answer(call) { (arbiter) throws(Refusal) in .maintenance(try arbiter.setFunctionCount(request)) }
     case .claimsApplied(let call, let request, let uids):
       answer(call) { (arbiter) throws(Refusal) in .plan(try arbiter.applyClaims(request, uids: uids, at: now)) }
     case .hostConfirmedDead(let call, let request, let reason, let isKnownToBeOff):

@@ -115,6 +115,7 @@ extension Arbiter {
     node.controlTransfer = known?.controlTransfer
     node.cordon = known?.cordon
     node.taints = known?.taints ?? []
+    node.wantedFunctions = known?.wantedFunctions
     node.used = nil
     var physicalFunction = said.physicalFunction ?? PhysicalFunction()
     let inForce = physicalFunction.controlToken?.value ?? 0
@@ -137,6 +138,7 @@ extension EndNodeState {
     var control = WantedControl()
     control.endNode = record.id
     control.deviceClass = record.deviceClass
+    control.functionCount = record.wantedFunctions
     if let transfer = record.controlTransfer, transfer.host == host {
       control.controlToken = transfer.controlToken
       control.formerControlTokens = transfer.formerControlTokens

@@ -48,21 +48,27 @@ extension Arbiter {
   func maintained(_ named: MaintenanceTarget?) throws(Refusal) -> Maintained {
     switch named?.kind {
     case .host(let name): return .host(try knownHost(name).record.name)
-    case .endNode(let name):
-      let ids = endNodes.ids(named: name).filter { endNodes[$0].map { isShown($0) } ?? false }
-      guard let id = ids.first else {
-        let known = endNodes.all.filter { isShown($0) }.map(\.record.name)
-        throw Refusal(
-          .notFound,
-          "there is no end node '\(Names.shown(name))'" + Names.suggestion(for: name, among: known, of: "end nodes"))
-      }
-      guard ids.count == 1 || ids.contains(name) else {
-        throw Refusal(
-          .failedPrecondition, "'\(name)' is the name of several end nodes; name one by its id: \(Names.list(ids))")
-      }
-      return .endNode(ids.contains(name) ? name : id)
+    case .endNode(let name): return .endNode(try shownEndNode(name).record.id)
     case nil: throw Refusal(.invalidArgument, "neither an end node nor a host is named")
     }
+  }
+
+  /// By its name or id.
+  func shownEndNode(_ name: String) throws(Refusal) -> EndNodeState {
+    let nodes = endNodes.ids(named: name).compactMap { endNodes[$0] }.filter { isShown($0) }
+    guard let first = nodes.first else {
+      let known = endNodes.all.filter { isShown($0) }.map(\.record.name)
+      throw Refusal(
+        .notFound,
+        "there is no end node '\(Names.shown(name))'" + Names.suggestion(for: name, among: known, of: "end nodes"))
+    }
+    if let node = nodes.first(where: { $0.record.id == name }) { return node }
+    guard nodes.count == 1 else {
+      throw Refusal(
+        .failedPrecondition,
+        "'\(name)' is the name of several end nodes; name one by its id: \(Names.list(nodes.map(\.record.id)))")
+    }
+    return first
   }
 
   func answer(_ target: Maintained) -> MaintenanceAnswer {

@@ -32,6 +32,7 @@ public enum Event: Sendable, Hashable {
   case uncordoned(CallID, UncordonRequest)
   case drained(CallID, DrainRequest)
   case tainted(CallID, TaintRequest)
+  case functionCountSet(CallID, SetFunctionCountRequest)
   case rebalanced(CallID, RebalanceRequest)
 
   /// Somebody knows from outside that nothing runs on the host any more; `reason` says who, and how. Without a call

@@ -375,7 +375,8 @@ extension EndNodeState {
     var sum: UInt64 = 0
     for path in known {
       guard let limit = offer(on: path).functions else { return nil }
-      sum += UInt64(limit)
+      // More of its own are on their way.
+      sum += UInt64(path == .direct ? max(limit, record.wantedFunctions ?? 0) : limit)
     }
     return sum
   }

@@ -77,6 +77,8 @@ extension Arbiter {
     case .host:
       guard let state = hosts[host], !state.isConnected else { return "" }
       return "the agent of \(host) has to connect: iov host describe \(host)"
+    case .controllingHost where node.record.isMakingFunctions && isUnderControl(node):
+      return "see: iov endnode describe \(name)"
     case .controllingHost:
       return "\(node.controllingHost) has to connect and to report: iov host describe \(node.controllingHost)"
     case .roots, .plugin: return ""

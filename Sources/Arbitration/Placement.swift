@@ -365,6 +365,7 @@ extension Arbiter {
     by path: Path, from node: EndNodeState, of controller: HostState?, to host: HostState,
     for specification: ClaimSpecification
   ) throws(Drop) -> Route {
+    if path == .direct { try checkOwnFunctionsAreMade(of: node, to: host, for: specification) }
     let route = try route(by: path, from: node, of: controller, to: host)
     if node.isMultiRoot { try checkDriver(controller, of: node, on: path, to: host, for: specification) }
     let offer = node.offer(on: path)

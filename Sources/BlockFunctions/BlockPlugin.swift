@@ -94,6 +94,10 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
     return Sight(endNodes: try await discover(), functions: try await observe())
   }
 
+  public func settleFunctionCount(of endNode: String) async throws {
+    try await BlockingThread.detached { [disks] in try disks.settleFunctions() }
+  }
+
   public func validate(_ request: FunctionRequest) async throws -> [String] {
     let plan: FunctionPlan
     do {
@@ -127,7 +131,7 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
       try self.checkClean(plan)
       try self.disks.release(plan)
       try self.letGoOfUnusedDisk(plan)
-      // The last one may have kept its drive from the number that the configuration wants.
+      // The last one may have kept its drive from the number that is wanted.
       if plan.isWhole { try? self.disks.settleFunctions() }
       try self.forgetParts(of: plan)
       return FunctionStatus(request, .absent)
@@ -249,7 +253,7 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
   // MARK: Parts of a function, for the extensions beside this file too
 
   /// There is news that no look would find at once.
-  func changed() { watchers.changed() }
+  public func changed() { watchers.changed() }
 
   private var security: DiskTLS { DiskTLS(tls: context.tls, host: context.hostName) }
 

@@ -39,11 +39,12 @@ public protocol DiskClass: Sendable {
   /// Cuts the consumer off. On return the disk is a block device of this host again.
   func takeBack(_ disk: DiskDescription, from function: String) throws
 
-  /// Whether the configuration says how many virtual functions a disk's drive has (`virtualFunctions`).
+  /// Whether it can be said how many virtual functions a disk's drive has: in the configuration (`virtualFunctions`), and, of
+  /// a disk with a `functionMaker`, by an operator.
   static var countsFunctions: Bool { get }
-  /// Gives the disk's drive so many of them, if none that it has is in use. Called at the start, and whenever something may
-  /// have changed; what keeps the drive from it is shown with the disk.
-  func settleFunctions(of disk: DiskDescription, wanted: UInt32)
+  /// Gives the disk's drive so many of them, if none that it has is in use; nil: it keeps those that it has. Called at the
+  /// start, and whenever something may have changed; what keeps the drive from it is shown with the disk.
+  func settleFunctions(of disk: DiskDescription, wanted: UInt32?)
 
   /// Has a disk that `sanitizes` erase all that it holds, by its own means; answers when it has. Begun again where an earlier
   /// run was cut off.
@@ -76,7 +77,7 @@ extension DiskClass {
 
   public static var countsFunctions: Bool { false }
 
-  public func settleFunctions(of disk: DiskDescription, wanted: UInt32) {}
+  public func settleFunctions(of disk: DiskDescription, wanted: UInt32?) {}
 
   public func sanitize(_ disk: DiskDescription) throws {
     throw PluginError(.unimplemented, "\(Self.name) disks are not told to erase themselves.")
@@ -100,6 +101,9 @@ public struct DiskDescription: Sendable, Hashable {
   public var isMultiRoot: Bool
   /// Whether its drive can make a virtual function that has the disk, for a consumer that drives it by itself.
   public var makesFunctions: Bool
+  /// Names the drive, if it could make such functions, whether or not it is to make any now. Disks of one drive have one
+  /// number of functions between them.
+  public var functionMaker: String?
   /// A virtual function has it: this host has no block device of it meanwhile.
   public var isAway: Bool
   /// Whether it can be told to erase all of itself, and nothing of any other disk's.
@@ -108,7 +112,7 @@ public struct DiskDescription: Sendable, Hashable {
   public init(
     identity: String, devices: [String], facts: BlockFacts, physicalFunction: PhysicalFunction = PhysicalFunction(),
     labels: [String: String] = [:], numaNode: Int32? = nil, health: Health = Health(), isMultiRoot: Bool = false,
-    makesFunctions: Bool = false, isAway: Bool = false, sanitizes: Bool = false
+    makesFunctions: Bool = false, functionMaker: String? = nil, isAway: Bool = false, sanitizes: Bool = false
   ) {
     self.identity = identity
     self.devices = devices
@@ -119,6 +123,7 @@ public struct DiskDescription: Sendable, Hashable {
     self.health = health
     self.isMultiRoot = isMultiRoot
     self.makesFunctions = makesFunctions
+    self.functionMaker = functionMaker
     self.isAway = isAway
     self.sanitizes = sanitizes
   }

@@ -21,6 +21,8 @@ final class Disks<Class: DiskClass>: Sendable {
   private let disagreements = Mutex<[String: [String]]>([:])
   /// What the coordinator told this host of its functions.
   private let told: @Sendable () -> [FunctionRequest]
+  /// How many functions a disk's drive is to make, as an operator said; nil: as the configuration says.
+  private let orderedFunctions: @Sendable (_ endNode: String) -> UInt32?
   /// What is attached here for file servers, all of it or one function.
   private let served = Mutex<@Sendable (String?) -> [ServedDisk]>({ _ in [] })
 
@@ -30,6 +32,7 @@ final class Disks<Class: DiskClass>: Sendable {
     hostName = context.hostName
     directory = context.stateDirectory
     told = { context.knownFunctions }
+    orderedFunctions = context.functionCount
     scrubs = ScrubJournal(stateDirectory: context.stateDirectory)
   }
 
@@ -42,9 +45,17 @@ final class Disks<Class: DiskClass>: Sendable {
     var overlapped: String?
     /// Nil: it is a disk.
     var served: ServedDisk?
+    /// How many functions an operator wants its drive to make; nil: nobody has said so.
+    var orderedFunctions: UInt32?
+    /// Another end node is of the same drive, which makes functions for both.
+    var sharesFunctions = false
 
     var path: String { description.device }
     var facts: BlockFacts { description.facts }
+    var isCountSettable: Bool { description.functionMaker != nil && !sharesFunctions }
+    /// Of its drive. An operator's word goes before the configuration. With two end nodes it would be two words about one
+    /// number.
+    var wantedFunctions: UInt32? { (sharesFunctions ? nil : orderedFunctions) ?? selection.virtualFunctions }
     var functionLimit: UInt32 { selection.functionLimit ?? Class.defaultFunctionLimit }
     /// The coordinator, which knows who uses what, keeps it.
     var hostLimit: UInt32 { selection.hostLimit ?? Class.defaultHostLimit }
@@ -56,14 +67,28 @@ final class Disks<Class: DiskClass>: Sendable {
     try settleFunctions()
   }
 
-  /// As many virtual functions of drives as the configuration wants.
+  /// As many virtual functions of drives as are wanted.
   func settleFunctions() throws {
     guard Class.countsFunctions else { return }
     for disk in try present() {
-      if let wanted = disk.selection.virtualFunctions {
-        diskClass.settleFunctions(of: disk.description, wanted: wanted)
-      }
+      // Of a drive with several end nodes another one may say how many.
+      guard disk.wantedFunctions != nil || disk.isCountSettable else { continue }
+      diskClass.settleFunctions(of: disk.description, wanted: disk.wantedFunctions)
     }
+  }
+
+  /// What the class has said of another number than is wanted by now is no answer: it has yet to be told.
+  private func functionCount(of disk: Disk) -> FunctionCount? {
+    guard var count = disk.description.physicalFunction.functionCount, Class.countsFunctions else {
+      return disk.description.physicalFunction.functionCount
+    }
+    count.settable = disk.isCountSettable
+    count.ordered = disk.orderedFunctions
+    let isItsOwn = disk.isCountSettable || disk.orderedFunctions != nil && !disk.sharesFunctions
+    if isItsOwn, count.wanted != disk.wantedFunctions {
+      (count.wanted, count.held, count.message) = (disk.wantedFunctions, [], "")
+    }
+    return count
   }
 
   /// Whether all agree on which part of the disk is whose: before the first function of a disk is touched, and after that for as
@@ -303,6 +328,7 @@ final class Disks<Class: DiskClass>: Sendable {
       ]
       $0.physicalFunction = disk.description.physicalFunction
       $0.physicalFunction?.controllingHost = hostName
+      $0.physicalFunction?.functionCount = functionCount(of: disk)
       $0.capacity = Capacity {
         $0.functions = disk.functionLimit
         $0.hosts = disk.hostLimit
@@ -362,12 +388,18 @@ final class Disks<Class: DiskClass>: Sendable {
         let endNode = "\(Class.name)/\(description.identity)"
         // Two names of one device are one disk.
         if disks.contains(where: { $0.endNode == endNode }) { continue }
-        disks.append(Disk(endNode: endNode, description: description, selection: selection))
+        disks.append(
+          Disk(
+            endNode: endNode, description: description, selection: selection,
+            orderedFunctions: Class.countsFunctions ? orderedFunctions(endNode) : nil))
       }
     }
     for index in disks.indices {
       disks[index].overlapped =
         disks.first { Self.isPart($0, of: disks[index]) || Self.isPart(disks[index], of: $0) }?.path
+      if let maker = disks[index].description.functionMaker {
+        disks[index].sharesFunctions = disks.count { $0.description.functionMaker == maker } > 1
+      }
     }
     return disks
   }

@@ -94,6 +94,14 @@ struct OperationsFrontend: OperationsService {
     return answer
   }
 
+  func setFunctionCount(_ request: SetFunctionCountRequest, call: ServerCall) async throws -> MaintenanceAnswer {
+    let answer = try await arbiter.askForMaintenance { .functionCountSet($0, request) }
+    var metadata = answer.metadata(by: call.peer)
+    metadata["functions"] = "\(request.count.map { "\($0)" } ?? "as configured")"
+    logger.notice("function count set", metadata: metadata)
+    return answer
+  }
+
   func rebalance(_ request: RebalanceRequest, call: ServerCall) async throws -> RebalanceAnswer {
     let answer = try await arbiter.askToRebalance { .rebalanced($0, request) }
     guard !request.planOnly else { return answer }

@@ -8,6 +8,7 @@ extension FileDescriptor {
     latin1: """
       \u{a}\u{1b}iov/v1/agent_sessions.proto\
       \u{12}\u{6}iov.v1\
+      \u{1a}\u{1e}google/protobuf/wrappers.proto\
       \u{1a}\u{12}iov/v1/model.proto\
       \"\u{a2}\u{2}\u{a}\u{c}AgentMessage\u{12}*\u{a}\u{5}hello\u{18}\u{1}\u{20}\u{1}(\u{b}2\u{12}\
       .iov.v1.AgentHelloH\u{0}R\u{5}hello\u{12}1\u{a}\u{9}heartbeat\u{18}\u{2}\u{20}\u{1}(\u{b}2\
@@ -56,12 +57,13 @@ extension FileDescriptor {
       \u{a}\u{8}complete\u{18}\u{3}\u{20}\u{1}(\u{8}R\u{8}complete\u{12}4\u{a}\u{9}functions\u{18}\
       \u{4}\u{20}\u{3}(\u{b}2\u{16}.iov.v1.WantedFunctionR\u{9}functions\u{12}1\u{a}\u{8}control\
       s\u{18}\u{5}\u{20}\u{3}(\u{b}2\u{15}.iov.v1.WantedControlR\u{8}controls\
-      \"\u{ea}\u{1}\u{a}\u{d}WantedControl\u{12}\u{19}\u{a}\u{8}end_node\u{18}\u{1}\u{20}\u{1}(\u{9}\
+      \"\u{af}\u{2}\u{a}\u{d}WantedControl\u{12}\u{19}\u{a}\u{8}end_node\u{18}\u{1}\u{20}\u{1}(\u{9}\
       R\u{7}endNode\u{12}!\u{a}\u{c}device_class\u{18}\u{2}\u{20}\u{1}(\u{9}R\u{b}deviceClass\u{12}\
       9\u{a}\u{d}control_token\u{18}\u{3}\u{20}\u{1}(\u{b}2\u{14}.iov.v1.FencingTokenR\u{c}contr\
       olToken\u{12}H\u{a}\u{15}former_control_tokens\u{18}\u{4}\u{20}\u{3}(\u{b}2\u{14}.iov.v1.F\
       encingTokenR\u{13}formerControlTokens\u{12}\u{16}\u{a}\u{6}unused\u{18}\u{5}\u{20}\u{1}(\u{8}\
-      R\u{6}unused\
+      R\u{6}unused\u{12}C\u{a}\u{e}function_count\u{18}\u{6}\u{20}\u{1}(\u{b}2\u{1c}.google.prot\
+      obuf.UInt32ValueR\u{d}functionCount\
       \"\u{95}\u{2}\u{a}\u{e}WantedFunction\u{12}2\u{a}\u{a}assignment\u{18}\u{1}\u{20}\u{1}(\u{b}\
       2\u{12}.iov.v1.AssignmentR\u{a}assignment\u{12}\u{20}\u{a}\u{4}role\u{18}\u{2}\u{20}\u{1}(\
       \u{e}2\u{c}.iov.v1.RoleR\u{4}role\u{12}\u{1a}\u{a}\u{8}released\u{18}\u{3}\u{20}\u{1}(\u{8}\

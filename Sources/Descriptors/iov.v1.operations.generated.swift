@@ -49,6 +49,9 @@ extension FileDescriptor {
       \"Z\u{a}\u{d}CordonRequest\u{12}1\u{a}\u{6}target\u{18}\u{1}\u{20}\u{1}(\u{b}2\u{19}.iov.v\
       1.MaintenanceTargetR\u{6}target\u{12}\u{16}\u{a}\u{6}reason\u{18}\u{2}\u{20}\u{1}(\u{9}R\u{6}\
       reason\
+      \"h\u{a}\u{17}SetFunctionCountRequest\u{12}\u{19}\u{a}\u{8}end_node\u{18}\u{1}\u{20}\u{1}(\
+      \u{9}R\u{7}endNode\u{12}2\u{a}\u{5}count\u{18}\u{2}\u{20}\u{1}(\u{b}2\u{1c}.google.protobu\
+      f.UInt32ValueR\u{5}count\
       \"D\u{a}\u{f}UncordonRequest\u{12}1\u{a}\u{6}target\u{18}\u{1}\u{20}\u{1}(\u{b}2\u{19}.iov\
       .v1.MaintenanceTargetR\u{6}target\
       \"\u{fb}\u{1}\u{a}\u{c}DrainRequest\u{12}1\u{a}\u{6}target\u{18}\u{1}\u{20}\u{1}(\u{b}2\u{19}\
@@ -94,7 +97,7 @@ extension FileDescriptor {
       (\u{9}R\u{9}clusterId\u{12}\u{1a}\u{a}\u{8}revision\u{18}\u{2}\u{20}\u{1}(\u{4}R\u{8}revis\
       ion\u{12}\u{16}\u{a}\u{6}claims\u{18}\u{3}\u{20}\u{1}(\u{d}R\u{6}claims\u{12}*\u{a}\u{11}f\
       ormer_store_path\u{18}\u{4}\u{20}\u{1}(\u{9}R\u{f}formerStorePath\
-      2\u{d2}\u{9}\u{a}\u{a}Operations\u{12}@\u{a}\u{9}GetStatus\u{12}\u{18}.iov.v1.GetStatusReq\
+      2\u{a2}\u{a}\u{a}\u{a}Operations\u{12}@\u{a}\u{9}GetStatus\u{12}\u{18}.iov.v1.GetStatusReq\
       uest\u{1a}\u{19}.iov.v1.CoordinatorStatus\u{12}?\u{a}\u{f}ConfirmHostDead\u{12}\u{1e}.iov.\
       v1.ConfirmHostDeadRequest\u{1a}\u{c}.iov.v1.Host\u{12}3\u{a}\u{9}FenceHost\u{12}\u{18}.iov\
       .v1.FenceHostRequest\u{1a}\u{c}.iov.v1.Host\u{12}5\u{a}\u{a}ForgetHost\u{12}\u{19}.iov.v1.\
@@ -103,19 +106,20 @@ extension FileDescriptor {
       laimRequest\u{1a}\u{d}.iov.v1.Claim\u{12}:\u{a}\u{6}Cordon\u{12}\u{15}.iov.v1.CordonReques\
       t\u{1a}\u{19}.iov.v1.MaintenanceAnswer\u{12}>\u{a}\u{8}Uncordon\u{12}\u{17}.iov.v1.Uncordo\
       nRequest\u{1a}\u{19}.iov.v1.MaintenanceAnswer\u{12}8\u{a}\u{5}Drain\u{12}\u{14}.iov.v1.Dra\
-      inRequest\u{1a}\u{19}.iov.v1.MaintenanceAnswer\u{12}8\u{a}\u{5}Taint\u{12}\u{14}.iov.v1.Ta\
-      intRequest\u{1a}\u{19}.iov.v1.MaintenanceAnswer\u{12}>\u{a}\u{9}Rebalance\u{12}\u{18}.iov.\
-      v1.RebalanceRequest\u{1a}\u{17}.iov.v1.RebalanceAnswer\u{12};\u{a}\u{c}CreateTenant\u{12}\u{1b}\
-      .iov.v1.CreateTenantRequest\u{1a}\u{e}.iov.v1.Tenant\u{12}5\u{a}\u{9}SetTenant\u{12}\u{18}\
-      .iov.v1.SetTenantRequest\u{1a}\u{e}.iov.v1.Tenant\u{12};\u{a}\u{c}DeleteTenant\u{12}\u{1b}\
-      .iov.v1.DeleteTenantRequest\u{1a}\u{e}.iov.v1.Tenant\u{12}F\u{a}\u{b}ListTenants\u{12}\u{1a}\
-      .iov.v1.ListTenantsRequest\u{1a}\u{1b}.iov.v1.ListTenantsResponse\u{12}F\u{a}\u{b}ListOrph\
-      ans\u{12}\u{1a}.iov.v1.ListOrphansRequest\u{1a}\u{1b}.iov.v1.ListOrphansResponse\u{12}8\u{a}\
-      \u{b}AdoptOrphan\u{12}\u{1a}.iov.v1.AdoptOrphanRequest\u{1a}\u{d}.iov.v1.Claim\u{12}F\u{a}\
-      \u{b}PurgeOrphan\u{12}\u{1a}.iov.v1.PurgeOrphanRequest\u{1a}\u{1b}.iov.v1.ListOrphansRespo\
-      nse\u{12}6\u{a}\u{6}Backup\u{12}\u{15}.iov.v1.BackupRequest\u{1a}\u{13}.iov.v1.BackupChunk\
-      0\u{1}\u{12};\u{a}\u{7}Restore\u{12}\u{13}.iov.v1.BackupChunk\u{1a}\u{17}.iov.v1.RestoreRe\
-      sponse(\u{1}0\u{1}\
+      inRequest\u{1a}\u{19}.iov.v1.MaintenanceAnswer\u{12}N\u{a}\u{10}SetFunctionCount\u{12}\u{1f}\
+      .iov.v1.SetFunctionCountRequest\u{1a}\u{19}.iov.v1.MaintenanceAnswer\u{12}8\u{a}\u{5}Taint\
+      \u{12}\u{14}.iov.v1.TaintRequest\u{1a}\u{19}.iov.v1.MaintenanceAnswer\u{12}>\u{a}\u{9}Reba\
+      lance\u{12}\u{18}.iov.v1.RebalanceRequest\u{1a}\u{17}.iov.v1.RebalanceAnswer\u{12};\u{a}\u{c}\
+      CreateTenant\u{12}\u{1b}.iov.v1.CreateTenantRequest\u{1a}\u{e}.iov.v1.Tenant\u{12}5\u{a}\u{9}\
+      SetTenant\u{12}\u{18}.iov.v1.SetTenantRequest\u{1a}\u{e}.iov.v1.Tenant\u{12};\u{a}\u{c}Del\
+      eteTenant\u{12}\u{1b}.iov.v1.DeleteTenantRequest\u{1a}\u{e}.iov.v1.Tenant\u{12}F\u{a}\u{b}\
+      ListTenants\u{12}\u{1a}.iov.v1.ListTenantsRequest\u{1a}\u{1b}.iov.v1.ListTenantsResponse\u{12}\
+      F\u{a}\u{b}ListOrphans\u{12}\u{1a}.iov.v1.ListOrphansRequest\u{1a}\u{1b}.iov.v1.ListOrphan\
+      sResponse\u{12}8\u{a}\u{b}AdoptOrphan\u{12}\u{1a}.iov.v1.AdoptOrphanRequest\u{1a}\u{d}.iov\
+      .v1.Claim\u{12}F\u{a}\u{b}PurgeOrphan\u{12}\u{1a}.iov.v1.PurgeOrphanRequest\u{1a}\u{1b}.io\
+      v.v1.ListOrphansResponse\u{12}6\u{a}\u{6}Backup\u{12}\u{15}.iov.v1.BackupRequest\u{1a}\u{13}\
+      .iov.v1.BackupChunk0\u{1}\u{12};\u{a}\u{7}Restore\u{12}\u{13}.iov.v1.BackupChunk\u{1a}\u{17}\
+      .iov.v1.RestoreResponse(\u{1}0\u{1}\
       b\u{6}proto3
       """)
 }

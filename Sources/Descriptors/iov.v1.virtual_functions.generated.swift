@@ -8,6 +8,7 @@ extension FileDescriptor {
     latin1: """
       \u{a}\u{1e}iov/v1/virtual_functions.proto\
       \u{12}\u{6}iov.v1\
+      \u{1a}\u{1e}google/protobuf/wrappers.proto\
       \u{1a}\u{12}iov/v1/model.proto\
       \"\u{7f}\u{a}\u{f}DescribeRequest\u{12}+\u{a}\u{11}protocol_versions\u{18}\u{1}\u{20}\u{3}\
       (\u{d}R\u{10}protocolVersions\u{12}\u{12}\u{a}\u{4}host\u{18}\u{2}\u{20}\u{1}(\u{9}R\u{4}h\
@@ -35,11 +36,12 @@ extension FileDescriptor {
       R\u{9}doneBytes\u{12}\u{1f}\u{a}\u{b}total_bytes\u{18}\u{2}\u{20}\u{1}(\u{4}R\u{a}totalByt\
       es\u{12}.\u{a}\u{6}status\u{18}\u{3}\u{20}\u{1}(\u{b}2\u{16}.iov.v1.FunctionStatusR\u{6}st\
       atus\
-      \"\u{c8}\u{1}\u{a}\u{e}ControlRequest\u{12}\u{19}\u{a}\u{8}end_node\u{18}\u{1}\u{20}\u{1}(\
+      \"\u{8d}\u{2}\u{a}\u{e}ControlRequest\u{12}\u{19}\u{a}\u{8}end_node\u{18}\u{1}\u{20}\u{1}(\
       \u{9}R\u{7}endNode\u{12}9\u{a}\u{d}control_token\u{18}\u{2}\u{20}\u{1}(\u{b}2\u{14}.iov.v1\
       .FencingTokenR\u{c}controlToken\u{12}H\u{a}\u{15}former_control_tokens\u{18}\u{3}\u{20}\u{3}\
       (\u{b}2\u{14}.iov.v1.FencingTokenR\u{13}formerControlTokens\u{12}\u{16}\u{a}\u{6}unused\u{18}\
-      \u{4}\u{20}\u{1}(\u{8}R\u{6}unused\
+      \u{4}\u{20}\u{1}(\u{8}R\u{6}unused\u{12}C\u{a}\u{e}function_count\u{18}\u{5}\u{20}\u{1}(\u{b}\
+      2\u{1c}.google.protobuf.UInt32ValueR\u{d}functionCount\
       \"y\u{a}\u{d}ControlStatus\u{12}\u{19}\u{a}\u{8}end_node\u{18}\u{1}\u{20}\u{1}(\u{9}R\u{7}\
       endNode\u{12}9\u{a}\u{d}control_token\u{18}\u{2}\u{20}\u{1}(\u{b}2\u{14}.iov.v1.FencingTok\
       enR\u{c}controlToken\u{12}\u{12}\u{a}\u{4}held\u{18}\u{3}\u{20}\u{1}(\u{8}R\u{4}held\

@@ -32,6 +32,10 @@ final class DurableLedger: Sendable {
     try await record { ledger throws(LedgerError) in try ledger.takeControl(endNode, token: token) }
   }
 
+  func setFunctionCount(_ endNode: String, _ count: UInt32?, token: UInt64) async throws {
+    try await record { ledger throws(LedgerError) in try ledger.setFunctionCount(endNode, count, token: token) }
+  }
+
   /// May it be taken under this token? Changes nothing.
   func checkControl(_ endNode: String, token: UInt64) throws {
     _ = try published.withLock { ledger throws(LedgerError) in try ledger.takeControl(endNode, token: token) }
@@ -44,6 +48,8 @@ final class DurableLedger: Sendable {
   func highestToken(of endNode: String) -> UInt64 { published.withLock { $0.highestToken(of: endNode) } }
 
   func controlToken(of endNode: String) -> UInt64 { published.withLock { $0.endNodes[endNode]?.control ?? 0 } }
+
+  func functionCount(of endNode: String) -> UInt32? { published.withLock { $0.endNodes[endNode]?.functionCount } }
 
   func knownFunction(_ id: String) -> FunctionRequest? { published.withLock { $0.functions[id]?.request } }
 

@@ -88,6 +88,14 @@ public protocol FunctionPlugin: Sendable {
   /// see have something to do here.
   func takeControl(_ request: ControlRequest) async throws
 
+  /// Another number of functions of the device's own is wanted, or none in particular any more: by now
+  /// `PluginContext.functionCount(of:)` says so. Make it so where nobody loses a function by that. What keeps the device
+  /// from it is no error: it is shown as `FunctionCount.message` or `held`, and what an error says is only logged. The kit
+  /// asks for `discover` after it. A new process of the plugin is not asked anew: it begins with the number that is wanted
+  /// then. When the last function in use is gone, the plugin does by itself what that kept it from, and tells its
+  /// watchers. Only classes whose devices make functions have something to do here.
+  func settleFunctionCount(of endNode: String) async throws
+
   /// All functions found on this host, whoever made them known, each with its function and role filled in. Of one in use: what is wrong
   /// with it, if that can be told (`FunctionStatus.health`). What is not there any more is left out, and set up again.
   func observe() async throws -> [FunctionStatus]
@@ -120,6 +128,7 @@ extension FunctionPlugin {
 
   public func validate(_ request: FunctionRequest) async throws -> [String] { [] }
   public func takeControl(_ request: ControlRequest) async throws {}
+  public func settleFunctionCount(of endNode: String) async throws {}
 
   public func serve(_ request: FunctionRequest) async throws -> FunctionStatus { throw Self.lacks("Serve") }
   public func unserve(_ request: FunctionRequest) async throws -> FunctionStatus { throw Self.lacks("Unserve") }

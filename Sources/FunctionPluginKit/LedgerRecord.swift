@@ -7,6 +7,8 @@ enum LedgerRecord: Sendable, Hashable {
   case released(String, endNode: String, token: UInt64)
   case gone(String)
   case control(String, token: UInt64, yielded: Bool)
+  /// How many functions of its own the device is to make; nil: nobody has said so, or not any more.
+  case functionCount(String, UInt32?)
   /// Gone functions of this end node up to this token are no longer listed.
   case forgotten(String, token: UInt64)
 
@@ -19,6 +21,8 @@ enum LedgerRecord: Sendable, Hashable {
     case .gone(let id): "gone 0 \(Base64Word.encode(Array(id.utf8)))"
     case .control(let endNode, let token, let yielded):
       "\(yielded ? "yielded" : "control") \(token) \(Base64Word.encode(Array(endNode.utf8)))"
+    case .functionCount(let endNode, let count?): "count \(count) \(Base64Word.encode(Array(endNode.utf8)))"
+    case .functionCount(let endNode, nil): "uncounted 0 \(Base64Word.encode(Array(endNode.utf8)))"
     case .forgotten(let endNode, let token): "forgotten \(token) \(Base64Word.encode(Array(endNode.utf8)))"
     }
   }
@@ -38,6 +42,10 @@ enum LedgerRecord: Sendable, Hashable {
     case ("gone", 3): self = .gone(name)
     case ("control", 3): self = .control(name, token: token, yielded: false)
     case ("yielded", 3): self = .control(name, token: token, yielded: true)
+    case ("count", 3):
+      guard let count = UInt32(exactly: token) else { return nil }
+      self = .functionCount(name, count)
+    case ("uncounted", 3): self = .functionCount(name, nil)
     case ("forgotten", 3): self = .forgotten(name, token: token)
     default: return nil
     }

@@ -14,6 +14,11 @@ final class PluginService<Plugin: FunctionPlugin>: VirtualFunctionsService {
   private let ledger: DurableLedger
   private let order = FunctionOrder()
   private let session = Mutex<Session?>(nil)
+  /// Told what the kit has changed by itself, and no plugin tells.
+  private let watchers = Watchers()
+  /// The end nodes whose number of functions is being settled, with the number that was ordered before: until it is settled nobody is
+  /// told that it was taken up.
+  private let settling = Mutex<[String: UInt32?]>([:])
 
   /// What the handshake settles.
   private struct Session: Sendable {
@@ -74,7 +79,8 @@ final class PluginService<Plugin: FunctionPlugin>: VirtualFunctionsService {
     let context = PluginContext(
       hostName: request.host, mediationAddress: request.mediationAddress, stateDirectory: stateDirectory,
       runtimeDirectory: runtime, tls: tls, logger: logger, lookUp: { ledger.knownFunction($0) },
-      list: { ledger.knownFunctions }, control: { ledger.controlToken(of: $0) })
+      list: { ledger.knownFunctions }, control: { ledger.controlToken(of: $0) },
+      count: { ledger.functionCount(of: $0) })
     do {
       try SmallFile.makeDirectory(runtime)
       let plugin = try await Plugin(configuration: configuration, context: context)
@@ -98,10 +104,22 @@ final class PluginService<Plugin: FunctionPlugin>: VirtualFunctionsService {
     call.endWhenDraining()
     let plugin = try plugin(for: call)
     // The stream first: what changes during the first discovery is seen by a second one.
-    let changes = plugin.watch()
+    let changes = changes(of: plugin)
     try await responses.write(try await discover(plugin))
     // Also what `discover` answers as before: what changed may be a function, which the agent then looks for.
     for await _ in changes { try await responses.write(try await discover(plugin)) }
+  }
+
+  /// Ends when the plugin's own stream does, or when nobody reads it any more.
+  private func changes(of plugin: Plugin) -> AsyncStream<Void> {
+    let (changes, key) = watchers.add()
+    let seen = plugin.watch()
+    let forwarding = Task { [watchers] in
+      for await _ in seen { watchers.changed(for: key) }
+      watchers.end(key)
+    }
+    watchers.onEnd(of: key) { forwarding.cancel() }
+    return changes
   }
 
   private func discover(_ plugin: Plugin) async throws -> DiscoverResponse {
@@ -122,6 +140,7 @@ final class PluginService<Plugin: FunctionPlugin>: VirtualFunctionsService {
       physical.controlToken = FencingToken { $0.value = control }
       endNode.physicalFunction = physical
     }
+    if let former = settling.withLock({ $0[endNode.id] }) { endNode.physicalFunction?.functionCount?.ordered = former }
     return endNode
   }
 
@@ -205,7 +224,37 @@ final class PluginService<Plugin: FunctionPlugin>: VirtualFunctionsService {
       try ledger.checkControl(endNode, token: token)
       try await plugin.takeControl(request)
       try await ledger.takeControl(endNode, token: token)
+      let former = ledger.functionCount(of: endNode)
+      guard former != request.functionCount else { return }
+      settling.withLock { if !$0.keys.contains(endNode) { $0.updateValue(former, forKey: endNode) } }
+      try await ledger.setFunctionCount(endNode, request.functionCount, token: token)
+      await settleFunctionCount(of: endNode, plugin)
     }
+  }
+
+  /// What comes of it is shown with the end node. A failure is no reason for the host to be without control of it, and is tried
+  /// again until it is none, or another number is ordered.
+  private func settleFunctionCount(of endNode: String, _ plugin: Plugin, after seconds: UInt32 = 0) async {
+    let ordered = ledger.functionCount(of: endNode)
+    do {
+      try await plugin.settleFunctionCount(of: endNode)
+      _ = settling.withLock { $0.removeValue(forKey: endNode) }
+    } catch {
+      logger.warning(
+        "an end node's number of functions could not be settled",
+        metadata: ["endNode": "\(endNode)", "error": "\(error)"])
+      let pause = min(60, max(2, 2 * seconds))
+      Task {
+        try await Task.sleep(for: .seconds(pause))
+        await order.inTurn(endNode) {
+          guard ledger.functionCount(of: endNode) == ordered, settling.withLock({ $0.keys.contains(endNode) }) else {
+            return
+          }
+          await settleFunctionCount(of: endNode, plugin, after: pause)
+        }
+      }
+    }
+    watchers.changed()
   }
 
   func yieldControl(_ request: ControlRequest, call: ServerCall) async throws -> ControlStatus {

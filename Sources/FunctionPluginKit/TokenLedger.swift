@@ -8,6 +8,7 @@ import Services
 ///    a delayed duplicate must not resurrect it.
 ///  - One token means one set of parameters.
 ///  - Who has yielded control of an end node does not create, attach or serve its functions.
+///  - How many functions a device is to make is said by who has control of it, and stays as it was said last.
 struct TokenLedger: Sendable {
   struct Function: Sendable, Hashable {
     var endNode: String
@@ -21,6 +22,8 @@ struct TokenLedger: Sendable {
   struct EndNodeTokens: Sendable, Hashable {
     var control: UInt64 = 0
     var isControlYielded = false
+    /// How many functions of its own the device is to make, as the coordinator said last; nil: it has not.
+    var functionCount: UInt32?
     /// Functions of this end node that are not listed, and whose token is not above this one, were forgotten: refused.
     var forgotten: UInt64 = 0
   }
@@ -102,6 +105,12 @@ struct TokenLedger: Sendable {
     return known.control == token && known.isControlYielded ? nil : .control(endNode, token: token, yielded: true)
   }
 
+  /// Only what was said under the token that is in force now.
+  func setFunctionCount(_ endNode: String, _ count: UInt32?, token: UInt64) throws(LedgerError) -> Change? {
+    try checkControl("TakeControl", endNode, token)
+    return endNodes[endNode]?.functionCount == count ? nil : .functionCount(endNode, count)
+  }
+
   private func checkControl(_ verb: String, _ endNode: String, _ token: UInt64) throws(LedgerError) {
     guard !endNode.isEmpty, token > 0 else { throw .incomplete(verb: verb, missing: "end node or control token") }
     let highest = endNodes[endNode]?.control ?? 0
@@ -135,6 +144,8 @@ struct TokenLedger: Sendable {
     case .control(let endNode, let token, let yielded):
       endNodes[endNode, default: EndNodeTokens()].control = token
       endNodes[endNode]?.isControlYielded = yielded
+    case .functionCount(let endNode, let count):
+      endNodes[endNode, default: EndNodeTokens()].functionCount = count
     case .forgotten(let endNode, let token):
       endNodes[endNode, default: EndNodeTokens()].forgotten = token
     }
@@ -145,6 +156,7 @@ struct TokenLedger: Sendable {
     var records: [LedgerRecord] = []
     for (id, known) in endNodes.sorted(by: { $0.key < $1.key }) {
       if known.control > 0 { records.append(.control(id, token: known.control, yielded: known.isControlYielded)) }
+      if let count = known.functionCount { records.append(.functionCount(id, count)) }
       if known.forgotten > 0 { records.append(.forgotten(id, token: known.forgotten)) }
     }
     for (id, known) in functions.sorted(by: { $0.key < $1.key }) {

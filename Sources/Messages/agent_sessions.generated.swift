@@ -888,6 +888,12 @@ public struct WantedControl: Message {
     @inlinable _modify { yield &sharedFields.value.unused }
   }
 
+  /// as in ControlRequest
+  public var functionCount: UInt32? {
+    @inlinable get { sharedFields.value.functionCount }
+    @inlinable _modify { yield &sharedFields.value.functionCount }
+  }
+
   public init() { sharedFields = Self.unset }
 
   // It is given fields at once, so that those of all that have none need not be copied.
@@ -904,6 +910,7 @@ public struct WantedControl: Message {
     @usableFromInline var controlToken: FencingToken?
     @usableFromInline var formerControlTokens: [FencingToken] = []
     @usableFromInline var unused: Bool = false
+    @usableFromInline var functionCount: UInt32?
   }
 }
 
@@ -926,6 +933,7 @@ extension WantedControl: CLayoutMessage {
       value, arena in arena.presentMessage(value)
     }
     layout.pointee.unused = unused ? 1 : 0
+    layout.pointee.function_count = arena.wrapper(functionCount)
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__WantedControl>) {
@@ -937,6 +945,7 @@ extension WantedControl: CLayoutMessage {
       FencingToken(copying: $0)
     }
     fields.unused = layout.pointee.unused != 0
+    fields.functionCount = unwrapped(layout.pointee.function_count)
     sharedFields = SharedFields(fields)
   }
 }
@@ -944,13 +953,15 @@ extension WantedControl: CLayoutMessage {
 extension WantedControl {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
-      decoder, of: Self.fullName, names: ["endNode", "deviceClass", "controlToken", "formerControlTokens", "unused"])
+      decoder, of: Self.fullName,
+      names: ["endNode", "deviceClass", "controlToken", "formerControlTokens", "unused", "functionCount"])
     self.init()
     try fields.read("endNode", into: &endNode)
     try fields.read("deviceClass", into: &deviceClass)
     try fields.read("controlToken", into: &controlToken)
     try fields.read("formerControlTokens", into: &formerControlTokens)
     try fields.read("unused", into: &unused)
+    try fields.read("functionCount", into: &functionCount)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -960,6 +971,7 @@ extension WantedControl {
     try fields.write("controlToken", controlToken)
     try fields.write("formerControlTokens", formerControlTokens)
     try fields.write("unused", unused)
+    try fields.write("functionCount", functionCount)
   }
 }
 

@@ -2609,7 +2609,7 @@ public struct FunctionCount: Message {
     @inlinable _modify { yield &sharedFields.value.present }
   }
 
-  /// by the plugin's configuration; unset: as it is found
+  /// by the coordinator or the plugin's configuration; unset: as it is found
   public var wanted: UInt32? {
     @inlinable get { sharedFields.value.wanted }
     @inlinable _modify { yield &sharedFields.value.wanted }
@@ -2633,6 +2633,18 @@ public struct FunctionCount: Message {
     @inlinable _modify { yield &sharedFields.value.functionDriver }
   }
 
+  /// the coordinator may say how many
+  public var settable: Bool {
+    @inlinable get { sharedFields.value.settable }
+    @inlinable _modify { yield &sharedFields.value.settable }
+  }
+
+  /// What the coordinator said last (EndNode.wanted_functions), and this host has taken up; unset: nothing.
+  public var ordered: UInt32? {
+    @inlinable get { sharedFields.value.ordered }
+    @inlinable _modify { yield &sharedFields.value.ordered }
+  }
+
   public init() { sharedFields = Self.unset }
 
   // It is given fields at once, so that those of all that have none need not be copied.
@@ -2650,6 +2662,8 @@ public struct FunctionCount: Message {
     @usableFromInline var held: [String] = []
     @usableFromInline var message: String = ""
     @usableFromInline var functionDriver: String = ""
+    @usableFromInline var settable: Bool = false
+    @usableFromInline var ordered: UInt32?
   }
 }
 
@@ -2673,6 +2687,8 @@ extension FunctionCount: CLayoutMessage {
     }
     layout.pointee.message = arena.string(message)
     layout.pointee.function_driver = arena.string(functionDriver)
+    layout.pointee.settable = settable ? 1 : 0
+    layout.pointee.ordered = arena.wrapper(ordered)
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__FunctionCount>) {
@@ -2683,6 +2699,8 @@ extension FunctionCount: CLayoutMessage {
     fields.held = copied(layout.pointee.n_held, layout.pointee.held) { copiedString($0) }
     fields.message = copiedString(layout.pointee.message)
     fields.functionDriver = copiedString(layout.pointee.function_driver)
+    fields.settable = layout.pointee.settable != 0
+    fields.ordered = unwrapped(layout.pointee.ordered)
     sharedFields = SharedFields(fields)
   }
 }
@@ -2690,7 +2708,8 @@ extension FunctionCount: CLayoutMessage {
 extension FunctionCount {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
-      decoder, of: Self.fullName, names: ["maximum", "present", "wanted", "held", "message", "functionDriver"])
+      decoder, of: Self.fullName,
+      names: ["maximum", "present", "wanted", "held", "message", "functionDriver", "settable", "ordered"])
     self.init()
     try fields.read("maximum", into: &maximum)
     try fields.read("present", into: &present)
@@ -2698,6 +2717,8 @@ extension FunctionCount {
     try fields.read("held", into: &held)
     try fields.read("message", into: &message)
     try fields.read("functionDriver", into: &functionDriver)
+    try fields.read("settable", into: &settable)
+    try fields.read("ordered", into: &ordered)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -2708,6 +2729,8 @@ extension FunctionCount {
     try fields.write("held", held)
     try fields.write("message", message)
     try fields.write("functionDriver", functionDriver)
+    try fields.write("settable", settable)
+    try fields.write("ordered", ordered)
   }
 }
 
@@ -2867,6 +2890,12 @@ public struct EndNode: Message {
     @inlinable _modify { yield &sharedFields.value.damping }
   }
 
+  /// How many functions of its own the device is to make, as an operator said; unset: as its plugin's configuration says.
+  public var wantedFunctions: UInt32? {
+    @inlinable get { sharedFields.value.wantedFunctions }
+    @inlinable _modify { yield &sharedFields.value.wantedFunctions }
+  }
+
   public init() { sharedFields = Self.unset }
 
   // It is given fields at once, so that those of all that have none need not be copied.
@@ -2894,6 +2923,7 @@ public struct EndNode: Message {
     @usableFromInline var cordon: Cordon?
     @usableFromInline var taints: [Taint] = []
     @usableFromInline var damping: Damping?
+    @usableFromInline var wantedFunctions: UInt32?
   }
 }
 
@@ -2936,6 +2966,7 @@ extension EndNode: CLayoutMessage {
       value, arena in arena.presentMessage(value)
     }
     layout.pointee.damping = arena.message(damping)
+    layout.pointee.wanted_functions = arena.wrapper(wantedFunctions)
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__EndNode>) {
@@ -2958,6 +2989,7 @@ extension EndNode: CLayoutMessage {
     if let value = layout.pointee.cordon { fields.cordon = Cordon(copying: value) }
     fields.taints = copied(layout.pointee.n_taints, layout.pointee.taints) { Taint(copying: $0) }
     if let value = layout.pointee.damping { fields.damping = Damping(copying: value) }
+    fields.wantedFunctions = unwrapped(layout.pointee.wanted_functions)
     sharedFields = SharedFields(fields)
   }
 }
@@ -2968,7 +3000,7 @@ extension EndNode {
       decoder, of: Self.fullName,
       names: [
         "id", "deviceClass", "name", "labels", "roots", "physicalFunction", "capacity", "used", "capabilities",
-        "health", "highestToken", "controlTransfer", "source", "cordon", "taints", "damping",
+        "health", "highestToken", "controlTransfer", "source", "cordon", "taints", "damping", "wantedFunctions",
       ])
     self.init()
     try fields.read("id", into: &id)
@@ -2987,6 +3019,7 @@ extension EndNode {
     try fields.read("cordon", into: &cordon)
     try fields.read("taints", into: &taints)
     try fields.read("damping", into: &damping)
+    try fields.read("wantedFunctions", into: &wantedFunctions)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -3007,6 +3040,7 @@ extension EndNode {
     try fields.write("cordon", cordon)
     try fields.write("taints", taints)
     try fields.write("damping", damping)
+    try fields.write("wantedFunctions", wantedFunctions)
   }
 }
 

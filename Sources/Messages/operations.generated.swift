@@ -740,6 +740,53 @@ extension CordonRequest {
   }
 }
 
+public struct SetFunctionCountRequest: Message {
+  public static var fullName: String { "iov.v1.SetFunctionCountRequest" }
+
+  /// its name or id
+  public var endNode: String = ""
+  /// unset: as the plugin's configuration says
+  public var count: UInt32?
+
+  public init() {}
+}
+
+extension SetFunctionCountRequest: CLayoutMessage {
+  public static func initialize(_ layout: UnsafeMutablePointer<Iov__V1__SetFunctionCountRequest>) {
+    iov__v1__set_function_count_request__init(layout)
+  }
+
+  public static var descriptor: UnsafePointer<ProtobufCMessageDescriptor> {
+    var layout = Iov__V1__SetFunctionCountRequest()
+    initialize(&layout)
+    return layout.base.descriptor
+  }
+
+  public func fill(_ layout: UnsafeMutablePointer<Iov__V1__SetFunctionCountRequest>, in arena: inout MessageArena) {
+    layout.pointee.end_node = arena.string(endNode)
+    layout.pointee.count = arena.wrapper(count)
+  }
+
+  public init(copying layout: UnsafePointer<Iov__V1__SetFunctionCountRequest>) {
+    endNode = copiedString(layout.pointee.end_node)
+    count = unwrapped(layout.pointee.count)
+  }
+}
+
+extension SetFunctionCountRequest {
+  public init(from decoder: any Decoder) throws {
+    let fields = try MessageFieldsReader(decoder, of: Self.fullName, names: ["endNode", "count"])
+    try fields.read("endNode", into: &endNode)
+    try fields.read("count", into: &count)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = MessageFieldsWriter(encoder)
+    try fields.write("endNode", endNode)
+    try fields.write("count", count)
+  }
+}
+
 public struct UncordonRequest: Message {
   public static var fullName: String { "iov.v1.UncordonRequest" }
 

@@ -541,6 +541,13 @@ public struct ControlRequest: Message {
     @inlinable _modify { yield &sharedFields.value.unused }
   }
 
+  /// How many functions of its own the device is to make: kept durably, and carried out once nobody loses a function by it
+  /// (EndNode.physical_function.function_count says how far that is). Unset: as the plugin's configuration says.
+  public var functionCount: UInt32? {
+    @inlinable get { sharedFields.value.functionCount }
+    @inlinable _modify { yield &sharedFields.value.functionCount }
+  }
+
   public init() { sharedFields = Self.unset }
 
   // It is given fields at once, so that those of all that have none need not be copied.
@@ -556,6 +563,7 @@ public struct ControlRequest: Message {
     @usableFromInline var controlToken: FencingToken?
     @usableFromInline var formerControlTokens: [FencingToken] = []
     @usableFromInline var unused: Bool = false
+    @usableFromInline var functionCount: UInt32?
   }
 }
 
@@ -577,6 +585,7 @@ extension ControlRequest: CLayoutMessage {
       value, arena in arena.presentMessage(value)
     }
     layout.pointee.unused = unused ? 1 : 0
+    layout.pointee.function_count = arena.wrapper(functionCount)
   }
 
   public init(copying layout: UnsafePointer<Iov__V1__ControlRequest>) {
@@ -587,6 +596,7 @@ extension ControlRequest: CLayoutMessage {
       FencingToken(copying: $0)
     }
     fields.unused = layout.pointee.unused != 0
+    fields.functionCount = unwrapped(layout.pointee.function_count)
     sharedFields = SharedFields(fields)
   }
 }
@@ -594,12 +604,13 @@ extension ControlRequest: CLayoutMessage {
 extension ControlRequest {
   public init(from decoder: any Decoder) throws {
     let fields = try MessageFieldsReader(
-      decoder, of: Self.fullName, names: ["endNode", "controlToken", "formerControlTokens", "unused"])
+      decoder, of: Self.fullName, names: ["endNode", "controlToken", "formerControlTokens", "unused", "functionCount"])
     self.init()
     try fields.read("endNode", into: &endNode)
     try fields.read("controlToken", into: &controlToken)
     try fields.read("formerControlTokens", into: &formerControlTokens)
     try fields.read("unused", into: &unused)
+    try fields.read("functionCount", into: &functionCount)
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -608,6 +619,7 @@ extension ControlRequest {
     try fields.write("controlToken", controlToken)
     try fields.write("formerControlTokens", formerControlTokens)
     try fields.write("unused", unused)
+    try fields.write("functionCount", functionCount)
   }
 }
 

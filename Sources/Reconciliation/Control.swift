@@ -16,12 +16,30 @@ struct ControlRecord: Sendable {
   var former: [FencingToken] = []
   /// Nothing of a multi-root end node is in use: the plugin has yet to let go of the device.
   var unused = false
+  /// How many functions of its own the device is to make; nil: the plugin's configuration says so.
+  var functionCount: UInt32?
   /// What it was asked with last.
   var asked = ControlRequest()
   var state = State.wanted
+  /// The plugin process that serves now has it, and what it is asked besides takes nothing from who uses the device.
+  var isHeld = false
   var failures = 0
   /// Of the last attempt.
   var problem: String?
+
+  /// What was said since it was asked is said to it, too.
+  var isToBeAskedAgain: Bool { unused && !asked.unused || functionCount != asked.functionCount }
+}
+
+extension ControlRecord {
+  /// What is said besides the token. While the plugin lets go of the device nothing is set up there; another number of
+  /// functions holds nobody up.
+  fileprivate mutating func take(_ wanted: WantedControl) {
+    unused = wanted.unused
+    functionCount = wanted.functionCount
+    if unused { isHeld = false }
+    if state == .inForce, unused || isToBeAskedAgain { state = .wanted }
+  }
 }
 
 extension Reconciler {
@@ -38,8 +56,7 @@ extension Reconciler {
         controls[control.endNode] = ControlRecord(
           deviceClass: control.deviceClass, token: token, former: control.formerControlTokens)
       }
-      controls[control.endNode]?.unused = control.unused
-      if control.unused, controls[control.endNode]?.state == .inForce { controls[control.endNode]?.state = .wanted }
+      controls[control.endNode]?.take(control)
     }
   }
 
@@ -64,6 +81,7 @@ extension Reconciler {
       request.controlToken = token
       request.formerControlTokens = control.former
       request.unused = control.unused
+      request.functionCount = control.functionCount
       controls[endNode]?.asked = request
       effects.append(.takeControl(plugin: plugin, request))
     }
@@ -73,16 +91,18 @@ extension Reconciler {
   mutating func askForControlAnew(ofClass deviceClass: String) {
     for endNode in controls.keys where controls[endNode]?.deviceClass == deviceClass {
       controls[endNode]?.state = .wanted
+      controls[endNode]?.isHeld = false
     }
   }
 
   mutating func controlTaken(_ endNode: String, token: UInt64) {
-    guard let control = controls[endNode], control.token == token, control.state == .asking else { return }
-    // What was said since it was asked is said to it, too.
-    controls[endNode]?.state = control.unused && !control.asked.unused ? .wanted : .inForce
-    controls[endNode]?.unused = control.unused && !control.asked.unused
-    controls[endNode]?.problem = nil
-    controls[endNode]?.failures = 0
+    guard var control = controls[endNode], control.token == token, control.state == .asking else { return }
+    control.state = control.isToBeAskedAgain ? .wanted : .inForce
+    control.unused = control.unused && !control.asked.unused
+    control.isHeld = !control.unused
+    control.problem = nil
+    control.failures = 0
+    controls[endNode] = control
     touchAll(onEndNode: endNode)
   }
 
@@ -110,7 +130,7 @@ extension Reconciler {
   /// Why a function's end node is not this host's to use yet; nil if it is, or if control is not spoken of.
   func lackOfControl(for function: TrackedFunction) -> String? {
     guard function.needsControl, let endNode = function.wanted?.assignment?.endNode,
-      let control = controls[endNode], control.state != .inForce
+      let control = controls[endNode], !control.isHeld
     else { return nil }
     let reason = control.problem.map { ": \($0)" } ?? ""
     return "control of \(endNode) under token \(control.token) is not in force yet\(reason)"

@@ -23,6 +23,8 @@ public enum OperationsMethods {
     service: "iov.v1.Operations", method: "Uncordon")
   public static let drain = MethodDescriptor<DrainRequest, MaintenanceAnswer>(
     service: "iov.v1.Operations", method: "Drain")
+  public static let setFunctionCount = MethodDescriptor<SetFunctionCountRequest, MaintenanceAnswer>(
+    service: "iov.v1.Operations", method: "SetFunctionCount")
   public static let taint = MethodDescriptor<TaintRequest, MaintenanceAnswer>(
     service: "iov.v1.Operations", method: "Taint")
   public static let rebalance = MethodDescriptor<RebalanceRequest, RebalanceAnswer>(
@@ -71,6 +73,10 @@ public protocol OperationsService: RPCService {
   /// Again: with another deadline and other options. FAILED_PRECONDITION where a host is the only one with a path to an end node
   /// of which functions are in use that fit nowhere else, unless it is forced.
   func drain(_ request: DrainRequest, call: ServerCall) async throws -> MaintenanceAnswer
+  /// How many functions of its own a device is to make. Answers when that is decided; the end node says how far it is. Nobody gets
+  /// one meanwhile. FAILED_PRECONDITION while a function of it is in use, because all are made anew, and where nobody but the
+  /// plugin's configuration can say it.
+  func setFunctionCount(_ request: SetFunctionCountRequest, call: ServerCall) async throws -> MaintenanceAnswer
   /// Removes and sets taints, in this order. A taint of the same key and effect gets the new value.
   func taint(_ request: TaintRequest, call: ServerCall) async throws -> MaintenanceAnswer
   /// The fewest moves that even out how many functions the end nodes of a class have in use, of claims whose eviction policy is
@@ -109,6 +115,7 @@ extension OperationsService {
     router.unary(OperationsMethods.cordon) { try await self.cordon($0, call: $1) }
     router.unary(OperationsMethods.uncordon) { try await self.uncordon($0, call: $1) }
     router.unary(OperationsMethods.drain) { try await self.drain($0, call: $1) }
+    router.unary(OperationsMethods.setFunctionCount) { try await self.setFunctionCount($0, call: $1) }
     router.unary(OperationsMethods.taint) { try await self.taint($0, call: $1) }
     router.unary(OperationsMethods.rebalance) { try await self.rebalance($0, call: $1) }
     router.unary(OperationsMethods.createTenant) { try await self.createTenant($0, call: $1) }
@@ -186,6 +193,15 @@ public struct OperationsClient: Sendable {
   /// of which functions are in use that fit nowhere else, unless it is forced.
   public func drain(_ request: DrainRequest, options: CallOptions = CallOptions()) async throws -> MaintenanceAnswer {
     try await channel.unary(OperationsMethods.drain, request, options: options)
+  }
+
+  /// How many functions of its own a device is to make. Answers when that is decided; the end node says how far it is. Nobody gets
+  /// one meanwhile. FAILED_PRECONDITION while a function of it is in use, because all are made anew, and where nobody but the
+  /// plugin's configuration can say it.
+  public func setFunctionCount(_ request: SetFunctionCountRequest, options: CallOptions = CallOptions()) async throws
+    -> MaintenanceAnswer
+  {
+    try await channel.unary(OperationsMethods.setFunctionCount, request, options: options)
   }
 
   /// Removes and sets taints, in this order. A taint of the same key and effect gets the new value.

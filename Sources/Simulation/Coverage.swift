@@ -28,7 +28,7 @@ public struct Coverage: Sendable {
     "tenantCreated", "tenantSet",
     "tenantDeleted", "cordoned",
     "uncordoned",
-    "drained", "tainted", "rebalanced", "hostConfirmedDead", "fenceFailed", "hostForgotten",
+    "drained", "tainted", "functionCountSet", "rebalanced", "hostConfirmedDead", "fenceFailed", "hostForgotten",
     "hostRescanned", "orphanAdopted", "orphanPurged", "hostConnected", "hostDisconnected", "heartbeatReceived",
     "inventoryReported", "functionsReported", "timePassed",
   ]
@@ -77,6 +77,7 @@ extension Event {
     case .uncordoned: "uncordoned"
     case .drained: "drained"
     case .tainted: "tainted"
+    case .functionCountSet: "functionCountSet"
     case .rebalanced: "rebalanced"
     case .hostConfirmedDead: "hostConfirmedDead"
     case .fenceFailed: "fenceFailed"

@@ -48,9 +48,10 @@ extension StormHost {
   /// What the plugin knew of tokens. What is in use it finds again at the devices.
   private mutating func loseLedger(_ deviceClass: String) {
     spent = spent.filter { !$0.key.contains("/\(deviceClass)/") }
-    for node in endNodes where node.deviceClass == deviceClass {
+    for (index, node) in endNodes.enumerated() where node.deviceClass == deviceClass {
       highestTokens[node.id] = nil
       controlsInForce[node.id] = nil
+      forgetFunctionCount(of: index)
     }
   }
 

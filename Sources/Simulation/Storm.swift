@@ -27,6 +27,8 @@ public struct Storm {
   var planDice: Dice
   /// Likewise, for functions that are unhealthy.
   var healthDice: Dice
+  /// Likewise, for how many functions cards are to make.
+  var countDice: Dice
   /// Likewise, for hellos that come late.
   var helloDice: Dice
   var arbiter: Arbiter
@@ -121,6 +123,7 @@ public struct Storm {
     maintenanceDice = Dice(state: seed &* 0x9e37_79b9_7f4a_7c15)
     planDice = Dice(state: seed ^ 0x706c_616e)
     healthDice = Dice(state: seed ^ 0x6865_616c_7468)
+    countDice = Dice(state: seed ^ 0x636f_756e_74)
     helloDice = Dice(state: seed ^ 0x6865_6c6f)
     if isRecorded { recorder = Hasher() }
     arbiter = try Self.arbiter(records: [], flaw, isMaintained: isMaintained)
@@ -134,6 +137,7 @@ public struct Storm {
     for name in ["a", "b", "c"] { hosts[name]?.endNodes.append(sharedDisk(sharedID)) }
     if hasFileServers { for name in Self.hostNames { hosts[name]?.admitFileServers() } }
     if hasPlacements { for name in ["a", "b"] { hosts[name]?.labels = ["rack": "r1"] } }
+    if countsFunctions { for name in Self.hostNames { hosts[name]?.makeCardsCount() } }
     hosts["b"]?.watchdogMilliseconds = 8000
     hosts["c"]?.watchdogMilliseconds = 4000
     if isHarsh { makeHarsh() }
@@ -175,6 +179,7 @@ public struct Storm {
     if isMaintained {
       maintain()
       fallIll()
+      setAnyFunctionCount()
     }
     if isContended { crowd() }
     if isHarsh { deliverFormerHello() }

@@ -236,6 +236,7 @@ struct StormHost {
   /// One step of one function: set up, cut, or clean.
   mutating func work(at now: UInt64, _ device: inout SharedDevice, _ dice: inout Dice) {
     takeControls(at: now, &device)
+    settleFunctionCounts(at: now)
     let open = openEntries
     guard isUp, let entry = open.randomElement(using: &dice) else { return }
     let served = servedEndNodes
@@ -247,6 +248,7 @@ struct StormHost {
   mutating func workAll(at now: UInt64, _ device: inout SharedDevice) -> Bool {
     guard isUp else { return false }
     takeControls(at: now, &device)
+    settleFunctionCounts(at: now)
     let open = openEntries
     let served = servedEndNodes
     for entry in open { step(entry, at: now, &device) }
@@ -298,6 +300,7 @@ struct StormHost {
     guard entry.role != .consumer, functions[entry.recordName] == nil,
       let node = (endNodes + servedEndNodes).first(where: { $0.id == assignment.endNode }), let capacity = node.capacity
     else { return true }
+    guard assignment.path != .direct || node.deviceClass != "ethernet" || hasOwnFunctionLeft(node) else { return false }
     let others = functions.values.filter { $0.assignment.endNode == node.id && $0.role != .consumer }
     let used = others.reduce(0) { $0 + $1.assignment.sizeBytes }
     return (capacity.functions == 0 || others.count < Int(capacity.functions))

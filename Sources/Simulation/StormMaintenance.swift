@@ -195,6 +195,9 @@ extension Storm {
       !forgotten.contains(assignment.function),
       !hosts.values.contains(where: { host in host.functions.values.contains { $0.id == assignment.function } })
     else { return }
+    if assignment.path == .direct, case .endNode(let node)? = store[RecordKey(.endNode, assignment.endNode)] {
+      require(!node.isMakingFunctions, "\(assignment.function) was given while \(node.id) makes its functions anew")
+    }
     let keys = [
       RecordKey(.endNode, assignment.endNode), RecordKey(.host, assignment.host),
       RecordKey(.host, assignment.controllingHost),

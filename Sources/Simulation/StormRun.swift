@@ -55,6 +55,7 @@ extension Storm {
     if isMaintained {
       checkHealthAtRest()
       checkDrainsAtRest()
+      checkFunctionCountsAtRest()
       endMaintenance()
       rounds = max(rounds, settle())
       rounds = max(rounds, outlastTurns())

@@ -48,7 +48,7 @@ struct EndNodeCommand: AsyncParsableCommand {
     subcommands: [
       List.self, Describe.self, Fields.self, CordonCommand<MaintainedEndNode>.self,
       UncordonCommand<MaintainedEndNode>.self, DrainCommand<MaintainedEndNode>.self,
-      TaintCommand<MaintainedEndNode>.self,
+      TaintCommand<MaintainedEndNode>.self, SetFunctions.self,
     ])
 
   struct List: AsyncParsableCommand {

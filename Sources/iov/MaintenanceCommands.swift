@@ -175,7 +175,8 @@ extension Coordinator {
     return answer
   }
 
-  private func again(_ answer: MaintenanceAnswer) async throws -> MaintenanceAnswer {
+  /// What is so by now of what an answer spoke of.
+  func again(_ answer: MaintenanceAnswer) async throws -> MaintenanceAnswer {
     if let host = answer.host {
       let hosts = try await inventory.listHosts(ListHostsRequest(), options: .command).hosts
       return MaintenanceAnswer { $0.host = hosts.first { $0.name == host.name } }

@@ -36,7 +36,7 @@ extension Rack {
       })
     text.section("Fence domains", ["DOMAIN", "FUNCTIONS"], fenceDomains(of: node))
     text.section("Map", ["AT", "SIZE", "FUNCTION", "CLAIM", "HOST"], geometry(of: node))
-    text.section("Device", node.physicalFunction?.rows ?? [])
+    text.section("Device", node.physicalFunction?.rows(functionsSet: node.wantedFunctions) ?? [])
     text.section("Can", node.capabilities?.rows ?? [])
     for offer in node.capabilities?.byPath ?? [] { text.section("On the path \(offer.path.word)", offer.rows) }
     let there = functions.filter { $0.assignment?.endNode == node.id || $0.assignment?.endNode == node.name }
@@ -220,7 +220,8 @@ extension EndNode {
 }
 
 extension PhysicalFunction {
-  fileprivate var rows: [[String]] {
+  /// - Parameter set: how many functions of its own an operator wants of it.
+  fileprivate func rows(functionsSet set: UInt32?) -> [[String]] {
     var rows = [
       ["Driver", driver], ["PCI function", pciAddress], ["Serial number", serialNumber],
       ["Permanent address", permanentAddress], ["Firmware", firmware], ["Switch", eswitchMode],
@@ -228,7 +229,12 @@ extension PhysicalFunction {
     ]
     if let count = functionCount {
       rows.append(["Own functions", "\(count.present) of at most \(count.maximum)"])
-      rows.append(["Wanted", count.wanted.map { String($0) } ?? "as found"])
+      let wanted = count.wanted.map { String($0) } ?? "as found"
+      let isOverruled = !count.settable || count.ordered != set
+      rows.append([
+        "Wanted",
+        set.map { "\($0), set by an operator" + (isOverruled ? "; its host goes by: \(wanted)" : "") } ?? wanted,
+      ])
       rows.append(["A change would destroy", count.held.joined(separator: ", ")])
       rows.append(["Count", count.message])
       rows.append(["Driver of functions", count.functionDriver])

@@ -1,4 +1,5 @@
 import Messages
+import Testing
 
 @testable import Arbitration
 @testable import Simulation
@@ -46,6 +47,12 @@ struct FakeHost {
   /// Those of which it was told that they are nobody's.
   var unused: Set<String> = []
   var formerControls: [String: [UInt64]] = [:]
+  /// How many functions of its own each end node is to make, as it was told.
+  var functionCounts: [String: UInt32] = [:]
+  /// As its plugin's configuration says, by end node.
+  var configuredFunctions: [String: UInt32] = [:]
+  /// What its driver makes at most.
+  var mostFunctions: UInt32 = .max
   var epoch: UInt64 = 0
   var revision: UInt64 = 0
   var functions: [String: FakeFunction] = [:]
@@ -122,9 +129,10 @@ struct FakeHost {
       // What is gone and not wanted is not spoken of.
       answered = answered.filter { functions[$0.key] != nil }
     }
-    if state.complete { controls = [:] }
+    if state.complete { (controls, functionCounts) = ([:], [:]) }
     for control in state.controls {
       controls[control.endNode] = control.controlToken?.value
+      functionCounts[control.endNode] = control.functionCount
       if control.unused { unused.insert(control.endNode) } else { unused.remove(control.endNode) }
       formerControls[control.endNode] = control.formerControlTokens.map(\.value)
     }
@@ -143,6 +151,27 @@ struct FakeHost {
       taken.append(endNodes[index].id)
     }
     return taken
+  }
+
+  /// Makes all functions of a card anew where it is told another count. Answers whether there was any.
+  mutating func makeFunctions() -> Bool {
+    var isNews = false
+    for index in endNodes.indices {
+      let id = endNodes[index].id
+      guard var count = endNodes[index].physicalFunction?.functionCount, count.settable,
+        controls[id] != nil, count.ordered != functionCounts[id]
+      else { continue }
+      isNews = true
+      count.ordered = functionCounts[id]
+      count.wanted = functionCounts[id] ?? configuredFunctions[id]
+      let before = count.present
+      count.present = min(count.wanted ?? before, mostFunctions)
+      let holders = functions.filter { $0.value.endNode == id && $0.value.assignment?.path == .direct }.keys
+      #expect(holders.isEmpty || count.present == before, "\(holders) lose what they have")
+      count.message = count.wanted.map { count.present < $0 } ?? false ? "the driver made \(count.present)" : ""
+      endNodes[index].makes(count)
+    }
+    return isNews
   }
 
   /// Does all that is wanted. Answers whether anything is different now.

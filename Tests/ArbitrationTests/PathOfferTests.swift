@@ -5,7 +5,7 @@ import Testing
 @testable import Simulation
 
 /// A card with functions of its own, that shares itself in software as well: what its paths can do differs.
-private func iovCard(_ id: String, functions: UInt32 = 2) -> EndNode {
+func iovCard(_ id: String, functions: UInt32 = 2) -> EndNode {
   func support(_ attribute: String, _ support: Support = .supported, _ reason: String = "") -> AttributeSupport {
     AttributeSupport {
       $0.attribute = "ethernet.\(attribute)"

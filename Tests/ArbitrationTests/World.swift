@@ -239,6 +239,10 @@ struct World {
           reportInventory(name)
           hasWorked = true
         }
+        if hosts[name]?.makeFunctions() ?? false {
+          reportInventory(name)
+          hasWorked = true
+        }
         let served = hosts[name]?.servedEndNodes
         guard hosts[name]?.work() ?? false else { continue }
         fence(by: name)

@@ -19,6 +19,8 @@ final class FakeCoordinator: Sendable {
     var readings: [FunctionReading] = []
     var drains: [DrainRequest] = []
     var taints: [TaintRequest] = []
+    /// That a card's driver makes.
+    var mostFunctions = UInt32.max
     var tenants: [Tenant] = []
     var rebalances: [RebalanceRequest] = []
     /// What `Rebalance` answers.
@@ -383,6 +385,23 @@ private struct FakeOperations: OperationsService {
     try coordinator.carryOut("taint") { world in
       world.taints.append(request)
       return try world.change(request.target) { _ in }
+    }
+  }
+
+  func setFunctionCount(_ request: SetFunctionCountRequest, call: ServerCall) async throws -> MaintenanceAnswer {
+    try coordinator.carryOut("setFunctionCount") { world in
+      guard let index = world.endNodes.firstIndex(where: { $0.name == request.endNode }) else {
+        throw RPCError(.notFound, "there is no end node '\(request.endNode)'")
+      }
+      world.endNodes[index].wantedFunctions = request.count
+      let answer = MaintenanceAnswer { $0.endNode = world.endNodes[index] }
+      // Its host makes them in the next moment, as far as its driver does.
+      var count = world.endNodes[index].physicalFunction?.functionCount ?? FunctionCount()
+      (count.ordered, count.wanted) = (request.count, request.count)
+      count.present = min(request.count ?? count.present, world.mostFunctions)
+      count.message = request.count.map { $0 > count.present ? "the driver made \(count.present)" : "" } ?? ""
+      world.endNodes[index].physicalFunction?.functionCount = count
+      return answer
     }
   }
 

@@ -55,6 +55,40 @@ import Testing
     }
   }
 
+  @Test func howManyFunctionsADeviceMakesIsSet() async throws {
+    let fake = try await FakeCoordinator { $0.fillWithSample() }
+    let node = try #require(fake.world.withLock { $0.endNodes.first?.name })
+    fake.world.withLock { world in
+      var physicalFunction = world.endNodes[0].physicalFunction ?? PhysicalFunction()
+      physicalFunction.functionCount = FunctionCount {
+        ($0.maximum, $0.present, $0.settable) = (8, 2, true)
+      }
+      world.endNodes[0].physicalFunction = physicalFunction
+    }
+    let begun = try await fake.iov("endnode", "set-functions", node, "4")
+    #expect(begun.output == "end node \(node) is to make 4 functions of its own, and has 2\n" && begun.code == 0)
+    let made = try await fake.iov("endnode", "set-functions", node, "6", "--wait")
+    #expect(made.output == "end node \(node) is to make 6 functions of its own, and has 6\n" && made.code == 0)
+    let described = try await fake.iov("endnode", "describe", node).output
+    #expect(described.contains("6 of at most 8") && described.contains("6, set by an operator"))
+    // Fewer are a success only where nobody waits for them.
+    fake.world.withLock { $0.mostFunctions = 3 }
+    let fewer = try await fake.iov("endnode", "set-functions", node, "8", "--wait", "--timeout", "60")
+    #expect(fewer.output == "end node \(node) is to make 8 functions of its own, and has 3: the driver made 3\n")
+    #expect(fewer.code == 1)
+    let never = try await fake.iov("endnode", "set-functions", node, "7", "--wait", "--timeout", "0")
+    #expect(never.code == 4 && never.errors.contains("has not made them after 0 s; they stay wanted"))
+    let back = try await fake.iov("endnode", "set-functions", node, "--as-configured", "--wait")
+    #expect(
+      back.output
+        == "end node \(node) is to make as many functions of its own as its plugin's configuration says, and has 3\n")
+    #expect(back.code == 0)
+    #expect(try await fake.iov("endnode", "set-functions", "host-x/eth9", "1").code == 2)
+    for words in [[], ["4", "--as-configured"], ["-1"], ["many"], ["4", "--timeout", "5"]] {
+      #expect(try await code(fake, ["endnode", "set-functions", node] + words) == 64, "\(words)")
+    }
+  }
+
   private func code(_ fake: FakeCoordinator, _ words: [String]) async throws -> Int32 {
     try await run(fake.arguments(words)).code
   }

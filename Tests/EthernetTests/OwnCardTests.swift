@@ -2,6 +2,7 @@ import FakeDevices
 import FunctionPluginKit
 import Glibc
 import LinuxDevices
+import Logging
 import Services
 import Synchronization
 import Testing
@@ -21,14 +22,18 @@ import Testing
     functions = try Self.functions(on: host, wanted: 4)
   }
 
-  private static func functions(on host: CardHost, wanted: UInt32) throws -> EthernetFunctions {
+  /// A new process of the plugin, as far as the card can tell.
+  private static func functions(
+    on host: CardHost, wanted: UInt32?, table: FunctionTable = FunctionTable(), ordered: Order = Order()
+  ) throws -> EthernetFunctions {
     let namespace = try NetworkNamespace.current()
     return try EthernetFunctions(
       hostName: "a",
       configuration: EthernetConfiguration(
         endNodes: [InterfaceSelection(.exactly(CardHost.interface), virtualFunctions: wanted)]),
-      namespace: namespace, route: RouteNetlink(in: namespace, through: host), sysfs: host.kernel.sysfs,
-      containers: ContainerDeviceDirectory(path: "\(host.kernel.root)/cdi"), carrierPatience: .milliseconds(300))
+      namespace: namespace, route: RouteNetlink(in: namespace, through: host), sysfs: host.kernel.sysfs, table: table,
+      containers: ContainerDeviceDirectory(path: "\(host.kernel.root)/cdi"), carrierPatience: .milliseconds(300),
+      orderedFunctions: { $0.hasPrefix("ethernet/") ? ordered.count : nil })
   }
 
   private func request(_ number: Int = 1, _ change: (inout Assignment) -> Void = { _ in }) -> FunctionRequest {
@@ -87,8 +92,15 @@ import Testing
     try functions.settleCounts()
     let count = try #require(try shown().physicalFunction?.functionCount)
     #expect(count.present == 2 && count.wanted == 4)
-    #expect(count.message == "the driver made 2 of the 4 functions that virtualFunctions asks for")
+    #expect(count.message == "the driver made 2 of the 4 functions that are wanted")
     #expect(try shown().capabilities?.byPath.first?.functions == 2)
+    // That is the answer, whoever has one of them: nobody is waited for.
+    _ = try functions.attach(request())
+    try functions.settleCounts()
+    let held = try #require(try shown().physicalFunction?.functionCount)
+    #expect(held.held.isEmpty && held.message == count.message)
+    _ = try functions.detach(request())
+    _ = try functions.destroy(request())
     // What the driver has answered once it is not asked again, until somebody says that something has changed.
     let writes = kernel.writes.withLock { $0.count { $0.hasPrefix(numvfs) } }
     try functions.settleCounts()
@@ -134,6 +146,87 @@ import Testing
     _ = try fewer.destroy(request())
     try fewer.settleCounts()
     #expect(host.functions.count == 2)
+  }
+
+  // MARK: How many an operator wants
+
+  private func count(shownBy functions: EthernetFunctions) throws -> FunctionCount {
+    try #require(try shown(by: functions).physicalFunction?.functionCount)
+  }
+
+  @Test func anOperatorsNumberGoesBeforeTheConfigurationsUntilItIsTakenAway() throws {
+    let order = Order(2)
+    let functions = try Self.functions(on: host, wanted: 4, ordered: order)
+    // Said, and not yet carried out: nothing that it is shown with is an answer.
+    let before = try count(shownBy: functions)
+    #expect(before.settable && before.ordered == 2 && before.wanted == 2 && before.present == 0)
+    #expect(before.held.isEmpty && before.message.isEmpty)
+    try functions.settleCounts()
+    #expect(try count(shownBy: functions).present == 2)
+    // The configuration's number was not made before it.
+    #expect(kernel.writes.withLock { $0.filter { $0.hasPrefix(numvfs) } } == ["\(numvfs)=2"])
+    order.count = nil
+    try functions.settleCount(of: endNode)
+    let after = try count(shownBy: functions)
+    #expect(after.ordered == nil && after.wanted == 4 && after.present == 4)
+    order.count = 0
+    try functions.settleCount(of: endNode)
+    #expect(try count(shownBy: functions).present == 0 && count(shownBy: functions).settable)
+    #expect(try shown(by: functions).capabilities?.paths == [.directSoftware, .mediated])
+  }
+
+  @Test func whereTheConfigurationSaysNothingTheNumberStaysAsItWasOrdered() throws {
+    let order = Order(3)
+    let functions = try Self.functions(on: host, wanted: nil, ordered: order)
+    try functions.settleCounts()
+    // Nothing on this host configures what nobody has.
+    #expect(host.functions.map(\.driver) == [nil, nil, nil])
+    order.count = nil
+    try functions.settleCounts()
+    let count = try count(shownBy: functions)
+    #expect(count.present == 3 && count.wanted == nil && count.ordered == nil && count.message.isEmpty)
+  }
+
+  @Test func aHeldFunctionKeepsTheNumberAlsoFromAnOperator() throws {
+    try functions.settleCounts()
+    _ = try functions.attach(request())
+    let order = Order(2)
+    let ordered = try Self.functions(on: host, wanted: 4, table: functions.table, ordered: order)
+    try ordered.settleCount(of: endNode)
+    let count = try count(shownBy: ordered)
+    #expect(count.present == 4 && count.wanted == 2 && count.ordered == 2)
+    #expect(count.held == ["\(endNode)/1"] && count.message.contains("\(endNode)/1"))
+    #expect(host.functions.count == 4)
+    // What keeps the card from one number is not shown as if it kept it from another.
+    order.count = 3
+    #expect(try self.count(shownBy: ordered).message.isEmpty)
+  }
+
+  @Test func moreThanTheCardCanMakeAreRefusedInWords() throws {
+    let functions = try Self.functions(on: host, wanted: nil, ordered: Order(99))
+    try functions.settleCounts()
+    let count = try count(shownBy: functions)
+    #expect(count.present == 0 && count.ordered == 99 && count.message.contains("99"))
+  }
+
+  @Test(.timeLimit(.minutes(1)))
+  func whenTheLastIsDestroyedTheNumberFollowsAndTheAgentIsTold() async throws {
+    try functions.settleCounts()
+    _ = try functions.attach(request())
+    let order = Order(2)
+    let ordered = try Self.functions(on: host, wanted: 4, table: functions.table, ordered: order)
+    let context = PluginContext(
+      hostName: "a", stateDirectory: "\(kernel.root)/state", runtimeDirectory: "\(kernel.root)/run",
+      logger: Logger(label: "test"))
+    let plugin = try await EthernetPlugin(functions: ordered, context: context)
+    #expect(host.functions.count == 4)
+    var changes = plugin.watch().makeAsyncIterator()
+    #expect(try await plugin.destroy(request()).phase == .absent)
+    #expect(host.functions.count == 2)
+    #expect(await changes.next() != nil)
+    order.count = 5
+    try await plugin.settleFunctionCount(of: endNode)
+    #expect(host.functions.count == 5)
   }
 
   // MARK: Giving one away
@@ -246,6 +339,18 @@ import Testing
     try functions.settleCounts()
     #expect(try support()?.support == .supported)
     #expect(try shown().physicalFunction?.quirks.contains { $0.contains("takes limits only with a carrier") } == true)
+  }
+}
+
+/// What an operator wants, which may change.
+private final class Order: Sendable {
+  private let state: Mutex<UInt32?>
+
+  init(_ count: UInt32? = nil) { state = Mutex(count) }
+
+  var count: UInt32? {
+    get { state.withLock { $0 } }
+    set { state.withLock { $0 = newValue } }
   }
 }
 

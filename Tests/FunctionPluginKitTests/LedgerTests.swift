@@ -11,7 +11,8 @@ private func livedThrough(_ directory: ScratchDirectory) throws -> [LedgerRecord
   let records: [LedgerRecord] = [
     .seen(request(1)), .seen(request(2, function: "notebook/1/2 with a blank")),
     .released("notebook/1/1", endNode: "notebook/1", token: 1), .gone("notebook/1/1"),
-    .control("notebook/1", token: 9, yielded: true),
+    .control("notebook/1", token: 9, yielded: true), .functionCount("notebook/1", 3),
+    .functionCount("notebook/2", 4), .functionCount("notebook/2", nil),
   ]
   for record in records {
     try file.append(record, after: ledger)
@@ -54,13 +55,43 @@ private func livedThrough(_ directory: ScratchDirectory) throws -> [LedgerRecord
   for record: LedgerRecord in [
     .seen(request(1)), .released("notebook/1/1", endNode: "notebook/1", token: 1), .seen(request(5)),
     .seen(request(2, function: "b")), .released("b", endNode: "notebook/1", token: 2), .gone("b"),
-    .control("notebook/1", token: 3, yielded: false),
+    .control("notebook/1", token: 3, yielded: false), .functionCount("notebook/1", 0),
+    .functionCount("notebook/2", 8), .functionCount("notebook/3", 8), .functionCount("notebook/3", nil),
   ] {
     ledger.apply(record)
   }
   var again = TokenLedger()
   for record in ledger.records { again.apply(record) }
-  #expect(again.functions == ledger.functions && again.endNodes == ledger.endNodes)
+  #expect(again.functions == ledger.functions)
+  #expect(again.endNodes == ledger.endNodes.filter { $0.value != TokenLedger.EndNodeTokens() })
+  #expect(again.endNodes["notebook/1"]?.functionCount == 0 && again.endNodes["notebook/2"]?.functionCount == 8)
+}
+
+/// As the kit wrote it before it knew of numbers of functions.
+@Test func aLedgerOfBeforeIsReadAsItWas() throws {
+  let directory = try ScratchDirectory()
+  let lines = ["control 9 bm90ZWJvb2svMQ", "forgotten 4 bm90ZWJvb2svMQ"].flatMap { RecordFile.line($0) }
+  try SmallFile.replace(directory.path + "/tokens.ledger", with: lines, durably: false)
+  let (_, ledger) = try LedgerFile.open(in: directory.path)
+  #expect(ledger.endNodes == ["notebook/1": .init(control: 9, forgotten: 4)])
+}
+
+@Test func howManyFunctionsThereAreToBeIsSaidByWhoHasControl() async throws {
+  let directory = try ScratchDirectory()
+  do {
+    let ledger = try DurableLedger(directory: directory.path)
+    try await ledger.takeControl("notebook/1", token: 3)
+    try await ledger.setFunctionCount("notebook/1", 5, token: 3)
+    await #expect(throws: LedgerError.self) { try await ledger.setFunctionCount("notebook/1", 6, token: 2) }
+    try await ledger.yieldControl("notebook/1", token: 3)
+    #expect(ledger.functionCount(of: "notebook/1") == 5)
+  }
+  do {
+    let ledger = try DurableLedger(directory: directory.path)
+    #expect(ledger.functionCount(of: "notebook/1") == 5 && ledger.functionCount(of: "notebook/2") == nil)
+    try await ledger.setFunctionCount("notebook/1", nil, token: 3)
+  }
+  #expect(try DurableLedger(directory: directory.path).functionCount(of: "notebook/1") == nil)
 }
 
 @Test func aLedgerDoesNotGrowForEverAndForgetsNoRefusal() throws {
@@ -83,7 +114,8 @@ private func livedThrough(_ directory: ScratchDirectory) throws -> [LedgerRecord
 @Test func everyRecordSurvivesItsLine() {
   for record: LedgerRecord in [
     .seen(request(3)), .released("a b\n", endNode: "", token: .max), .gone("ü"), .forgotten("x", token: 7),
-    .control("y", token: 1, yielded: true),
+    .control("y", token: 1, yielded: true), .functionCount("ü b", .max), .functionCount("x", 0),
+    .functionCount("x", nil),
   ] {
     let line = RecordFile.line(record.text)
     #expect(RecordFile.record(of: line.dropLast()).flatMap { LedgerRecord($0) } == record)

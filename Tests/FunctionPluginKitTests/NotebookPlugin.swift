@@ -18,6 +18,8 @@ final class NotebookPlugin: FunctionPlugin {
   private let entries = Mutex<[String: FunctionPhase]>([:])
   private let watchers = Mutex<[AsyncStream<Void>.Continuation]>([])
   private let inside = Mutex<[String: Int]>([:])
+  /// What the end node is shown with: each number that was settled.
+  private let settled = Mutex<[String]>([])
 
   init(configuration: PluginConfiguration, context: PluginContext) async throws {
     pages = configuration.pages
@@ -28,9 +30,12 @@ final class NotebookPlugin: FunctionPlugin {
 
   func discover() async throws -> [EndNode] {
     let pages = UInt32(pages)
+    let (ordered, settled) = (context.functionCount(of: "notebook/1"), settled.withLock { $0 })
     return [
       EndNode {
         $0.id = "notebook/1"
+        $0.labels = ["settled": settled.joined(separator: ",")]
+        $0.physicalFunction = PhysicalFunction { $0.functionCount = FunctionCount { $0.ordered = ordered } }
         $0.capacity = Capacity { $0.functions = pages }
       }
     ]
@@ -45,6 +50,13 @@ final class NotebookPlugin: FunctionPlugin {
   func takeControl(_ request: ControlRequest) async throws {
     let former = request.formerControlTokens.map { "\($0.value)" }
     guard !former.contains("6") else { throw PluginError(.unavailable, "Who has token 6 cannot be reached.") }
+  }
+
+  /// 13 pages are nothing that this notebook can have.
+  func settleFunctionCount(of endNode: String) async throws {
+    let count = context.functionCount(of: endNode)
+    settled.withLock { $0.append(count.map { "\($0)" } ?? "none") }
+    guard count != 13 else { throw PluginError(.unavailable, "There is no such paper.") }
   }
 
   func create(_ request: FunctionRequest) async throws -> FunctionStatus { try await turn(request, to: .created) }

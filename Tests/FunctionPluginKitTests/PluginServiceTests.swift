@@ -133,6 +133,50 @@ struct PluginServiceTests {
     }
   }
 
+  private func control(_ token: UInt64, functions count: UInt32?) -> ControlRequest {
+    ControlRequest {
+      $0.endNode = "notebook/1"
+      $0.controlToken = FencingToken { $0.value = token }
+      $0.functionCount = count
+    }
+  }
+
+  @Test func anotherNumberOfFunctionsIsSettledOnceAndOutlivesTheProcess() async throws {
+    let directory = try ScratchDirectory()
+    try await withRunningPlugin(in: directory) { plugin async throws in
+      for count in [nil, UInt32(4), 4, 2] { _ = try await plugin.takeControl(control(7, functions: count)) }
+      // Stale: the number stays.
+      #expect(await refusal { try await plugin.takeControl(control(6, functions: 9)) }?.code == .failedPrecondition)
+      let endNode = try await plugin.discover(DiscoverRequest()).endNodes.first
+      #expect(endNode?.labels["settled"] == "4,2")
+      #expect(endNode?.physicalFunction?.functionCount?.ordered == 2)
+      #expect(try await plugin.yieldControl(control(7, functions: nil)).held == false)
+    }
+    try await withRunningPlugin(in: directory) { plugin async throws in
+      func endNode() async throws -> EndNode? { try await plugin.discover(DiscoverRequest()).endNodes.first }
+      #expect(try await endNode()?.physicalFunction?.functionCount?.ordered == 2)
+      _ = try await plugin.takeControl(control(8, functions: 2))
+      #expect(try await endNode()?.labels["settled"] == "")
+      _ = try await plugin.takeControl(control(8, functions: nil))
+      #expect(try await endNode()?.labels["settled"] == "none")
+      #expect(try await endNode()?.physicalFunction?.functionCount?.ordered == nil)
+    }
+  }
+
+  /// What keeps the number is shown with the end node, and is no reason to be without control of it.
+  @Test(arguments: [UInt32(3), 13])
+  func theAgentIsToldThatANumberWasTakenUp(count: UInt32) async throws {
+    try await withRunningPlugin(in: ScratchDirectory()) { plugin async throws in
+      var told = try await plugin.watch(WatchRequest()).makeAsyncIterator()
+      #expect(try await told.next()?.endNodes.first?.physicalFunction?.functionCount?.ordered == nil)
+      #expect(try await plugin.takeControl(control(7, functions: count)).held)
+      let endNode = try await told.next()?.endNodes.first
+      // What failed is tried again, and not yet done.
+      #expect(endNode?.physicalFunction?.functionCount?.ordered == (count == 13 ? nil : count))
+      #expect(endNode?.labels["settled"] == "\(count)")
+    }
+  }
+
   @Test func whereAFunctionLiesIsToldLaterAndStaysSo() async throws {
     try await withRunningPlugin(in: ScratchDirectory()) { plugin async throws in
       func request(at offset: UInt64?) -> FunctionRequest {

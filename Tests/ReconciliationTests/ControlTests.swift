@@ -5,7 +5,7 @@ import Testing
 
 @Suite struct ControlOfAnEndNode {
   private func wanted(
-    _ entries: [WantedFunction], token: UInt64 = 4, complete: Bool = true, unused: Bool = false
+    _ entries: [WantedFunction], token: UInt64 = 4, complete: Bool = true, unused: Bool = false, count: UInt32? = nil
   ) -> WantedState {
     var state = makeWanted(entries, complete: complete)
     state.controls = [
@@ -14,6 +14,7 @@ import Testing
         $0.deviceClass = "ethernet"
         $0.controlToken = FencingToken { $0.value = token }
         $0.unused = unused
+        $0.functionCount = count
       }
     ]
     return state
@@ -94,6 +95,69 @@ import Testing
     host.handle(.wanted(wanted([], complete: false, unused: true)))
     host.settle()
     #expect(host.plugin.calls.last == "control ethernet/a 4 unused")
+  }
+
+  // MARK: How many functions the device is to make
+
+  @Test func anotherNumberOfFunctionsIsSaidOnceAndAgainToANewProcess() {
+    var host = FakeHost()
+    host.start(wanted([], count: 4))
+    host.settle()
+    for _ in 0..<2 {
+      host.handle(.wanted(wanted([], complete: false, count: 2)))
+      host.settle()
+    }
+    host.handle(.pluginGone(plugin: "ethernet", reason: "killed"))
+    host.handle(.pluginServing(plugin: "ethernet", deviceClass: "ethernet"))
+    host.settle()
+    host.handle(.wanted(wanted([], complete: false)))
+    host.settle()
+    #expect(
+      host.plugin.calls == [
+        "control ethernet/a 4 of 4", "control ethernet/a 4 of 2", "control ethernet/a 4 of 2", "control ethernet/a 4",
+      ])
+  }
+
+  @Test func aNumberThatIsSaidWhileItIsAskedIsSaidToIt() {
+    var host = FakeHost()
+    host.start(wanted([]))
+    host.handle(.wanted(wanted([], complete: false, count: 3)))
+    host.handle(.wanted(wanted([], complete: false, count: 0)))
+    host.settle()
+    #expect(host.plugin.calls == ["control ethernet/a 4", "control ethernet/a 4 of 0"])
+    // And one that is taken back meanwhile is not.
+    host.handle(.wanted(wanted([], complete: false, count: 5)))
+    host.handle(.wanted(wanted([], complete: false, count: 0)))
+    host.handle(.wanted(wanted([], complete: false, count: 5)))
+    host.settle()
+    #expect(host.plugin.calls.dropFirst(2) == ["control ethernet/a 4 of 5"])
+  }
+
+  @Test func anotherNumberHoldsNoFunctionUp() {
+    var host = FakeHost()
+    host.start(wanted([]))
+    host.settle()
+    host.handle(.wanted(wanted([makeEntry("f/1", token: 5)], complete: false, count: 3)))
+    host.pending.removeAll { if case .takeControl = $0 { true } else { false } }
+    let failure = StepFailure(code: 14, message: "the card does not answer")
+    host.handle(.controlFailed(endNode: "ethernet/a", token: 4, failure, draw: 0.5))
+    host.performAll()
+    #expect(host.phase("f/1") == .inUse && host.reported("f/1")?.error == nil)
+    // It is said again all the same.
+    host.settle()
+    #expect(host.plugin.calls.last == "control ethernet/a 4 of 3")
+  }
+
+  @Test func anEndNodeThatIsLetGoOfIsWaitedForWhateverItsNumber() {
+    var host = FakeHost()
+    host.start(wanted([]))
+    host.settle()
+    host.handle(.wanted(wanted([], complete: false, count: 3)))
+    host.handle(.wanted(wanted([], complete: false, unused: true, count: 3)))
+    host.handle(.wanted(makeWanted([makeEntry("f/1", token: 5)], complete: false)))
+    #expect(host.pending.allSatisfy { if case .step = $0 { false } else { true } })
+    host.settle()
+    #expect(host.plugin.calls.contains("create f/1") && host.phase("f/1") == .inUse)
   }
 }
 

@@ -201,7 +201,8 @@ struct FakeHost {
     case .observe(let name): handle(.observed(plugin: name, plugin.observe()))
     case .takeControl(_, let request):
       let unused = request.unused ? " unused" : ""
-      plugin.calls.append("control \(request.endNode) \(request.controlToken?.value ?? 0)\(unused)")
+      let count = request.functionCount.map { " of \($0)" } ?? ""
+      plugin.calls.append("control \(request.endNode) \(request.controlToken?.value ?? 0)\(unused)\(count)")
       handle(.controlTaken(endNode: request.endNode, token: request.controlToken?.value ?? 0))
     case .step(let step):
       guard reconciler.mayBegin(step, at: now) else { return handle(.stepWithheld(step.key)) }

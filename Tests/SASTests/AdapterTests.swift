@@ -3,7 +3,9 @@ import Configuration
 import FakeDevices
 import FunctionPluginKit
 import LinuxDevices
+import Logging
 import Services
+import Synchronization
 import Testing
 
 @testable import iov_plugin_sas
@@ -26,12 +28,24 @@ private struct AdapterHost {
       3, at: String(place.dropFirst(kernel.root.utf8.count + 1)), phys: 4, address: "0x500605b00abc0001")
   }
 
-  func functions(wanting count: UInt32? = nil) throws -> AdapterFunctions {
+  /// As a new process of the plugin has them.
+  func functions(wanting count: UInt32? = nil, ordered: Order = Order()) throws -> AdapterFunctions {
     let text =
       "adapters:\n  - address: 500605b00abc0001\n" + (count.map { "    virtualFunctions: \($0)\n" } ?? "")
     let configuration = try Configuration.decode(SASConfiguration.self, from: text, named: "sas.yaml")
     return AdapterFunctions(
-      configuration.adapters, hostName: "host-a", stateDirectory: "\(kernel.root)/state", sysfs: kernel.sysfs)
+      configuration.adapters, hostName: "host-a", stateDirectory: "\(kernel.root)/state", sysfs: kernel.sysfs,
+      orderedFunctions: { $0 == "sas/hba-500605b00abc0001" ? ordered.count : nil })
+  }
+
+  /// The plugin without disks.
+  func plugin(_ functions: AdapterFunctions) async throws -> SASPlugin {
+    let context = PluginContext(
+      hostName: "host-a", stateDirectory: "\(kernel.root)/state", runtimeDirectory: "\(kernel.root)/run",
+      logger: Logger(label: "test"))
+    let none = try Configuration.decode(SASConfiguration.self, from: "adapters: []\n", named: "sas.yaml")
+    return try await SASPlugin(
+      disks: BlockPlugin<SASDisks>(configuration: none.disks, context: context), adapters: functions, context: context)
   }
 
   func request(_ token: UInt64 = 1, _ consumer: Consumer.Kind = .userSpace(UserSpaceConsumer())) -> FunctionRequest {
@@ -54,6 +68,18 @@ private struct AdapterHost {
 
   var driversOfFunctions: [String?] {
     kernel.sysfs.sriovCapability(of: Self.address)?.functions.map(\.driver) ?? []
+  }
+}
+
+/// What an operator wants, which may change.
+private final class Order: Sendable {
+  private let state: Mutex<UInt32?>
+
+  init(_ count: UInt32? = nil) { state = Mutex(count) }
+
+  var count: UInt32? {
+    get { state.withLock { $0 } }
+    set { state.withLock { $0 = newValue } }
   }
 }
 
@@ -127,6 +153,71 @@ private struct AdapterHost {
     #expect(count.present == 2 && count.held.count == 2 && !count.message.isEmpty)
     for token in UInt64(1)...2 { _ = try more.destroy(host.request(token)) }
     #expect(try more.endNodes().first?.physicalFunction?.functionCount?.present == 4)
+  }
+
+  @Test func anOperatorsNumberGoesBeforeTheConfigurations() throws {
+    let host = try AdapterHost()
+    let order = Order(3)
+    let functions = try host.functions(wanting: 4, ordered: order)
+    func count() throws -> FunctionCount {
+      try #require(try functions.endNodes().first?.physicalFunction?.functionCount)
+    }
+    #expect(try count().settable && count().ordered == 3 && count().wanted == 3)
+    try functions.settleCounts()
+    #expect(try count().present == 3 && count().message.isEmpty)
+    let numvfs = "\(AdapterHost.address.sysfsPath)/sriov_numvfs"
+    #expect(host.kernel.writes.withLock { $0.filter { $0.hasPrefix(numvfs) } } == ["\(numvfs)=3"])
+    order.count = 9
+    #expect(try count().message.isEmpty)
+    try functions.settleCounts()
+    #expect(try count().present == 3 && count().ordered == 9 && count().message.contains("9"))
+    order.count = nil
+    try functions.settleCounts()
+    #expect(try count().present == 4 && count().wanted == 4 && count().ordered == nil)
+    // Without a word from anybody it stays.
+    let others = try host.functions(ordered: order)
+    order.count = 2
+    try others.settleCounts()
+    order.count = nil
+    try others.settleCounts()
+    #expect(host.driversOfFunctions.count == 2)
+    #expect(try others.endNodes().first?.physicalFunction?.functionCount?.wanted == nil)
+  }
+
+  @Test(.timeLimit(.minutes(1)))
+  func whenTheLastIsDestroyedTheNumberFollowsAndTheAgentIsTold() async throws {
+    let host = try AdapterHost()
+    let functions = try host.functions(wanting: 2)
+    try functions.settleCounts()
+    for token in UInt64(1)...2 { _ = try functions.create(host.request(token)) }
+    let order = Order(5)
+    let plugin = try await host.plugin(host.functions(wanting: 2, ordered: order))
+    let endNode = "sas/hba-500605b00abc0001"
+    try await plugin.settleFunctionCount(of: endNode)
+    let count = try #require(try await plugin.discover().first?.physicalFunction?.functionCount)
+    #expect(count.present == 2 && count.ordered == 5 && count.held.count == 2)
+    _ = try await plugin.destroy(host.request(1))
+    #expect(host.driversOfFunctions.count == 2)
+    var changes = plugin.watch().makeAsyncIterator()
+    _ = try await plugin.destroy(host.request(2))
+    #expect(host.driversOfFunctions.count == 5)
+    #expect(await changes.next() != nil)
+    order.count = 1
+    try await plugin.settleFunctionCount(of: endNode)
+    #expect(host.driversOfFunctions.count == 1)
+  }
+
+  @Test func anAdapterOfTwoEndNodesIsNobodysToOrder() throws {
+    let host = try AdapterHost()
+    let text =
+      "adapters:\n  - address: 500605b00abc0001\n    virtualFunctions: 2\n  - address: \"0x500605b00abc0001\"\n"
+    let twice = try Configuration.decode(SASConfiguration.self, from: text, named: "sas.yaml")
+    let functions = AdapterFunctions(
+      twice.adapters, hostName: "host-a", stateDirectory: "\(host.kernel.root)/state", sysfs: host.kernel.sysfs,
+      orderedFunctions: { _ in 7 })
+    try functions.settleCounts()
+    #expect(host.driversOfFunctions.count == 2)
+    #expect(try functions.endNodes().allSatisfy { $0.physicalFunction?.functionCount?.settable == false })
   }
 
   @Test func whoCannotDriveItDoesNotGetIt() throws {

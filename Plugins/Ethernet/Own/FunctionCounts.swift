@@ -2,22 +2,38 @@ import FunctionPluginKit
 import LinuxDevices
 import Services
 
-/// How many functions of its own a card makes: what the configuration wants, when nothing is lost by it.
+/// How many functions of its own a card makes: what an operator or the configuration wants, when nothing is lost by it.
 extension EthernetFunctions {
-  /// Gives each card the count that the configuration wants, if none of its functions is in use. What keeps a card from it
-  /// is remembered, and shown with the card. Then what nobody has is taken from the kernel's driver, and what the driver
-  /// can do is found out.
+  /// Gives each card the count that is wanted, if none of its functions is in use. What keeps a card from it is remembered,
+  /// and shown with the card. Then what nobody has is taken from the kernel's driver, and what the driver can do is found
+  /// out.
   func settleCounts() throws {
     let cards = try cards()
     // While a card is being unplugged it makes no functions. When it is back at its place, that is no answer any more.
     counts.keep(Set(cards.compactMap(\.own?.address)))
+    // What one card lacks does not keep the others waiting.
+    var failure: (any Error)?
     for card in cards {
-      guard let own = card.own else { continue }
-      if let wanted = card.selection.virtualFunctions { settleCount(of: own, wanted: wanted) }
-      // Functions that the configuration does not name are somebody else's until a claim gets one.
-      if card.selection.virtualFunctions != nil { try freeUnused(own.endNode) }
-      try findSupport(of: ownCard(own.endNode))
+      do { try settleCount(of: card) } catch { failure = failure ?? error }
     }
+    if let failure { throw failure }
+  }
+
+  func settleCount(of endNode: String) throws {
+    guard let card = try cards().first(where: { $0.id == endNode }) else { return }
+    try settleCount(of: card)
+  }
+
+  private func settleCount(of card: Card) throws {
+    guard let own = card.own else { return }
+    if let wanted = card.wantedFunctions {
+      settleCount(of: own, wanted: wanted)
+      // Functions of which nobody said how many there are to be are somebody else's until a claim gets one.
+      try freeUnused(own.endNode)
+    } else if !card.sharesFunctions {
+      counts.leave(own.address)
+    }
+    try findSupport(of: ownCard(own.endNode))
   }
 
   private func settleCount(of card: OwnCard, wanted: UInt32) {
@@ -42,15 +58,16 @@ extension EthernetFunctions {
     }
   }
 
-  func functionCount(of card: OwnCard, wanted: UInt32?) -> FunctionCount {
+  func functionCount(of card: Card, _ own: OwnCard) -> FunctionCount {
     FunctionCount {
-      $0.maximum = card.capability.total
-      $0.present = card.capability.count
-      $0.wanted = wanted
-      $0.functionDriver = functionDriver(of: card) ?? ""
-      guard let wanted, wanted != card.capability.count else { return }
-      $0.held = holders(of: card).sorted { $0.key < $1.key }.map(\.value)
-      $0.message = counts.message(of: card.address) ?? ""
+      $0.maximum = own.capability.total
+      $0.present = own.capability.count
+      $0.settable = card.isCountSettable
+      $0.ordered = card.orderedFunctions
+      $0.wanted = card.wantedFunctions
+      $0.functionDriver = functionDriver(of: own) ?? ""
+      ($0.held, $0.message) = counts.standing(
+        of: own.address, wanted: $0.wanted, present: $0.present, holders: holders(of: own))
     }
   }
 }

@@ -112,7 +112,7 @@ extension EthernetFunctions {
       throw PluginError(
         .unavailable,
         "\(plan.names.function) is function \(index) of \(card.link.name), which has \(card.capability.count) now: raise its "
-          + "count again (virtualFunctions), or release the claim")
+          + "count again (virtualFunctions, or iov endnode set-functions), or release the claim")
     }
     return function
   }

@@ -1437,7 +1437,7 @@ const ProtobufCMessageDescriptor iov__v1__wanted_state__descriptor =
   (ProtobufCMessageInit) iov__v1__wanted_state__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__wanted_control__field_descriptors[5] =
+static const ProtobufCFieldDescriptor iov__v1__wanted_control__field_descriptors[6] =
 {
   {
     "end_node",
@@ -1499,18 +1499,31 @@ static const ProtobufCFieldDescriptor iov__v1__wanted_control__field_descriptors
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "function_count",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__WantedControl, function_count),
+    &google__protobuf__uint32_value__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__wanted_control__field_indices_by_name[] = {
   2,   /* field[2] = control_token */
   1,   /* field[1] = device_class */
   0,   /* field[0] = end_node */
   3,   /* field[3] = former_control_tokens */
+  5,   /* field[5] = function_count */
   4,   /* field[4] = unused */
 };
 static const ProtobufCIntRange iov__v1__wanted_control__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 5 }
+  { 0, 6 }
 };
 const ProtobufCMessageDescriptor iov__v1__wanted_control__descriptor =
 {
@@ -1520,7 +1533,7 @@ const ProtobufCMessageDescriptor iov__v1__wanted_control__descriptor =
   "Iov__V1__WantedControl",
   "iov.v1",
   sizeof(Iov__V1__WantedControl),
-  5,
+  6,
   iov__v1__wanted_control__field_descriptors,
   iov__v1__wanted_control__field_indices_by_name,
   1,  iov__v1__wanted_control__number_ranges,

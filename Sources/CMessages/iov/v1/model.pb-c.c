@@ -4262,7 +4262,7 @@ const ProtobufCMessageDescriptor iov__v1__physical_function__descriptor =
   (ProtobufCMessageInit) iov__v1__physical_function__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__function_count__field_descriptors[6] =
+static const ProtobufCFieldDescriptor iov__v1__function_count__field_descriptors[8] =
 {
   {
     "maximum",
@@ -4336,19 +4336,45 @@ static const ProtobufCFieldDescriptor iov__v1__function_count__field_descriptors
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "settable",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__FunctionCount, settable),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "ordered",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__FunctionCount, ordered),
+    &google__protobuf__uint32_value__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__function_count__field_indices_by_name[] = {
   5,   /* field[5] = function_driver */
   3,   /* field[3] = held */
   0,   /* field[0] = maximum */
   4,   /* field[4] = message */
+  7,   /* field[7] = ordered */
   1,   /* field[1] = present */
+  6,   /* field[6] = settable */
   2,   /* field[2] = wanted */
 };
 static const ProtobufCIntRange iov__v1__function_count__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 6 }
+  { 0, 8 }
 };
 const ProtobufCMessageDescriptor iov__v1__function_count__descriptor =
 {
@@ -4358,7 +4384,7 @@ const ProtobufCMessageDescriptor iov__v1__function_count__descriptor =
   "Iov__V1__FunctionCount",
   "iov.v1",
   sizeof(Iov__V1__FunctionCount),
-  6,
+  8,
   iov__v1__function_count__field_descriptors,
   iov__v1__function_count__field_indices_by_name,
   1,  iov__v1__function_count__number_ranges,
@@ -4480,7 +4506,7 @@ const ProtobufCMessageDescriptor iov__v1__end_node__labels_entry__descriptor =
   (ProtobufCMessageInit) iov__v1__end_node__labels_entry__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__end_node__field_descriptors[16] =
+static const ProtobufCFieldDescriptor iov__v1__end_node__field_descriptors[17] =
 {
   {
     "id",
@@ -4674,6 +4700,18 @@ static const ProtobufCFieldDescriptor iov__v1__end_node__field_descriptors[16] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "wanted_functions",
+    17,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__EndNode, wanted_functions),
+    &google__protobuf__uint32_value__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__end_node__field_indices_by_name[] = {
   8,   /* field[8] = capabilities */
@@ -4692,11 +4730,12 @@ static const unsigned iov__v1__end_node__field_indices_by_name[] = {
   12,   /* field[12] = source */
   14,   /* field[14] = taints */
   7,   /* field[7] = used */
+  16,   /* field[16] = wanted_functions */
 };
 static const ProtobufCIntRange iov__v1__end_node__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 16 }
+  { 0, 17 }
 };
 const ProtobufCMessageDescriptor iov__v1__end_node__descriptor =
 {
@@ -4706,7 +4745,7 @@ const ProtobufCMessageDescriptor iov__v1__end_node__descriptor =
   "Iov__V1__EndNode",
   "iov.v1",
   sizeof(Iov__V1__EndNode),
-  16,
+  17,
   iov__v1__end_node__field_descriptors,
   iov__v1__end_node__field_indices_by_name,
   1,  iov__v1__end_node__number_ranges,

@@ -637,6 +637,51 @@ void   iov__v1__cordon_request__free_unpacked
   assert(message->base.descriptor == &iov__v1__cordon_request__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   iov__v1__set_function_count_request__init
+                     (Iov__V1__SetFunctionCountRequest         *message)
+{
+  static const Iov__V1__SetFunctionCountRequest init_value = IOV__V1__SET_FUNCTION_COUNT_REQUEST__INIT;
+  *message = init_value;
+}
+size_t iov__v1__set_function_count_request__get_packed_size
+                     (const Iov__V1__SetFunctionCountRequest *message)
+{
+  assert(message->base.descriptor == &iov__v1__set_function_count_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t iov__v1__set_function_count_request__pack
+                     (const Iov__V1__SetFunctionCountRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &iov__v1__set_function_count_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t iov__v1__set_function_count_request__pack_to_buffer
+                     (const Iov__V1__SetFunctionCountRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &iov__v1__set_function_count_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Iov__V1__SetFunctionCountRequest *
+       iov__v1__set_function_count_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Iov__V1__SetFunctionCountRequest *)
+     protobuf_c_message_unpack (&iov__v1__set_function_count_request__descriptor,
+                                allocator, len, data);
+}
+void   iov__v1__set_function_count_request__free_unpacked
+                     (Iov__V1__SetFunctionCountRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &iov__v1__set_function_count_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   iov__v1__uncordon_request__init
                      (Iov__V1__UncordonRequest         *message)
 {
@@ -2044,6 +2089,57 @@ const ProtobufCMessageDescriptor iov__v1__cordon_request__descriptor =
   (ProtobufCMessageInit) iov__v1__cordon_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
+static const ProtobufCFieldDescriptor iov__v1__set_function_count_request__field_descriptors[2] =
+{
+  {
+    "end_node",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__SetFunctionCountRequest, end_node),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "count",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__SetFunctionCountRequest, count),
+    &google__protobuf__uint32_value__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned iov__v1__set_function_count_request__field_indices_by_name[] = {
+  1,   /* field[1] = count */
+  0,   /* field[0] = end_node */
+};
+static const ProtobufCIntRange iov__v1__set_function_count_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor iov__v1__set_function_count_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "iov.v1.SetFunctionCountRequest",
+  "SetFunctionCountRequest",
+  "Iov__V1__SetFunctionCountRequest",
+  "iov.v1",
+  sizeof(Iov__V1__SetFunctionCountRequest),
+  2,
+  iov__v1__set_function_count_request__field_descriptors,
+  iov__v1__set_function_count_request__field_indices_by_name,
+  1,  iov__v1__set_function_count_request__number_ranges,
+  (ProtobufCMessageInit) iov__v1__set_function_count_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
 static const ProtobufCFieldDescriptor iov__v1__uncordon_request__field_descriptors[1] =
 {
   {
@@ -2937,7 +3033,7 @@ const ProtobufCMessageDescriptor iov__v1__restore_response__descriptor =
   (ProtobufCMessageInit) iov__v1__restore_response__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCMethodDescriptor iov__v1__operations__method_descriptors[20] =
+static const ProtobufCMethodDescriptor iov__v1__operations__method_descriptors[21] =
 {
   { "GetStatus", &iov__v1__get_status_request__descriptor, &iov__v1__coordinator_status__descriptor },
   { "ConfirmHostDead", &iov__v1__confirm_host_dead_request__descriptor, &iov__v1__host__descriptor },
@@ -2948,6 +3044,7 @@ static const ProtobufCMethodDescriptor iov__v1__operations__method_descriptors[2
   { "Cordon", &iov__v1__cordon_request__descriptor, &iov__v1__maintenance_answer__descriptor },
   { "Uncordon", &iov__v1__uncordon_request__descriptor, &iov__v1__maintenance_answer__descriptor },
   { "Drain", &iov__v1__drain_request__descriptor, &iov__v1__maintenance_answer__descriptor },
+  { "SetFunctionCount", &iov__v1__set_function_count_request__descriptor, &iov__v1__maintenance_answer__descriptor },
   { "Taint", &iov__v1__taint_request__descriptor, &iov__v1__maintenance_answer__descriptor },
   { "Rebalance", &iov__v1__rebalance_request__descriptor, &iov__v1__rebalance_answer__descriptor },
   { "CreateTenant", &iov__v1__create_tenant_request__descriptor, &iov__v1__tenant__descriptor },
@@ -2961,25 +3058,26 @@ static const ProtobufCMethodDescriptor iov__v1__operations__method_descriptors[2
   { "Restore", &iov__v1__backup_chunk__descriptor, &iov__v1__restore_response__descriptor },
 };
 const unsigned iov__v1__operations__method_indices_by_name[] = {
-  16,        /* AdoptOrphan */
-  18,        /* Backup */
+  17,        /* AdoptOrphan */
+  19,        /* Backup */
   1,        /* ConfirmHostDead */
   6,        /* Cordon */
-  11,        /* CreateTenant */
-  13,        /* DeleteTenant */
+  12,        /* CreateTenant */
+  14,        /* DeleteTenant */
   8,        /* Drain */
   5,        /* EvictClaim */
   2,        /* FenceHost */
   3,        /* ForgetHost */
   0,        /* GetStatus */
-  15,        /* ListOrphans */
-  14,        /* ListTenants */
-  17,        /* PurgeOrphan */
-  10,        /* Rebalance */
+  16,        /* ListOrphans */
+  15,        /* ListTenants */
+  18,        /* PurgeOrphan */
+  11,        /* Rebalance */
   4,        /* RescanHost */
-  19,        /* Restore */
-  12,        /* SetTenant */
-  9,        /* Taint */
+  20,        /* Restore */
+  9,        /* SetFunctionCount */
+  13,        /* SetTenant */
+  10,        /* Taint */
   7         /* Uncordon */
 };
 const ProtobufCServiceDescriptor iov__v1__operations__descriptor =
@@ -2989,7 +3087,7 @@ const ProtobufCServiceDescriptor iov__v1__operations__descriptor =
   "Operations",
   "Iov__V1__Operations",
   "iov.v1",
-  20,
+  21,
   iov__v1__operations__method_descriptors,
   iov__v1__operations__method_indices_by_name
 };
@@ -3065,13 +3163,21 @@ void iov__v1__operations__drain(ProtobufCService *service,
   assert(service->descriptor == &iov__v1__operations__descriptor);
   service->invoke(service, 8, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
+void iov__v1__operations__set_function_count(ProtobufCService *service,
+                                             const Iov__V1__SetFunctionCountRequest *input,
+                                             Iov__V1__MaintenanceAnswer_Closure closure,
+                                             void *closure_data)
+{
+  assert(service->descriptor == &iov__v1__operations__descriptor);
+  service->invoke(service, 9, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
 void iov__v1__operations__taint(ProtobufCService *service,
                                 const Iov__V1__TaintRequest *input,
                                 Iov__V1__MaintenanceAnswer_Closure closure,
                                 void *closure_data)
 {
   assert(service->descriptor == &iov__v1__operations__descriptor);
-  service->invoke(service, 9, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 10, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void iov__v1__operations__rebalance(ProtobufCService *service,
                                     const Iov__V1__RebalanceRequest *input,
@@ -3079,7 +3185,7 @@ void iov__v1__operations__rebalance(ProtobufCService *service,
                                     void *closure_data)
 {
   assert(service->descriptor == &iov__v1__operations__descriptor);
-  service->invoke(service, 10, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 11, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void iov__v1__operations__create_tenant(ProtobufCService *service,
                                         const Iov__V1__CreateTenantRequest *input,
@@ -3087,7 +3193,7 @@ void iov__v1__operations__create_tenant(ProtobufCService *service,
                                         void *closure_data)
 {
   assert(service->descriptor == &iov__v1__operations__descriptor);
-  service->invoke(service, 11, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 12, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void iov__v1__operations__set_tenant(ProtobufCService *service,
                                      const Iov__V1__SetTenantRequest *input,
@@ -3095,7 +3201,7 @@ void iov__v1__operations__set_tenant(ProtobufCService *service,
                                      void *closure_data)
 {
   assert(service->descriptor == &iov__v1__operations__descriptor);
-  service->invoke(service, 12, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 13, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void iov__v1__operations__delete_tenant(ProtobufCService *service,
                                         const Iov__V1__DeleteTenantRequest *input,
@@ -3103,7 +3209,7 @@ void iov__v1__operations__delete_tenant(ProtobufCService *service,
                                         void *closure_data)
 {
   assert(service->descriptor == &iov__v1__operations__descriptor);
-  service->invoke(service, 13, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 14, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void iov__v1__operations__list_tenants(ProtobufCService *service,
                                        const Iov__V1__ListTenantsRequest *input,
@@ -3111,7 +3217,7 @@ void iov__v1__operations__list_tenants(ProtobufCService *service,
                                        void *closure_data)
 {
   assert(service->descriptor == &iov__v1__operations__descriptor);
-  service->invoke(service, 14, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 15, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void iov__v1__operations__list_orphans(ProtobufCService *service,
                                        const Iov__V1__ListOrphansRequest *input,
@@ -3119,7 +3225,7 @@ void iov__v1__operations__list_orphans(ProtobufCService *service,
                                        void *closure_data)
 {
   assert(service->descriptor == &iov__v1__operations__descriptor);
-  service->invoke(service, 15, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 16, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void iov__v1__operations__adopt_orphan(ProtobufCService *service,
                                        const Iov__V1__AdoptOrphanRequest *input,
@@ -3127,7 +3233,7 @@ void iov__v1__operations__adopt_orphan(ProtobufCService *service,
                                        void *closure_data)
 {
   assert(service->descriptor == &iov__v1__operations__descriptor);
-  service->invoke(service, 16, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 17, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void iov__v1__operations__purge_orphan(ProtobufCService *service,
                                        const Iov__V1__PurgeOrphanRequest *input,
@@ -3135,7 +3241,7 @@ void iov__v1__operations__purge_orphan(ProtobufCService *service,
                                        void *closure_data)
 {
   assert(service->descriptor == &iov__v1__operations__descriptor);
-  service->invoke(service, 17, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 18, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void iov__v1__operations__backup(ProtobufCService *service,
                                  const Iov__V1__BackupRequest *input,
@@ -3143,7 +3249,7 @@ void iov__v1__operations__backup(ProtobufCService *service,
                                  void *closure_data)
 {
   assert(service->descriptor == &iov__v1__operations__descriptor);
-  service->invoke(service, 18, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 19, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void iov__v1__operations__restore(ProtobufCService *service,
                                   const Iov__V1__BackupChunk *input,
@@ -3151,7 +3257,7 @@ void iov__v1__operations__restore(ProtobufCService *service,
                                   void *closure_data)
 {
   assert(service->descriptor == &iov__v1__operations__descriptor);
-  service->invoke(service, 19, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 20, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void iov__v1__operations__init (Iov__V1__Operations_Service *service,
                                 Iov__V1__Operations_ServiceDestroy destroy)

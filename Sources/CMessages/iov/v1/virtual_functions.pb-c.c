@@ -1103,7 +1103,7 @@ const ProtobufCMessageDescriptor iov__v1__scrub_progress__descriptor =
   (ProtobufCMessageInit) iov__v1__scrub_progress__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor iov__v1__control_request__field_descriptors[4] =
+static const ProtobufCFieldDescriptor iov__v1__control_request__field_descriptors[5] =
 {
   {
     "end_node",
@@ -1153,17 +1153,30 @@ static const ProtobufCFieldDescriptor iov__v1__control_request__field_descriptor
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "function_count",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Iov__V1__ControlRequest, function_count),
+    &google__protobuf__uint32_value__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned iov__v1__control_request__field_indices_by_name[] = {
   1,   /* field[1] = control_token */
   0,   /* field[0] = end_node */
   2,   /* field[2] = former_control_tokens */
+  4,   /* field[4] = function_count */
   3,   /* field[3] = unused */
 };
 static const ProtobufCIntRange iov__v1__control_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 4 }
+  { 0, 5 }
 };
 const ProtobufCMessageDescriptor iov__v1__control_request__descriptor =
 {
@@ -1173,7 +1186,7 @@ const ProtobufCMessageDescriptor iov__v1__control_request__descriptor =
   "Iov__V1__ControlRequest",
   "iov.v1",
   sizeof(Iov__V1__ControlRequest),
-  4,
+  5,
   iov__v1__control_request__field_descriptors,
   iov__v1__control_request__field_indices_by_name,
   1,  iov__v1__control_request__number_ranges,

@@ -902,7 +902,7 @@ struct  Iov__V1__FunctionCount
   uint32_t maximum;
   uint32_t present;
   /*
-   * by the plugin's configuration; unset: as it is found
+   * by the coordinator or the plugin's configuration; unset: as it is found
    */
   Google__Protobuf__UInt32Value *wanted;
   /*
@@ -918,10 +918,18 @@ struct  Iov__V1__FunctionCount
    * what the host's kernel drives an unused function with
    */
   char *function_driver;
+  /*
+   * the coordinator may say how many
+   */
+  protobuf_c_boolean settable;
+  /*
+   * What the coordinator said last (EndNode.wanted_functions), and this host has taken up; unset: nothing.
+   */
+  Google__Protobuf__UInt32Value *ordered;
 };
 #define IOV__V1__FUNCTION_COUNT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__function_count__descriptor) \
-    , 0, 0, NULL, 0,NULL, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string }
+    , 0, 0, NULL, 0,NULL, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, NULL }
 
 
 /*
@@ -1012,10 +1020,14 @@ struct  Iov__V1__EndNode
    * set: its health changes too often, and no new function is given of it
    */
   Iov__V1__Damping *damping;
+  /*
+   * How many functions of its own the device is to make, as an operator said; unset: as its plugin's configuration says.
+   */
+  Google__Protobuf__UInt32Value *wanted_functions;
 };
 #define IOV__V1__END_NODE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__end_node__descriptor) \
-    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0,NULL, 0,NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, (char *)protobuf_c_empty_string, NULL, 0,NULL, NULL }
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0,NULL, 0,NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, (char *)protobuf_c_empty_string, NULL, 0,NULL, NULL, NULL }
 
 
 /*

@@ -33,6 +33,7 @@ typedef struct Iov__V1__RescanHostRequest Iov__V1__RescanHostRequest;
 typedef struct Iov__V1__EvictClaimRequest Iov__V1__EvictClaimRequest;
 typedef struct Iov__V1__MaintenanceTarget Iov__V1__MaintenanceTarget;
 typedef struct Iov__V1__CordonRequest Iov__V1__CordonRequest;
+typedef struct Iov__V1__SetFunctionCountRequest Iov__V1__SetFunctionCountRequest;
 typedef struct Iov__V1__UncordonRequest Iov__V1__UncordonRequest;
 typedef struct Iov__V1__DrainRequest Iov__V1__DrainRequest;
 typedef struct Iov__V1__TaintRequest Iov__V1__TaintRequest;
@@ -247,6 +248,23 @@ struct  Iov__V1__CordonRequest
 #define IOV__V1__CORDON_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&iov__v1__cordon_request__descriptor) \
     , NULL, (char *)protobuf_c_empty_string }
+
+
+struct  Iov__V1__SetFunctionCountRequest
+{
+  ProtobufCMessage base;
+  /*
+   * its name or id
+   */
+  char *end_node;
+  /*
+   * unset: as the plugin's configuration says
+   */
+  Google__Protobuf__UInt32Value *count;
+};
+#define IOV__V1__SET_FUNCTION_COUNT_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&iov__v1__set_function_count_request__descriptor) \
+    , (char *)protobuf_c_empty_string, NULL }
 
 
 struct  Iov__V1__UncordonRequest
@@ -760,6 +778,25 @@ Iov__V1__CordonRequest *
 void   iov__v1__cordon_request__free_unpacked
                      (Iov__V1__CordonRequest *message,
                       ProtobufCAllocator *allocator);
+/* Iov__V1__SetFunctionCountRequest methods */
+void   iov__v1__set_function_count_request__init
+                     (Iov__V1__SetFunctionCountRequest         *message);
+size_t iov__v1__set_function_count_request__get_packed_size
+                     (const Iov__V1__SetFunctionCountRequest   *message);
+size_t iov__v1__set_function_count_request__pack
+                     (const Iov__V1__SetFunctionCountRequest   *message,
+                      uint8_t             *out);
+size_t iov__v1__set_function_count_request__pack_to_buffer
+                     (const Iov__V1__SetFunctionCountRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Iov__V1__SetFunctionCountRequest *
+       iov__v1__set_function_count_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   iov__v1__set_function_count_request__free_unpacked
+                     (Iov__V1__SetFunctionCountRequest *message,
+                      ProtobufCAllocator *allocator);
 /* Iov__V1__UncordonRequest methods */
 void   iov__v1__uncordon_request__init
                      (Iov__V1__UncordonRequest         *message);
@@ -1108,6 +1145,9 @@ typedef void (*Iov__V1__MaintenanceTarget_Closure)
 typedef void (*Iov__V1__CordonRequest_Closure)
                  (const Iov__V1__CordonRequest *message,
                   void *closure_data);
+typedef void (*Iov__V1__SetFunctionCountRequest_Closure)
+                 (const Iov__V1__SetFunctionCountRequest *message,
+                  void *closure_data);
 typedef void (*Iov__V1__UncordonRequest_Closure)
                  (const Iov__V1__UncordonRequest *message,
                   void *closure_data);
@@ -1199,6 +1239,10 @@ struct Iov__V1__Operations_Service
                 const Iov__V1__DrainRequest *input,
                 Iov__V1__MaintenanceAnswer_Closure closure,
                 void *closure_data);
+  void (*set_function_count)(Iov__V1__Operations_Service *service,
+                             const Iov__V1__SetFunctionCountRequest *input,
+                             Iov__V1__MaintenanceAnswer_Closure closure,
+                             void *closure_data);
   void (*taint)(Iov__V1__Operations_Service *service,
                 const Iov__V1__TaintRequest *input,
                 Iov__V1__MaintenanceAnswer_Closure closure,
@@ -1260,6 +1304,7 @@ void iov__v1__operations__init (Iov__V1__Operations_Service *service,
       function_prefix__ ## cordon,\
       function_prefix__ ## uncordon,\
       function_prefix__ ## drain,\
+      function_prefix__ ## set_function_count,\
       function_prefix__ ## taint,\
       function_prefix__ ## rebalance,\
       function_prefix__ ## create_tenant,\
@@ -1307,6 +1352,10 @@ void iov__v1__operations__drain(ProtobufCService *service,
                                 const Iov__V1__DrainRequest *input,
                                 Iov__V1__MaintenanceAnswer_Closure closure,
                                 void *closure_data);
+void iov__v1__operations__set_function_count(ProtobufCService *service,
+                                             const Iov__V1__SetFunctionCountRequest *input,
+                                             Iov__V1__MaintenanceAnswer_Closure closure,
+                                             void *closure_data);
 void iov__v1__operations__taint(ProtobufCService *service,
                                 const Iov__V1__TaintRequest *input,
                                 Iov__V1__MaintenanceAnswer_Closure closure,
@@ -1368,6 +1417,7 @@ extern const ProtobufCMessageDescriptor iov__v1__rescan_host_request__descriptor
 extern const ProtobufCMessageDescriptor iov__v1__evict_claim_request__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__maintenance_target__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__cordon_request__descriptor;
+extern const ProtobufCMessageDescriptor iov__v1__set_function_count_request__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__uncordon_request__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__drain_request__descriptor;
 extern const ProtobufCMessageDescriptor iov__v1__taint_request__descriptor;
