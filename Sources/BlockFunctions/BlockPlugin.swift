@@ -359,7 +359,7 @@ public final class BlockPlugin<Class: DiskClass>: FunctionPlugin {
     if !isNamedByAnother(plan) { try plan.handover.takeAll() }
   }
 
-  private func isNamedByAnother(_ plan: FunctionPlan) -> Bool {
+  func isNamedByAnother(_ plan: FunctionPlan) -> Bool {
     context.knownFunctions.contains { other in
       other.assignment?.claim == plan.request.assignment?.claim && other.assignment?.function != plan.function
     }

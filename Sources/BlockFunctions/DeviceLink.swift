@@ -37,6 +37,9 @@ struct DeviceLink: Sendable, Hashable {
     return text.hasPrefix("../") ? "/dev/" + text.dropFirst(3) : text
   }
 
+  /// Where it leads, if that is still the device that the claim was given.
+  var given: String? { target.flatMap { note.isOf($0) ? $0 : nil } }
+
   /// Also where the link and the device's own path are two links to it.
   func leads(to device: String) -> Bool {
     guard let target else { return false }

@@ -21,6 +21,10 @@ struct DeviceNote: Sendable {
 
   func remove() throws(SystemCallError) { try remove(except: nil) }
 
+  /// Whether a device is still what it was written for: the kernel gives a device's number again. Of one that nothing names it is
+  /// not known, and taken to be so.
+  func isOf(_ device: String) -> Bool { Self.name(of: device).map { SmallFile.text(file($0)) == text } ?? true }
+
   /// Has udev look at the device again, where there is one; nobody else minds.
   func announce(_ device: String) {
     guard let kernelName = BlockDevice.kernelName(device),

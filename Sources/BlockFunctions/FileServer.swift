@@ -67,7 +67,10 @@ extension BlockPlugin {
   /// device without anything behind it, or hold on to it. It is set up again on the next one.
   func takeDownParts(of plan: FunctionPlan) throws {
     guard plan.request.isForFileServer else { return }
-    let device = plan.request.role == .consumer ? networkDisk(plan).device : plan.handover.link?.target
+    // A loop device that went behind this plugin's back may be another claim's by now, and so may be what lies on it.
+    let device =
+      plan.request.role == .consumer
+      ? networkDisk(plan).device : isNamedByAnother(plan) ? nil : plan.handover.link?.given
     for request in context.knownFunctions where request.assignment?.endNode == plan.function {
       let part = try FunctionPlan(request)
       switch request.role {

@@ -31,6 +31,24 @@ struct DeviceLinkTests {
     #expect(link.target == nil && note(other.loop.path) == nil)
   }
 
+  /// Behind the plugin's back: the number is given again, and what is there then is another claim's.
+  @Test func whereALinkLeadsIsWhatWasGivenWhileItIsThatUseOfTheDevice() async throws {
+    let (disk, other) = (try TestDisk(sizeBytes: 1 << 20), try TestDisk(sizeBytes: 1 << 20))
+    let link = try DeviceLink(claim: disk.claim)
+    let path = other.directory + "/disk"
+    let device = try await BlockingThread.detached {
+      try LoopDevice.attach(to: path, offset: 0, size: 0, readOnly: false)
+    }
+    try link.make(to: device.path)
+    #expect(link.given == device.path)
+    try await BlockingThread.detached { try device.detach() }
+    #expect(link.target == device.path && link.given == nil)
+    try link.make(to: disk.loop.path)
+    #expect(link.given == disk.loop.path)
+    try link.remove()
+    #expect(link.given == nil)
+  }
+
   @Test func aLinkThatUdevMadeIsAsGoodAsOurs() throws {
     let disk = try TestDisk(sizeBytes: 1 << 20)
     let byID = disk.directory + "/by-id"

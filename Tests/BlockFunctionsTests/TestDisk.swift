@@ -154,7 +154,9 @@ final class TestDisk: Sendable {
       // One that is given up goes with its last user, which may be another test that looks at what is there.
       guard !LoopDevice.isGivenUp(name) else { return nil }
       let backing = SmallFile.text("/sys/block/\(name)/loop/backing_file") ?? ""
-      return backing.hasPrefix(directory) || backing == loop.path ? ("/dev/\(name)", backing) : nil
+      // Asked after that was read: the number of a disk that was pulled is another test's, and so is what lies on it.
+      let isOnDisk = backing == loop.path && LoopDevice.attachedSequence(loop.path) == loop.sequence
+      return backing.hasPrefix(directory) || isOnDisk ? ("/dev/\(name)", backing) : nil
     }
   }
 
