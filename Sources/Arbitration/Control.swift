@@ -73,6 +73,9 @@ extension Arbiter {
     let known = endNodes[said.id]
     var state = known ?? EndNodeState(record: EndNode())
     state.record = merged(said, into: known?.record, from: host)
+    if let known, known.isUnhealthy != state.isUnhealthy, state.record.makesFunctionsAnew(since: known.record) {
+      state.flapping.excuse(isUnhealthy: state.isUnhealthy)
+    }
     let inForce = said.physicalFunction?.controlToken?.value ?? 0
     let ours = known?.record.physicalFunction?.controlToken?.value ?? 0
     let isMoved = known.map { $0.controllingHost != host } ?? true

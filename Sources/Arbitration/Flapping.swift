@@ -6,6 +6,8 @@ struct Flapping {
   private(set) var flips: [UInt64] = []
   private var hold: (since: UInt64, until: UInt64)?
   private var holds = 0
+  /// How many changes from now on have a cause that is known to pass.
+  private var excused = 0
   /// When the hold is over, for people.
   private(set) var until = Timestamp()
 
@@ -13,8 +15,15 @@ struct Flapping {
   /// Until when no new function is given of it; nil: it can be.
   var heldUntil: UInt64? { hold?.until }
 
+  /// The change that is there is one of a device that makes its functions anew, on which its link goes and comes back.
+  mutating func excuse(isUnhealthy: Bool) { excused = isUnhealthy ? 2 : 1 }
+
   /// Answers whether it is left alone from now on. While it is, no change makes that longer: what comes after is decided at its end.
   mutating func note(at now: Instant, _ settings: ArbiterSettings) -> Bool {
+    guard excused == 0 else {
+      excused -= 1
+      return false
+    }
     let time = now.monotonicMilliseconds
     // A long time in which it did not change is a new beginning.
     if let last = flips.last,

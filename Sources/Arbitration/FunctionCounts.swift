@@ -92,3 +92,12 @@ extension WithEndNodeRecord {
       + holders
   }
 }
+
+extension EndNode {
+  fileprivate var ownFunctions: UInt32? { physicalFunction?.functionCount?.present }
+
+  /// Whether the device makes all of its functions anew, or has just done so.
+  func makesFunctionsAnew(since before: EndNode) -> Bool {
+    isMakingFunctions || before.isMakingFunctions || ownFunctions != before.ownFunctions
+  }
+}

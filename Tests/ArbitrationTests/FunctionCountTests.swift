@@ -168,6 +168,32 @@ extension EndNode {
     #expect(world.phase("web") == .pending)
   }
 
+  /// Its link goes and comes back each time.
+  @Test func aCardIsNotLeftAloneForThat() throws {
+    var world = rack()
+    func say(_ state: HealthState) {
+      world.hosts["a"]?.endNodes[0].health = Health { $0.state = state }
+      world.reportInventory("a")
+    }
+    for count in 1...8 as ClosedRange<UInt32> {
+      world.hosts["a"]?.isStuck = true
+      try _ = world.setFunctionCount("a/eth1", count).get()
+      say(.unhealthy)
+      world.hosts["a"]?.isStuck = false
+      world.settle()
+      say(.healthy)
+    }
+    create("web", in: &world)
+    world.settle()
+    #expect(world.phase("web") == .ready)
+    for _ in 0..<4 {
+      say(.unhealthy)
+      say(.healthy)
+    }
+    create("late", in: &world)
+    #expect(world.claim("late")?.status?.pending.map(\.filter) == ["flapping"])
+  }
+
   @Test func whatDoesNotApplyAnyMoreIsTakenBack() throws {
     var world = rack()
     try _ = world.setFunctionCount("a/eth1", 4).get()
