@@ -134,7 +134,7 @@ run_scenarios() {
 }
 
 # Long ones, of which others, or `cluster/acceptance`, try the greater part, too.
-readonly long_scenarios=(file-servers file-servers-on-shared-disks interface-kept sas-pulled shared-lun sriov-faults storage-rounds)
+readonly long_scenarios=(file-servers file-servers-on-shared-disks interface-kept sas-failover sas-pulled shared-lun sriov-faults storage-rounds)
 scenarios() { (cd "$cluster_directory/scenarios" && ls | grep -v '\.md$' | tr '\n' ' '); }
 
 # A line `check SENTENCE` begins a check, whose steps are the indented lines after it; `needs REASON: COMMAND` skips the rest
